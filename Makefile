@@ -1,0 +1,51 @@
+# Every target works on a machine with Python 3.11, make and nothing of ours.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev demo test check lock bench kill-test clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# pip checks every package against its hash; the project itself is then built without the network.
+$(VENV)/.runtime: locks/runtime.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("dicomrelay needs Python 3.11 or newer; this is %d.%d. Say: make PYTHON=python3.11 …" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/runtime.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: locks/dev.txt $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	@touch $@
+
+setup: $(VENV)/.runtime  ## .venv with dicomrelay in it
+dev: $(VENV)/.dev  ## .venv with the tools of the developers too
+
+demo: setup  ## real studies through the whole system, and what arrived where
+	$(BIN)/dicomrelay demo
+
+test: dev check  ## lint, types, layers and every test
+	$(BIN)/python -m pytest
+
+check: dev  ## lint, types, layers, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+bench: dev  ## speed against the minimal programs, DCMTK and pynetdicom
+	$(BIN)/python -m benchmarks
+
+kill-test: dev  ## kill -9 the gateway again and again; KILLS=300 for the long one
+	$(BIN)/python -m chaos.kill_gateway --kills $(or $(KILLS),50)
+
+lock:  ## the hash-pinned lock files anew (needs uv)
+	uv pip compile pyproject.toml --group build --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11 --custom-compile-command "make lock" -o locks/runtime.txt
+	uv pip compile pyproject.toml --group dev -c locks/runtime.txt --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11 --custom-compile-command "make lock" -o locks/dev.txt
+
+clean:  ## remove .venv, caches and var
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis var dist build

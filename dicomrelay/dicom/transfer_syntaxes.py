@@ -1,0 +1,104 @@
+"""The registry of transfer syntaxes (PS3.6 Annex A, Table A-1), taken from pydicom's dictionary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from pydicom._uid_dict import UID_dictionary
+
+IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1.99"
+EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+
+# Their whole data set is one deflated stream (PS3.5 Annex A.5). JPIP's deflated form is one too (PS3.5 Annex A.7).
+_DEFLATED: Final = frozenset(
+    {DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
+)
+# Pixel data is native, or elsewhere (JPIP, SMPTE ST 2110).
+_NATIVE: Final = frozenset(
+    {
+        IMPLICIT_VR_LITTLE_ENDIAN,
+        EXPLICIT_VR_LITTLE_ENDIAN,
+        DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+        EXPLICIT_VR_BIG_ENDIAN,
+        "1.2.840.10008.1.2.4.94",
+        "1.2.840.10008.1.2.4.95",
+        "1.2.840.10008.1.2.4.204",
+        "1.2.840.10008.1.2.4.205",
+        "1.2.840.10008.1.2.7.1",
+        "1.2.840.10008.1.2.7.2",
+        "1.2.840.10008.1.2.7.3",
+    }
+)
+# One bit stream for all frames: no frame stands alone (PS3.5 Section 8.2.5 to 8.2.9).
+_VIDEO_PREFIXES: Final = tuple(
+    f"1.2.840.10008.1.2.4.{n}" for n in (100, 101, 102, 103, 104, 105, 106, 107, 108)
+)
+# MIME and XML wrappings and Papyrus 3: forms of a file, never of a data set on an association.
+_NOT_ON_AN_ASSOCIATION: Final = ("1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20")
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSyntax:
+    """How the bytes of a data set are laid out.
+
+    Attributes
+    ----------
+    uid, name : str
+        As in PS3.6 Table A-1.
+    retired : bool
+        Whether the standard has retired it; it is accepted and forwarded all the same.
+    """
+
+    uid: str
+    name: str
+    retired: bool
+
+    @property
+    def is_implicit_vr(self) -> bool:
+        """Whether the value representations are left out."""
+        return self.uid == IMPLICIT_VR_LITTLE_ENDIAN
+
+    @property
+    def is_little_endian(self) -> bool:
+        """Whether the least significant byte comes first."""
+        return self.uid != EXPLICIT_VR_BIG_ENDIAN
+
+    @property
+    def is_deflated(self) -> bool:
+        """Whether the whole data set is a deflated stream."""
+        return self.uid in _DEFLATED
+
+    @property
+    def is_encapsulated(self) -> bool:
+        """Whether pixel data is a sequence of fragments (PS3.5 Annex A.4)."""
+        return self.uid not in _NATIVE
+
+    @property
+    def is_video(self) -> bool:
+        """Whether all frames share one bit stream."""
+        return self.uid.startswith(_VIDEO_PREFIXES)
+
+
+@cache
+def transfer_syntaxes() -> dict[str, TransferSyntax]:
+    """Every transfer syntax of the standard, retired ones too, by UID."""
+    found = {
+        uid: TransferSyntax(uid, name, retired == "Retired")
+        for uid, (name, kind, _info, retired, _keyword) in UID_dictionary.items()
+        if kind == "Transfer Syntax"
+    }
+    for uid in _NOT_ON_AN_ASSOCIATION:
+        found.pop(uid, None)
+    return found
+
+
+def transfer_syntax(uid: str) -> TransferSyntax:
+    """The transfer syntax of that UID; an unknown one is taken as explicit VR little endian, encapsulated.
+
+    PS3.5 Section 10 and Annex A.4: every syntax added since 1993 but the native ones is built that way.
+    """
+    return transfer_syntaxes().get(uid) or TransferSyntax(uid, uid, retired=False)

@@ -1,0 +1,251 @@
+"""The errors of the house, one tree.
+
+```
+RelayError(exit_code, retryable)
+  ConfigurationError            a setting, an option or an argument
+  ProtocolError                 abstract; `section` names the clause of the standard
+    LocalProtocolError          we asked for something illegal
+    RemoteProtocolError         the peer did; carries the abort source and reason we answer with
+  AssociationError
+    AssociationRejected         A-ASSOCIATE-RJ: result, source, reason
+    AssociationAborted          A-ABORT: source, reason; or the connection was lost
+    AssociationTimeout          a deadline passed; `timer` names it
+    NoAcceptedContext           the peer accepted none of what we need
+    PeerUnreachable             no TCP connection
+  DataSetError
+    MalformedDataSet            offset, in bytes from the start of the data set
+    MissingAttribute            keyword and tag
+    NotDicom                    the file is something else
+  SpoolError
+    SpoolFull                   below the low-water mark
+    SpoolCorrupt                an item whose record or bytes do not agree
+  LedgerError
+  ArchiveError
+    InstanceNotFound
+    ConflictingInstance         same SOP Instance UID, other bytes
+    IntegrityMismatch           expected, actual digest
+  FrameError
+    FrameOutOfRange             number, count
+    FramesNotAddressable        why the stored file has no single frames
+  ServiceError
+    ServiceUnavailable          broker, database or a peer service does not answer
+    PortInUse
+```
+
+The message is one sentence that names the file or the peer, the field and what to do; facts are attributes.
+This module knows no other module of ours.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command (docs/reference/exit-codes.md)."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    INTEGRITY = 4
+    INTERRUPTED = 130
+
+
+class RelayError(Exception):
+    """Anything that we raise on purpose."""
+
+    exit_code: ExitCode = ExitCode.SOME_FAILED
+    retryable: bool = False
+
+
+class ConfigurationError(RelayError):
+    """A setting, an option or an argument is wrong; the message names it."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ProtocolError(RelayError):
+    """Somebody broke PS3.7 or PS3.8; `section` names the clause."""
+
+    def __init__(self, message: str, *, section: str = "") -> None:
+        super().__init__(f"{message} ({section})" if section else message)
+        self.section = section
+
+
+class LocalProtocolError(ProtocolError):
+    """We asked for something that the standard does not allow in this state."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something that the standard does not allow.
+
+    Parameters
+    ----------
+    abort_reason : int
+        The reason of the A-ABORT (source 2, service provider) that answers it, 0 to 6 (PS3.8 Table 9-26).
+    """
+
+    def __init__(self, message: str, *, section: str = "", abort_reason: int = 0) -> None:
+        super().__init__(message, section=section)
+        self.abort_reason = abort_reason
+
+
+class AssociationError(RelayError):
+    """An association could not be made, or did not live."""
+
+    exit_code = ExitCode.UNREACHABLE
+    retryable = True
+
+
+class AssociationRejected(AssociationError):
+    """The peer answered A-ASSOCIATE-RJ (PS3.8 Section 9.3.4).
+
+    Parameters
+    ----------
+    result, source, reason : int
+        As in PS3.8 Table 9-21. Result 2 (transient) is worth another try, result 1 (permanent) is not.
+    """
+
+    def __init__(self, message: str, *, result: int, source: int, reason: int) -> None:
+        super().__init__(message)
+        self.result = result
+        self.source = source
+        self.reason = reason
+        self.retryable = result == 2
+
+
+class AssociationAborted(AssociationError):
+    """The peer sent A-ABORT or A-P-ABORT, or the connection was lost (source and reason are then None)."""
+
+    def __init__(self, message: str, *, source: int | None = None, reason: int | None = None) -> None:
+        super().__init__(message)
+        self.source = source
+        self.reason = reason
+
+
+class AssociationTimeout(AssociationError):
+    """A deadline passed; `timer` names which one."""
+
+    def __init__(self, message: str, *, timer: str) -> None:
+        super().__init__(message)
+        self.timer = timer
+
+
+class NoAcceptedContext(AssociationError):
+    """The peer accepted no presentation context for what is to be sent."""
+
+    retryable = False
+
+
+class PeerUnreachable(AssociationError):
+    """No TCP connection to the peer."""
+
+
+class DataSetError(RelayError):
+    """A file or a data set is not what it should be."""
+
+
+class MalformedDataSet(DataSetError):
+    """The bytes are not a data set.
+
+    Parameters
+    ----------
+    offset : int
+        Where, in bytes from the start of the data set.
+    """
+
+    def __init__(self, message: str, *, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class MissingAttribute(DataSetError):
+    """A data set lacks an attribute that we cannot do without."""
+
+    def __init__(self, message: str, *, keyword: str) -> None:
+        super().__init__(message)
+        self.keyword = keyword
+
+
+class NotDicom(DataSetError):
+    """The file is something else, and that is no fault."""
+
+
+class SpoolError(RelayError):
+    """The durable record on disk could not be written or read."""
+
+    retryable = True
+
+
+class SpoolFull(SpoolError):
+    """Free space is under the low-water mark; nothing was written."""
+
+
+class SpoolCorrupt(SpoolError):
+    """An item of the spool whose record or bytes do not agree."""
+
+    exit_code = ExitCode.INTEGRITY
+    retryable = False
+
+
+class LedgerError(RelayError):
+    """The ledger refused what was asked of it."""
+
+
+class ArchiveError(RelayError):
+    """The archive refused what was asked of it."""
+
+
+class InstanceNotFound(ArchiveError):
+    """No such study, series or instance in the archive."""
+
+
+class ConflictingInstance(ArchiveError):
+    """The archive holds other bytes under the same SOP Instance UID."""
+
+    exit_code = ExitCode.INTEGRITY
+
+
+class IntegrityMismatch(ArchiveError):
+    """A file's digest is not the recorded one."""
+
+    exit_code = ExitCode.INTEGRITY
+
+    def __init__(self, message: str, *, expected: str, actual: str) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual
+
+
+class FrameError(RelayError):
+    """A frame cannot be served."""
+
+
+class FrameOutOfRange(FrameError):
+    """The frame number is not in 1 to the number of frames."""
+
+    def __init__(self, message: str, *, number: int, count: int) -> None:
+        super().__init__(message)
+        self.number = number
+        self.count = count
+
+
+class FramesNotAddressable(FrameError):
+    """The stored file has no single frames (no pixel data, or one video stream)."""
+
+
+class ServiceError(RelayError):
+    """A part of the system, or one it needs, does not work."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class ServiceUnavailable(ServiceError):
+    """Broker, database or a service does not answer."""
+
+    retryable = True
+
+
+class PortInUse(ServiceError):
+    """Another program listens on the port."""

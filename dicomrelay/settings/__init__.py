@@ -1,0 +1,43 @@
+"""Settings: options of the command line, then the environment (`DICOMRELAY_*`, nested with `__`), then `relay.toml`.
+
+Built once, at the composition root of each service, by `load`; no other module reads the environment. Every key is
+described in docs/reference/settings.md, and a test holds the two together.
+"""
+
+from dicomrelay.settings.load import load
+from dicomrelay.settings.model import Settings
+from dicomrelay.settings.sections import (
+    ArchiveSettings,
+    BrokerSettings,
+    DatabaseSettings,
+    DestinationSettings,
+    GatewaySettings,
+    MonitorSettings,
+    PeerSettings,
+    RuleCondition,
+    RuleSettings,
+    SendSettings,
+    StreamerSettings,
+    StudySettings,
+    WorkerSettings,
+    is_loopback,
+)
+
+__all__ = [
+    "ArchiveSettings",
+    "BrokerSettings",
+    "DatabaseSettings",
+    "DestinationSettings",
+    "GatewaySettings",
+    "MonitorSettings",
+    "PeerSettings",
+    "RuleCondition",
+    "RuleSettings",
+    "SendSettings",
+    "Settings",
+    "StreamerSettings",
+    "StudySettings",
+    "WorkerSettings",
+    "is_loopback",
+    "load",
+]

@@ -1,0 +1,104 @@
+"""Where settings come from."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, SettingsError
+from pydantic_settings import PydanticBaseSettingsSource as Source
+
+from dicomrelay.errors import ConfigurationError
+from dicomrelay.settings.model import DEFAULT_HOME, Settings
+
+CONFIG_NAME: Final = "relay.toml"
+
+
+def load(
+    *, config: Path | None = None, home: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings from the command line, the environment and the file, in that order of weight.
+
+    Parameters
+    ----------
+    config : Path, optional
+        The TOML file. Without one, DICOMRELAY_CONFIG, then `relay.toml` in the home and in the current folder.
+    home : Path, optional
+        Wins over `DICOMRELAY_HOME` and the file.
+    overrides : mapping, optional
+        Nested values from options.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read, is no TOML, or a key is unknown or wrong; the message names file and key.
+    """
+    path = _config_path(config, home)
+    file_values = _read_toml(path) if path else {}
+    _refuse_unknown_variables()
+
+    class Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: Source,
+            env_settings: Source,
+            *_: Source,
+            **__: Source,
+        ) -> tuple[Source, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=file_values)
+
+    try:
+        settings = Loaded(**{**(overrides or {}), **({"home": home} if home else {})})
+    except (ValidationError, SettingsError) as error:
+        raise ConfigurationError(_explain(error, str(path or "settings"))) from error
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _config_path(config: Path | None, home: Path | None) -> Path | None:
+    named = config or (Path(os.environ["DICOMRELAY_CONFIG"]) if os.environ.get("DICOMRELAY_CONFIG") else None)
+    if named:
+        return named.expanduser().absolute()
+    root = home or Path(os.environ.get("DICOMRELAY_HOME") or DEFAULT_HOME)
+    candidates = (root.expanduser() / CONFIG_NAME, Path(CONFIG_NAME))
+    return next((path.absolute() for path in candidates if path.is_file()), None)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is not UTF-8 (byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
+
+
+def _refuse_unknown_variables() -> None:
+    known = {*Settings.model_fields, "config"}
+    for variable in os.environ:
+        if variable.upper().startswith("DICOMRELAY_"):
+            section = variable[len("DICOMRELAY_") :].lower().split("__")[0]
+            if section not in known:
+                raise ConfigurationError(
+                    f"{variable}: there is no setting {section!r}; known: {', '.join(sorted(known))}"
+                )
+
+
+def _explain(error: ValidationError | SettingsError, origin: str) -> str:
+    if isinstance(error, SettingsError):
+        return f"{origin}: {error}: a list or a table in a variable is written as JSON"
+    lines = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        key = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "there is no such setting (docs/reference/settings.md lists them)"
+        lines.append(f"{origin}: {key}: {message}" if key else f"{origin}: {message}")
+    return "\n".join(lines)

@@ -1,0 +1,65 @@
+"""All settings together, and what must agree between the sections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dicomrelay.settings import sections
+
+DEFAULT_HOME: Final = Path("var")
+
+
+class Settings(BaseSettings):
+    """All of it."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="DICOMRELAY_", env_nested_delimiter="__", case_sensitive=False
+    )
+
+    home: Path = Field(DEFAULT_HOME, description="Where spool, archive, database, logs and sockets are.")
+    gateway: sections.GatewaySettings = sections.GatewaySettings()
+    broker: sections.BrokerSettings = sections.BrokerSettings()
+    database: sections.DatabaseSettings = sections.DatabaseSettings()
+    study: sections.StudySettings = sections.StudySettings()
+    worker: sections.WorkerSettings = sections.WorkerSettings()
+    send: sections.SendSettings = sections.SendSettings()
+    archive: sections.ArchiveSettings = sections.ArchiveSettings()
+    streamer: sections.StreamerSettings = sections.StreamerSettings()
+    monitor: sections.MonitorSettings = sections.MonitorSettings()
+    peers: list[sections.PeerSettings] = Field(
+        [], description="Who may call; none: any AE title from loopback, nobody from elsewhere."
+    )
+    destinations: list[sections.DestinationSettings] = Field([], description="Where instances can go.")
+    rules: list[sections.RuleSettings] = Field(
+        [], description="Which instances go where; none: all go everywhere."
+    )
+    config_path: Annotated[Path | None, Field(exclude=True)] = (
+        None  # where the above was read, if from a file
+    )
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Settings:
+        names = [destination.name for destination in self.destinations]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"destinations: the name {min(twice)!r} stands twice")
+        for number, rule in enumerate(self.rules):
+            for name in rule.send_to:
+                if name not in names:
+                    raise ValueError(
+                        f"rules.{number}.send_to: there is no destination {name!r}; known: {', '.join(names) or 'none'}"
+                    )
+        return self
+
+    def path(self, *parts: str) -> Path:
+        """A path in the home."""
+        return self.home.joinpath(*parts)
+
+    @property
+    def archive_path(self) -> Path:
+        """Where the archive is."""
+        return self.archive.path or self.path("archive")

@@ -1,0 +1,246 @@
+"""The sections of the settings, one frozen class each; names, ranges and descriptions are the reference page's."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or the name localhost, stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# PS3.5 Table 6.2-1, VR AE: 1 to 16 characters of the default repertoire, no backslash, no control characters.
+AeTitle = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$"),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GatewaySettings(_Section):
+    """The listener."""
+
+    ae_title: AeTitle = Field("DICOMRELAY", description="Our AE title: what a peer must call.")
+    host: str = Field("127.0.0.1", description="Address to listen on. Another than loopback wants [[peers]].")
+    port: Port = Field(11112, description="TCP port to listen on.")
+    check_called_ae_title: bool = Field(
+        False, description="Refuse associations that call another AE title than ours."
+    )
+    processes: int = Field(1, ge=1, le=64, description="Listener processes that share the port.")
+    max_associations: int = Field(
+        200,
+        ge=1,
+        le=10_000,
+        description="Associations at once in one listener process; more are told to try later (A-ASSOCIATE-RJ, transient).",
+    )
+    max_associations_per_peer: int = Field(
+        50, ge=1, le=10_000, description="Associations at once from one address, in one listener process."
+    )
+    max_pdu_bytes: int = Field(
+        262_144,
+        ge=16_384,
+        le=16_777_216,
+        description="Maximum length of a P-DATA-TF PDU that we receive; a longer one aborts the association.",
+    )
+    association_timeout_s: float = Field(
+        30, gt=0, description="Time for a peer to ask for an association once connected (the ARTIM timer)."
+    )
+    pdu_timeout_s: float = Field(60, gt=0, description="Time for a PDU to arrive whole once it has begun.")
+    idle_timeout_s: float = Field(
+        300, gt=0, description="Time an association may stay silent between messages."
+    )
+    min_free_bytes: int = Field(
+        1_000_000_000,
+        ge=0,
+        description="Low-water mark of the spool's disk: under it every instance is answered A700, out of resources.",
+    )
+    accept_unknown_sop_classes: bool = Field(
+        False, description="Accept private and unknown SOP classes as if they were storage SOP classes."
+    )
+
+
+class BrokerSettings(_Section):
+    """Redis or Valkey: wake-ups only."""
+
+    url: SecretStr = Field(
+        SecretStr("embedded"),
+        description='"embedded" starts a server of our own; else a redis:// or rediss:// URL.',
+    )
+    timeout_s: float = Field(5, gt=0, le=60, description="Time for the broker to connect or to answer.")
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text != "embedded" and not text.startswith(("redis://", "rediss://", "redis+socket://")):
+            raise ValueError(
+                'say "embedded", or a URL that begins with redis://, rediss:// or redis+socket://'
+            )
+        return value
+
+
+class DatabaseSettings(_Section):
+    """The ledger and the archive's index."""
+
+    url: SecretStr = Field(
+        SecretStr("embedded"),
+        description='"embedded" is SQLite in db/ of the home; else postgresql://user:password@host/name.',
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text != "embedded" and not text.startswith("postgresql://"):
+            raise ValueError('say "embedded", or a URL that begins with postgresql://')
+        return value
+
+
+class StudySettings(_Section):
+    """When a study is complete."""
+
+    quiet_seconds: float = Field(
+        5, ge=0, le=86_400, description="A study with nothing new for so long is complete."
+    )
+
+
+class WorkerSettings(_Section):
+    """The Celery workers."""
+
+    intake_processes: int = Field(2, ge=1, le=64, description="Processes for grouping, archiving and frames.")
+    forward_processes: int = Field(
+        4, ge=1, le=256, description="Processes for forwarding: transfers at once."
+    )
+    batch_instances: int = Field(200, ge=1, le=10_000, description="Instances that one task takes at most.")
+    batch_bytes: int = Field(
+        1_000_000_000, ge=1_000_000, description="Bytes that one transfer holds at most, one instance apart."
+    )
+    sweep_seconds: float = Field(2, gt=0, le=300, description="How often the sweeper wakes up what is due.")
+
+
+class SendSettings(_Section):
+    """`dicomrelay send`."""
+
+    files: Literal["copy", "reference"] = Field(
+        "copy",
+        description='"copy" takes the bytes into the spool, so that the files may go once submitted; '
+        '"reference" reads them where they lie.',
+    )
+
+
+class ArchiveSettings(_Section):
+    """The archive."""
+
+    enabled: bool = Field(True, description="Keep every instance in the archive.")
+    path: Path | None = Field(None, description="Where the archive is; by default archive/ in the home.")
+
+
+class StreamerSettings(_Section):
+    """DICOMweb over HTTP."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8080, description="TCP port to listen on.")
+
+
+class MonitorSettings(_Section):
+    """Flower."""
+
+    enabled: bool = Field(True, description="Start Flower with `dicomrelay up`.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on: loopback, unless a user and a password are set."
+    )
+    port: Port = Field(5555, description="TCP port to listen on.")
+    user: str | None = Field(None, pattern=r"^[^:\s]+$", description="User for HTTP basic authentication.")
+    password: SecretStr | None = Field(None, description="Password for HTTP basic authentication.")
+
+    @model_validator(mode="after")
+    def _safe(self) -> MonitorSettings:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password go together: set both or none")
+        if self.user is None and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} is not loopback: set user and password first, Flower shows all tasks"
+            )
+        return self
+
+
+class PeerSettings(_Section):
+    """Who may call."""
+
+    ae_title: str = Field(
+        "*", min_length=1, max_length=16, description="Calling AE title; * and ? are wildcards."
+    )
+    host: str = Field("*", description="Address or network (10.0.0.0/24) the peer calls from; * for any.")
+
+    @field_validator("host")
+    @classmethod
+    def _network(cls, value: str) -> str:
+        if value != "*":
+            try:
+                ipaddress.ip_network(value, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{value!r} is no IP address, no network such as 10.0.0.0/24, and not *"
+                ) from None
+        return value
+
+
+class DestinationSettings(_Section):
+    """A peer that we forward to."""
+
+    name: Name = Field(description="Our name for it: lower case letters, digits, - and _.")
+    ae_title: AeTitle = Field(description="The AE title that we call.")
+    host: str = Field(min_length=1, description="Host name or address.")
+    port: Port = Field(104, description="TCP port.")
+    calling_ae_title: AeTitle | None = Field(
+        None, description="What we call ourselves; by default gateway.ae_title."
+    )
+    associations: int = Field(2, ge=1, le=64, description="Associations to it at once.")
+    max_bytes_per_s: int | None = Field(
+        None, ge=10_000, description="Bytes per second on one association; none for no limit."
+    )
+    connect_timeout_s: float = Field(10, gt=0, description="Time to connect.")
+    response_timeout_s: float = Field(60, gt=0, description="Time for it to answer a request.")
+    retry_initial_s: float = Field(
+        5, gt=0, description="Wait before the second attempt; doubles with each one after."
+    )
+    retry_max_s: float = Field(600, gt=0, description="The longest wait between attempts.")
+    retry_attempts: int = Field(1000, ge=1, description="Attempts before what is left needs attention.")
+
+
+class RuleCondition(_Section):
+    """All that is given must hold; a list means any of them; * and ? are wildcards."""
+
+    modality: str | list[str] | None = Field(None, description="Modality (0008,0060).")
+    source_ae_title: str | list[str] | None = Field(None, description="AE title that sent it to us.")
+    called_ae_title: str | list[str] | None = Field(None, description="AE title it was sent to.")
+    sop_class_uid: str | list[str] | None = Field(None, description="SOP Class UID (0008,0016).")
+
+
+class RuleSettings(_Section):
+    """Where instances go."""
+
+    when: RuleCondition = Field(RuleCondition(), description="What the rule is for; left out, for all.")
+    send_to: list[Name] = Field(description="Names of destinations; none: to the archive only.")
+    priority: Literal["urgent", "normal", "bulk"] = Field("normal", description="Which queue it takes.")
