@@ -37,9 +37,6 @@ class Settings(BaseSettings):
     rules: list[sections.RuleSettings] = Field(
         [], description="Which instances go where; none: all go everywhere."
     )
-    config_path: Annotated[Path | None, Field(exclude=True)] = (
-        None  # where the above was read, if from a file
-    )
 
     @model_validator(mode="after")
     def _names_agree(self) -> Settings:
