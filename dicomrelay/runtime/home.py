@@ -1,0 +1,122 @@
+"""The home: one folder with everything that is ours on this machine.
+
+```
+home/  relay.toml?  spool/  archive/  db/  redis/  logs/  run/
+```
+
+All of it is for our user only (0700): spool and archive hold images of patients.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from dicomrelay.errors import ConfigurationError, ServiceError
+from dicomrelay.settings import Settings
+
+FOLDERS: Final = ("spool", "archive", "db", "redis", "logs", "run")
+# sockaddr_un.sun_path holds 108 bytes on Linux and 104 elsewhere, the closing NUL among them.
+_SOCKET_PATH_LIMIT: Final = 100
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders of the home.
+
+    Raises
+    ------
+    ConfigurationError
+        The home cannot be made or written.
+    """
+    try:
+        for name in FOLDERS:
+            settings.path(name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{settings.home}: cannot be used as home ({error.strerror}): name another with --home or DICOMRELAY_HOME"
+        ) from error
+
+
+def host_name() -> str:
+    """The name of the machine that a spool lies on, as the ledger knows it."""
+    return socket.gethostname()
+
+
+def ledger_url(settings: Settings) -> str:
+    """The ledger's database, as SQLAlchemy names it."""
+    url = settings.database.url.get_secret_value()
+    if url == "embedded":
+        return f"sqlite:///{settings.path('db', 'ledger.sqlite')}"
+    return url
+
+
+def archive_url(settings: Settings) -> str | None:
+    """The database of the archive's index; None for the one in the archive's own folder."""
+    url = settings.database.url.get_secret_value()
+    return None if url == "embedded" else url
+
+
+def broker_url(settings: Settings) -> str:
+    """The broker, as kombu names it."""
+    url = settings.broker.url.get_secret_value()
+    if url == "embedded":
+        return f"redis+socket://{broker_socket(settings)}?virtual_host=0"
+    return url
+
+
+def broker_socket(settings: Settings) -> Path:
+    """The Unix socket of the embedded broker: in the home, or in a short place of our own where the home is too deep."""
+    path = settings.path("run", "broker.sock")
+    if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
+        return path
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"dicomrelay-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    state = folder.lstat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o077 or folder.is_symlink():
+        raise ServiceError(f"{folder}: belongs to somebody else or is open to others: remove it")
+    return folder / f"{name}.sock"
+
+
+class HomeLock:
+    """Held by the one `dicomrelay up` of a home; the kernel lets go of it when the process ends, however it ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.path("run", "up.lock")
+        self._fd: int | None = None
+
+    def take(self) -> None:
+        """Take the lock.
+
+        Raises
+        ------
+        ServiceError
+            Another process holds it.
+        """
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(fd, 32).decode("ascii", "replace").strip() or "?"
+            os.close(fd)
+            if error.errno not in {errno.EAGAIN, errno.EACCES}:
+                raise
+            raise ServiceError(
+                f"{self._path.parent.parent}: `dicomrelay up` already runs here (process {holder}): "
+                "stop it first, or name another home with --home"
+            ) from error
+        os.ftruncate(fd, 0)
+        os.write(fd, str(os.getpid()).encode())
+        self._fd = fd
+
+    def release(self) -> None:
+        """Let go of it."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None

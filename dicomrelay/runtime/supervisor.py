@@ -1,0 +1,220 @@
+"""Starts the processes of one machine in order, restarts what dies, and stops them in reverse order.
+
+A service is a command and a way to know that it is ready. Services of one rank start together; the next rank starts
+when they are ready. A service that dies later is started again with back-off, and the others go on: the gateway takes
+images without broker and database, the rest wakes up when they are back.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dicomrelay.errors import ServiceError
+from dicomrelay.runtime import process
+from dicomrelay.runtime.readiness import ReadinessSocket
+
+_POLL_S = 0.05
+_BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+# A service that lived so long had not failed to start: its next failure counts as the first.
+_STEADY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A process to keep alive.
+
+    Attributes
+    ----------
+    name : str
+        For people; its log is `<name>.log`.
+    command : callable
+        Gives the argument list; called at every start, so it may prepare files.
+    rank : int
+        Lower ranks start first and stop last.
+    is_ready : callable, optional
+        Asked until it says yes; without one the process says so itself (`readiness.notify_ready`).
+    start_timeout_s, stop_grace_s : float
+        Time to become ready, and to end when asked.
+    """
+
+    name: str
+    command: Callable[[], Sequence[str]]
+    rank: int
+    is_ready: Callable[[], bool] | None = None
+    start_timeout_s: float = 60
+    stop_grace_s: float = 30
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Running:
+    service: Service
+    process: subprocess.Popen[bytes] | None = None
+    notices: ReadinessSocket | None = None
+    ready: bool = False
+    started_at: float = 0
+    failures: int = 0
+    not_before: float = 0
+
+
+class Supervisor:
+    """Keeps services alive until told to stop.
+
+    Parameters
+    ----------
+    services : sequence of Service
+    logs : Path
+        The folder of the log files.
+    say : callable
+        Takes one line for people at every change.
+    ready_file : Path
+        Exists while every service is ready.
+    """
+
+    def __init__(
+        self, services: Sequence[Service], *, logs: Path, say: Callable[[str], None], ready_file: Path
+    ) -> None:
+        self._running = [_Running(service) for service in sorted(services, key=lambda s: s.rank)]
+        self._logs = logs
+        self._say = say
+        self._ready_file = ready_file
+
+    def start(self, stop: threading.Event) -> None:
+        """Start every rank and wait until all are ready, or until `stop` is set.
+
+        Raises
+        ------
+        ServiceError
+            A service ended, or was not ready in time, at its first start; the message quotes its log.
+        """
+        self._ready_file.unlink(missing_ok=True)
+        for rank in sorted({running.service.rank for running in self._running}):
+            group = [running for running in self._running if running.service.rank == rank]
+            for running in group:
+                self._launch(running)
+            while not stop.is_set() and not all(running.ready for running in group):
+                for running in group:
+                    self._await_first_start(running)
+                stop.wait(_POLL_S)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Restart what dies until `stop` is set."""
+        while not stop.is_set():
+            for running in self._running:
+                self._tend(running)
+            self._show_ready(all(running.ready for running in self._running))
+            stop.wait(_POLL_S)
+
+    def stop(self) -> None:
+        """Stop all, last rank first, those of one rank together."""
+        self._show_ready(False)
+        for rank in sorted({running.service.rank for running in self._running}, reverse=True):
+            group = [running for running in self._running if running.service.rank == rank]
+            for running in group:
+                if running.process and running.process.poll() is None:
+                    running.process.terminate()
+            for running in group:
+                self._end(running)
+
+    def process_ids(self) -> dict[str, int]:
+        """Process ids of what runs, by name."""
+        return {
+            r.service.name: r.process.pid for r in self._running if r.process and r.process.poll() is None
+        }
+
+    def _end(self, running: _Running) -> None:
+        if running.process and not process.stop(running.process, grace_s=running.service.stop_grace_s):
+            self._say(
+                f"{running.service.name} did not stop in {running.service.stop_grace_s:g} s and was killed"
+            )
+        self._close_notices(running)
+
+    def _launch(self, running: _Running) -> None:
+        self._close_notices(running)
+        service = running.service
+        environment = dict(service.environment)
+        if service.is_ready is None:
+            running.notices = ReadinessSocket(service.name)
+            environment["NOTIFY_SOCKET"] = running.notices.address
+        with self.log_path(service.name).open("ab") as log:
+            running.process = process.start(service.command(), output=log, environment=environment)
+        running.ready = False
+        running.started_at = time.monotonic()
+
+    def _await_first_start(self, running: _Running) -> None:
+        if running.ready or self._check_ready(running):
+            return
+        service = running.service
+        ended = running.process.poll() if running.process else None
+        if ended is not None:
+            raise ServiceError(
+                f"{service.name} ended at once (exit code {ended}): {self._last_words(service.name)}"
+            )
+        if time.monotonic() - running.started_at > service.start_timeout_s:
+            raise ServiceError(
+                f"{service.name} is not ready after {service.start_timeout_s:g} s: {self._last_words(service.name)}"
+            )
+
+    def _tend(self, running: _Running) -> None:
+        now = time.monotonic()
+        if running.process is None:
+            if now >= running.not_before:
+                self._launch(running)
+            return
+        code = running.process.poll()
+        if code is None:
+            self._check_ready(running)
+            return
+        if now - running.started_at > _STEADY_S:
+            running.failures = 0
+        wait_s = _BACK_OFF_S[min(running.failures, len(_BACK_OFF_S) - 1)]
+        running.failures += 1
+        running.not_before = now + wait_s
+        running.process = None
+        running.ready = False
+        self._say(
+            f"{running.service.name} died ({_ending(code)}); starts again in {wait_s:g} s; "
+            f"see {self.log_path(running.service.name)}"
+        )
+
+    def _check_ready(self, running: _Running) -> bool:
+        if not running.ready:
+            ask = running.service.is_ready or (running.notices.is_ready if running.notices else None)
+            if ask is not None and ask():
+                running.ready = True
+                took = time.monotonic() - running.started_at
+                self._say(f"{running.service.name} is ready ({took:.1f} s)")
+        return running.ready
+
+    def _show_ready(self, ready: bool) -> None:
+        if ready != self._ready_file.exists():
+            if ready:
+                self._ready_file.touch()
+            else:
+                self._ready_file.unlink(missing_ok=True)
+
+    def _close_notices(self, running: _Running) -> None:
+        if running.notices:
+            running.notices.close()
+            running.notices = None
+
+    def log_path(self, name: str) -> Path:
+        """Where a service's log is."""
+        return self._logs / f"{name}.log"
+
+    def _last_words(self, name: str) -> str:
+        path = self.log_path(name)
+        try:
+            lines = path.read_text("utf-8", "replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return (lines[-1] if lines else "it wrote nothing") + f" (all of it in {path})"
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
