@@ -1,0 +1,1 @@
+"""The command line: one file a command. Data on standard output, words on standard error."""

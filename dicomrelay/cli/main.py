@@ -1,0 +1,84 @@
+"""The entry point: which commands there are, and what an error becomes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Final, NoReturn
+
+import click
+
+from dicomrelay import __version__
+from dicomrelay.errors import ExitCode, RelayError
+
+# Command → module and one line of help. Modules are imported when their command runs, so that --help is instant.
+_COMMANDS: Final = {
+    "up": ("up", "Everything on this machine, in the foreground."),
+    "demo": ("demo", "Real studies through the whole system, and what arrived where."),
+    "send": ("send", "Submit files and folders, and follow them to the end."),
+    "status": ("status", "What is where: studies, deliveries, what needs attention."),
+    "echo": ("echo", "C-ECHO toward a destination."),
+    "gateway": ("gateway", "The listener alone."),
+    "worker": ("worker", "A worker alone."),
+    "scheduler": ("scheduler", "The sweeper alone."),
+    "streamer": ("streamer", "DICOMweb alone."),
+    "monitor": ("monitor", "Flower alone."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"dicomrelay.cli.{_COMMANDS[name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 all well, 1 some instance failed, 2 wrong usage or settings, 3 peer or service not reachable, "
+    "4 integrity fault, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="dicomrelay")
+def cli() -> None:
+    """A store-and-forward router for medical images that never loses one, and can prove it."""
+
+
+def main() -> NoReturn:
+    """Run a command and leave with the exit code that tells how it went."""
+    try:
+        result = cli.main(standalone_mode=False)
+        code = int(result) if isinstance(result, int) else ExitCode.OK
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter would complain once more when it closes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    except RelayError as error:
+        _show(error)
+        code = error.exit_code
+    sys.exit(int(code))
+
+
+def _show(error: RelayError) -> None:
+    click.echo(f"dicomrelay: {error}", err=True)
+    if "--json" in sys.argv:
+        click.echo(
+            json.dumps({"error": str(error), "kind": type(error).__name__, "exit_code": int(error.exit_code)})
+        )

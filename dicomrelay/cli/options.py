@@ -1,0 +1,95 @@
+"""What every command takes, and what it is given."""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from dicomrelay import log
+from dicomrelay.settings import Settings, load
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call of a command."""
+
+    settings: Settings
+    config: Path | None
+    as_json: bool
+    verbose: bool
+
+    def say(self, line: str) -> None:
+        """A line for people, on standard error."""
+        click.echo(line, err=True)
+
+    def emit(self, data: Mapping[str, Any] | list[Any]) -> None:
+        """The result for machines, on standard output."""
+        click.echo(json.dumps(data, indent=2, default=str))
+
+
+def command(
+    *, help: str, examples: str, overrides: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+) -> Callable[[Callable[Concatenate[Invocation, P], R]], click.Command]:
+    """Make a command with `--config`, `--home`, `--json` and `--verbose` beside its own options.
+
+    Parameters
+    ----------
+    help : str
+        What it does, for `--help`.
+    examples : str
+        Lines that can be pasted.
+    overrides : callable, optional
+        Turns the command's own options into settings that win over file and environment.
+    """
+
+    def decorate(function: Callable[Concatenate[Invocation, P], R]) -> click.Command:
+        @functools.wraps(function)
+        def call(
+            config: Path | None,
+            home: Path | None,
+            as_json: bool,
+            verbose: bool,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> R:
+            log.configure(verbose=verbose)
+            settings = load(config=config, home=home, overrides=overrides(kwargs) if overrides else None)
+            return function(Invocation(settings, config, as_json, verbose), *args, **kwargs)
+
+        wrapped = click.option("-v", "--verbose", is_flag=True, help="Say more.")(call)
+        wrapped = click.option(
+            "--json", "as_json", is_flag=True, help="The result as JSON on standard output."
+        )(wrapped)
+        wrapped = click.option(
+            "--home",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of spool, archive, database and logs.  [env: DICOMRELAY_HOME; default: ./var]",
+        )(wrapped)
+        wrapped = click.option(
+            "--config",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Settings file.  [env: DICOMRELAY_CONFIG; default: relay.toml in the home, then here]",
+        )(wrapped)
+        epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples.strip().splitlines())
+        return click.command(help=help, epilog=epilog)(wrapped)
+
+    return decorate
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
