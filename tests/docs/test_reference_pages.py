@@ -1,0 +1,138 @@
+"""The reference pages and the code say the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from dicomrelay import errors, settings
+from dicomrelay.errors import ConfigurationError, ExitCode, RelayError
+from tests.support import markdown, settings_page
+
+REFERENCE = markdown.ROOT / "docs" / "reference"
+EXIT_CODES = REFERENCE / "exit-codes.md"
+
+# Keys whose value is held to a form; any other text is taken as it is.
+FORMS = {
+    "database.url": "postgresql://user:secret@db.example/relay",
+    "broker.url": "redis://broker.example:6379/0",
+    "monitor.host": "127.0.0.2",
+    "archive.path": "/srv/archive",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the variables nor a relay.toml of whoever runs the tests."""
+    for name in [name for name in os.environ if name.upper().startswith("DICOMRELAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def variable_rows() -> Iterator[tuple[str, settings_page.Row]]:
+    for name, _, model, repeats in settings_page.sections():
+        if not repeats:
+            for row in settings_page.rows(model, name, repeats=False):
+                yield name, row
+
+
+def another_value(section: str, row: settings_page.Row) -> str:
+    """A valid value that is not the default."""
+    if row.kind == "true or false":
+        return "false" if row.default == "true" else "true"
+    if row.kind in {"whole number", "number"}:
+        return str(int(row.default) + 1)
+    if row.kind.startswith("`"):
+        return next(
+            choice for choice in row.kind.replace("`", "").split(" or ") if choice not in row.default
+        ).strip('"')
+    return FORMS.get(f"{section}.{row.key}", "OTHER")
+
+
+def test_the_settings_page_says_what_the_settings_classes_say() -> None:
+    """The page is what the code gives; `python -m tests.support.settings_page` writes it anew."""
+    assert settings_page.render() == settings_page.PAGE.read_text("utf-8")
+
+
+def test_every_setting_has_a_description() -> None:
+    """No key is left for the reader to guess."""
+    silent = [
+        f"{heading} {row.key}"
+        for name, heading, model, repeats in settings_page.sections()
+        for row in settings_page.rows(model, name, repeats=repeats)
+        if not row.meaning
+    ]
+
+    assert not silent
+
+
+@pytest.mark.parametrize(
+    ("section", "row"), list(variable_rows()), ids=lambda value: getattr(value, "variable", str(value))
+)
+def test_the_variable_of_the_page_sets_the_key_of_the_page(
+    section: str, row: settings_page.Row, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each variable that the page names reaches its key."""
+    value = another_value(section, row)
+    monkeypatch.setenv(row.variable, value)
+    if row.key in {"user", "password"}:  # they only go together
+        monkeypatch.setenv("DICOMRELAY_MONITOR__USER", "OTHER")
+        monkeypatch.setenv("DICOMRELAY_MONITOR__PASSWORD", "OTHER")
+
+    loaded = getattr(getattr(settings.load(home=tmp_path), section), row.key)
+
+    text = loaded.get_secret_value() if isinstance(loaded, SecretStr) else loaded
+    assert value == (str(text).lower() if isinstance(text, bool) else str(text).removesuffix(".0"))
+
+
+def test_a_list_of_tables_is_one_variable_with_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The example of the page works as it stands there."""
+    page = settings_page.PAGE.read_text("utf-8")
+    variable, value = page.split("JSON: `")[1].split("`")[0].split("=", 1)
+    monkeypatch.setenv(variable, value.strip("'"))
+
+    peers = settings.load(home=tmp_path).peers
+
+    assert json.loads(value.strip("'")) == [peer.model_dump() for peer in peers]
+
+
+def test_a_key_that_is_not_on_the_page_is_refused_by_name(tmp_path: Path) -> None:
+    """As the page promises, an unknown key is an error that names file and key."""
+    (tmp_path / "relay.toml").write_text('[gateway]\nae_titel = "X"\n')
+
+    with pytest.raises(ConfigurationError, match=r"relay\.toml: gateway\.ae_titel: there is no such setting"):
+        settings.load(home=tmp_path)
+
+
+def test_the_page_of_exit_codes_lists_every_code() -> None:
+    """Number and name of each code are on the page, and no others."""
+    page = {(int(code), name.strip("`")) for code, name, _ in markdown.table_rows(EXIT_CODES, "code")}
+
+    assert {(code.value, code.name) for code in ExitCode} == page
+
+
+def every_error(base: type[RelayError] = RelayError) -> Iterator[type[RelayError]]:
+    for child in base.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield child
+            yield from every_error(child)
+
+
+def test_the_page_of_exit_codes_lists_every_error() -> None:
+    """Each error of the house is on the page with its code and whether another try is worth it."""
+    page = {
+        name.strip("`"): (int(code), again) for name, code, again in markdown.table_rows(EXIT_CODES, "error")
+    }
+    code = {
+        error.__name__: (error.exit_code.value, "yes" if error.retryable else "no") for error in every_error()
+    }
+    code["AssociationRejected"] = (ExitCode.UNREACHABLE.value, "when the rejection is transient (result 2)")
+
+    assert code == page
+    assert errors.AssociationRejected("busy", result=2, source=3, reason=2).retryable
+    assert not errors.AssociationRejected("unknown", result=1, source=1, reason=7).retryable
