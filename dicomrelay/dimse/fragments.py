@@ -1,0 +1,152 @@
+"""Messages to presentation data values and back (PS3.8 Annex E, PS3.7 Section 6.3).
+
+The assembler holds a command set until it is whole, at most `MAX_COMMAND_BYTES`, and no byte of a data set: those
+pass through as the views that they came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dicomrelay.dimse.codec import decode_message
+from dicomrelay.dimse.messages import Message
+from dicomrelay.errors import LocalProtocolError, RemoteProtocolError
+from dicomrelay.ul.pdu import AbortReason, PDataTf, Pdv
+from dicomrelay.ul.writer import PDV_OVERHEAD_BYTES
+
+# The largest command sets there are (an N-GET-RQ with a list of attributes) stay under a tenth of this.
+MAX_COMMAND_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReceived:
+    """A command set is whole."""
+
+    context_id: int
+    message: Message
+    has_data_set: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DataSetReceived:
+    """More of the data set of the last command, in the order of its bytes.
+
+    Attributes
+    ----------
+    fragments : sequence of memoryview
+        Views of the receive buffer, valid until the next receive.
+    is_complete : bool
+        Whether these are its last.
+    """
+
+    context_id: int
+    fragments: Sequence[memoryview]
+    is_complete: bool
+
+
+class MessageAssembler:
+    """Puts the messages of one direction of one association together.
+
+    Parameters
+    ----------
+    context_ids : collection of int
+        The accepted presentation contexts.
+    """
+
+    __slots__ = ("_command", "_context_id", "_context_ids", "_in_data_set")
+
+    def __init__(self, context_ids: Collection[int]) -> None:
+        self._context_ids = frozenset(context_ids)
+        self._command = bytearray()
+        self._context_id = 0  # of the message that has begun; 0 between messages
+        self._in_data_set = False
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether no message has begun and not ended."""
+        return self._context_id == 0
+
+    def feed(self, pdvs: Iterable[Pdv]) -> list[CommandReceived | DataSetReceived]:
+        """What the PDVs of one PDU complete.
+
+        Raises
+        ------
+        RemoteProtocolError
+            A context that was not accepted or changes within a message, a data set without a command, a command
+            within a data set, a command set beyond its cap or that cannot be read.
+        """
+        found: list[CommandReceived | DataSetReceived] = []
+        views: list[memoryview] = []
+        for context_id, is_command, is_last, data in pdvs:
+            if context_id != self._context_id:
+                self._begin(context_id)
+            if is_command == self._in_data_set:
+                raise _unexpected(is_command)
+            if is_command:
+                command = self._add_to_command(data, is_last)
+                if command is not None:
+                    found.append(command)
+            else:
+                views.append(data if isinstance(data, memoryview) else memoryview(data))
+                if is_last:
+                    found.append(DataSetReceived(context_id, views, is_complete=True))
+                    views = []
+                    self._context_id, self._in_data_set = 0, False
+        if views:
+            found.append(DataSetReceived(self._context_id, views, is_complete=False))
+        return found
+
+    def _begin(self, context_id: int) -> None:
+        if self._context_id:
+            raise _invalid(
+                f"a message of presentation context {self._context_id} goes on in context {context_id}",
+                "PS3.8 Annex E.1",
+            )
+        if context_id not in self._context_ids:
+            raise _invalid(f"presentation context {context_id} was not accepted", "PS3.8 Section 9.3.5.1")
+        self._context_id = context_id
+
+    def _add_to_command(self, data: bytes | memoryview, is_last: bool) -> CommandReceived | None:
+        if len(self._command) + len(data) > MAX_COMMAND_BYTES:
+            raise _invalid(f"a command set of more than {MAX_COMMAND_BYTES} bytes", "PS3.7 Section 6.3.1")
+        self._command += data
+        if not is_last:
+            return None
+        message, has_data_set = decode_message(bytes(self._command))
+        received = CommandReceived(self._context_id, message, has_data_set)
+        self._command.clear()
+        self._in_data_set = has_data_set
+        if not has_data_set:
+            self._context_id = 0
+        return received
+
+
+def largest_fragment(max_pdu_bytes: int) -> int:
+    """The most data that one PDV may carry when it has a PDU of at most `max_pdu_bytes` to itself: an even number."""
+    fragment = (max_pdu_bytes - PDV_OVERHEAD_BYTES) & ~1
+    if fragment <= 0:
+        raise LocalProtocolError(
+            f"the peer's maximum length of {max_pdu_bytes} leaves no room for data", section="PS3.8 Annex D.1"
+        )
+    return fragment
+
+
+def command_pdus(context_id: int, command: bytes, max_pdu_bytes: int) -> list[PDataTf]:
+    """The P-DATA-TF PDUs that carry a command set: nearly always one."""
+    step = largest_fragment(max_pdu_bytes)
+    return [
+        PDataTf((Pdv(context_id, True, begin + step >= len(command), command[begin : begin + step]),))
+        for begin in range(0, len(command), step)
+    ]
+
+
+def _unexpected(is_command: bool) -> RemoteProtocolError:
+    if is_command:
+        return _invalid("a command set where a data set must go on", "PS3.8 Annex E.1")
+    return _invalid("data set bytes without a whole command before them", "PS3.8 Annex E.1")
+
+
+def _invalid(message: str, section: str) -> RemoteProtocolError:
+    return RemoteProtocolError(message, section=section, abort_reason=AbortReason.INVALID_PARAMETER_VALUE)

@@ -1,0 +1,123 @@
+"""The receive buffer: bytes go in where the driver's `recv_into` puts them, whole PDUs come out as views of them.
+
+Nothing is copied but the beginning of a PDU that does not fit behind what was read before it. The limits of a PDU's
+length are checked as soon as its six header bytes are there, and memory grows with what has arrived, never with what
+a header claims.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from dicomrelay.errors import RemoteProtocolError
+from dicomrelay.ul.pdu import AbortReason
+
+# type 1 + reserved 1 + length 4 (PS3.8 Section 9.3.1)
+HEADER_BYTES: Final = 6
+_HEADER = struct.Struct(">BxI")
+_FIRST_BYTES: Final = 16_384
+
+
+class ReceiveBuffer:
+    """Bytes received and not yet read.
+
+    Parameters
+    ----------
+    limits : mapping of int to int
+        For each PDU type the greatest value of its length field, in bytes; a type that is missing is unrecognized.
+    """
+
+    __slots__ = ("_begin", "_bytes", "_capacity", "_end", "_limits", "_view")
+
+    def __init__(self, limits: Mapping[int, int]) -> None:
+        self._limits = limits
+        self._capacity = HEADER_BYTES + max(limits.values())
+        self._bytes = bytearray(min(_FIRST_BYTES, self._capacity))
+        self._view = memoryview(self._bytes)
+        self._begin = 0
+        self._end = 0
+
+    def __len__(self) -> int:
+        return self._end - self._begin
+
+    def enlarge(self, size_bytes: int) -> None:
+        """Hold at least `size_bytes` from now on: one large read in place of many. Invalidates views."""
+        self._capacity = max(self._capacity, size_bytes)
+        if len(self._bytes) < size_bytes:
+            self._grow(size_bytes)
+
+    def space(self) -> memoryview:
+        """Where to receive into: never empty, and invalidates every view that was handed out before."""
+        if self._begin == self._end:
+            self._begin = self._end = 0
+        elif self._end == len(self._bytes) or not self._rest_fits():
+            self._compact()
+        return self._view[self._end :]
+
+    def received(self, count: int) -> None:
+        """`count` bytes were put at the start of `space`."""
+        self._end += count
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._begin = self._end = 0
+
+    def next_pdu(self) -> tuple[int, memoryview] | None:
+        """The type of the next whole PDU and its bytes behind the header; None when more is needed.
+
+        Raises
+        ------
+        RemoteProtocolError
+            For a type that is not known, or a length beyond its limit, as soon as the header is there.
+        """
+        begin = self._begin
+        available = self._end - begin
+        if available < HEADER_BYTES:
+            return None
+        pdu_type, length = _HEADER.unpack_from(self._bytes, begin)
+        limit = self._limits.get(pdu_type)
+        if limit is None or length > limit:
+            raise _refusal(pdu_type, length, limit)
+        after = begin + HEADER_BYTES + length
+        if after > self._end:
+            return None
+        self._begin = after
+        return pdu_type, self._view[begin + HEADER_BYTES : after]
+
+    def _rest_fits(self) -> bool:
+        """Whether the PDU that has begun has room behind what is there."""
+        if self._end - self._begin < HEADER_BYTES:
+            return len(self._bytes) - self._begin >= HEADER_BYTES
+        length: int = _HEADER.unpack_from(self._bytes, self._begin)[1]
+        return self._begin + HEADER_BYTES + length <= len(self._bytes)
+
+    def _compact(self) -> None:
+        held = self._end - self._begin
+        if self._begin:
+            self._view[:held] = self._view[self._begin : self._end]
+            self._begin, self._end = 0, held
+        if held == len(self._bytes):
+            self._grow(min(2 * held, self._capacity))
+
+    def _grow(self, size_bytes: int) -> None:
+        larger = bytearray(size_bytes)
+        held = self._end - self._begin
+        larger[:held] = self._view[self._begin : self._end]
+        self._bytes, self._view = larger, memoryview(larger)
+        self._begin, self._end = 0, held
+
+
+def _refusal(pdu_type: int, length: int, limit: int | None) -> RemoteProtocolError:
+    if limit is None:
+        return RemoteProtocolError(
+            f"PDU type 0x{pdu_type:02X} is not one of 0x01 to 0x07",
+            section="PS3.8 Section 9.3.1",
+            abort_reason=AbortReason.UNRECOGNIZED_PDU,
+        )
+    return RemoteProtocolError(
+        f"a PDU of type 0x{pdu_type:02X} claims {length} bytes, more than the {limit} that we take",
+        section="PS3.8 Annex D.1",
+        abort_reason=AbortReason.INVALID_PARAMETER_VALUE,
+    )
