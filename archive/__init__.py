@@ -1,0 +1,6 @@
+"""The archive: every instance under one path, an index to find it by, and its frames prepared for the streamer."""
+
+from archive.archive import Archive
+from archive.values import FrameSummary, StoredInstance, StoreOutcome, StoreRequest, StoreResult
+
+__all__ = ["Archive", "FrameSummary", "StoreOutcome", "StoreRequest", "StoreResult", "StoredInstance"]

@@ -1,0 +1,114 @@
+"""The archive as its users see it: store, find, prepare frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from archive.disk import Disk
+from archive.index.database import open_database
+from archive.index.reader import IndexReader
+from archive.index.writer import IndexWriter
+from archive.layout import Layout
+from archive.store import store_batch
+from archive.values import StoredInstance, StoreRequest, StoreResult
+from dicomrelay.errors import ArchiveError, InstanceNotFound
+from dicomrelay.ledger.engine import Database
+
+
+class Archive:
+    """An archive on disk with its index. Open one in each process, after the fork; threads may share it.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where things lie.
+    database : Database
+        The index, migrated.
+    disk : Disk
+        The file system.
+    """
+
+    def __init__(self, layout: Layout, database: Database, disk: Disk) -> None:
+        self.layout = layout
+        self.disk = disk
+        self._database = database
+        self._reader = IndexReader(database)
+        self._writer = IndexWriter(database)
+        self._durable_folders: set[Path] = set()
+
+    @classmethod
+    def open(cls, root: Path, *, database_url: str | None = None) -> Archive:
+        """Open the archive at `root`, made when it is not there.
+
+        Parameters
+        ----------
+        root : Path
+            Its folder.
+        database_url : str, optional
+            Where the index is; by default `index.sqlite` in the root.
+
+        Raises
+        ------
+        ArchiveError
+            The folder cannot be made or used.
+        ServiceUnavailable
+            The index cannot be opened.
+        """
+        layout = Layout(root)
+        try:
+            layout.root.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArchiveError(f"archive {layout.root}: cannot be made: {error.strerror}") from error
+        url = database_url or f"sqlite:///{layout.root / 'index.sqlite'}"
+        return cls(layout, open_database(url), Disk())
+
+    def close(self) -> None:
+        """Close the index."""
+        self._database.dispose()
+
+    def store(self, items: Sequence[StoreRequest]) -> list[StoreResult]:
+        """Store a batch: files, names and index are durable when it returns. May be called again after any failure.
+
+        Returns
+        -------
+        list of StoreResult
+            One for each request, in order. What went wrong with one does not touch the others.
+
+        Raises
+        ------
+        ServiceUnavailable, LedgerError
+            The index does not work; files may be in place already and are found again by the next try.
+        """
+        return store_batch(
+            items,
+            layout=self.layout,
+            disk=self.disk,
+            index=self._writer,
+            durable_folders=self._durable_folders,
+        )
+
+    def locate(self, study_uid: str, series_uid: str, sop_instance_uid: str) -> Path:
+        """The file of an instance. Raises InstanceNotFound."""
+        return self.path_of(self.find(study_uid, series_uid, sop_instance_uid))
+
+    def find(self, study_uid: str, series_uid: str, sop_instance_uid: str) -> StoredInstance:
+        """What the index knows of an instance. Raises InstanceNotFound, also when it is in another study or series."""
+        found = self._reader.instance(sop_instance_uid)
+        if found is None or (found.study_instance_uid, found.series_instance_uid) != (study_uid, series_uid):
+            raise InstanceNotFound(
+                f"no instance {sop_instance_uid} in series {series_uid} of study {study_uid} in the archive"
+            )
+        return found
+
+    def path_of(self, instance: StoredInstance) -> Path:
+        """The file of an instance."""
+        return self.layout.resolve(instance.relative_path)
+
+    def instances(self, study_uid: str, series_uid: str = "") -> Iterator[StoredInstance]:
+        """Every instance of a study, or of one series of it, in the order they were stored; nothing when unknown."""
+        return self._reader.instances(study_uid, series_uid)
+
+    def check_index(self) -> None:
+        """Raise ServiceUnavailable when the index does not answer."""
+        self._reader.answers()

@@ -1,0 +1,115 @@
+"""The operations on the file system that the promise rests on, one method each, so that a test can fail any of them."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+CHUNK_BYTES: Final = 1024 * 1024
+# The file system cannot link here (another device, too many links, not allowed): a copy can do it.
+_NO_LINK: Final = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
+)
+
+
+class Disk:
+    """Durable operations on files and folders."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make one folder; one that is there is fine."""
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o750)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the names in a folder durable."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def link(self, source: Path, target: Path) -> bool:
+        """Give a file a second name; False where the file system cannot. Raises FileExistsError."""
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return False
+            raise
+        return True
+
+    def publish(self, temporary: Path, target: Path) -> None:
+        """Give a finished file its name, never over another one. Raises FileExistsError."""
+        if self.link(temporary, target):
+            temporary.unlink()
+        elif target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        else:
+            temporary.rename(target)
+
+    def replace(self, temporary: Path, target: Path) -> None:
+        """Give a finished file its name, over an older one."""
+        temporary.replace(target)
+
+    def copy(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> str:
+        """Copy a file, whole or its data set behind a new preface, and flush it.
+
+        Parameters
+        ----------
+        preface : bytes
+            When not empty, it takes the place of what is in front of `digest_from`.
+        digest_from : int
+            From which byte of the source the digest is taken.
+
+        Returns
+        -------
+        str
+            SHA-256 of the source's bytes from `digest_from`, in hexadecimal.
+        """
+        digest = hashlib.sha256()
+        with source.open("rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
+            _write_all(writer.write, preface)
+            position = reader.seek(digest_from if preface else 0)
+            while chunk := reader.read(CHUNK_BYTES):
+                digest.update(memoryview(chunk)[max(0, digest_from - position) :])
+                position += len(chunk)
+                _write_all(writer.write, chunk)
+            os.fsync(writer.fileno())
+        return digest.hexdigest()
+
+    def write(self, target: Path, data: bytes) -> None:
+        """Write a new file and flush it."""
+        with target.open("xb", buffering=0) as writer:
+            _write_all(writer.write, data)
+            os.fsync(writer.fileno())
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; one that is gone is fine."""
+        path.unlink(missing_ok=True)
+
+
+def temporary_name(target: Path) -> Path:
+    """A name beside the target that no reader looks at: hidden, unique, `.part` at its end."""
+    return target.with_name(f".{uuid.uuid4().hex}.part")
+
+
+def digest_of(path: Path, *, offset: int) -> str:
+    """SHA-256 of a file's bytes from `offset` on, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as reader:
+        reader.seek(offset)
+        while chunk := reader.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _write_all(write: Callable[[memoryview], int | None], data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[write(view) or 0 :]

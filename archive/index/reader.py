@@ -1,0 +1,75 @@
+"""Finding stored instances by their UIDs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, Select, select
+
+from archive.index.schema import instances, series, studies
+from archive.values import StoredInstance
+from dicomrelay.ledger.engine import Database
+
+_PAGE: Final = 1000
+_COLUMNS: Final = (
+    studies.c.study_instance_uid,
+    series.c.series_instance_uid,
+    instances.c.sop_instance_uid,
+    instances.c.sop_class_uid,
+    instances.c.transfer_syntax_uid,
+    instances.c.relative_path,
+    instances.c.file_bytes,
+    instances.c.data_set_offset,
+    instances.c.data_set_bytes,
+    instances.c.digest,
+)
+
+
+class IndexReader:
+    """Looks instances up."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def instance(self, sop_instance_uid: str) -> StoredInstance | None:
+        """The instance of that UID."""
+        return self._one(_joined().where(instances.c.sop_instance_uid == sop_instance_uid))
+
+    def by_path(self, relative_path: str) -> StoredInstance | None:
+        """The instance stored under that relative path."""
+        return self._one(_joined().where(instances.c.relative_path == relative_path))
+
+    def instances(self, study_uid: str, series_uid: str = "") -> Iterator[StoredInstance]:
+        """Every instance of a study, or of one series, in the order they were stored; read page by page."""
+        query = _joined().add_columns(instances.c.id).where(studies.c.study_instance_uid == study_uid)
+        if series_uid:
+            query = query.where(series.c.series_instance_uid == series_uid)
+        last = 0
+        while True:
+            page = query.where(instances.c.id > last).order_by(instances.c.id).limit(_PAGE)
+            with self._database.read() as work:
+                rows = work.connection.execute(page).mappings().all()
+            for row in rows:
+                yield _stored(row)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1]["id"]
+
+    def answers(self) -> None:
+        """Ask something small. Raises ServiceUnavailable when the database does not answer."""
+        with self._database.read() as work:
+            work.connection.execute(select(studies.c.id).limit(1)).all()
+
+    def _one(self, query: Select[Any]) -> StoredInstance | None:
+        with self._database.read() as work:
+            row = work.connection.execute(query).mappings().first()
+        return None if row is None else _stored(row)
+
+
+def _joined() -> Select[Any]:
+    return select(*_COLUMNS).join_from(instances, series).join(studies)
+
+
+def _stored(row: RowMapping) -> StoredInstance:
+    return StoredInstance(**{column.name: row[column.name] for column in _COLUMNS})
