@@ -1,0 +1,1 @@
+"""Flower, configured safe: loopback or a password, read-only without one."""

@@ -38,14 +38,14 @@ class Invocation:
         click.echo(json.dumps(data, indent=2, default=str))
 
 
-def command(
-    *, help: str, examples: str, overrides: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+def relay_command(
+    *, about: str, examples: str, overrides: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
 ) -> Callable[[Callable[Concatenate[Invocation, P], R]], click.Command]:
     """Make a command with `--config`, `--home`, `--json` and `--verbose` beside its own options.
 
     Parameters
     ----------
-    help : str
+    about : str
         What it does, for `--help`.
     examples : str
         Lines that can be pasted.
@@ -82,7 +82,7 @@ def command(
             help="Settings file.  [env: DICOMRELAY_CONFIG; default: relay.toml in the home, then here]",
         )(wrapped)
         epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples.strip().splitlines())
-        return click.command(help=help, epilog=epilog)(wrapped)
+        return click.command(help=about, epilog=epilog)(wrapped)
 
     return decorate
 

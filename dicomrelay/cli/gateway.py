@@ -1,0 +1,36 @@
+"""`dicomrelay gateway`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.runtime import home
+from dicomrelay.runtime.queue import Task, WakeUps
+from dicomrelay.runtime.readiness import notify_ready
+
+
+def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = {key: options[key] for key in ("host", "port", "ae_title") if options[key] is not None}
+    return {"gateway": given} if given else {}
+
+
+@relay_command(
+    about="Listen for C-STORE, and keep what arrives in the spool.",
+    examples="dicomrelay gateway\ndicomrelay gateway --ae-title ROUTER --port 11112 --home /var/lib/dicomrelay",
+    overrides=_overrides,
+)
+@click.option("-a", "--ae-title", help="Our AE title.  [default: gateway.ae_title]")
+@click.option("--host", help="Address to listen on.  [default: gateway.host]")
+@click.option("-p", "--port", type=int, help="Port to listen on.  [default: gateway.port]")
+def command(invocation: Invocation, **_options: object) -> None:
+    from scp_gateway import app  # noqa: PLC0415 - a service is imported where it runs
+
+    settings = invocation.settings
+    home.prepare(settings)
+    wake_ups = WakeUps(settings)
+    stop = stop_on_signals()
+    app.run(settings, wake=lambda: wake_ups.send(Task.GROUP), ready=notify_ready, stop=stop)

@@ -1,0 +1,18 @@
+"""`dicomrelay monitor`."""
+
+from __future__ import annotations
+
+from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.runtime import home
+from dicomrelay.runtime.readiness import notify_ready
+
+
+@relay_command(
+    about="Run Flower on the queues.",
+    examples="dicomrelay monitor",
+)
+def command(invocation: Invocation) -> None:
+    from monitor import flower  # noqa: PLC0415 - a service is imported where it runs
+
+    home.prepare(invocation.settings)
+    flower.run(invocation.settings, ready=notify_ready)

@@ -1,0 +1,18 @@
+"""`dicomrelay scheduler`."""
+
+from __future__ import annotations
+
+from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.runtime import home
+from dicomrelay.runtime.readiness import notify_ready
+
+
+@relay_command(
+    about="Find what is due in ledger and spool, every few seconds, and wake the workers.",
+    examples="dicomrelay scheduler --home /var/lib/dicomrelay",
+)
+def command(invocation: Invocation) -> None:
+    from workers import scheduler  # noqa: PLC0415 - a service is imported where it runs
+
+    home.prepare(invocation.settings)
+    scheduler.run(invocation.settings, ready=notify_ready, stop=stop_on_signals())

@@ -1,0 +1,64 @@
+"""Which processes `dicomrelay up` keeps alive, and in which order."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dicomrelay.runtime import broker
+from dicomrelay.runtime.queue import FORWARD_QUEUES, INTAKE_QUEUES
+from dicomrelay.runtime.supervisor import Service
+from dicomrelay.settings import Settings
+
+_BROKER, _WORK, _SHOW = range(3)
+
+
+def services(settings: Settings, *, config: Path | None) -> list[Service]:
+    """The services of one machine: broker, then what works, then what shows.
+
+    Parameters
+    ----------
+    config : Path, optional
+        Handed on to every process, so that all read the same file.
+    """
+
+    def own(name: str, *arguments: str, rank: int, stop_grace_s: float = 30) -> Service:
+        common = ["--home", str(settings.home), *(["--config", str(config.absolute())] if config else [])]
+        argv = [sys.executable, "-m", "dicomrelay", *arguments, *common]
+        return Service(name, lambda: argv, rank, stop_grace_s=stop_grace_s)
+
+    worker = settings.worker
+    found = [
+        own("gateway", "gateway", rank=_WORK),
+        own(
+            "worker-intake",
+            *_worker("intake", list(INTAKE_QUEUES), worker.intake_processes),
+            rank=_WORK,
+            stop_grace_s=40,
+        ),
+        own(
+            "worker-forward",
+            *_worker("forward", list(FORWARD_QUEUES), worker.forward_processes),
+            rank=_WORK,
+            stop_grace_s=40,
+        ),
+        own("scheduler", "scheduler", rank=_WORK),
+        own("streamer", "streamer", rank=_WORK),
+    ]
+    if settings.monitor.enabled:
+        found.append(own("monitor", "monitor", rank=_SHOW))
+    if settings.broker.url.get_secret_value() == "embedded":
+        found.append(
+            Service(
+                "broker",
+                lambda: broker.command(settings),
+                _BROKER,
+                is_ready=lambda: broker.answers(settings, timeout_s=0.2),
+                start_timeout_s=120,
+            )
+        )
+    return found
+
+
+def _worker(name: str, queues: list[str], processes: int) -> list[str]:
+    return ["worker", "--name", name, "--queues", ",".join(queues), "--processes", str(processes)]

@@ -1,0 +1,31 @@
+"""`dicomrelay streamer`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.runtime import home
+from dicomrelay.runtime.readiness import notify_ready
+
+
+def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = {key: options[key] for key in ("host", "port") if options[key] is not None}
+    return {"streamer": given} if given else {}
+
+
+@relay_command(
+    about="Serve the archive over HTTP: QIDO-RS, WADO-RS, frames.",
+    examples="dicomrelay streamer\ndicomrelay streamer --port 8080",
+    overrides=_overrides,
+)
+@click.option("--host", help="Address to listen on.  [default: streamer.host]")
+@click.option("-p", "--port", type=int, help="Port to listen on.  [default: streamer.port]")
+def command(invocation: Invocation, **_options: object) -> None:
+    from streamer import app  # noqa: PLC0415 - a service is imported where it runs
+
+    home.prepare(invocation.settings)
+    app.run(invocation.settings, ready=notify_ready, stop=stop_on_signals())

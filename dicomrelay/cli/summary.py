@@ -1,0 +1,149 @@
+"""The account of a `send` session, for people and as `logs/send_summary_<id>.json`."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dicomrelay.cli.files import Passed
+from dicomrelay.cli.progress import size
+from dicomrelay.errors import ExitCode
+
+
+def new_session_id() -> str:
+    """Sorts by time, and is ours alone."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one instance at one destination ("" when none was named)."""
+
+    sop_instance_uid: str
+    study_instance_uid: str
+    destination: str
+    state: str
+    delivered: bool
+    status: int | None
+    reason: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Session:
+    """A `send` from the first file to the last answer."""
+
+    id: str
+    configuration: Mapping[str, Any]
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ended: datetime | None = None
+    files: int = 0
+    bytes: int = 0
+    passed: list[Passed] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    ending: str = "finished"
+
+    @property
+    def faults(self) -> list[Passed]:
+        """Files that should have been sent and could not."""
+        return [passed for passed in self.passed if passed.fault]
+
+    @property
+    def failed(self) -> list[Result]:
+        """Instances that did not arrive."""
+        return [result for result in self.results if not result.delivered]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """How it went, in a number."""
+        return ExitCode.SOME_FAILED if self.faults or self.failed else ExitCode.OK
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it; UIDs and paths of the files that were left out, no attribute of a patient."""
+        ended = self.ended or datetime.now(UTC)
+        seconds = (ended - self.started).total_seconds()
+        times = [result.seconds for result in self.results if result.delivered]
+        delivered_bytes = sum(result.bytes for result in self.results if result.delivered)
+        return {
+            "session_id": self.id,
+            "ending": self.ending,
+            "configuration": dict(self.configuration),
+            "timing": {
+                "started": self.started.isoformat(),
+                "ended": ended.isoformat(),
+                "seconds": round(seconds, 3),
+            },
+            "files": {
+                "dicom": self.files,
+                "skipped": len(self.passed) - len(self.faults),
+                "unusable": [{"path": str(passed.path), "reason": passed.reason} for passed in self.faults],
+            },
+            "instances": {
+                "delivered": len(self.results) - len(self.failed),
+                "failed": len(self.failed),
+                "bytes": delivered_bytes,
+                "bytes_per_second": round(delivered_bytes / seconds) if seconds else 0,
+                "average_seconds": round(sum(times) / len(times), 6) if times else None,
+            },
+            "studies": _by_study(self.results),
+            "results": [_row(result) for result in self.results],
+        }
+
+    def write(self, folder: Path) -> Path:
+        """Write the JSON file; where it is."""
+        path = folder / f"send_summary_{self.id}.json"
+        path.write_text(json.dumps(self.as_json(), indent=2) + "\n", "utf-8")
+        return path
+
+    def lines(self) -> list[str]:
+        """For people."""
+        data = self.as_json()
+        counts, seconds = data["instances"], data["timing"]["seconds"]
+        rate = size(counts["bytes_per_second"])
+        lines = [
+            f"{counts['delivered']} delivered, {counts['failed']} failed, {len(self.faults)} files unusable, "
+            f"{data['files']['skipped']} skipped; {size(counts['bytes'])} in {seconds:.1f} s ({rate}/s)"
+        ]
+        reasons = Counter((result.destination, result.reason or result.state) for result in self.failed)
+        lines += [
+            f"  {count} to {to or 'no destination'}: {why}" for (to, why), count in reasons.most_common(10)
+        ]
+        lines += [f"  {passed.path}: {passed.reason}" for passed in self.faults[:20]]
+        if len(self.faults) > 20:
+            lines.append(f"  and {len(self.faults) - 20} files more")
+        return lines
+
+
+def _by_study(results: Sequence[Result]) -> list[dict[str, Any]]:
+    studies: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        studies[result.study_instance_uid].append(result)
+    return [
+        {
+            "study_instance_uid": uid,
+            "delivered": sum(row.delivered for row in rows),
+            "failed": sum(not row.delivered for row in rows),
+            "bytes": sum(row.bytes for row in rows if row.delivered),
+        }
+        for uid, rows in studies.items()
+    ]
+
+
+def _row(result: Result) -> dict[str, Any]:
+    return {
+        "sop_instance_uid": result.sop_instance_uid,
+        "study_instance_uid": result.study_instance_uid,
+        "destination": result.destination,
+        "state": result.state,
+        "status": None if result.status is None else f"0x{result.status:04X}",
+        "reason": result.reason,
+        "bytes": result.bytes,
+        "seconds": result.seconds,
+    }

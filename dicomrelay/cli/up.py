@@ -1,0 +1,94 @@
+"""`dicomrelay up`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.cli.services import services
+from dicomrelay.errors import ExitCode, PortInUse
+from dicomrelay.ledger import migrate
+from dicomrelay.net.acceptor import listen
+from dicomrelay.runtime import home
+from dicomrelay.runtime.supervisor import Supervisor
+from dicomrelay.settings import Settings
+
+
+@relay_command(
+    about="Run everything on this machine in the foreground: broker, gateway, workers, scheduler, streamer, Flower. "
+    "Ctrl-C stops it cleanly.",
+    examples="dicomrelay up\ndicomrelay up --home /var/lib/dicomrelay --config /etc/dicomrelay/relay.toml",
+)
+def command(invocation: Invocation) -> int:
+    stop = stop_on_signals()
+    run(invocation.settings, config=invocation.config, say=invocation.say, stop=stop, once_ready=lambda: None)
+    return ExitCode.OK
+
+
+def run(
+    settings: Settings,
+    *,
+    config: Path | None,
+    say: Callable[[str], None],
+    stop: threading.Event,
+    once_ready: Callable[[], None],
+) -> None:
+    """Start, watch and stop everything.
+
+    Raises
+    ------
+    ServiceError
+        It runs here already, a port is taken, or a service did not start; the message says which.
+    """
+    home.prepare(settings)
+    lock = home.HomeLock(settings)
+    lock.take()
+    try:
+        _check_ports(settings)
+        say(f"home {settings.home}")
+        migrate(home.ledger_url(settings))
+        supervisor = Supervisor(
+            services(settings, config=config),
+            logs=settings.path("logs"),
+            say=say,
+            ready_file=settings.path("run", "ready"),
+        )
+        try:
+            supervisor.start(stop)
+            if not stop.is_set():
+                _say_where(settings, say)
+                once_ready()
+            supervisor.watch(stop)
+        finally:
+            say("stopping")
+            supervisor.stop()
+        say("stopped; what was acknowledged is in the spool")
+    finally:
+        lock.release()
+
+
+def _check_ports(settings: Settings) -> None:
+    """Say which port is taken before anything is started."""
+    wanted = [
+        ("gateway", settings.gateway.host, settings.gateway.port),
+        ("streamer", settings.streamer.host, settings.streamer.port),
+    ]
+    if settings.monitor.enabled:
+        wanted.append(("monitor", settings.monitor.host, settings.monitor.port))
+    for section, host, port in wanted:
+        try:
+            listen(host, port).close()
+        except PortInUse as error:
+            raise PortInUse(f"{error}; or set {section}.port to another") from error
+
+
+def _say_where(settings: Settings, say: Callable[[str], None]) -> None:
+    gateway = settings.gateway
+    say(f"DICOM     {gateway.ae_title}@{gateway.host}:{gateway.port}")
+    say(f"DICOMweb  http://{settings.streamer.host}:{settings.streamer.port}/")
+    if settings.monitor.enabled:
+        say(f"Flower    http://{settings.monitor.host}:{settings.monitor.port}/")
+    if not settings.destinations:
+        say("no [[destinations]] in the settings: what arrives is archived and goes nowhere else")

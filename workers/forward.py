@@ -1,0 +1,237 @@
+"""Sends one transfer: the instances of a study that one destination has yet to get.
+
+The ledger says what is left, so a retry never sends a delivered instance again; only a response of the peer makes an
+instance delivered. The bytes are those that arrived: from the archive where it has them, else from the spool.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts, contexts_for
+
+from dicomrelay.dicom.sop_classes import sop_class_name
+from dicomrelay.dicom.status import Outcome, c_store_outcome, status_name
+from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
+from dicomrelay.errors import AssociationError, NoAcceptedContext, SpoolCorrupt
+from dicomrelay.ledger.values import (
+    ClaimedTransfer,
+    DeliveryOutcome,
+    DeliveryState,
+    InstanceFacts,
+    PendingDelivery,
+    TransferState,
+)
+from dicomrelay.log import get_logger
+from dicomrelay.net.service import StoreReply
+from dicomrelay.routing import retry_delay_s
+from dicomrelay.settings import DestinationSettings
+from workers.lease import LEASE_MS, LeaseKeeper
+from workers.outcomes import OutcomeWriter
+from workers.pace import Pace
+from workers.rooms import Rooms
+
+_log = get_logger("dicomrelay.forward")
+_STATES = {
+    Outcome.DELIVERED: DeliveryState.DELIVERED,
+    Outcome.WARNING: DeliveryState.WARNING,
+    Outcome.RETRY: DeliveryState.FAILED,
+    Outcome.REFUSED: DeliveryState.REFUSED,
+}
+# A person waits for a job: after so many attempts it ends, and says why.
+_JOB_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A delivery whose file was found."""
+
+    instance: InstanceFacts
+    item: StoreItem
+
+
+def forward_transfer(rooms: Rooms, transfer_id: str) -> str | None:
+    """Claim a transfer and send what is left of it.
+
+    Returns
+    -------
+    str or None
+        The destination, when there was something to do: there may be more for it.
+    """
+    claimed = rooms.ledger.claim_transfer(transfer_id, owner=rooms.owner, lease_ms=LEASE_MS)
+    if claimed is None:
+        return None
+    send_claimed(rooms, claimed)
+    return claimed.destination
+
+
+def forward_next(rooms: Rooms, destination: str) -> bool:
+    """Claim and send the next transfer that is due for a destination; False when there is none."""
+    claimed = rooms.ledger.claim_next_transfer(destination, owner=rooms.owner, lease_ms=LEASE_MS)
+    if claimed is None:
+        return False
+    send_claimed(rooms, claimed)
+    return True
+
+
+def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
+    """Send a transfer that is ours, and hand it back: done, to be tried again, or in need of attention."""
+    policy = _policy(rooms, claimed)
+    started = time.monotonic()
+    problem: AssociationError | None = None
+    writer = OutcomeWriter(rooms.ledger, claimed)
+    with LeaseKeeper(
+        lambda: rooms.ledger.renew_transfer(claimed.id, claimed.fence, lease_ms=LEASE_MS),
+        patience_s=policy.response_timeout_s + policy.connect_timeout_s,
+    ) as lease:
+        try:
+            _send_all(rooms, claimed, policy, writer, lease)
+        except AssociationError as error:
+            problem = error
+        finally:
+            writer.flush()
+    reason = str(problem or writer.retry_reason)
+    retry_in_ms = _retry_in_ms(claimed, policy, problem, writer)
+    state = rooms.ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=retry_in_ms, reason=reason)
+    _log.info(
+        "transfer",
+        transfer_id=claimed.id,
+        destination=claimed.destination,
+        study_instance_uid=claimed.study_instance_uid,
+        attempt=claimed.attempt,
+        delivered=writer.delivered,
+        not_delivered=len(claimed.deliveries) - writer.delivered,
+        bytes=writer.sent_bytes,
+        seconds=round(time.monotonic() - started, 3),
+        state=state.value,
+        reason=reason,
+    )
+    return state
+
+
+def _send_all(
+    rooms: Rooms,
+    claimed: ClaimedTransfer,
+    policy: DestinationSettings,
+    writer: OutcomeWriter,
+    lease: LeaseKeeper,
+) -> None:
+    ready = list(_find_files(rooms, claimed.deliveries, writer))
+    remote = RemoteAe(policy.ae_title, policy.host, policy.port)
+    calling = policy.calling_ae_title or rooms.settings.gateway.ae_title
+    timeouts = Timeouts(connect_s=policy.connect_timeout_s, response_s=policy.response_timeout_s)
+    pace = Pace(policy.max_bytes_per_s, moved=lease.progress)
+    for contexts in contexts_for(entry.item for entry in ready):
+        ours = {(abstract, syntax) for abstract, syntaxes in contexts for syntax in syntaxes}
+        group = [e for e in ready if (e.item.sop_class_uid, e.item.transfer_syntax_uid) in ours]
+        with Association.request(
+            remote, calling_ae_title=calling, contexts=contexts, timeouts=timeouts
+        ) as association:
+            for entry in group:
+                if lease.lost:
+                    return
+                writer.add(_send_one(association, entry, pace))
+                lease.progress()
+
+
+def _send_one(association: Association, entry: _Ready, pace: Pace) -> DeliveryOutcome:
+    started = time.monotonic()
+    item = entry.item
+    try:
+        reply = association.store(item, pace=pace)
+    except NoAcceptedContext:
+        syntax = transfer_syntax(item.transfer_syntax_uid).name
+        reason = f"the peer does not accept {sop_class_name(item.sop_class_uid)} in {syntax}"
+        return DeliveryOutcome(
+            entry.instance.instance_id, DeliveryState.REFUSED, reason=reason, association_id=association.id
+        )
+    except (OSError, SpoolCorrupt) as error:
+        if isinstance(error, AssociationError):
+            raise
+        return _no_file(entry.instance, error)
+    return DeliveryOutcome(
+        entry.instance.instance_id,
+        _STATES[c_store_outcome(reply.status)],
+        status=reply.status,
+        reason=_words(reply),
+        association_id=association.id,
+        sent_bytes=item.data_set_bytes,
+        duration_ms=round((time.monotonic() - started) * 1000),
+    )
+
+
+def _words(reply: StoreReply) -> str:
+    if reply.status == 0:
+        return ""
+    return f"{status_name(reply.status)}: {reply.comment}" if reply.comment else status_name(reply.status)
+
+
+def _find_files(
+    rooms: Rooms, deliveries: Sequence[PendingDelivery], writer: OutcomeWriter
+) -> Iterator[_Ready]:
+    for delivery in deliveries:
+        facts = delivery.instance
+        try:
+            path = locate(rooms, facts)
+        except SpoolCorrupt as error:
+            writer.add(_no_file(facts, error))
+            continue
+        item = StoreItem(
+            sop_class_uid=facts.sop_class_uid,
+            sop_instance_uid=facts.sop_instance_uid,
+            transfer_syntax_uid=facts.transfer_syntax_uid,
+            path=path,
+            data_set_offset=facts.data_set_offset,
+            data_set_bytes=facts.data_set_bytes,
+        )
+        yield _Ready(facts, item)
+
+
+def locate(rooms: Rooms, facts: InstanceFacts) -> Path:
+    """Where an instance's bytes are now.
+
+    Raises
+    ------
+    SpoolCorrupt
+        Nowhere.
+    """
+    if facts.released and facts.archive_path:
+        return rooms.archive.root / facts.archive_path
+    return Path(facts.source_path) if facts.source_path else rooms.spool.locate(facts.spool_id)
+
+
+def _no_file(facts: InstanceFacts, error: Exception) -> DeliveryOutcome:
+    return DeliveryOutcome(
+        facts.instance_id, DeliveryState.REFUSED, reason=f"the bytes cannot be read: {error}"
+    )
+
+
+def _policy(rooms: Rooms, claimed: ClaimedTransfer) -> DestinationSettings:
+    for destination in rooms.settings.destinations:
+        if destination.name == claimed.destination:
+            return destination
+    address = claimed.address
+    return DestinationSettings(name="ad-hoc", ae_title=address.ae_title, host=address.host, port=address.port)
+
+
+def _retry_in_ms(
+    claimed: ClaimedTransfer,
+    policy: DestinationSettings,
+    problem: AssociationError | None,
+    writer: OutcomeWriter,
+) -> int | None:
+    """When to try again; None when a person has to look."""
+    attempts = _JOB_ATTEMPTS if claimed.job_id else policy.retry_attempts
+    hopeless = problem is not None and not problem.retryable
+    if claimed.attempt >= attempts or (hopeless and claimed.job_id):
+        return None
+    if writer.delivered and claimed.attempt == 1:
+        return round(policy.retry_initial_s * 1000)
+    if hopeless:  # what the peer's administrator has to mend: no hurry, and no end
+        return round(policy.retry_max_s * 1000)
+    jitter = random.random()  # noqa: S311 - spreads load, keeps no secret
+    return round(1000 * retry_delay_s(claimed.attempt, policy.retry_initial_s, policy.retry_max_s, jitter))

@@ -1,0 +1,132 @@
+"""Takes what arrived in the spool into the ledger, with where it is to go.
+
+The spool item is the record and stays what it is; this only makes it known. Run twice, or killed anywhere, it does no
+harm: the ledger knows a spool item by its id.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from dicomrelay.routing.facts import Facts
+
+from dicomrelay.ledger.values import Arrival, DestinationInfo, DestinationKind, Priority, Registered, Verdict
+from dicomrelay.log import get_logger
+from dicomrelay.routing import decide, parse_address
+from dicomrelay.spool import SpoolRecord
+from workers.rooms import Rooms
+
+_log = get_logger("dicomrelay.group")
+# One task is bounded: after so many batches it says that there is more, and another task goes on.
+_BATCHES = 25
+
+
+@dataclass(slots=True)
+class Grouped:
+    """What a run did; `more` when it stopped at its bound."""
+
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    more: bool = False
+
+
+def group_arrivals(rooms: Rooms) -> Grouped:
+    """Register what lies in the spool's `new/`, batch by batch, until it is empty or the bound is reached.
+
+    A second runner on the same spool finds the lock and stops; the first one, or the sweeper, sees what is left.
+    """
+    done = Grouped()
+    with _only_runner(rooms) as alone:
+        if not alone:
+            return done
+        for _ in range(_BATCHES):
+            records = rooms.spool.arrivals(rooms.settings.worker.batch_instances)
+            if not records:
+                break
+            done.verdicts.update(result.verdict for result in register(rooms, records))
+        else:
+            done.more = True
+    if done.verdicts:
+        _log.info("grouped", **{verdict.value: count for verdict, count in done.verdicts.items()})
+    return done
+
+
+def register(rooms: Rooms, records: Sequence[SpoolRecord]) -> list[Registered]:
+    """One batch: ledger first, then the spool items go to where they belong from now on."""
+    _sync_ad_hoc(rooms, records)
+    results = rooms.ledger.register([_arrival(rooms, record) for record in records])
+    aside = [r.spool_id for r in results if r.verdict is Verdict.CONFLICT]
+    others = [r for r in results if r.verdict is not Verdict.CONFLICT]
+    rooms.spool.settle([r.spool_id for r in others if r.spool_id == r.kept_spool_id])
+    rooms.spool.set_aside(aside)
+    rooms.spool.remove([r.spool_id for r in others if r.spool_id != r.kept_spool_id])
+    for spool_id in aside:
+        _log.warning("set aside: same SOP Instance UID, other bytes", spool_id=spool_id)
+    return results
+
+
+def _arrival(rooms: Rooms, record: SpoolRecord) -> Arrival:
+    settings = rooms.settings
+    origin = record.provenance
+    facts = Facts(
+        modality=record.modality,
+        source_ae_title=origin.calling_ae_title,
+        called_ae_title=origin.called_ae_title,
+        sop_class_uid=record.sop_class_uid,
+    )
+    decision = decide(settings.rules, settings.destinations, facts)
+    return Arrival(
+        spool_id=record.id,
+        host=rooms.host,
+        sop_class_uid=record.sop_class_uid,
+        sop_instance_uid=record.sop_instance_uid,
+        study_instance_uid=record.study_instance_uid,
+        series_instance_uid=record.series_instance_uid,
+        transfer_syntax_uid=record.transfer_syntax_uid,
+        modality=record.modality,
+        data_set_offset=record.data_set_offset,
+        data_set_bytes=record.data_set_bytes,
+        digest=record.digest,
+        calling_ae_title=origin.calling_ae_title,
+        called_ae_title=origin.called_ae_title,
+        peer_address=origin.peer_address,
+        association_id=origin.association_id,
+        received_at_ms=origin.received_at_ms,
+        source_path=record.source_path,
+        destinations=record.send_to or decision.destinations,
+        priority=Priority(decision.priority),
+        archive=settings.archive.enabled,
+        job_id=origin.job_id,
+    )
+
+
+def _sync_ad_hoc(rooms: Rooms, records: Sequence[SpoolRecord]) -> None:
+    """Make known the addresses that a job named by themselves, so that any worker finds them."""
+    named = {name for record in records for name in record.send_to if "@" in name}
+    found = []
+    for name in sorted(named):
+        address = parse_address(name)
+        found.append(
+            DestinationInfo(name, address.ae_title, address.host, address.port, kind=DestinationKind.AD_HOC)
+        )
+    if found:
+        rooms.ledger.sync_destinations(found)
+
+
+@contextmanager
+def _only_runner(rooms: Rooms) -> Iterator[bool]:
+    """Whether we are the only one at this spool; the kernel frees the lock when the process ends."""
+    fd = os.open(rooms.settings.path("run", "group.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)

@@ -1,0 +1,115 @@
+"""The stages inside the house: into the archive, its frames, and out of the spool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from archive import Archive, StoreOutcome, StoreRequest, StoreResult
+from dicomrelay.errors import RelayError
+from dicomrelay.ledger.values import InstanceFacts, Stage, StageItem, StageResult
+from dicomrelay.log import get_logger
+from dicomrelay.routing import retry_delay_s
+from workers.forward import locate
+from workers.rooms import Rooms
+
+_log = get_logger("dicomrelay.keep")
+_STAGE_LEASE_MS = 120_000
+_ATTEMPTS = 20
+_RETRY_INITIAL_S, _RETRY_MAX_S = 2.0, 300.0
+
+
+def archive_batch(rooms: Rooms) -> int:
+    """Archive one batch; how many instances it was."""
+    claim = rooms.ledger.claim_instances(
+        Stage.ARCHIVE,
+        host=rooms.host,
+        owner=rooms.owner,
+        limit=rooms.settings.worker.batch_instances,
+        lease_ms=_STAGE_LEASE_MS,
+    )
+    if claim is None:
+        return 0
+    results = []
+    found: list[tuple[StageItem, StoreRequest]] = []
+    for item in claim.items:
+        try:
+            found.append((item, _request(item.instance, locate(rooms, item.instance))))
+        except RelayError as error:
+            results.append(_failed(item, str(error), retryable=error.retryable))
+    stored = rooms.archive.store([request for _, request in found])
+    results += [_archived(item, result) for (item, _), result in zip(found, stored, strict=True)]
+    rooms.ledger.finish_stage(claim, results)
+    _report("archived", results)
+    return len(claim.items)
+
+
+def frames_batch(rooms: Rooms) -> int:
+    """Prepare the frames of one batch; how many instances it was."""
+    claim = rooms.ledger.claim_instances(
+        Stage.FRAMES,
+        host=rooms.host,
+        owner=rooms.owner,
+        limit=rooms.settings.worker.batch_instances,
+        lease_ms=_STAGE_LEASE_MS,
+    )
+    if claim is None:
+        return 0
+    results = [_prepare(rooms.archive, item) for item in claim.items]
+    rooms.ledger.finish_stage(claim, results)
+    _report("frames prepared", results)
+    return len(claim.items)
+
+
+def release_batch(rooms: Rooms) -> int:
+    """Remove from the spool what has arrived everywhere; how many items it was."""
+    ids = rooms.ledger.releasable(host=rooms.host, limit=rooms.settings.worker.batch_instances)
+    if ids:
+        # The file first: a crash between the two asks again for a file that is gone, which is no error.
+        rooms.spool.remove(ids)
+        rooms.ledger.mark_released(ids)
+    return len(ids)
+
+
+def _request(facts: InstanceFacts, source: Path) -> StoreRequest:
+    return StoreRequest(
+        source=source,
+        data_set_offset=facts.data_set_offset,
+        data_set_bytes=facts.data_set_bytes,
+        digest=facts.digest,
+        sop_class_uid=facts.sop_class_uid,
+        sop_instance_uid=facts.sop_instance_uid,
+        study_instance_uid=facts.study_instance_uid,
+        series_instance_uid=facts.series_instance_uid,
+        transfer_syntax_uid=facts.transfer_syntax_uid,
+        modality=facts.modality,
+        # A file that is read where it lies belongs to somebody who may write to it: never share its bytes.
+        may_link=not facts.source_path,
+    )
+
+
+def _archived(item: StageItem, result: StoreResult) -> StageResult:
+    if result.outcome in (StoreOutcome.STORED, StoreOutcome.ALREADY_THERE):
+        return StageResult(item.instance.instance_id, done=True, archive_path=result.relative_path)
+    return _failed(item, result.reason, retryable=result.outcome is StoreOutcome.FAILED)
+
+
+def _prepare(archive: Archive, item: StageItem) -> StageResult:
+    try:
+        summary = archive.prepare_frames(item.instance.archive_path)
+    except (RelayError, OSError) as error:
+        return _failed(item, str(error), retryable=isinstance(error, OSError))
+    return StageResult(item.instance.instance_id, done=True, frames=summary.count, reason=summary.reason)
+
+
+def _failed(item: StageItem, reason: str, *, retryable: bool) -> StageResult:
+    retry_in_ms = None
+    if retryable and item.attempt < _ATTEMPTS:
+        retry_in_ms = round(1000 * retry_delay_s(item.attempt, _RETRY_INITIAL_S, _RETRY_MAX_S, 0.5))
+    return StageResult(item.instance.instance_id, done=False, reason=reason, retry_in_ms=retry_in_ms)
+
+
+def _report(what: str, results: list[StageResult]) -> None:
+    failed = [result for result in results if not result.done]
+    _log.info(what, instances=len(results) - len(failed), failed=len(failed))
+    for result in failed:
+        _log.warning(f"not {what}", instance_id=result.instance_id, reason=result.reason)

@@ -1,0 +1,48 @@
+"""What the work needs, built once for each process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from archive import Archive
+from dicomrelay.ledger import Ledger
+from dicomrelay.runtime import home
+from dicomrelay.runtime.queue import WakeUps
+from dicomrelay.settings import Settings
+from dicomrelay.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The ports of one process."""
+
+    settings: Settings
+    ledger: Ledger
+    spool: Spool
+    archive: Archive
+    wake_ups: WakeUps
+    host: str
+
+    @classmethod
+    def open(cls, settings: Settings) -> Rooms:
+        """Open them; connections are made when first used."""
+        ledger = Ledger.open(home.ledger_url(settings))
+        return cls(
+            settings=settings,
+            ledger=ledger,
+            spool=Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes),
+            archive=Archive.open(settings.archive_path, database_url=home.archive_url(settings)),
+            wake_ups=WakeUps(settings),
+            host=home.host_name(),
+        )
+
+    @property
+    def owner(self) -> str:
+        """Who holds a lease."""
+        return f"{self.host}/{os.getpid()}"
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.ledger.dispose()
+        self.wake_ups.close()

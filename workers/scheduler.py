@@ -1,0 +1,44 @@
+"""The sweeper's process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from dicomrelay.routing.destinations import configured
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicomrelay.errors import RelayError
+from dicomrelay.ledger import migrate
+from dicomrelay.log import get_logger
+from dicomrelay.runtime import home
+from dicomrelay.settings import Settings
+from workers.rooms import Rooms
+from workers.sweep import Sweeper
+
+_log = get_logger("dicomrelay.scheduler")
+
+
+def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event) -> None:
+    """Sweep every `worker.sweep_seconds` until `stop` is set; trouble is logged and the next look tries again."""
+    migrate(home.ledger_url(settings))
+    rooms = Rooms.open(settings)
+    rooms.ledger.sync_destinations(configured(settings.destinations))
+    sweeper = Sweeper(rooms)
+    ready()
+    troubled = ""
+    while not stop.wait(settings.worker.sweep_seconds):
+        try:
+            swept = sweeper.sweep()
+        except (RelayError, SQLAlchemyError) as error:
+            trouble = f"{type(error).__name__}: {error}"
+            if trouble != troubled:  # once, not every second of an outage
+                _log.warning("cannot sweep", reason=trouble)
+            troubled = trouble
+            continue
+        if troubled:
+            _log.info("sweeping again")
+            troubled = ""
+        if swept.transfers_made:
+            _log.info("studies complete", transfers=swept.transfers_made)
+    rooms.close()

@@ -1,0 +1,92 @@
+"""The sweeper: says again what is due, from the ledger and the spool.
+
+It is the outbox of the whole system. Whatever message was lost, by a broker that died or a worker that was killed, is
+said again here; whatever comes twice finds a lease in the ledger and stops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dicomrelay.ledger.values import DueTransfer, Priority
+from dicomrelay.runtime.queue import Queue, Task
+from workers.rooms import Rooms
+
+FORWARD_QUEUE = {
+    Priority.URGENT: Queue.FORWARD_URGENT,
+    Priority.NORMAL: Queue.FORWARD_NORMAL,
+    Priority.BULK: Queue.FORWARD_BULK,
+}
+_TRANSFERS = 1000
+_STUDIES = 500
+# A wake-up that was lost is said again after so long; until then its message is taken to be in a queue.
+_AGAIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one look found and said."""
+
+    transfers_made: int
+    wake_ups: int
+
+
+class Sweeper:
+    """Remembers what it said a moment ago, so that a long queue is not said again and again."""
+
+    def __init__(self, rooms: Rooms, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rooms = rooms
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    def sweep(self) -> Swept:
+        """Look once.
+
+        Raises
+        ------
+        ServiceUnavailable
+            The broker does not answer; what could not be said is said at the next look.
+        """
+        rooms, worker = self._rooms, self._rooms.settings.worker
+        made = rooms.ledger.complete_quiet_studies(
+            quiet_ms=round(rooms.settings.study.quiet_seconds * 1000),
+            batch_instances=worker.batch_instances,
+            batch_bytes=worker.batch_bytes,
+            limit=_STUDIES,
+        )
+        due = rooms.ledger.due(limit=_TRANSFERS)
+        depths = rooms.wake_ups.depths()
+        said = 0
+        if depths[Queue.GROUP] == 0 and rooms.spool.has_arrivals():
+            said += self._say(Task.GROUP, 1)
+        for task, queue, pending in (
+            (Task.ARCHIVE, Queue.ARCHIVE, due.archive_pending),
+            (Task.FRAMES, Queue.FRAMES, due.frames_pending),
+            (Task.RELEASE, Queue.MAINTENANCE, due.releasable),
+        ):
+            batches = -(-pending // worker.batch_instances)
+            said += self._say(task, min(batches, worker.intake_processes) - depths[queue])
+        forward_idle = not any(depths[queue] for queue in FORWARD_QUEUE.values())
+        said += sum(self._wake(transfer, idle=forward_idle) for transfer in due.transfers)
+        self._forget(due.transfers)
+        return Swept(made, said)
+
+    def _say(self, task: Task, times: int) -> int:
+        for _ in range(times):
+            self._rooms.wake_ups.send(task)
+        return max(times, 0)
+
+    def _wake(self, transfer: DueTransfer, *, idle: bool) -> bool:
+        now = self._clock()
+        again_s = _AGAIN_S / 6 if idle else _AGAIN_S
+        if now - self._said.get(transfer.id, -again_s) < again_s:
+            return False
+        self._rooms.wake_ups.send(Task.FORWARD, ids=[transfer.id], queue=FORWARD_QUEUE[transfer.priority])
+        self._said[transfer.id] = now
+        return True
+
+    def _forget(self, due: tuple[DueTransfer, ...]) -> None:
+        still = {transfer.id for transfer in due}
+        self._said = {id_: at for id_, at in self._said.items() if id_ in still}

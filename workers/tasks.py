@@ -1,0 +1,74 @@
+"""The Celery tasks: a name, a plain function behind it, and who is told next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dicomrelay.errors import ServiceUnavailable
+from dicomrelay.log import get_logger
+from dicomrelay.runtime.queue import Task
+from workers import forward, group, keep
+from workers.rooms import Rooms
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+_log = get_logger("dicomrelay.tasks")
+# A task stays well under the broker's visibility timeout; what is left is for the next task.
+_TASK_S = 20.0
+
+
+def register(app: Celery, rooms: Callable[[], Rooms]) -> None:
+    """Put the tasks on the application. `rooms` gives this process's own."""
+
+    def task(name: Task) -> Callable[[Callable[..., None]], Any]:
+        decorate: Callable[[Callable[..., None]], Any] = app.task(name=name.value, ignore_result=True)
+        return decorate
+
+    @task(Task.GROUP)
+    def group_arrivals() -> None:
+        done = group.group_arrivals(rooms())
+        if done.verdicts:
+            _wake(rooms(), Task.ARCHIVE)
+        if done.more:
+            _wake(rooms(), Task.GROUP)
+
+    @task(Task.FORWARD)
+    def forward_transfer(transfer_id: str) -> None:
+        until = time.monotonic() + _TASK_S
+        destination = forward.forward_transfer(rooms(), transfer_id)
+        while destination and time.monotonic() < until and forward.forward_next(rooms(), destination):
+            pass
+
+    @task(Task.ARCHIVE)
+    def archive_batches() -> None:
+        if _until_empty(lambda: keep.archive_batch(rooms())):
+            _wake(rooms(), Task.FRAMES)
+
+    @task(Task.FRAMES)
+    def frames_batches() -> None:
+        _until_empty(lambda: keep.frames_batch(rooms()))
+
+    @task(Task.RELEASE)
+    def release_batches() -> None:
+        _until_empty(lambda: keep.release_batch(rooms()))
+
+
+def _until_empty(batch: Callable[[], int]) -> int:
+    """Take batches until there is none or the time of a task is over; the sweeper says what is left."""
+    until = time.monotonic() + _TASK_S
+    total = 0
+    while count := batch():
+        total += count
+        if time.monotonic() > until:
+            break
+    return total
+
+
+def _wake(rooms: Rooms, task: Task) -> None:
+    try:
+        rooms.wake_ups.send(task)
+    except ServiceUnavailable as error:
+        _log.warning("not woken, the sweeper will", task=task.value, reason=str(error))
