@@ -1,0 +1,132 @@
+"""Committed items as files: reading what they say, checking what they hold, moving them."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from dicomrelay.dicom.part10 import HEAD_BYTES
+from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.spool.layout import PART, REFERENCE
+from dicomrelay.spool.operations import sync_path
+from dicomrelay.spool.records import PAGE_BYTES, SpoolRecord, decode_head, decode_record
+
+_HASH_STEP_BYTES: Final = 1 << 20
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+def read_item(path: Path) -> SpoolRecord:
+    """The record of an item.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is no longer there.
+    SpoolCorrupt
+        It cannot be read, its CRC or its size is wrong, or it is not the item that its name says.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(PAGE_BYTES)
+            if path.suffix == REFERENCE:
+                record = decode_record(head + (file.read() or b""), origin=str(path))
+            else:
+                record = _read_head(head, file.read, str(path))
+                if size != record.data_set_offset + record.data_set_bytes:
+                    raise SpoolCorrupt(f"{path}: {size} bytes long, not as long as its record says")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise SpoolCorrupt(f"{path}: cannot be read: {error.strerror}") from error
+    if record.id != path.stem:
+        raise SpoolCorrupt(f"{path}: holds the record of {record.id}")
+    return record
+
+
+def _read_head(head: bytes, read_on: Callable[[int], bytes | None], origin: str) -> SpoolRecord:
+    """One page is the rule; more only for a job with many destinations."""
+    try:
+        return decode_head(head, origin=origin)
+    except SpoolCorrupt:
+        return decode_head(head + (read_on(HEAD_BYTES) or b""), origin=origin)
+
+
+def verify_data_set(record: SpoolRecord, path: Path) -> None:
+    """Read the data set and hold it against its digest.
+
+    Raises
+    ------
+    SpoolCorrupt
+        It cannot be read, is too short, or holds other bytes.
+    """
+    digest, left = hashlib.sha256(), record.data_set_bytes
+    try:
+        with path.open("rb") as file:
+            file.seek(record.data_set_offset)
+            while left and (step := file.read(min(left, _HASH_STEP_BYTES))):
+                digest.update(step)
+                left -= len(step)
+    except OSError as error:
+        raise SpoolCorrupt(f"{path}: cannot be read: {error.strerror}") from error
+    if left or digest.hexdigest() != record.digest:
+        raise SpoolCorrupt(f"{path}: the data set is not the one that was received")
+
+
+def move_items(moves: Iterable[tuple[Path, Path]]) -> None:
+    """Move files into other folders, which are made if need be: (file, folder) pairs.
+
+    All are linked in their new place, those names are made durable, and only then the old ones go: whatever
+    the file system does with the order of renames, a crash leaves one name or both. Files that are gone are passed over.
+    """
+    linked: list[Path] = []
+    changed: set[Path] = set()
+    for source, folder in moves:
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            changed.add(folder.parent)
+        with suppress(FileNotFoundError):
+            if _link(source, folder / source.name):
+                linked.append(source)
+            changed.add(folder)
+    for folder in changed:
+        with suppress(FileNotFoundError):
+            sync_path(folder)
+    for source in linked:
+        source.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """A second name; False where the file system has none and the file was renamed."""
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        return True  # an earlier move was cut off here
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        source.rename(target)
+        return False
+    return True
+
+
+def item_names(folder: Path) -> Iterator[str]:
+    """The files of items in a folder, in no order; none when the folder is gone."""
+    with suppress(FileNotFoundError):
+        yield from (name for name in os.listdir(folder) if not name.endswith(PART))
+
+
+def count_items(folder: Path) -> tuple[int, int]:
+    """Items in a folder, and bytes of all its files."""
+    count = size = 0
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                size += entry.stat().st_size
+                count += not entry.name.endswith(PART)
+    return count, size

@@ -1,0 +1,165 @@
+"""What the spool knows about an item, and how that stands in its file."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from dicomrelay.dicom.part10 import FileMeta, encode_file_meta, parse_file_meta
+from dicomrelay.errors import DataSetError, SpoolCorrupt, SpoolError
+
+# Names the layout of our private information, for whoever finds it in a file (PS3.10 Section 7.1).
+RECORD_CREATOR_UID: Final = "2.25.199272540067046529134536731888475314995.1"
+_FORMAT: Final = 1
+PAGE_BYTES: Final = 4096
+# What is known only at the end: digest, size, three UIDs and a modality, each as long as a scan lets it be, and
+# escaped as badly as JSON can.
+_ROOM_FOR_THE_END: Final = 2600
+_CRC_KEY: Final = b',"crc":"'
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where an instance came from.
+
+    Attributes
+    ----------
+    received_at_ms : int
+        Milliseconds since the epoch, by the clock of this machine.
+    job_id : str
+        The job of `dicomrelay send` that it belongs to, or "".
+    """
+
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+    association_id: str
+    received_at_ms: int
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolRecord:
+    """An item of the spool.
+
+    Attributes
+    ----------
+    id : str
+        Ours, and its name on disk.
+    study_instance_uid, series_instance_uid : str
+        Of the data set, or derived from the SOP Instance UID where it has none.
+    data_set_offset, data_set_bytes : int
+        Where the data set stands in the item's file, or in `source_path`.
+    digest : str
+        SHA-256 of the data set as received, hexadecimal.
+    source_path : str
+        The file, where it is read where it lies; "" for a file of the spool.
+    send_to : tuple of str
+        Destinations that a job asks for, by name or as `AET@host:port`; empty for those of the rules.
+    """
+
+    id: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    data_set_offset: int
+    data_set_bytes: int
+    digest: str
+    provenance: Provenance
+    source_path: str = ""
+    send_to: tuple[str, ...] = ()
+
+
+def encode_record(record: SpoolRecord) -> bytes:
+    """JSON with a CRC-32 of itself as its last key."""
+    values = {"v": _FORMAT, **asdict(record)}
+    body = json.dumps(values, separators=(",", ":")).encode("ascii")
+    return body[:-1] + _CRC_KEY + b'%08x"}' % zlib.crc32(body)
+
+
+def decode_record(encoded: bytes, *, origin: str) -> SpoolRecord:
+    """The record again.
+
+    Raises
+    ------
+    SpoolCorrupt
+        CRC, layout or format is wrong; `origin` names the file.
+    """
+    encoded = encoded.rstrip(b" \0")
+    body, key, crc = encoded.rpartition(_CRC_KEY)
+    if not key or crc != b'%08x"}' % zlib.crc32(body + b"}"):
+        raise SpoolCorrupt(f"{origin}: the record's CRC is wrong")
+    try:
+        values: dict[str, Any] = json.loads(body + b"}")
+        if values.pop("v") != _FORMAT:
+            raise SpoolCorrupt(f"{origin}: the record is of a format that this version does not know")
+        provenance = Provenance(**values.pop("provenance"))
+        send_to = tuple(values.pop("send_to"))
+        return SpoolRecord(**values, provenance=provenance, send_to=send_to)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpoolCorrupt(f"{origin}: the record cannot be read: {error}") from error
+
+
+def head_bytes(first: SpoolRecord) -> int:
+    """Where the data set will begin, from a record that lacks what is known at the end: a multiple of 4096."""
+    needed = len(_head(first, encode_record(first))) + _ROOM_FOR_THE_END
+    return -(-needed // PAGE_BYTES) * PAGE_BYTES
+
+
+def encode_head(record: SpoolRecord) -> bytes:
+    """File meta with the record in it, exactly `record.data_set_offset` long.
+
+    Raises
+    ------
+    SpoolError
+        The record does not fit.
+    """
+    encoded = encode_record(record)
+    room = record.data_set_offset - len(_head(record, encoded))
+    # An odd value was padded by a byte; here that byte is one of the spaces.
+    head = _head(record, encoded + b" " * (room + (len(encoded) & 1)))
+    if len(head) != record.data_set_offset:
+        raise SpoolError(
+            f"{record.id}: the record takes {len(encoded)} bytes and does not fit before the data set"
+        )
+    return head
+
+
+def _head(record: SpoolRecord, private_information: bytes) -> bytes:
+    return encode_file_meta(
+        FileMeta(
+            sop_class_uid=record.sop_class_uid,
+            sop_instance_uid=record.sop_instance_uid,
+            transfer_syntax_uid=record.transfer_syntax_uid,
+            source_ae_title=record.provenance.calling_ae_title,
+            sending_ae_title=record.provenance.calling_ae_title,
+            receiving_ae_title=record.provenance.called_ae_title,
+            private_information_creator_uid=RECORD_CREATOR_UID,
+            private_information=private_information,
+        )
+    )
+
+
+def decode_head(head: bytes, *, origin: str) -> SpoolRecord:
+    """The record in the head of an item's file.
+
+    Raises
+    ------
+    SpoolCorrupt
+        There is none, or it is damaged.
+    """
+    try:
+        meta = parse_file_meta(head)
+    except DataSetError as error:
+        raise SpoolCorrupt(f"{origin}: {error}") from error
+    if meta.private_information_creator_uid != RECORD_CREATOR_UID:
+        raise SpoolCorrupt(f"{origin}: no record of ours in the file meta")
+    record = decode_record(meta.private_information, origin=origin)
+    if record.data_set_offset != meta.data_set_offset:
+        raise SpoolCorrupt(f"{origin}: the record places the data set elsewhere than the file meta does")
+    return record

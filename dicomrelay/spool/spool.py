@@ -1,0 +1,333 @@
+"""The spool: committed items, from arrival until everything that depends on them is done."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicomrelay.dicom.scan import Header
+from dicomrelay.dicom.uids import derived_uid
+from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.log import get_logger
+from dicomrelay.spool import layout
+from dicomrelay.spool.directory_sync import DirectorySync
+from dicomrelay.spool.free_space import FreeSpace
+from dicomrelay.spool.items import count_items, item_names, move_items, read_item, verify_data_set
+from dicomrelay.spool.layout import ITEM, PART, REFERENCE, Identity, Layout
+from dicomrelay.spool.operations import OperatingSystem, Operations
+from dicomrelay.spool.records import Provenance, SpoolRecord
+from dicomrelay.spool.writer import SpoolWriter, spool_error, write_reference
+
+_log = get_logger("dicomrelay.spool")
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was found at start.
+
+    Attributes
+    ----------
+    swept : int
+        Files of dead writers, never acknowledged, that were removed.
+    waiting : int
+        Committed items that are not yet in the ledger.
+    """
+
+    swept: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolUsage:
+    """How full the spool is: items by folder, bytes of their files, bytes free on the file system."""
+
+    new: int
+    kept: int
+    aside: int
+    corrupt: int
+    bytes: int
+    free_bytes: int
+
+
+class Spool:
+    """The spool under `root`. Safe for many threads; several processes may share one, each with its own object.
+
+    Parameters
+    ----------
+    root : Path
+        Its directory, made if need be.
+    min_free_bytes : int
+        The low-water mark: under it no writer is given out.
+    operations : Operations, optional
+        The system calls of a commit, for tests that make them fail.
+
+    Raises
+    ------
+    SpoolError
+        The directories cannot be made.
+    """
+
+    def __init__(self, root: Path, *, min_free_bytes: int = 0, operations: Operations | None = None) -> None:
+        self.root = root
+        self._layout = Layout(root)
+        self._layout.create()
+        self._operations = operations or OperatingSystem()
+        self._space = FreeSpace(root, min_free_bytes)
+        self._names = DirectorySync(self._layout.new, self._operations)
+        self._identity: Identity | None = None
+        self._identity_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Stop being a writer; every `SpoolWriter` must have ended."""
+        if self._identity is not None and self._identity.pid == os.getpid():
+            self._identity.close()
+        self._names.close()
+
+    def _writer_identity(self) -> Identity:
+        identity = self._identity
+        if identity is None or identity.pid != os.getpid():
+            with self._identity_lock:
+                if self._identity is None or self._identity.pid != os.getpid():
+                    try:
+                        self._identity = Identity(self._layout)
+                    except OSError as error:
+                        raise spool_error(self._layout.writers, "no lock file can be made", error) from error
+                identity = self._identity
+        return identity
+
+    def writer(
+        self,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        provenance: Provenance,
+        send_to: tuple[str, ...] = (),
+    ) -> SpoolWriter:
+        """Begin an item.
+
+        Raises
+        ------
+        SpoolFull
+            Free space is under the low-water mark; nothing was written.
+        SpoolError
+            The file cannot be made.
+        """
+        self._space.check()
+        first = SpoolRecord(
+            id=self._writer_identity().next_id(),
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            study_instance_uid="",
+            series_instance_uid="",
+            transfer_syntax_uid=transfer_syntax_uid,
+            modality="",
+            data_set_offset=0,
+            data_set_bytes=0,
+            digest="",
+            provenance=provenance,
+            send_to=send_to,
+        )
+        return SpoolWriter(
+            first, self._layout.new, operations=self._operations, names=self._names, space=self._space
+        )
+
+    def add_reference(
+        self,
+        path: Path,
+        *,
+        header: Header,
+        transfer_syntax_uid: str,
+        data_set_offset: int,
+        data_set_bytes: int,
+        digest: str,
+        provenance: Provenance,
+        send_to: tuple[str, ...] = (),
+    ) -> SpoolRecord:
+        """Add a file that stays where it lies: only its record is written, as durably as an item.
+
+        Parameters
+        ----------
+        digest : str
+            SHA-256 of the data set, hexadecimal: what is sent later is held against it.
+
+        Raises
+        ------
+        SpoolError
+            The record is not durable, and its file is gone.
+        """
+        self._space.check()
+        instance = header.sop_instance_uid
+        record = SpoolRecord(
+            id=self._writer_identity().next_id(),
+            sop_class_uid=header.sop_class_uid,
+            sop_instance_uid=instance,
+            study_instance_uid=header.study_instance_uid or derived_uid("study", instance),
+            series_instance_uid=header.series_instance_uid or derived_uid("series", instance),
+            transfer_syntax_uid=transfer_syntax_uid,
+            modality=header.modality,
+            data_set_offset=data_set_offset,
+            data_set_bytes=data_set_bytes,
+            digest=digest,
+            provenance=provenance,
+            source_path=str(path.absolute()),
+            send_to=send_to,
+        )
+        write_reference(record, self._layout.new, self._operations, self._names)
+        return record
+
+    def recover(self) -> Recovery:
+        """Clear away what dead writers left, and count what waits. For the start; harmless at any time."""
+        alive: dict[str, bool] = {}
+        swept = waiting = 0
+        for name in os.listdir(self._layout.new):
+            stem, dot, suffix = name.partition(".")
+            if dot + suffix != PART:
+                waiting += dot + suffix in {ITEM, REFERENCE}
+                continue
+            token = layout.writer_token(stem)
+            if token not in alive:
+                alive[token] = layout.is_alive(self._layout.writers, token)
+            if not alive[token]:
+                (self._layout.new / name).unlink(missing_ok=True)
+                swept += 1
+        for token in os.listdir(self._layout.writers):
+            layout.is_alive(self._layout.writers, token)
+        return Recovery(swept=swept, waiting=waiting)
+
+    def arrivals(self, limit: int) -> list[SpoolRecord]:
+        """The oldest items that are not yet settled, at most `limit`.
+
+        One that cannot be trusted is moved to `corrupt/`, logged, and left out.
+        """
+        names = heapq.nsmallest(limit, item_names(self._layout.new))
+        found = (self._read(self._layout.new / name) for name in names)
+        return [record for record in found if record is not None]
+
+    def _read(self, path: Path) -> SpoolRecord | None:
+        try:
+            return read_item(path)
+        except FileNotFoundError:
+            return None  # settled by another process in the meantime
+        except SpoolCorrupt as error:
+            with suppress(FileNotFoundError):
+                path.rename(self._layout.corrupt / path.name)
+            _log.error("item is corrupt and was put away", action="spool.corrupt", reason=str(error))
+            return None
+
+    def settle(self, ids: Iterable[str]) -> None:
+        """The ledger has these: from `new/` to `kept/`. Those settled already are passed over.
+
+        Raises
+        ------
+        SpoolError
+            The file system refused; settling again goes on where it stopped.
+        """
+        self._move(
+            (path, self._layout.bucket(item_id))
+            for item_id in ids
+            for path in self._names_of(item_id, self._layout.new)
+        )
+
+    def set_aside(self, ids: Iterable[str]) -> None:
+        """These are in conflict with others of the same SOP Instance UID: to `aside/`.
+
+        Raises
+        ------
+        SpoolError
+            The file system refused; calling again goes on where it stopped.
+        """
+        self._move(
+            (path, self._layout.aside)
+            for item_id in ids
+            for path in self._names_of(item_id, self._layout.new, self._layout.bucket(item_id))
+        )
+
+    def _move(self, moves: Iterable[tuple[Path, Path]]) -> None:
+        try:
+            move_items(moves)
+        except OSError as error:
+            raise spool_error(self.root, "items cannot be moved", error) from error
+
+    def _names_of(self, item_id: str, *folders: Path) -> list[Path]:
+        if not layout.is_id(item_id):
+            return []
+        paths = (folder / (item_id + suffix) for folder in folders for suffix in (ITEM, REFERENCE))
+        return [path for path in paths if path.exists()]
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Every delivery and the archive are done with these: unlink them. Those already gone are passed over."""
+        buckets = set()
+        for item_id in ids:
+            bucket = self._layout.bucket(item_id)
+            for path in self._names_of(item_id, self._layout.new, bucket, self._layout.aside):
+                path.unlink(missing_ok=True)
+                buckets.add(bucket)
+        for bucket in buckets:
+            with suppress(OSError):
+                bucket.rmdir()
+
+    def locate(self, item_id: str) -> Path:
+        """The file that holds the data set of an item now: one of ours, or the one that a reference points at.
+
+        Raises
+        ------
+        SpoolCorrupt
+            The item is nowhere, or its record cannot be read.
+        """
+        path = self._layout.find(item_id)
+        return Path(read_item(path).source_path) if path.suffix == REFERENCE else path
+
+    def record(self, item_id: str) -> SpoolRecord:
+        """What is known about an item.
+
+        Raises
+        ------
+        SpoolCorrupt
+            The item is nowhere, or its record cannot be read.
+        """
+        return read_item(self._layout.find(item_id))
+
+    def records(self) -> Iterator[SpoolRecord]:
+        """Every item, set aside ones too, in the order of arrival: what a ledger is rebuilt from."""
+        # Buckets last: what is settled meanwhile is then found where it went.
+        folders = [self._layout.new, self._layout.aside, *self._buckets()]
+        names = {name: folder for folder in folders for name in item_names(folder)}
+        for name in sorted(names):
+            record = self._read(names[name] / name)
+            if record is not None:
+                yield record
+
+    def verify(self, item_id: str) -> SpoolRecord:
+        """Read the data set of an item again and hold it against its digest.
+
+        Raises
+        ------
+        SpoolCorrupt
+            It is gone, has another size, or other bytes.
+        """
+        record = self.record(item_id)
+        verify_data_set(record, self.locate(item_id))
+        return record
+
+    def usage(self) -> SpoolUsage:
+        """Count everything; it walks the whole spool."""
+        places = self._layout
+        new, aside, corrupt = (count_items(folder) for folder in (places.new, places.aside, places.corrupt))
+        kept = [count_items(folder) for folder in self._buckets()]
+        return SpoolUsage(
+            new=new[0],
+            kept=sum(count for count, _ in kept),
+            aside=aside[0],
+            corrupt=corrupt[0],
+            bytes=sum(size for _, size in (new, aside, corrupt, *kept)),
+            free_bytes=self._space.measure(),
+        )
+
+    def _buckets(self) -> list[Path]:
+        return [self._layout.kept / name for name in os.listdir(self._layout.kept)]

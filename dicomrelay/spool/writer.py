@@ -1,0 +1,198 @@
+"""Writing one item: the order of its system calls is the promise (docs/design/spool.md)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from dicomrelay.dicom.scan import Header
+from dicomrelay.dicom.uids import derived_uid
+from dicomrelay.errors import SpoolError, SpoolFull
+from dicomrelay.spool.directory_sync import DirectorySync
+from dicomrelay.spool.free_space import FreeSpace
+from dicomrelay.spool.layout import ITEM, PART, REFERENCE
+from dicomrelay.spool.operations import Buffer, Operations
+from dicomrelay.spool.records import SpoolRecord, encode_head, encode_record, head_bytes
+
+_CHECK_SPACE_EVERY_BYTES: Final = 64 << 20
+_MAX_BUFFERS: Final = 1000  # IOV_MAX is 1024 on Linux and macOS
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def spool_error(path: str | Path, doing: str, error: OSError) -> SpoolError:
+    """What the operating system said, as an error of the spool."""
+    if error.errno in _NO_ROOM:
+        return SpoolFull(
+            f"{path}: {doing}: {error.strerror}: make room on that file system, it goes on by itself"
+        )
+    return SpoolError(f"{path}: {doing}: {error.strerror or error}")
+
+
+class SpoolWriter:
+    """One item being written. Made by `Spool.writer`; of one thread.
+
+    Exactly one of `commit` and `abandon` ends it; after an error it is ended already, and `abandon` does nothing.
+    """
+
+    def __init__(
+        self,
+        first: SpoolRecord,
+        folder: Path,
+        *,
+        operations: Operations,
+        names: DirectorySync,
+        space: FreeSpace,
+    ) -> None:
+        self._record = replace(first, data_set_offset=head_bytes(first))
+        self._operations = operations
+        self._names = names
+        self._space = space
+        self._part = f"{folder}/{first.id}{PART}"
+        self._item = f"{folder}/{first.id}{ITEM}"
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+        self._check_at = _CHECK_SPACE_EVERY_BYTES
+        try:
+            self._fd = operations.create(self._part)
+        except OSError as error:
+            raise spool_error(self._part, "cannot be created", error) from error
+
+    @property
+    def id(self) -> str:
+        """The id that the item will have."""
+        return self._record.id
+
+    @property
+    def data_set_bytes(self) -> int:
+        """Bytes of the data set written so far."""
+        return self._bytes
+
+    def write(self, fragments: Sequence[Buffer]) -> None:
+        """Append to the data set; the buffers are not kept.
+
+        Raises
+        ------
+        SpoolFull
+            The disk is full, or came under the low-water mark in the middle of a large data set.
+        SpoolError
+            It could not be written. In both cases the file is gone.
+        """
+        for fragment in fragments:
+            self._digest.update(fragment)
+        try:
+            self._write_all(list(fragments), self._record.data_set_offset + self._bytes)
+        except OSError as error:
+            self.abandon()
+            raise spool_error(self._part, "cannot be written", error) from error
+        self._bytes += sum(map(len, fragments))
+        if self._bytes >= self._check_at:
+            self._check_at = self._bytes + _CHECK_SPACE_EVERY_BYTES
+            try:
+                self._space.check(now=True)
+            except SpoolFull:
+                self.abandon()
+                raise
+
+    def _write_all(self, buffers: list[Buffer], offset: int) -> None:
+        while buffers:
+            written = self._operations.pwritev(self._fd, buffers[:_MAX_BUFFERS], offset)
+            if written <= 0:
+                raise OSError(errno.EIO, "nothing was written")
+            offset += written
+            while buffers and written >= len(buffers[0]):
+                written -= len(buffers.pop(0))
+            if written:
+                buffers[0] = memoryview(buffers[0])[written:]
+
+    def commit(self, header: Header) -> SpoolRecord:
+        """Make the item durable under its final name.
+
+        Parameters
+        ----------
+        header : Header
+            What the scan found. A missing Study or Series Instance UID is derived from the SOP Instance UID, in the
+            record only.
+
+        Raises
+        ------
+        SpoolError
+            It is not durable and its file is gone: the data set must come again.
+        """
+        instance = self._record.sop_instance_uid
+        record = replace(
+            self._record,
+            study_instance_uid=header.study_instance_uid or derived_uid("study", instance),
+            series_instance_uid=header.series_instance_uid or derived_uid("series", instance),
+            modality=header.modality,
+            data_set_bytes=self._bytes,
+            digest=self._digest.hexdigest(),
+        )
+        try:
+            self._write_all([encode_head(record)], 0)
+            self._operations.sync_data(self._fd)
+            self._close()
+            self._operations.rename(self._part, self._item)
+        except OSError as error:
+            self.abandon()
+            raise spool_error(self._part, "cannot be made durable", error) from error
+        except SpoolError:
+            self.abandon()
+            raise
+        try:
+            self._names.sync()
+        except SpoolError:
+            self._remove(self._item)
+            raise
+        return record
+
+    def abandon(self) -> None:
+        """Forget the data set: the file is removed. Harmless when the writer has ended already."""
+        if self._part:
+            with suppress(OSError):
+                self._close()
+            self._remove(self._part)
+            self._part = ""
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            self._operations.close(fd)
+
+    def _remove(self, path: str) -> None:
+        # What cannot be removed is swept at the next start, or is whole and was never acknowledged.
+        with suppress(OSError):
+            self._operations.unlink(path)
+
+
+def write_reference(record: SpoolRecord, folder: Path, operations: Operations, names: DirectorySync) -> None:
+    """Make a record durable whose data set stays where it lies.
+
+    Raises
+    ------
+    SpoolError
+        It is not durable, and its file is gone.
+    """
+    part, final = f"{folder}/{record.id}{PART}", f"{folder}/{record.id}{REFERENCE}"
+    encoded = encode_record(record)
+    try:
+        fd = operations.create(part)
+        try:
+            if operations.pwritev(fd, [encoded], 0) != len(encoded):
+                raise OSError(errno.EIO, "written in part only")
+            operations.sync_data(fd)
+        finally:
+            operations.close(fd)
+        operations.rename(part, final)
+        names.sync()
+    except (OSError, SpoolError) as error:
+        for name in (part, final):
+            with suppress(OSError):
+                operations.unlink(name)
+        if isinstance(error, OSError):
+            raise spool_error(part, "cannot be made durable", error) from error
+        raise
