@@ -194,6 +194,14 @@ class Connection:
         self._step(event, pdu)
         return self.take_output()
 
+    def request_abort(self, abort: Abort) -> None:
+        """Put an A-ABORT into the output (Evt15), unless our last word is already said or nobody is there.
+
+        In Sta2, where PS3.8 knows no user yet, a deadline or a full house ends the connection without a word.
+        """
+        if (self.state, Event.EVT15_ABORT_REQUEST) in TRANSITIONS:
+            self._step(Event.EVT15_ABORT_REQUEST, abort)
+
     def send_p_data_header(
         self, context_id: int, data_bytes: int, *, is_command: bool, is_last: bool
     ) -> bytes:

@@ -1,0 +1,251 @@
+"""The listener: admission before a thread is spent, one thread an association, a clean stop.
+
+`serve` runs one selector loop over the listening socket and over the few connections that are being told to come
+back later; those cost no thread. An association that is admitted gets a thread and everything else there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import selectors
+import socket
+import threading
+from collections import Counter
+from time import monotonic
+from typing import Final
+
+from dicomrelay.errors import ConfigurationError, PortInUse
+from dicomrelay.log import get_logger
+from dicomrelay.net.limits import AcceptorLimits
+from dicomrelay.net.provider import ProviderAssociation, Stopped
+from dicomrelay.net.refusal import Refusal
+from dicomrelay.net.service import AssociationService
+
+_log = get_logger("dicomrelay.net")
+
+_BACKLOG: Final = 512
+# How long the listener rests when the process has no descriptor or thread left.
+_REST_S: Final = 0.2
+# How long after the grace `stop` waits for threads that are inside the service (a slow disk).
+_SERVICE_GRACE_S: Final = 5.0
+
+
+def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
+    """A listening socket.
+
+    Parameters
+    ----------
+    host : str
+        Address or name to listen on; an empty string means all addresses.
+    port : int
+        0 to 65535; 0 lets the system choose one.
+    share_port : bool
+        Let other listener processes of ours take the same port (SO_REUSEPORT).
+
+    Raises
+    ------
+    PortInUse
+        Another program listens there.
+    ConfigurationError
+        The address is not of this machine, the name is unknown, or the port wants privileges.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(f"cannot listen on {host!r} port {port}: {error}") from error
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"port {port} of {host or 'this machine'} is in use: stop the other program or choose another port"
+            ) from error
+        raise ConfigurationError(f"cannot listen on {host!r} port {port}: {error.strerror}") from error
+    return listener
+
+
+class Acceptor:
+    """Serves associations on one listening socket.
+
+    Parameters
+    ----------
+    listener : socket.socket
+        From `listen`; closed when serving ends.
+    service : AssociationService
+    limits : AcceptorLimits
+    """
+
+    def __init__(self, listener: socket.socket, service: AssociationService, limits: AcceptorLimits) -> None:
+        self._listener = listener
+        self._service = service
+        self._limits = limits
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._wake = socket.socketpair()
+        self._stopping = threading.Event()
+        self._served = threading.Event()
+        self._served.set()
+        self._stop_deadline = float("inf")
+        self._lock = threading.Lock()
+        self._threads: dict[threading.Thread, socket.socket] = {}
+        self._by_peer: Counter[str] = Counter()
+        self._refusals: dict[socket.socket, Refusal] = {}
+        self._resume_at = 0.0
+
+    @property
+    def open_associations(self) -> int:
+        """Connections that have a thread now."""
+        with self._lock:
+            return len(self._threads)
+
+    def serve(self) -> None:
+        """Accept connections until `stop`."""
+        self._served.clear()
+        self._listener.setblocking(False)
+        self._selector.register(self._waker, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+        finally:
+            for refusal in list(self._refusals.values()):
+                self._forget(refusal)
+            self._selector.close()
+            self._listener.close()
+            self._served.set()
+
+    def stop(self, grace_s: float) -> None:
+        """Take no new association, let those that are open finish within `grace_s` seconds, then abort them.
+
+        Blocks until the threads are gone; one that is held up inside the service gets some seconds more, and is then
+        left to the end of the process (threads are daemons).
+        """
+        self._stop_deadline = monotonic() + grace_s
+        self._stopping.set()
+        self._wake.send(b"\0")
+        self._served.wait(_SERVICE_GRACE_S)
+        self._join(self._stop_deadline)
+        with self._lock:
+            for sock in self._threads.values():
+                _interrupt(sock)
+        self._join(monotonic() + self._limits.linger_s + _SERVICE_GRACE_S)
+        self._wake.close()
+        self._waker.close()
+        left = self.open_associations
+        if left:
+            _log.warning("associations are still inside the service", action="stop", associations=left)
+
+    # ---- the loop
+
+    def _turn(self) -> None:
+        now = monotonic()
+        if self._resume_at and now >= self._resume_at:
+            self._resume_at = 0.0
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        for refusal in [each for each in self._refusals.values() if each.deadline <= now]:
+            self._forget(refusal)
+        for key, _ in self._selector.select(self._patience_s(now)):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.data, Refusal) and key.data.advance():
+                self._forget(key.data)
+
+    def _patience_s(self, now: float) -> float | None:
+        moments = [refusal.deadline for refusal in self._refusals.values()]
+        if self._resume_at:
+            moments.append(self._resume_at)
+        return max(0.0, min(moments) - now) if moments else None
+
+    def _accept(self) -> None:
+        try:
+            sock, address = self._listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # the peer has thought better of it
+        except OSError as error:
+            self._rest(f"cannot accept: {error.strerror}")
+            return
+        peer = str(address[0])
+        with self._lock:
+            is_open, of_peer = len(self._threads), self._by_peer[peer]
+        if (
+            is_open >= self._limits.max_associations
+            or of_peer >= self._limits.max_associations_per_peer
+            or not self._service.admit(peer, is_open)
+        ):
+            self._refuse(sock)
+            return
+        self._start(sock, (peer, int(address[1])))
+
+    def _start(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        thread = threading.Thread(
+            target=self._run, args=(sock, address), name=f"association {address[0]}:{address[1]}", daemon=True
+        )
+        with self._lock:
+            self._threads[thread] = sock
+            self._by_peer[address[0]] += 1
+        try:
+            thread.start()
+        except RuntimeError as error:  # no thread left
+            self._ended(thread, address[0])
+            sock.close()
+            self._rest(str(error))
+
+    def _run(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        try:
+            ProviderAssociation(sock, address, self._service, self._limits, self._check_stop).run()
+        except OSError as error:  # the socket died before it could be set up
+            _log.info("connection lost at once", action="association-refused", error=str(error))
+        finally:
+            sock.close()
+            self._ended(threading.current_thread(), address[0])
+
+    def _check_stop(self) -> None:
+        if monotonic() >= self._stop_deadline:
+            raise Stopped("this application is stopping")
+
+    def _ended(self, thread: threading.Thread, peer: str) -> None:
+        with self._lock:
+            del self._threads[thread]
+            self._by_peer[peer] -= 1
+            if not self._by_peer[peer]:
+                del self._by_peer[peer]
+
+    def _rest(self, reason: str) -> None:
+        _log.error("the listener rests", action="listener-rest", reason=reason, seconds=_REST_S)
+        self._selector.unregister(self._listener)
+        self._resume_at = monotonic() + _REST_S
+
+    # ---- those that are told to come back later
+
+    def _refuse(self, sock: socket.socket) -> None:
+        if len(self._refusals) >= self._limits.max_refusals:
+            sock.close()
+            return
+        patience_s = min(self._limits.association_timeout_s, self._limits.linger_s + 3.0)
+        refusal = Refusal(sock, monotonic() + patience_s)
+        self._refusals[sock] = refusal
+        self._selector.register(sock, selectors.EVENT_READ, refusal)
+
+    def _forget(self, refusal: Refusal) -> None:
+        self._selector.unregister(refusal.sock)
+        del self._refusals[refusal.sock]
+        refusal.sock.close()
+
+    def _join(self, deadline: float) -> None:
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(max(0.0, deadline - monotonic()))
+
+
+def _interrupt(sock: socket.socket) -> None:
+    """Wake a thread that waits in a read: it finds that the grace is over."""
+    with contextlib.suppress(OSError):  # closed already
+        sock.shutdown(socket.SHUT_RD)

@@ -1,0 +1,105 @@
+"""One C-STORE request on its way into the service's sink.
+
+Holds the views of a few PDUs together, so that the sink gets them in one call, and turns whatever the sink raises
+into the status that answers the peer. After a failure the rest of the data set is read and thrown away, because the
+standard knows no other way to refuse in the middle and keep the association (PS3.7 Section 9.3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from dicomrelay.dicom.status import Status
+from dicomrelay.dimse.messages import CStoreRequest
+from dicomrelay.errors import RelayError, SpoolError
+from dicomrelay.log import get_logger
+from dicomrelay.net.service import AssociationInfo, AssociationService, StoreReply, StoreSink
+
+_log = get_logger("dicomrelay.net")
+_T = TypeVar("_T")
+
+# So many views at once, well under the 1024 (IOV_MAX) that one writev takes.
+_MAX_FRAGMENTS: Final = 256
+
+
+class IncomingStore:
+    """The receiving side of one C-STORE."""
+
+    __slots__ = ("_fragments", "_reply", "_sink", "bytes_received", "request")
+
+    def __init__(
+        self,
+        service: AssociationService,
+        association: AssociationInfo,
+        request: CStoreRequest,
+        transfer_syntax_uid: str,
+    ) -> None:
+        self.request = request
+        self.bytes_received = 0
+        self._fragments: list[memoryview] = []
+        self._sink: StoreSink | None = None
+        self._reply: StoreReply | None = None
+        begun, error = ask(lambda: service.begin_store(association, request, transfer_syntax_uid))
+        if error is not None:
+            self._reply = error
+        elif isinstance(begun, StoreReply):
+            self._reply = begun
+        else:
+            self._sink = begun
+
+    def add(self, fragments: Sequence[memoryview]) -> None:
+        """Take the next views; they reach the sink by `flush` at the latest."""
+        held = self._fragments
+        for fragment in fragments:
+            self.bytes_received += len(fragment)
+            held.append(fragment)
+            if len(held) >= _MAX_FRAGMENTS:
+                self.flush()
+
+    def flush(self) -> None:
+        """Hand the sink what is held: the next receive voids the views."""
+        if not self._fragments:
+            return
+        sink, fragments = self._sink, self._fragments
+        if sink is not None:
+            _, error = ask(lambda: sink.write(fragments))
+            if error is not None:
+                self._reply = error
+                self.abandon()
+        self._fragments.clear()
+
+    def finish(self) -> StoreReply:
+        """The data set is complete: what to answer."""
+        self.flush()
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return self._reply or StoreReply(Status.PROCESSING_FAILURE)
+        reply, error = ask(sink.finish)
+        return reply or error or StoreReply(Status.PROCESSING_FAILURE)
+
+    def abandon(self) -> None:
+        """The data set will not be complete."""
+        self._fragments.clear()
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            ask(sink.abandon)
+
+
+def ask(call: Callable[[], _T]) -> tuple[_T | None, StoreReply | None]:
+    """What a service answers, or the reply that stands for what it raised.
+
+    A service is other people's code at the edge of this process: whatever it raises, the peer gets an answer
+    (PS3.4 Table B.2-1: A700 when there is no room, 0110 otherwise) and the other associations go on.
+    """
+    try:
+        return call(), None
+    except (SpoolError, OSError) as error:
+        _log.warning("the service has no room", action="service-error", error=str(error))
+        return None, StoreReply(Status.OUT_OF_RESOURCES, "out of resources")
+    except RelayError as error:
+        _log.warning("the service failed", action="service-error", error=str(error))
+        return None, StoreReply(Status.PROCESSING_FAILURE, "processing failure")
+    except Exception as error:  # noqa: BLE001 - the edge; the words of an unknown error could hold patient data
+        _log.error("a fault of the service", action="service-fault", error=type(error).__name__)
+        return None, StoreReply(Status.PROCESSING_FAILURE, "processing failure")

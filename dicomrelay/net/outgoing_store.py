@@ -1,0 +1,129 @@
+"""The sending side of one C-STORE: the command, then the data set from its file to the socket by sendfile.
+
+The command and the header of the first data PDU go out with MSG_MORE, so a small instance is one segment on the wire
+and no data set byte passes through Python.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from dicomrelay.dimse.fragments import command_pdus, largest_fragment
+from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.net.transport import Transport
+
+_HAS_SENDFILE: Final = hasattr(os, "sendfile")
+# Read and sent by hand where there is no sendfile.
+_CHUNK_BYTES: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class StoreItem:
+    """One instance to send: a data set somewhere in a file.
+
+    Attributes
+    ----------
+    data_set_offset, data_set_bytes : int
+        Where in the file the data set begins, behind preamble and file meta information, and how long it is.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    path: Path
+    data_set_offset: int
+    data_set_bytes: int
+
+
+class DataSetFile:
+    """The open file of a `StoreItem`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    SpoolCorrupt
+        It is shorter than the item says.
+    """
+
+    __slots__ = ("_path", "_position", "_use_sendfile", "descriptor", "left")
+
+    def __init__(self, item: StoreItem, *, use_sendfile: bool = _HAS_SENDFILE) -> None:
+        self._path = item.path
+        self._position = item.data_set_offset
+        self._use_sendfile = use_sendfile
+        self.left = item.data_set_bytes
+        self.descriptor = os.open(item.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        size = os.fstat(self.descriptor).st_size
+        if size < self._position + self.left:
+            os.close(self.descriptor)
+            raise SpoolCorrupt(
+                f"{item.path} has {size} bytes, {self._position + self.left} are recorded: not sent"
+            )
+
+    def send_to(self, out: int) -> Callable[[int, int], int]:
+        """A step for `Transport.transfer` that sends from here to the socket `out`, and moves on."""
+
+        def by_sendfile(_sent: int, left: int) -> int:
+            return self._moved(os.sendfile(out, self.descriptor, self._position, left))
+
+        def by_copy(_sent: int, left: int) -> int:
+            chunk = os.pread(self.descriptor, min(left, _CHUNK_BYTES), self._position)
+            return self._moved(os.write(out, chunk) if chunk else 0)
+
+        return by_sendfile if self._use_sendfile else by_copy
+
+    def _moved(self, count: int) -> int:
+        if count == 0:
+            raise SpoolCorrupt(f"{self._path} became shorter while it was sent")
+        self._position += count
+        self.left -= count
+        return count
+
+    def __enter__(self) -> DataSetFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.descriptor)
+
+
+def send_data_set(
+    transport: Transport,
+    context_id: int,
+    command: bytes,
+    data_set: DataSetFile,
+    pace: Callable[[int], None] | None,
+) -> None:
+    """Send a whole C-STORE request.
+
+    Raises
+    ------
+    AssociationTimeout, AssociationAborted
+        The peer takes no more, or is gone.
+    SpoolCorrupt, OSError
+        The file became shorter, or cannot be read.
+    """
+    connection = transport.connection
+    step = data_set.send_to(transport.sock.fileno())
+    fragment_bytes = largest_fragment(connection.peer_max_pdu_bytes)
+    ahead = b"".join(
+        connection.send(pdu) for pdu in command_pdus(context_id, command, connection.peer_max_pdu_bytes)
+    )
+    while True:
+        count = min(data_set.left, fragment_bytes)
+        is_last = count == data_set.left
+        ahead += connection.send_p_data_header(context_id, count, is_command=False, is_last=is_last)
+        if pace is not None:
+            pace(count)
+        transport.send(ahead, more=count > 0)
+        transport.transfer(step, count)
+        if is_last:
+            return
+        ahead = b""

@@ -1,0 +1,304 @@
+"""One association as acceptor, from its TCP connection to its end: the body of one thread.
+
+Everything the peer does wrong ends in A-ABORT, everything the service does wrong in a failure status; neither reaches
+the thread's caller.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from dicomrelay.dicom.status import Status
+from dicomrelay.dicom.uids import (
+    APPLICATION_CONTEXT_NAME,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+)
+from dicomrelay.dimse.codec import encode_message, encode_unsupported_response
+from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler, command_pdus
+from dicomrelay.dimse.messages import (
+    CEchoRequest,
+    CEchoResponse,
+    CStoreRequest,
+    CStoreResponse,
+    UnsupportedRequest,
+    UnsupportedResponse,
+)
+from dicomrelay.errors import (
+    AssociationAborted,
+    AssociationError,
+    AssociationTimeout,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
+from dicomrelay.log import get_logger
+from dicomrelay.net.incoming_store import IncomingStore, ask
+from dicomrelay.net.limits import AcceptorLimits
+from dicomrelay.net.service import (
+    AssociationEnding,
+    AssociationInfo,
+    AssociationService,
+    EndingKind,
+    Rejection,
+)
+from dicomrelay.net.transport import Transport, new_association_id
+from dicomrelay.ul.connection import Connection, ConnectionClosed
+from dicomrelay.ul.pdu import (
+    Abort,
+    AbortReason,
+    AbortSource,
+    AssociateAccept,
+    AssociateRequest,
+    PDataTf,
+    ReleaseRequest,
+    ReleaseResponse,
+    UserInformation,
+)
+
+_log = get_logger("dicomrelay.net")
+
+# Rejections of our own (PS3.8 Table 9-21).
+WRONG_APPLICATION_CONTEXT: Final = Rejection(result=1, source=1, reason=2)
+LOCAL_LIMIT_EXCEEDED: Final = Rejection(result=2, source=3, reason=2)
+NO_REASON_FOR_NOW: Final = Rejection(result=2, source=1, reason=1)
+
+
+class Stopped(AssociationAborted):
+    """The acceptor's grace is over."""
+
+
+class _Finished(Exception):
+    def __init__(self, kind: EndingKind, reason: str = "") -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class ProviderAssociation:
+    """Serves one connection.
+
+    Parameters
+    ----------
+    interrupted : callable
+        Raises `Stopped` when the association has to end.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        address: tuple[str, int],
+        service: AssociationService,
+        limits: AcceptorLimits,
+        interrupted: Callable[[], None],
+    ) -> None:
+        self._service = service
+        self._limits = limits
+        self._address = address
+        self._started = monotonic()
+        self._connection = Connection(
+            max_pdu_bytes=limits.max_pdu_bytes, receive_buffer_bytes=max(1 << 20, 4 * limits.max_pdu_bytes)
+        )
+        self._transport = Transport(
+            sock,
+            self._connection,
+            pdu_timeout_s=limits.pdu_timeout_s,
+            shortest_wait_s=min(limits.association_timeout_s, limits.idle_timeout_s),
+            interrupted=interrupted,
+        )
+        self._info: AssociationInfo | None = None
+        self._transfer_syntaxes: dict[int, str] = {}
+        self._assembler = MessageAssembler(())
+        self._incoming: IncomingStore | None = None
+        self._echoes = self._stored = self._failed = self._bytes_received = 0
+
+    def run(self) -> None:
+        """Serve until the association is over; the socket is closed then."""
+        kind, reason = EndingKind.ABORTED_BY_US, "a fault of our own"
+        try:
+            self._connection.transport_accepted()
+            self._establish()
+            self._converse()
+        except _Finished as finished:
+            kind, reason = finished.kind, str(finished)
+        except RemoteProtocolError as error:
+            kind, reason = EndingKind.ABORTED_BY_US, str(error)
+            self._connection.request_abort(Abort(AbortSource.SERVICE_PROVIDER, error.abort_reason))
+        except Stopped as error:
+            kind, reason = EndingKind.STOPPED, str(error)
+            self._connection.request_abort(Abort(AbortSource.SERVICE_USER, AbortReason.NOT_SPECIFIED))
+        except AssociationTimeout as error:
+            kind, reason = EndingKind.TIMED_OUT, str(error)
+            self._connection.request_abort(Abort(AbortSource.SERVICE_PROVIDER, AbortReason.NOT_SPECIFIED))
+        except AssociationError as error:
+            kind, reason = EndingKind.CONNECTION_LOST, str(error)
+        except LocalProtocolError as error:
+            kind, reason = EndingKind.ABORTED_BY_US, str(error)
+            self._connection.request_abort(Abort(AbortSource.SERVICE_PROVIDER, AbortReason.NOT_SPECIFIED))
+        finally:
+            self._close(kind, reason)
+
+    # ---- the association is made
+
+    def _establish(self) -> None:
+        deadline = self._started + self._limits.association_timeout_s
+        request = self._transport.wait_event(deadline, "ARTIM")
+        if not isinstance(request, AssociateRequest):
+            raise _ending_of(request)
+        decided, error = ask(lambda: self._service.negotiate(request, self._address[0]))
+        if request.application_context != APPLICATION_CONTEXT_NAME:
+            decided = WRONG_APPLICATION_CONTEXT
+        elif error is not None or decided is None:
+            decided = NO_REASON_FOR_NOW
+        if isinstance(decided, Rejection):
+            self._transport.send(self._connection.send(decided))
+            numbers = f"{decided.result}, {decided.source}, {decided.reason}"
+            raise _Finished(EndingKind.ABORTED_BY_US, f"rejected ({numbers}): {request.calling_ae_title!r}")
+        self._transfer_syntaxes = {
+            each.context_id: each.transfer_syntax for each in decided if each.is_accepted
+        }
+        self._assembler = MessageAssembler(self._transfer_syntaxes)
+        acceptance = AssociateAccept(
+            called_ae_title=request.called_ae_title,
+            calling_ae_title=request.calling_ae_title,
+            application_context=APPLICATION_CONTEXT_NAME,
+            contexts=tuple(decided),
+            user_information=UserInformation(
+                maximum_length=self._limits.max_pdu_bytes,
+                implementation_class_uid=IMPLEMENTATION_CLASS_UID,
+                implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+            ),
+        )
+        info = AssociationInfo(
+            id=new_association_id(),
+            calling_ae_title=request.calling_ae_title,
+            called_ae_title=request.called_ae_title,
+            peer_address=self._address[0],
+            peer_port=self._address[1],
+            implementation_class_uid=request.user_information.implementation_class_uid,
+            implementation_version_name=request.user_information.implementation_version_name,
+        )
+        _, error = ask(lambda: self._service.opened(info))
+        if error is not None:
+            self._transport.send(self._connection.send(NO_REASON_FOR_NOW))
+            raise _Finished(EndingKind.ABORTED_BY_US, "rejected: the service could not open the association")
+        self._info = info
+        self._transport.send(self._connection.send(acceptance))
+
+    # ---- messages
+
+    def _converse(self) -> None:
+        connection, transport, feed = self._connection, self._transport, self._assembler.feed
+        while True:
+            event = connection.next_event()
+            if event is None:
+                self._receive()
+            elif type(event) is PDataTf:
+                for part in feed(event.pdvs):
+                    if type(part) is DataSetReceived:
+                        self._data_set(part)
+                    elif type(part) is CommandReceived:
+                        self._command(part)
+            elif isinstance(event, ReleaseRequest):
+                self._drop_incoming()
+                transport.send(connection.send(ReleaseResponse()))
+                raise _Finished(EndingKind.RELEASED)
+            else:
+                raise _ending_of(event)
+
+    def _receive(self) -> None:
+        if self._incoming is not None:
+            self._incoming.flush()
+        if self._assembler.is_between_messages:
+            self._transport.receive(monotonic() + self._limits.idle_timeout_s, "idle")
+        else:
+            self._transport.receive(monotonic() + self._limits.pdu_timeout_s, "message")
+
+    def _command(self, received: CommandReceived) -> None:
+        message = received.message
+        if isinstance(message, CStoreRequest) and received.has_data_set:
+            syntax = self._transfer_syntaxes[received.context_id]
+            self._incoming = IncomingStore(self._service, self._association, message, syntax)
+        elif isinstance(message, CEchoRequest) and not received.has_data_set:
+            self._echoes += 1
+            response = CEchoResponse(message.message_id, Status.SUCCESS, message.sop_class_uid)
+            self._respond(received.context_id, encode_message(response, has_data_set=False))
+        elif isinstance(message, UnsupportedRequest):
+            # Its data set, if it has one, is read and thrown away: nothing is incoming.
+            self._respond(
+                received.context_id, encode_unsupported_response(message, Status.UNRECOGNISED_OPERATION)
+            )
+        elif not isinstance(message, UnsupportedResponse):  # a C-CANCEL has nothing to cancel, and is ignored
+            raise RemoteProtocolError(
+                f"a {type(message).__name__} is not what an SCP can take here",
+                section="PS3.7 Section 9.3",
+                abort_reason=AbortReason.UNEXPECTED_PARAMETER,
+            )
+
+    def _data_set(self, part: DataSetReceived) -> None:
+        incoming = self._incoming
+        if incoming is None:
+            return
+        incoming.add(part.fragments)
+        if not part.is_complete:
+            return
+        self._incoming = None
+        reply = incoming.finish()
+        self._bytes_received += incoming.bytes_received
+        if reply.status == Status.SUCCESS or reply.status & 0xF000 == 0xB000:
+            self._stored += 1
+        else:
+            self._failed += 1
+        request = incoming.request
+        response = CStoreResponse(
+            request.message_id, reply.status, request.sop_class_uid, request.sop_instance_uid, reply.comment
+        )
+        self._respond(part.context_id, encode_message(response, has_data_set=False))
+
+    def _respond(self, context_id: int, command: bytes) -> None:
+        connection = self._connection
+        for pdu in command_pdus(context_id, command, connection.peer_max_pdu_bytes):
+            self._transport.send(connection.send(pdu))
+
+    @property
+    def _association(self) -> AssociationInfo:
+        if self._info is None:
+            raise LocalProtocolError("no association is open")
+        return self._info
+
+    # ---- the end
+
+    def _drop_incoming(self) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.abandon()
+            self._bytes_received += incoming.bytes_received
+
+    def _close(self, kind: EndingKind, reason: str) -> None:
+        self._drop_incoming()
+        self._transport.close(min(self._limits.linger_s, self._limits.association_timeout_s))
+        duration_s = monotonic() - self._started
+        if self._info is None:
+            _log.info(
+                "association not made",
+                action="association-refused",
+                peer_address=self._address[0],
+                reason=reason,
+                seconds=round(duration_s, 3),
+            )
+            return
+        info = self._info
+        ending = AssociationEnding(
+            kind, reason, self._echoes, self._stored, self._failed, self._bytes_received, duration_s
+        )
+        ask(lambda: self._service.closed(info, ending))
+
+
+def _ending_of(event: object) -> Exception:
+    """Why something else than what was waited for ends the association."""
+    if isinstance(event, Abort):
+        return _Finished(EndingKind.ABORTED_BY_PEER, f"A-ABORT, source {event.source}, reason {event.reason}")
+    if isinstance(event, ConnectionClosed):
+        return _Finished(EndingKind.CONNECTION_LOST, "the peer closed the connection without a release")
+    return LocalProtocolError(f"{type(event).__name__} is not handled here")

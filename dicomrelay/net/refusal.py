@@ -1,0 +1,51 @@
+"""A connection that is told to come back later, without a thread (PS3.8 Table 9-21: 2, 3, 2).
+
+It reads the A-ASSOCIATE-RQ, because an A-ASSOCIATE-RJ answers one, and waits for the peer to close. The acceptor's
+loop drives it and ends it at its deadline.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from dicomrelay.errors import LocalProtocolError, RemoteProtocolError
+from dicomrelay.net.provider import LOCAL_LIMIT_EXCEEDED
+from dicomrelay.ul.connection import Connection
+from dicomrelay.ul.pdu import AssociateRequest
+from dicomrelay.ul.state import State
+
+
+class Refusal:
+    """One connection over the limits.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        Accepted; made non-blocking here.
+    deadline : float
+        When its time is over, of the monotonic clock.
+    """
+
+    __slots__ = ("_connection", "deadline", "sock")
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.deadline = deadline
+        self._connection = Connection(max_pdu_bytes=16_384)
+        self._connection.transport_accepted()
+
+    def advance(self) -> bool:
+        """Read what has come; True when the connection is over."""
+        connection = self._connection
+        try:
+            connection.received(self.sock.recv_into(connection.receive_buffer()))
+            event = connection.next_event()
+            if isinstance(event, AssociateRequest):
+                self.sock.send(connection.send(LOCAL_LIMIT_EXCEEDED))
+                self.sock.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            return False
+        except (OSError, RemoteProtocolError, LocalProtocolError):
+            return True
+        return connection.state is State.STA1_IDLE

@@ -1,0 +1,186 @@
+"""A TCP socket with the protocol machine on it, and a deadline on every wait.
+
+The socket blocks, with SO_RCVTIMEO and SO_SNDTIMEO set to a short tick: one system call a read, and deadlines are
+looked at when a tick passes or when a read brings less than a PDU. So a peer that sends one byte at a time ends at
+the deadline of its PDU, however often it sends. All times are of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+import struct
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from dicomrelay.errors import AssociationAborted, AssociationTimeout
+from dicomrelay.ul.connection import Connection, ConnectionEvent
+
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
+_MAX_TICK_S: Final = 1.0
+
+
+class Transport:
+    """The driver of one `Connection`.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        Connected; owned from now on.
+    connection : Connection
+    pdu_timeout_s : float
+        For one PDU, either way.
+    shortest_wait_s : float
+        The shortest of the other deadlines: it sets how often they are looked at.
+    interrupted : callable, optional
+        Asked at each tick; what it raises ends the wait.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        connection: Connection,
+        *,
+        pdu_timeout_s: float,
+        shortest_wait_s: float,
+        interrupted: Callable[[], None] | None = None,
+    ) -> None:
+        self.sock = sock
+        self.connection = connection
+        self._pdu_timeout_s = pdu_timeout_s
+        self._interrupted = interrupted
+        self._pdu_deadline: float | None = None
+        tick_s = min(_MAX_TICK_S, pdu_timeout_s / 4, shortest_wait_s / 4)
+        interval = struct.pack("ll", int(tick_s), int(tick_s % 1 * 1_000_000) or 1)
+        sock.settimeout(None)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, interval)
+
+    def wait_event(self, deadline: float, timer: str) -> ConnectionEvent:
+        """The next event, waiting for it until `deadline`.
+
+        Raises
+        ------
+        RemoteProtocolError
+            The peer broke the protocol; the A-ABORT waits in the connection's output.
+        AssociationTimeout
+            The deadline passed (`timer`), or the peer's PDU did not become whole in its time ("PDU").
+        """
+        connection = self.connection
+        while True:
+            event = connection.next_event()
+            if event is not None:
+                self._pdu_deadline = None
+                return event
+            self.receive(deadline, timer)
+
+    def receive(self, deadline: float, timer: str) -> None:
+        """One read into the connection, waiting for it until `deadline`. Voids the views of earlier events."""
+        connection = self.connection
+        if connection.has_partial_pdu:
+            now = monotonic()
+            if self._pdu_deadline is None:
+                self._pdu_deadline = now + self._pdu_timeout_s
+            self._check(deadline, timer, now)
+        else:
+            self._pdu_deadline = None
+        space = connection.receive_buffer()
+        while True:
+            try:
+                count = self.sock.recv_into(space)
+                break
+            except BlockingIOError:
+                self._check(deadline, timer, monotonic())
+            except OSError:
+                count = 0  # reset: gone, as after a close
+                break
+        if _QUICKACK is not None and count:
+            # A peer with Nagle's algorithm on waits for this acknowledgement before it sends the rest.
+            self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        if count == 0 and self._interrupted is not None:
+            self._interrupted()  # an acceptor that stops wakes us by closing this end
+        connection.received(count)
+
+    def send(self, data: bytes | memoryview, *, more: bool = False) -> None:
+        """Send all of `data` within the time for one PDU.
+
+        Raises
+        ------
+        AssociationTimeout
+            The peer did not take it in time.
+        AssociationAborted
+            The connection is lost.
+        """
+        flags = MSG_MORE if more else 0
+        self.transfer(lambda sent, _left: self.sock.send(data[sent:] if sent else data, flags), len(data))
+
+    def transfer(self, step: Callable[[int, int], int], total: int) -> None:
+        """Call `step(sent, left)`, which sends some and answers how much, until `total` bytes are sent."""
+        sent = 0
+        deadline: float | None = None
+        while sent < total:
+            try:
+                count = step(sent, total - sent)
+            except BlockingIOError:
+                count = 0
+            except OSError as error:
+                if error.errno == errno.EIO:  # the file that is sent, not the connection
+                    raise
+                raise AssociationAborted(
+                    f"the connection was lost while sending: {error.strerror}"
+                ) from error
+            sent += count
+            if sent == total:
+                return
+            now = monotonic()
+            if deadline is None:
+                deadline = now + self._pdu_timeout_s
+            if now > deadline:
+                raise AssociationTimeout(
+                    f"the peer took no PDU within {self._pdu_timeout_s:g} s", timer="PDU"
+                )
+            if count == 0 and self._interrupted is not None:
+                self._interrupted()
+
+    def close(self, linger_s: float = 0.0) -> None:
+        """Say the last word that waits in the connection's output, read on for at most `linger_s`, and close.
+
+        Reading on matters: closing a socket with unread bytes sends a reset, which may overtake an A-ABORT.
+        """
+        try:
+            output = self.connection.take_output()
+            if output:
+                self.sock.setblocking(False)
+                self.sock.send(output)
+            if linger_s > 0:
+                self.sock.shutdown(socket.SHUT_WR)
+                self._drain(monotonic() + linger_s)
+        except OSError:
+            pass  # nobody is there to hear it
+        finally:
+            self.sock.close()
+
+    def _drain(self, deadline: float) -> None:
+        waste = bytearray(65_536)
+        while (left := deadline - monotonic()) > 0:
+            self.sock.settimeout(left)
+            if self.sock.recv_into(waste) == 0:
+                return
+
+    def _check(self, deadline: float, timer: str, now: float) -> None:
+        if self._pdu_deadline is not None and now > self._pdu_deadline:
+            raise AssociationTimeout(f"a PDU was not whole within {self._pdu_timeout_s:g} s", timer="PDU")
+        if now > deadline:
+            raise AssociationTimeout(f"the peer was silent too long ({timer})", timer=timer)
+        if self._interrupted is not None:
+            self._interrupted()
+
+
+def new_association_id() -> str:
+    """Short, and unique enough for logs that are kept for years."""
+    return secrets.token_hex(6)
