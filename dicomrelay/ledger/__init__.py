@@ -1,0 +1,66 @@
+"""The ledger: the index of the record in SQL (docs/design/ledger.md).
+
+`migrate(url)` once, then `Ledger.open(url)`; everything else here is a value that goes in or comes out.
+"""
+
+from dicomrelay.ledger.ledger import Ledger
+from dicomrelay.ledger.migrate import migrate
+from dicomrelay.ledger.values import (
+    Arrival,
+    Attention,
+    AttentionKind,
+    ClaimedTransfer,
+    DeliveryOutcome,
+    DeliveryState,
+    DestinationInfo,
+    DestinationKind,
+    DestinationSummary,
+    Due,
+    DueTransfer,
+    InstanceFacts,
+    InstanceState,
+    JobInstance,
+    JobProgress,
+    PendingDelivery,
+    Priority,
+    Registered,
+    Stage,
+    StageClaim,
+    StageItem,
+    StageResult,
+    StageState,
+    StudySummary,
+    TransferState,
+    Verdict,
+)
+
+__all__ = [
+    "Arrival",
+    "Attention",
+    "AttentionKind",
+    "ClaimedTransfer",
+    "DeliveryOutcome",
+    "DeliveryState",
+    "DestinationInfo",
+    "DestinationKind",
+    "DestinationSummary",
+    "Due",
+    "DueTransfer",
+    "InstanceFacts",
+    "InstanceState",
+    "JobInstance",
+    "JobProgress",
+    "Ledger",
+    "PendingDelivery",
+    "Priority",
+    "Registered",
+    "Stage",
+    "StageClaim",
+    "StageItem",
+    "StageResult",
+    "StageState",
+    "StudySummary",
+    "TransferState",
+    "Verdict",
+    "migrate",
+]

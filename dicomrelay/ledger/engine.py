@@ -1,0 +1,191 @@
+"""Connections and transactions: what SQLite and PostgreSQL want, and errors of ours instead of the driver's.
+
+Every transaction that writes begins with BEGIN IMMEDIATE on SQLite: one that reads first and writes later fails at once
+when another process wrote in between, and no busy timeout helps. Reads are deferred, on a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from sqlite3 import Connection as SqliteConnection
+from typing import Any, Final, TypeAlias, TypeVar
+from zlib import crc32
+
+from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from dicomrelay.errors import ConfigurationError, LedgerError, ServiceUnavailable
+from dicomrelay.ledger.clock import NowMs
+
+BUSY_TIMEOUT_MS: Final = 30_000
+CONNECT_TIMEOUT_S: Final = 5
+STATEMENT_TIMEOUT_MS: Final = 60_000
+# PostgreSQL takes 65,535 parameters in a statement, SQLite 32,766.
+PARAMETERS: Final = 5_000
+
+# A row of any columns; SQLAlchemy's Row takes the type of each.
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+
+_READS: Final = "dicomrelay_reads"
+_T = TypeVar("_T")
+
+
+def chunks(values: Sequence[_T], size: int = PARAMETERS) -> Iterator[Sequence[_T]]:
+    """Pieces that fit one statement's parameters."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def database_url(text_url: str) -> URL:
+    """The URL as SQLAlchemy wants it, with the driver that we bring.
+
+    Raises
+    ------
+    ConfigurationError
+        It is no URL, of another database, or SQLite without a file.
+    """
+    try:
+        url = make_url(text_url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "database.url is no URL: say postgresql://user:password@host/name or sqlite:///path"
+        ) from None
+    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise ConfigurationError(
+            f"database.url begins with {url.drivername}: say postgresql://user:password@host/name or sqlite:///path"
+        )
+    if url.database in (None, "", ":memory:"):
+        raise ConfigurationError("database.url names no file: the ledger must outlive this process")
+    return url.set(drivername="sqlite+pysqlite")
+
+
+def open_engine(text_url: str) -> Engine:
+    """An engine with our pragmas and time limits. It connects at first use."""
+    url = database_url(text_url)
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(
+            url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, pool_size=10
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    options: dict[str, str | int] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "dicomrelay",
+        # Unsent or unacknowledged data for so long means that the server is gone.
+        "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
+        "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT_MS}",
+    }
+    given = {name: value for name, value in options.items() if name not in url.query}
+    return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=given)
+
+
+def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
+    """WAL, a full flush with each commit, and no transactions that the driver begins by itself."""
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        connection.execute("PRAGMA journal_mode=WAL")
+    # FULL: the spool settles an item once register() has returned, so that commit must survive a power cut.
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A transaction: its connection, and the time at its beginning by the database's clock."""
+
+    connection: Connection
+    now: int
+
+    def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT that knows ON CONFLICT, in this database's dialect."""
+        if self.connection.dialect.name == "postgresql":
+            return postgresql.insert(table)
+        return sqlite.insert(table)
+
+    def insert_missing(self, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+        """Insert the rows that are not there yet; leave the others as they are."""
+        if rows:
+            self.connection.execute(self.insert(table).on_conflict_do_nothing(), rows)
+
+    def exclusive(self, name: str) -> None:
+        """Wait until no other transaction is in the section of this name. SQLite has one writer anyway."""
+        if self.connection.dialect.name == "postgresql":
+            key = crc32(f"dicomrelay.ledger.{name}".encode())
+            self.connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+class Database:
+    """Transactions on one database. Dispose of it before a fork, and open another one after."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._reader = self._engine.execution_options(**{_READS: True})
+        self.shown_url = self._engine.url.render_as_string(hide_password=True)
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Work]:
+        """A transaction that only reads.
+
+        Raises
+        ------
+        ServiceUnavailable, LedgerError
+        """
+        with self._errors(), self._reader.begin() as connection:
+            yield Work(connection, _now(connection))
+
+    @contextmanager
+    def write(self) -> Iterator[Work]:
+        """A transaction that writes: all of it, or nothing when the block raises.
+
+        Raises
+        ------
+        ServiceUnavailable
+            The database does not answer, is locked for too long, or its disk is full.
+        LedgerError
+            The database refused a statement.
+        """
+        with self._errors(), self._engine.begin() as connection:
+            yield Work(connection, _now(connection))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        with mapped_errors(self.shown_url):
+            yield
+
+
+@contextmanager
+def mapped_errors(shown_url: str) -> Iterator[None]:
+    """Errors of the driver as ours. Their text holds no parameters."""
+    try:
+        yield
+    except OperationalError as error:
+        raise ServiceUnavailable(f"The ledger {shown_url} does not work: {_first_line(error)}") from error
+    except DBAPIError as error:
+        raise LedgerError(f"The ledger {shown_url} refused a statement: {_first_line(error)}") from error
+
+
+def _now(connection: Connection) -> int:
+    return connection.execute(select(NowMs())).scalar_one()
+
+
+def _first_line(error: DBAPIError) -> str:
+    # PostgreSQL's second line (DETAIL) quotes values.
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__

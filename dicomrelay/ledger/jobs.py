@@ -1,0 +1,143 @@
+"""Jobs: what was submitted together, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select, update
+
+from dicomrelay.errors import LedgerError
+from dicomrelay.ledger import summary
+from dicomrelay.ledger.engine import Work, chunks
+from dicomrelay.ledger.schema import OF_A_JOB, deliveries, instances, job_items, jobs, studies
+from dicomrelay.ledger.values import DeliveryState, JobInstance, JobProgress, Verdict
+
+# A job that the ledger was not told of: its arrivals came first, or the ledger was rebuilt from the spool.
+RECOVERED = "recovered"
+
+
+def create(work: Work, job_id: str, *, kind: str, expected: int) -> None:
+    """See `Ledger.create_job`."""
+    upsert = work.insert(jobs).values(id=job_id, kind=kind, expected=expected, created_at=work.now)
+    work.connection.execute(
+        upsert.on_conflict_do_update(index_elements=[jobs.c.id], set_={"kind": kind, "expected": expected})
+    )
+    hurry_complete(work, [job_id])
+
+
+def add_items(work: Work, items: Sequence[tuple[str, str, str, Verdict]]) -> None:
+    """Note what each spool item (job, spool id, instance, verdict) turned out to be; the first verdict counts."""
+    if not items:
+        return
+    job_ids = sorted({job_id for job_id, *_ in items})
+    work.insert_missing(
+        jobs,
+        [{"id": job_id, "kind": RECOVERED, "expected": 0, "created_at": work.now} for job_id in job_ids],
+    )
+    work.insert_missing(
+        job_items,
+        [
+            {"job_id": job_id, "spool_id": spool_id, "instance_id": instance_id, "verdict": verdict.value}
+            for job_id, spool_id, instance_id, verdict in items
+        ],
+    )
+    hurry_complete(work, job_ids)
+
+
+def hurry_complete(work: Work, job_ids: Sequence[str]) -> None:
+    """Let the studies of jobs that are registered to the last item be grouped at once: nothing is to come."""
+    for part in chunks(job_ids):
+        registered = (
+            select(func.count()).where(job_items.c.job_id == jobs.c.id).correlate(jobs).scalar_subquery()
+        )
+        complete = list(
+            work.connection.execute(
+                select(jobs.c.id).where(
+                    jobs.c.id.in_(part), jobs.c.expected > 0, registered >= jobs.c.expected
+                )
+            ).scalars()
+        )
+        if complete:
+            waiting = select(deliveries.c.study_instance_uid).where(
+                deliveries.c.job_id.in_(complete), OF_A_JOB, deliveries.c.transfer_id.is_(None)
+            )
+            work.connection.execute(
+                update(studies).where(studies.c.study_instance_uid.in_(waiting)).values(ungrouped_at=0)
+            )
+
+
+def progress(work: Work, job_id: str, *, with_instances: bool) -> JobProgress:
+    """See `Ledger.job_progress`."""
+    job = work.connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    if job is None:
+        raise LedgerError(f"There is no job {job_id}")
+    verdicts = {
+        Verdict(row.verdict): row.items
+        for row in work.connection.execute(
+            select(job_items.c.verdict, func.count().label("items"))
+            .where(job_items.c.job_id == job_id)
+            .group_by(job_items.c.verdict)
+        )
+    }
+    study_uids = work.connection.execute(
+        select(instances.c.study_instance_uid)
+        .join(job_items, job_items.c.instance_id == instances.c.id)
+        .where(job_items.c.job_id == job_id)
+        .distinct()
+        .order_by(instances.c.study_instance_uid)
+    ).scalars()
+    summaries = summary.summarise(work, list(study_uids), job_id=job_id)
+    return JobProgress(
+        job_id=job_id,
+        kind=job.kind,
+        created_at_ms=job.created_at,
+        expected=job.expected,
+        registered=sum(verdicts.values()),
+        verdicts=verdicts,
+        destinations=summary.totals(summaries),
+        archived=sum(row.archived for row in summaries),
+        studies=summaries,
+        instances=_instances(work, job_id) if with_instances else (),
+    )
+
+
+def _instances(work: Work, job_id: str) -> tuple[JobInstance, ...]:
+    rows = work.connection.execute(
+        select(
+            job_items.c.spool_id,
+            job_items.c.verdict,
+            instances.c.sop_instance_uid,
+            instances.c.study_instance_uid,
+            instances.c.data_set_bytes,
+            deliveries.c.destination,
+            deliveries.c.state,
+            deliveries.c.status,
+            deliveries.c.reason,
+            deliveries.c.attempts,
+            deliveries.c.duration_ms,
+        )
+        .join(instances, instances.c.id == job_items.c.instance_id)
+        .outerjoin(
+            deliveries,
+            (deliveries.c.instance_id == job_items.c.instance_id)
+            & (deliveries.c.job_id == job_items.c.job_id),
+        )
+        .where(job_items.c.job_id == job_id)
+        .order_by(job_items.c.spool_id, deliveries.c.destination)
+    )
+    return tuple(
+        JobInstance(
+            spool_id=row.spool_id,
+            sop_instance_uid=row.sop_instance_uid,
+            study_instance_uid=row.study_instance_uid,
+            destination=row.destination or "",
+            state=DeliveryState(row.state) if row.state else None,
+            verdict=Verdict(row.verdict),
+            status=row.status,
+            reason=row.reason or "",
+            bytes=row.data_set_bytes,
+            attempts=row.attempts or 0,
+            duration_ms=row.duration_ms or 0,
+        )
+        for row in rows
+    )

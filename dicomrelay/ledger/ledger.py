@@ -1,0 +1,259 @@
+"""The ledger: one transaction a call, over the modules that hold its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dicomrelay.ledger import (
+    attention,
+    destinations,
+    grouping,
+    ingest,
+    jobs,
+    release,
+    stages,
+    summary,
+    transfers,
+)
+from dicomrelay.ledger import due as due_work
+from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.values import (
+    Arrival,
+    Attention,
+    ClaimedTransfer,
+    DeliveryOutcome,
+    DestinationInfo,
+    Due,
+    JobProgress,
+    Registered,
+    Stage,
+    StageClaim,
+    StageResult,
+    StudySummary,
+    TransferState,
+)
+
+
+class Ledger:
+    """The index of the record (docs/design/ledger.md).
+
+    Safe for use by several threads. Not across a fork: dispose of it before, open another after. Every method raises
+    ServiceUnavailable when the database does not answer; nothing of its call is then written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str) -> Ledger:
+        """A ledger at `sqlite:///path` or `postgresql://...`, which `migrate` has been run on.
+
+        Raises
+        ------
+        ConfigurationError
+            The URL is of no database that we know.
+        """
+        return cls(Database(url))
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self._database.dispose()
+
+    # Destinations
+
+    def sync_destinations(self, known: Sequence[DestinationInfo]) -> None:
+        """Write destinations, over what was known of the same names. Others stay: they may have open deliveries."""
+        with self._database.write() as work:
+            destinations.sync(work, known)
+
+    def destination(self, name: str) -> DestinationInfo | None:
+        """What is known of a destination; None when its name never came up."""
+        with self._database.read() as work:
+            return destinations.find(work, name)
+
+    # Arrivals
+
+    def register(self, arrivals: Sequence[Arrival]) -> list[Registered]:
+        """Register arrivals, in one transaction, and say of each what it is.
+
+        May be repeated with the same spool ids at any time. Names of destinations that were never synced get a row without an
+        address, so that nothing is refused.
+
+        Returns
+        -------
+        list of Registered
+            In the order of `arrivals`.
+        """
+        with self._database.write() as work:
+            return ingest.register(work, arrivals)
+
+    def complete_quiet_studies(
+        self, *, quiet_ms: int, batch_instances: int, batch_bytes: int, limit: int
+    ) -> int:
+        """Make transfers of what waits in studies that received nothing for `quiet_ms`; how many were made.
+
+        Parameters
+        ----------
+        batch_instances, batch_bytes : int
+            The most that one transfer holds; an instance larger than `batch_bytes` goes by itself.
+        limit : int
+            Studies that one call takes. Call again while it makes some.
+        """
+        with self._database.write() as work:
+            return grouping.complete_quiet_studies(
+                work,
+                quiet_ms=quiet_ms,
+                batch_instances=batch_instances,
+                batch_bytes=batch_bytes,
+                limit=limit,
+            )
+
+    # Work
+
+    def due(self, *, limit: int, host: str | None = None, destination: str | None = None) -> Due:
+        """What can be done now: transfers for which their destination has a free place, and counts up to `limit`.
+
+        Parameters
+        ----------
+        host : str, optional
+            Count archiving and releasable items of this host's spool only.
+        destination : str, optional
+            Transfers to this destination only.
+        """
+        with self._database.read() as work:
+            return due_work.due(work, limit=limit, host=host, destination=destination)
+
+    def claim_transfer(self, transfer_id: str, *, owner: str, lease_ms: int) -> ClaimedTransfer | None:
+        """Take a transfer for `lease_ms`.
+
+        None when it is leased, finished, not due, unknown, or as many transfers as its destination allows are running.
+        """
+        with self._database.write() as work:
+            return transfers.claim(work, transfer_id, owner=owner, lease_ms=lease_ms)
+
+    def renew_transfer(self, transfer_id: str, fence: int, *, lease_ms: int) -> bool:
+        """Hold the lease for `lease_ms` from now. False when another runner has it: stop."""
+        with self._database.write() as work:
+            return transfers.renew(work, transfer_id, fence, lease_ms=lease_ms)
+
+    def record_outcomes(self, transfer_id: str, fence: int, outcomes: Sequence[DeliveryOutcome]) -> bool:
+        """Write what came of instances of a transfer; what was delivered stays delivered.
+
+        False when the fence is old: nothing is written then but an event for each instance that the peer acknowledged.
+
+        Raises
+        ------
+        LedgerError
+            No such transfer, an instance that it does not hold, or an outcome that is pending.
+        """
+        with self._database.write() as work:
+            return transfers.record_outcomes(work, transfer_id, fence, outcomes)
+
+    def finish_transfer(
+        self, transfer_id: str, fence: int, *, retry_in_ms: int | None, reason: str = ""
+    ) -> TransferState:
+        """Give the lease back, and say what the transfer is now.
+
+        Parameters
+        ----------
+        retry_in_ms : int, optional
+            When to try again if something is pending or failed; None for never.
+
+        Returns
+        -------
+        TransferState
+            DONE, WAITING or NEEDS_ATTENTION; with an old fence the state that others gave it, unchanged.
+
+        Raises
+        ------
+        LedgerError
+            No such transfer.
+        """
+        with self._database.write() as work:
+            return transfers.finish(work, transfer_id, fence, retry_in_ms=retry_in_ms, reason=reason)
+
+    def reopen_transfer(self, transfer_id: str) -> bool:
+        """Try again what needs attention, refused instances too. False when the transfer does not need attention.
+
+        Raises
+        ------
+        LedgerError
+            No such transfer.
+        """
+        with self._database.write() as work:
+            return transfers.reopen(work, transfer_id)
+
+    def claim_instances(
+        self, stage: Stage, *, host: str, owner: str, limit: int, lease_ms: int
+    ) -> StageClaim | None:
+        """Take up to `limit` instances that are due for a stage; None when there are none.
+
+        Archiving takes instances of this host's spool; frames are taken by any host, and only of archived instances.
+        """
+        with self._database.write() as work:
+            return stages.claim(work, stage, host=host, owner=owner, limit=limit, lease_ms=lease_ms)
+
+    def renew_stage(self, claim: StageClaim, *, lease_ms: int) -> bool:
+        """Hold what is unfinished of a claim for `lease_ms` from now. False when nothing of it is ours any more."""
+        with self._database.write() as work:
+            return stages.renew(work, claim, lease_ms=lease_ms)
+
+    def finish_stage(self, claim: StageClaim, results: Sequence[StageResult]) -> int:
+        """Write results of a claim, of those instances that nobody else has claimed since; how many that were."""
+        with self._database.write() as work:
+            return stages.finish(work, claim, results)
+
+    # Release
+
+    def releasable(self, *, host: str, limit: int) -> list[str]:
+        """Spool items of a host that nothing needs any more: kept in the archive, or delivered where there is none."""
+        with self._database.read() as work:
+            return release.releasable(work, host=host, limit=limit)
+
+    def mark_released(self, spool_ids: Iterable[str]) -> list[str]:
+        """Mark spool items as gone, before they are removed, and return those that may be.
+
+        One that has got a new delivery since `releasable` is not marked and not returned: it must stay.
+        """
+        with self._database.write() as work:
+            return release.mark_released(work, spool_ids)
+
+    def released(self, spool_ids: Iterable[str]) -> list[str]:
+        """Of these spool items those that are marked: a crash left them behind, and they may be removed."""
+        with self._database.read() as work:
+            return release.released(work, spool_ids)
+
+    def replace_spool_item(self, instance_id: str, *, spool_id: str, host: str, data_set_offset: int) -> None:
+        """Let another spool item with the same data set be the instance's file: for when its own is lost."""
+        with self._database.write() as work:
+            release.replace_item(
+                work, instance_id, spool_id=spool_id, host=host, data_set_offset=data_set_offset
+            )
+
+    # Jobs and reports
+
+    def create_job(self, job_id: str, *, kind: str, expected: int) -> None:
+        """Make a job of `expected` spool items, or change what is expected of it."""
+        with self._database.write() as work:
+            jobs.create(work, job_id, kind=kind, expected=expected)
+
+    def job_progress(self, job_id: str, *, with_instances: bool = False) -> JobProgress:
+        """How far a job is, in all and per study; `with_instances` adds a row for each delivery.
+
+        Raises
+        ------
+        LedgerError
+            No such job.
+        """
+        with self._database.read() as work:
+            return jobs.progress(work, job_id, with_instances=with_instances)
+
+    def studies(self, *, limit: int = 100, study_instance_uid: str | None = None) -> tuple[StudySummary, ...]:
+        """The studies that were last received, newest first, or one of them."""
+        with self._database.read() as work:
+            return summary.newest(work, limit=limit, study_instance_uid=study_instance_uid)
+
+    def needs_attention(self, *, limit: int = 1000) -> list[Attention]:
+        """What will not get better by itself, up to `limit` rows, kind by kind."""
+        with self._database.read() as work:
+            return attention.needs_attention(work, limit=limit)

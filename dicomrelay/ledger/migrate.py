@@ -1,0 +1,81 @@
+"""Bringing a database to the schema of this version, from wherever it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+from dicomrelay.errors import LedgerError
+from dicomrelay.ledger.engine import Work, mapped_errors, open_engine
+from dicomrelay.log import get_logger
+
+VERSION_TABLE: Final = "ledger_version"
+_SCRIPTS: Final = Path(__file__).with_name("migrations")
+
+_log = get_logger("dicomrelay.ledger")
+
+
+def migrate(url: str) -> None:
+    """Bring the ledger at `url` to the newest schema.
+
+    One transaction under a lock, so that several processes may call it at once: one does it, the others find it done.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL is of no database that we know.
+    ServiceUnavailable
+        The database does not answer.
+    LedgerError
+        The ledger was made by a newer version of dicomrelay.
+    """
+    engine = open_engine(url)
+    shown = engine.url.render_as_string(hide_password=True)
+    try:
+        with mapped_errors(shown), engine.begin() as connection:
+            Work(connection, 0).exclusive("migrate")
+            before = current_revision(connection)
+            _upgrade(connection, shown)
+            after = current_revision(connection)
+    finally:
+        engine.dispose()
+    if before != after:
+        _log.info("ledger migrated", action="ledger.migrate", ledger=shown, before=before, after=after)
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision that the database is at; None when it is empty."""
+    return MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE}
+    ).get_current_revision()
+
+
+def newest_revision() -> str | None:
+    """The revision of this version of dicomrelay."""
+    return ScriptDirectory.from_config(_config(None)).get_current_head()
+
+
+def _upgrade(connection: Connection, shown: str) -> None:
+    try:
+        command.upgrade(_config(connection), "head")
+    except CommandError as error:
+        raise LedgerError(
+            f"The ledger {shown} is at a revision that this version of dicomrelay does not know: update dicomrelay"
+        ) from error
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    # A % would begin an interpolation of the configuration parser.
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = VERSION_TABLE
+    return config

@@ -1,0 +1,64 @@
+"""Spool items that have done their duty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Select, select, update
+
+from dicomrelay.ledger.engine import Work, chunks
+from dicomrelay.ledger.schema import RELEASABLE, instances
+
+
+def releasable_items(host: str | None) -> Select[str]:
+    """The spool items of a host, or of all, that no open delivery needs and that are kept elsewhere."""
+    query = select(instances.c.spool_id).where(RELEASABLE)
+    return query if host is None else query.where(instances.c.host == host)
+
+
+def releasable(work: Work, *, host: str, limit: int) -> list[str]:
+    """See `Ledger.releasable`."""
+    query = releasable_items(host).order_by(instances.c.id).limit(limit)
+    return list(work.connection.execute(query).scalars())
+
+
+def mark_released(work: Work, spool_ids: Iterable[str]) -> list[str]:
+    """See `Ledger.mark_released`."""
+    marked: list[str] = []
+    for part in chunks(sorted(set(spool_ids))):
+        rows = work.connection.execute(
+            select(instances.c.spool_id)
+            .where(instances.c.spool_id.in_(part), RELEASABLE)
+            .order_by(instances.c.id)
+            .with_for_update(key_share=True)
+        )
+        marked.extend(rows.scalars())
+    for part in chunks(marked):
+        work.connection.execute(
+            update(instances).where(instances.c.spool_id.in_(part)).values(released_at=work.now)
+        )
+    return marked
+
+
+def released(work: Work, spool_ids: Iterable[str]) -> list[str]:
+    """See `Ledger.released`."""
+    found: list[str] = []
+    for part in chunks(sorted(set(spool_ids))):
+        rows = work.connection.execute(
+            select(instances.c.spool_id).where(
+                instances.c.spool_id.in_(part), instances.c.released_at.is_not(None)
+            )
+        )
+        found.extend(rows.scalars())
+    return found
+
+
+def replace_item(work: Work, instance_id: str, *, spool_id: str, host: str, data_set_offset: int) -> None:
+    """See `Ledger.replace_spool_item`."""
+    work.connection.execute(
+        update(instances)
+        .where(instances.c.id == instance_id)
+        .values(
+            spool_id=spool_id, host=host, data_set_offset=data_set_offset, source_path="", released_at=None
+        )
+    )

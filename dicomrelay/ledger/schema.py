@@ -1,0 +1,264 @@
+"""Tables and indexes. A change here wants a revision in migrations/versions; a test compares the two.
+
+`due_at` is NULL when there is nothing to do, so that the indexes on it hold the work and not the history.
+Conditions of partial indexes are written once, as text, and used by the queries too: a planner takes such an index
+only for the very same words.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the type is INTEGER.
+_RowNumber: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+KEPT: Final = text("state = 'kept'")
+RELEASABLE: Final = text(
+    "state = 'kept' AND released_at IS NULL AND open_deliveries = 0 "
+    "AND (archive_path <> '' OR (all_deliveries > 0 AND NOT archive_wanted))"
+)
+UNROUTED: Final = text(
+    "state = 'kept' AND released_at IS NULL AND all_deliveries = 0 AND archive_path = '' AND NOT archive_wanted"
+)
+SET_ASIDE: Final = text("state = 'set_aside'")
+REFUSED: Final = text("state = 'refused'")
+UNGROUPED: Final = text("transfer_id IS NULL")
+NEEDS_ATTENTION: Final = text("state = 'needs_attention'")
+DUE: Final = text("due_at IS NOT NULL")
+RUNNING: Final = text("state = 'running'")
+OF_A_JOB: Final = text("job_id <> ''")
+
+studies: Final = Table(
+    "studies",
+    METADATA,
+    Column("study_instance_uid", Text, primary_key=True),
+    Column("first_received_at", BigInteger, nullable=False),
+    Column("last_received_at", BigInteger, nullable=False),
+    Column("ungrouped_at", BigInteger),
+)
+Index("ix_studies_ungrouped_at", studies.c.ungrouped_at)
+Index("ix_studies_last_received_at", studies.c.last_received_at)
+
+series: Final = Table(
+    "series",
+    METADATA,
+    Column(
+        "study_instance_uid", Text, ForeignKey("studies.study_instance_uid"), primary_key=True, nullable=False
+    ),
+    Column("series_instance_uid", Text, primary_key=True, nullable=False),
+    Column("modality", Text, nullable=False),
+)
+
+instances: Final = Table(
+    "instances",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("spool_id", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("sop_instance_uid", Text, nullable=False),
+    Column("study_instance_uid", Text, nullable=False),
+    Column("series_instance_uid", Text, nullable=False),
+    Column("transfer_syntax_uid", Text, nullable=False),
+    Column("modality", Text, nullable=False),
+    Column("data_set_offset", BigInteger, nullable=False),
+    Column("data_set_bytes", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("calling_ae_title", Text, nullable=False),
+    Column("called_ae_title", Text, nullable=False),
+    Column("peer_address", Text, nullable=False),
+    Column("association_id", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("registered_at", BigInteger, nullable=False),
+    Column("source_path", Text, nullable=False),
+    Column("archive_wanted", Boolean, nullable=False),
+    Column("archive_path", Text, nullable=False),
+    Column("frames", Integer),
+    Column("all_deliveries", Integer, nullable=False),
+    Column("open_deliveries", Integer, nullable=False),
+    Column("released_at", BigInteger),
+    ForeignKeyConstraint(
+        ["study_instance_uid", "series_instance_uid"],
+        ["series.study_instance_uid", "series.series_instance_uid"],
+    ),
+    UniqueConstraint("spool_id"),
+)
+Index(
+    "uq_instances_kept", instances.c.sop_instance_uid, unique=True, sqlite_where=KEPT, postgresql_where=KEPT
+)
+Index("ix_instances_sop_instance_uid", instances.c.sop_instance_uid)
+Index("ix_instances_study", instances.c.study_instance_uid, instances.c.series_instance_uid)
+Index(
+    "ix_instances_releasable",
+    instances.c.host,
+    instances.c.id,
+    sqlite_where=RELEASABLE,
+    postgresql_where=RELEASABLE,
+)
+Index("ix_instances_set_aside", instances.c.id, sqlite_where=SET_ASIDE, postgresql_where=SET_ASIDE)
+Index("ix_instances_unrouted", instances.c.id, sqlite_where=UNROUTED, postgresql_where=UNROUTED)
+
+destinations: Final = Table(
+    "destinations",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("ae_title", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("associations", Integer, nullable=False),
+    Column("calling_ae_title", Text, nullable=False),
+)
+
+transfers: Final = Table(
+    "transfers",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("study_instance_uid", Text, ForeignKey("studies.study_instance_uid"), nullable=False),
+    Column("destination", Text, ForeignKey("destinations.name"), nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due_at", BigInteger),
+    Column("fence", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+)
+Index(
+    "ix_transfers_due",
+    transfers.c.destination,
+    transfers.c.priority,
+    transfers.c.due_at,
+    sqlite_where=DUE,
+    postgresql_where=DUE,
+)
+Index(
+    "ix_transfers_running",
+    transfers.c.destination,
+    transfers.c.due_at,
+    sqlite_where=RUNNING,
+    postgresql_where=RUNNING,
+)
+Index("ix_transfers_study", transfers.c.study_instance_uid)
+Index(
+    "ix_transfers_needs_attention",
+    transfers.c.id,
+    sqlite_where=NEEDS_ATTENTION,
+    postgresql_where=NEEDS_ATTENTION,
+)
+
+deliveries: Final = Table(
+    "deliveries",
+    METADATA,
+    Column("instance_id", Text, ForeignKey("instances.id"), primary_key=True, nullable=False),
+    Column("destination", Text, ForeignKey("destinations.name"), primary_key=True, nullable=False),
+    Column("job_id", Text, primary_key=True, nullable=False),
+    Column("study_instance_uid", Text, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("transfer_id", Text, ForeignKey("transfers.id")),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("status", Integer),
+    Column("reason", Text, nullable=False),
+    Column("association_id", Text, nullable=False),
+    Column("sent_bytes", BigInteger, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index(
+    "ix_deliveries_ungrouped",
+    deliveries.c.study_instance_uid,
+    sqlite_where=UNGROUPED,
+    postgresql_where=UNGROUPED,
+)
+Index("ix_deliveries_transfer", deliveries.c.transfer_id)
+Index("ix_deliveries_study", deliveries.c.study_instance_uid)
+Index("ix_deliveries_job", deliveries.c.job_id, sqlite_where=OF_A_JOB, postgresql_where=OF_A_JOB)
+Index("ix_deliveries_refused", deliveries.c.instance_id, sqlite_where=REFUSED, postgresql_where=REFUSED)
+
+stages: Final = Table(
+    "stages",
+    METADATA,
+    Column("instance_id", Text, ForeignKey("instances.id"), primary_key=True, nullable=False),
+    Column("stage", Text, primary_key=True, nullable=False),
+    Column("host", Text, nullable=False),  # "" when any host can do it
+    Column("state", Text, nullable=False),
+    Column("due_at", BigInteger),
+    Column("claim", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index("ix_stages_due", stages.c.stage, stages.c.host, stages.c.due_at, sqlite_where=DUE, postgresql_where=DUE)
+Index(
+    "ix_stages_needs_attention",
+    stages.c.instance_id,
+    sqlite_where=NEEDS_ATTENTION,
+    postgresql_where=NEEDS_ATTENTION,
+)
+
+jobs: Final = Table(
+    "jobs",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("expected", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+job_items: Final = Table(
+    "job_items",
+    METADATA,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True, nullable=False),
+    Column("spool_id", Text, primary_key=True, nullable=False),
+    Column("instance_id", Text, ForeignKey("instances.id"), nullable=False),
+    Column("verdict", Text, nullable=False),
+)
+
+events: Final = Table(
+    "events",
+    METADATA,
+    Column("id", _RowNumber, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("study_instance_uid", Text, nullable=False),
+    Column("instance_id", Text, nullable=False),
+    Column("transfer_id", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+Index("ix_events_study", events.c.study_instance_uid)
+Index("ix_events_transfer", events.c.transfer_id)

@@ -1,0 +1,280 @@
+"""Transfers under lease: claim, renew, record what came of each instance, finish.
+
+A claim adds one to the fence. Everything that a runner writes names its fence, and is not written when another
+runner has claimed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select, update
+from sqlalchemy.sql.expression import bindparam
+
+from dicomrelay.errors import LedgerError
+from dicomrelay.ledger import events
+from dicomrelay.ledger.engine import AnyRow, Work, chunks
+from dicomrelay.ledger.events import Event, EventKind
+from dicomrelay.ledger.facts import INSTANCE_COLUMNS, destination_info, instance_facts
+from dicomrelay.ledger.schema import RUNNING, deliveries, destinations, instances, transfers
+from dicomrelay.ledger.values import (
+    ClaimedTransfer,
+    DeliveryOutcome,
+    DeliveryState,
+    PendingDelivery,
+    Priority,
+    TransferState,
+)
+
+_TO_DO = (DeliveryState.PENDING.value, DeliveryState.FAILED.value)
+
+
+def claim(work: Work, transfer_id: str, *, owner: str, lease_ms: int) -> ClaimedTransfer | None:
+    """Take the lease; see `Ledger.claim_transfer`."""
+    name = work.connection.execute(
+        select(transfers.c.destination).where(transfers.c.id == transfer_id)
+    ).scalar_one_or_none()
+    if name is None:
+        return None
+    # The lock on its row makes the claims for one destination take turns: the count below stays true.
+    address = work.connection.execute(
+        select(destinations).where(destinations.c.name == name).with_for_update(key_share=True)
+    ).one()
+    if live_leases(work, name) >= address.associations:
+        return None
+    claimed = work.connection.execute(
+        update(transfers)
+        .where(transfers.c.id == transfer_id, transfers.c.due_at <= work.now)
+        .values(
+            state=TransferState.RUNNING.value,
+            due_at=work.now + lease_ms,
+            fence=transfers.c.fence + 1,
+            attempt=transfers.c.attempt + 1,
+            owner=owner,
+        )
+        .returning(*transfers.c)
+    ).one_or_none()
+    if claimed is None:
+        return None
+    return ClaimedTransfer(
+        id=claimed.id,
+        fence=claimed.fence,
+        destination=claimed.destination,
+        address=destination_info(address),
+        study_instance_uid=claimed.study_instance_uid,
+        priority=Priority(claimed.priority),
+        job_id=claimed.job_id,
+        attempt=claimed.attempt,
+        deliveries=_to_do(work, transfer_id),
+    )
+
+
+def live_leases(work: Work, destination: str) -> int:
+    """How many transfers to a destination run now."""
+    running = select(transfers.c.id).where(
+        transfers.c.destination == destination, transfers.c.due_at > work.now, RUNNING
+    )
+    return work.connection.execute(select(func.count()).select_from(running.subquery())).scalar_one()
+
+
+def _to_do(work: Work, transfer_id: str) -> tuple[PendingDelivery, ...]:
+    rows = work.connection.execute(
+        select(*INSTANCE_COLUMNS, deliveries.c.attempts)
+        .join(deliveries, deliveries.c.instance_id == instances.c.id)
+        .where(deliveries.c.transfer_id == transfer_id, deliveries.c.state.in_(_TO_DO))
+        .order_by(instances.c.id)
+    )
+    return tuple(PendingDelivery(instance_facts(row), row.attempts) for row in rows)
+
+
+def renew(work: Work, transfer_id: str, fence: int, *, lease_ms: int) -> bool:
+    """Prolong the lease; False when the fence is old."""
+    result = work.connection.execute(
+        update(transfers)
+        .where(
+            transfers.c.id == transfer_id,
+            transfers.c.fence == fence,
+            transfers.c.state == TransferState.RUNNING.value,
+        )
+        .values(due_at=work.now + lease_ms)
+    )
+    return result.rowcount == 1
+
+
+def record_outcomes(work: Work, transfer_id: str, fence: int, outcomes: Sequence[DeliveryOutcome]) -> bool:
+    """Write what came of each instance; see `Ledger.record_outcomes`."""
+    _refuse_pending(outcomes)
+    transfer = _locked(work, transfer_id)
+    if not _holds(transfer, fence):
+        _keep_late(work, transfer, outcomes)
+        return False
+    latest: dict[str, DeliveryOutcome] = {}
+    for outcome in outcomes:
+        if outcome.instance_id not in latest or not latest[outcome.instance_id].state.is_delivered:
+            latest[outcome.instance_id] = outcome
+    before = _states(work, transfer_id, sorted(latest))
+    if len(before) != len(latest):
+        raise LedgerError(f"Transfer {transfer_id} has not all the instances that outcomes were given for")
+    changed = [latest[key] for key, state in sorted(before.items()) if not state.is_delivered]
+    if changed:
+        _write_outcomes(work, transfer_id, changed)
+        _close_deliveries(work, [outcome.instance_id for outcome in changed if outcome.state.is_delivered])
+    return True
+
+
+def _refuse_pending(outcomes: Sequence[DeliveryOutcome]) -> None:
+    for outcome in outcomes:
+        if outcome.state is DeliveryState.PENDING:
+            raise LedgerError(f"The outcome for instance {outcome.instance_id} is pending, which is none")
+
+
+def _locked(work: Work, transfer_id: str) -> AnyRow:
+    row = work.connection.execute(
+        select(transfers).where(transfers.c.id == transfer_id).with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None:
+        raise LedgerError(f"There is no transfer {transfer_id}")
+    return row
+
+
+def _holds(transfer: AnyRow, fence: int) -> bool:
+    return bool(transfer.fence == fence and transfer.state == TransferState.RUNNING.value)
+
+
+def _states(work: Work, transfer_id: str, instance_ids: Sequence[str]) -> dict[str, DeliveryState]:
+    states: dict[str, DeliveryState] = {}
+    for part in chunks(instance_ids):
+        rows = work.connection.execute(
+            select(deliveries.c.instance_id, deliveries.c.state).where(
+                deliveries.c.transfer_id == transfer_id, deliveries.c.instance_id.in_(part)
+            )
+        )
+        states.update((row.instance_id, DeliveryState(row.state)) for row in rows)
+    return states
+
+
+def _write_outcomes(work: Work, transfer_id: str, outcomes: Sequence[DeliveryOutcome]) -> None:
+    work.connection.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.instance_id == bindparam("key"),
+            deliveries.c.transfer_id == transfer_id,
+        )
+        .values(attempts=deliveries.c.attempts + 1, updated_at=work.now),
+        [
+            {
+                "key": outcome.instance_id,
+                "state": outcome.state.value,
+                "status": outcome.status,
+                "reason": outcome.reason,
+                "association_id": outcome.association_id,
+                "sent_bytes": outcome.sent_bytes,
+                "duration_ms": outcome.duration_ms,
+            }
+            for outcome in outcomes
+        ],
+    )
+
+
+def _close_deliveries(work: Work, instance_ids: Sequence[str]) -> None:
+    for part in chunks(instance_ids):
+        mine = instances.c.id.in_(part)
+        # In the order of ids: transfers of one study to two destinations meet on the same rows.
+        work.connection.execute(
+            select(instances.c.id).where(mine).order_by(instances.c.id).with_for_update(key_share=True)
+        )
+        work.connection.execute(
+            update(instances).where(mine).values(open_deliveries=instances.c.open_deliveries - 1)
+        )
+
+
+def _keep_late(work: Work, transfer: AnyRow, outcomes: Sequence[DeliveryOutcome]) -> None:
+    """What a peer acknowledged to a runner that had lost its lease: a fact worth keeping, and no more than that."""
+    events.record(
+        work,
+        [
+            Event(
+                EventKind.LATE_OUTCOME,
+                study_instance_uid=transfer.study_instance_uid,
+                instance_id=outcome.instance_id,
+                transfer_id=transfer.id,
+                destination=transfer.destination,
+                job_id=transfer.job_id,
+                detail={"status": outcome.status, "association_id": outcome.association_id},
+            )
+            for outcome in outcomes
+            if outcome.state.is_delivered
+        ],
+    )
+
+
+def finish(
+    work: Work, transfer_id: str, fence: int, *, retry_in_ms: int | None, reason: str
+) -> TransferState:
+    """Give the lease back; see `Ledger.finish_transfer`."""
+    transfer = _locked(work, transfer_id)
+    if not _holds(transfer, fence):
+        return TransferState(transfer.state)
+    counts = {
+        DeliveryState(row.state): row.instances
+        for row in work.connection.execute(
+            select(deliveries.c.state, func.count().label("instances"))
+            .where(deliveries.c.transfer_id == transfer_id)
+            .group_by(deliveries.c.state)
+        )
+    }
+    to_do = counts.get(DeliveryState.PENDING, 0) + counts.get(DeliveryState.FAILED, 0)
+    refused = counts.get(DeliveryState.REFUSED, 0)
+    due_at: int | None = None
+    if to_do and retry_in_ms is not None:
+        state, due_at = TransferState.WAITING, work.now + retry_in_ms
+    else:
+        state = TransferState.NEEDS_ATTENTION if to_do or refused else TransferState.DONE
+    work.connection.execute(
+        update(transfers)
+        .where(transfers.c.id == transfer_id)
+        .values(
+            state=state.value,
+            due_at=due_at,
+            owner="",
+            reason=reason,
+            finished_at=None if due_at is not None else work.now,
+        )
+    )
+    if state is not TransferState.WAITING:
+        kind = EventKind.TRANSFER_DONE if state is TransferState.DONE else EventKind.TRANSFER_NEEDS_ATTENTION
+        events.record(work, [_about(transfer, kind, {"reason": reason, "to_do": to_do, "refused": refused})])
+    return state
+
+
+def reopen(work: Work, transfer_id: str) -> bool:
+    """Make a transfer that needs attention ready again; False when it does not."""
+    transfer = _locked(work, transfer_id)
+    if transfer.state != TransferState.NEEDS_ATTENTION.value:
+        return False
+    work.connection.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.transfer_id == transfer_id,
+            deliveries.c.state == DeliveryState.REFUSED.value,
+        )
+        .values(state=DeliveryState.PENDING.value, updated_at=work.now)
+    )
+    work.connection.execute(
+        update(transfers)
+        .where(transfers.c.id == transfer_id)
+        .values(state=TransferState.READY.value, due_at=work.now, attempt=0, reason="", finished_at=None)
+    )
+    events.record(work, [_about(transfer, EventKind.TRANSFER_REOPENED, {})])
+    return True
+
+
+def _about(transfer: AnyRow, kind: EventKind, detail: dict[str, str | int | None]) -> Event:
+    return Event(
+        kind,
+        study_instance_uid=transfer.study_instance_uid,
+        transfer_id=transfer.id,
+        destination=transfer.destination,
+        job_id=transfer.job_id,
+        detail=detail,
+    )
