@@ -1,0 +1,130 @@
+"""The composition root of the gateway: settings in, a listener out. The caller owns signals, log and broker."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from dicomrelay.dicom.sop_classes import storage_sop_classes
+from dicomrelay.log import get_logger
+from dicomrelay.net.acceptor import Acceptor, listen
+from dicomrelay.net.limits import AcceptorLimits
+from dicomrelay.settings import GatewaySettings, Settings, is_loopback
+from dicomrelay.spool import Spool
+from scp_gateway.admission import Admission
+from scp_gateway.notifier import Notifier
+from scp_gateway.processes import run_processes
+from scp_gateway.service import GatewayService
+
+_log = get_logger("dicomrelay.gateway")
+
+_GRACE_S: Final = 5.0
+_LAST_WAKE_UP_S: Final = 1.0
+
+
+def run(
+    settings: Settings, *, wake: Callable[[], None], ready: Callable[[], None], stop: threading.Event
+) -> None:
+    """Listen until `stop` is set, then let open associations finish for a few seconds.
+
+    Parameters
+    ----------
+    wake : Callable
+        Tells the workers that something has arrived; may raise and may block. Called in the process that
+        received, so a connection must not be made before the first call.
+    ready : Callable
+        Called once, when connections are taken.
+
+    Raises
+    ------
+    PortInUse, ConfigurationError
+        The address cannot be listened on.
+    SpoolError
+        The spool cannot be made.
+    """
+    gateway = settings.gateway
+    spool = _open_spool(settings)
+    recovery = spool.recover()
+    _log.info("spool recovered", action="spool.recovered", swept=recovery.swept, waiting=recovery.waiting)
+    storage_sop_classes()  # the slow imports, before anybody waits for an answer, and once for all processes
+    listener = listen(gateway.host, gateway.port)
+    try:
+        if not settings.peers and not is_loopback(gateway.host):
+            _log.warning(
+                "no [[peers]] are set: nobody but this machine may call",
+                action="gateway.loopback-only",
+                host=gateway.host,
+            )
+        _log.info(
+            "listening",
+            action="gateway.listening",
+            ae_title=gateway.ae_title,
+            host=gateway.host,
+            port=gateway.port,
+            processes=gateway.processes,
+        )
+        if gateway.processes == 1:
+            _serve(settings, spool, listener, wake=wake, ready=ready, stop=stop)
+        else:
+            run_processes(
+                gateway.processes,
+                lambda stopping: _serve(
+                    settings, _open_spool(settings), listener, wake=wake, ready=_nothing, stop=stopping
+                ),
+                ready=ready,
+                stop=stop,
+                grace_s=_GRACE_S + _LAST_WAKE_UP_S + 1.0,
+            )
+    finally:
+        listener.close()
+    spool.close()
+
+
+def _open_spool(settings: Settings) -> Spool:
+    return Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes)
+
+
+def _nothing() -> None:
+    """A child is ready when its parent is: the socket listens already."""
+
+
+def _serve(
+    settings: Settings,
+    spool: Spool,
+    listener: socket.socket,
+    *,
+    wake: Callable[[], None],
+    ready: Callable[[], None],
+    stop: threading.Event,
+) -> None:
+    notifier = Notifier(wake)
+    service = GatewayService(settings.gateway, Admission(settings.peers), spool, notifier.notify)
+    acceptor = Acceptor(listener, service, limits_of(settings.gateway))
+    stopper = threading.Thread(target=_stop_when_told, args=(acceptor, stop), name="stop", daemon=True)
+    notifier.start()
+    stopper.start()
+    try:
+        ready()
+        acceptor.serve()
+        stopper.join()  # associations that are open have their grace
+    finally:
+        notifier.stop(_LAST_WAKE_UP_S)
+
+
+def _stop_when_told(acceptor: Acceptor, stop: threading.Event) -> None:
+    stop.wait()
+    acceptor.stop(_GRACE_S)
+
+
+def limits_of(gateway: GatewaySettings) -> AcceptorLimits:
+    """The acceptor's limits, from the settings."""
+    return AcceptorLimits(
+        max_associations=gateway.max_associations,
+        max_associations_per_peer=gateway.max_associations_per_peer,
+        max_pdu_bytes=gateway.max_pdu_bytes,
+        association_timeout_s=gateway.association_timeout_s,
+        pdu_timeout_s=gateway.pdu_timeout_s,
+        idle_timeout_s=gateway.idle_timeout_s,
+    )

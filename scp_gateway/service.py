@@ -1,0 +1,138 @@
+"""The answers that the acceptor asks for: who may call, what is accepted, where data sets go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from dicomrelay.dicom.status import Status
+from dicomrelay.dicom.uids import is_tolerable_uid
+from dicomrelay.dimse.messages import CStoreRequest
+from dicomrelay.errors import SpoolError
+from dicomrelay.log import get_logger
+from dicomrelay.net.service import (
+    AssociationEnding,
+    AssociationInfo,
+    Rejection,
+    StoreReply,
+)
+from dicomrelay.settings import GatewaySettings
+from dicomrelay.spool import Provenance, Spool
+from dicomrelay.ul.pdu import AssociateRequest, ContextDecision
+from scp_gateway.admission import Admission
+from scp_gateway.negotiation import decide_contexts, stores
+from scp_gateway.replies import reply_to
+from scp_gateway.store_sink import SpoolSink, log_refusal
+
+_log = get_logger("dicomrelay.gateway")
+
+# Result permanent, source service user (PS3.8 Table 9-21).
+CALLING_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=3)
+CALLED_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=7)
+
+
+class GatewayService:
+    """An `AssociationService` that stores what it is sent.
+
+    Parameters
+    ----------
+    committed : Callable
+        Called after each commit; must return at once.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, admission: Admission, spool: Spool, committed: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._spool = spool
+        self._committed = committed
+
+    def admit(self, peer_address: str, open_associations: int) -> bool:  # noqa: ARG002 - the acceptor keeps count
+        """Whether anybody may call from that address."""
+        admitted = self._admission.admits_address(peer_address)
+        if not admitted:
+            _log.warning("address refused", action="connection.refused", peer_address=peer_address)
+        return admitted
+
+    def negotiate(
+        self, request: AssociateRequest, peer_address: str
+    ) -> Rejection | Sequence[ContextDecision]:
+        """Whether that AE may call us, and in which presentation contexts."""
+        rejection = self._rejection(request, peer_address)
+        if rejection is not None:
+            _log.warning(
+                "association rejected",
+                action="association.rejected",
+                calling_ae_title=request.calling_ae_title,
+                called_ae_title=request.called_ae_title,
+                peer_address=peer_address,
+                reason=rejection.reason,
+            )
+            return rejection
+        return decide_contexts(request.contexts, accept_unknown=self._settings.accept_unknown_sop_classes)
+
+    def _rejection(self, request: AssociateRequest, peer_address: str) -> Rejection | None:
+        if not self._admission.admits(request.calling_ae_title, peer_address):
+            return CALLING_AE_TITLE_NOT_RECOGNISED
+        ours = self._settings.ae_title
+        if self._settings.check_called_ae_title and request.called_ae_title.strip() != ours:
+            return CALLED_AE_TITLE_NOT_RECOGNISED
+        return None
+
+    def opened(self, association: AssociationInfo) -> None:
+        """Nothing is said yet: the one line comes at the end."""
+
+    def begin_store(
+        self, association: AssociationInfo, request: CStoreRequest, transfer_syntax_uid: str
+    ) -> SpoolSink | StoreReply:
+        """A place in the spool, or a refusal before the data set is read."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            log_refusal(association, request, refusal, None)
+            return refusal
+        try:
+            writer = self._spool.writer(
+                sop_class_uid=request.sop_class_uid,
+                sop_instance_uid=request.sop_instance_uid,
+                transfer_syntax_uid=transfer_syntax_uid,
+                provenance=Provenance(
+                    calling_ae_title=association.calling_ae_title,
+                    called_ae_title=association.called_ae_title,
+                    peer_address=association.peer_address,
+                    association_id=association.id,
+                    received_at_ms=time.time_ns() // 1_000_000,
+                ),
+            )
+        except SpoolError as error:
+            reply = reply_to(error)
+            log_refusal(association, request, reply, error)
+            return reply
+        return SpoolSink(writer, association, request, transfer_syntax_uid, self._committed)
+
+    def _refusal(self, request: CStoreRequest) -> StoreReply | None:
+        if not stores(request.sop_class_uid, accept_unknown=self._settings.accept_unknown_sop_classes):
+            return StoreReply(Status.SOP_CLASS_NOT_SUPPORTED, "no storage SOP class")
+        if not is_tolerable_uid(request.sop_instance_uid):
+            return StoreReply(Status.INVALID_SOP_INSTANCE, "Affected SOP Instance UID (0000,1000) is no UID")
+        return None
+
+    def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
+        """The one line of an association."""
+        _log.info(
+            "association",
+            action="association.closed",
+            association_id=association.id,
+            calling_ae_title=association.calling_ae_title,
+            called_ae_title=association.called_ae_title,
+            peer_address=association.peer_address,
+            peer_implementation=association.implementation_version_name,
+            ending=ending.kind.value,
+            reason=ending.reason,
+            echoes=ending.echoes,
+            stored=ending.stored,
+            refused=ending.failed,
+            bytes=ending.bytes_received,
+            seconds=round(ending.duration_s, 3),
+        )
