@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from dicomrelay import errors, settings
 from dicomrelay.errors import ConfigurationError, ExitCode, RelayError
-from tests.support import markdown, settings_page
+from tests.support import cli_page, markdown, settings_page
 
 REFERENCE = markdown.ROOT / "docs" / "reference"
 EXIT_CODES = REFERENCE / "exit-codes.md"
@@ -136,3 +136,8 @@ def test_the_page_of_exit_codes_lists_every_error() -> None:
     assert code == page
     assert errors.AssociationRejected("busy", result=2, source=3, reason=2).retryable
     assert not errors.AssociationRejected("unknown", result=1, source=1, reason=7).retryable
+
+
+def test_the_page_of_commands_says_what_the_program_says() -> None:
+    """The page is what `--help` gives; `python -m tests.support.cli_page` writes it anew."""
+    assert cli_page.render() == cli_page.PAGE.read_text("utf-8")
