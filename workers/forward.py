@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts, contexts_for
-
 from dicomrelay.dicom.sop_classes import sop_class_name
 from dicomrelay.dicom.status import Outcome, c_store_outcome, status_name
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
@@ -27,6 +25,7 @@ from dicomrelay.ledger.values import (
     TransferState,
 )
 from dicomrelay.log import get_logger
+from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts, contexts_for
 from dicomrelay.net.service import StoreReply
 from dicomrelay.routing import retry_delay_s
 from dicomrelay.settings import DestinationSettings
@@ -42,6 +41,8 @@ _STATES = {
     Outcome.RETRY: DeliveryState.FAILED,
     Outcome.REFUSED: DeliveryState.REFUSED,
 }
+# Others look for the next transfer too: with a few to choose from, one is left for us.
+_CANDIDATES = 4
 # A person waits for a job: after so many attempts it ends, and says why.
 _JOB_ATTEMPTS = 3
 
@@ -71,11 +72,8 @@ def forward_transfer(rooms: Rooms, transfer_id: str) -> str | None:
 
 def forward_next(rooms: Rooms, destination: str) -> bool:
     """Claim and send the next transfer that is due for a destination; False when there is none."""
-    claimed = rooms.ledger.claim_next_transfer(destination, owner=rooms.owner, lease_ms=LEASE_MS)
-    if claimed is None:
-        return False
-    send_claimed(rooms, claimed)
-    return True
+    due = rooms.ledger.due(limit=_CANDIDATES, destination=destination)
+    return any(forward_transfer(rooms, transfer.id) for transfer in due.transfers)
 
 
 def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
@@ -200,7 +198,7 @@ def locate(rooms: Rooms, facts: InstanceFacts) -> Path:
         Nowhere.
     """
     if facts.released and facts.archive_path:
-        return rooms.archive.root / facts.archive_path
+        return rooms.archive.layout.resolve(facts.archive_path)
     return Path(facts.source_path) if facts.source_path else rooms.spool.locate(facts.spool_id)
 
 

@@ -64,9 +64,9 @@ def release_batch(rooms: Rooms) -> int:
     """Remove from the spool what has arrived everywhere; how many items it was."""
     ids = rooms.ledger.releasable(host=rooms.host, limit=rooms.settings.worker.batch_instances)
     if ids:
-        # The file first: a crash between the two asks again for a file that is gone, which is no error.
-        rooms.spool.remove(ids)
-        rooms.ledger.mark_released(ids)
+        # Marked first: an item that has just got a new delivery is not, and stays. What a crash leaves between the
+        # two is found by `reconcile` at the next start.
+        rooms.spool.remove(rooms.ledger.mark_released(ids))
     return len(ids)
 
 

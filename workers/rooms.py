@@ -45,4 +45,5 @@ class Rooms:
     def close(self) -> None:
         """Let go of connections."""
         self.ledger.dispose()
+        self.archive.close()
         self.wake_ups.close()

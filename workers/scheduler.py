@@ -13,6 +13,7 @@ from dicomrelay.ledger import migrate
 from dicomrelay.log import get_logger
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
+from workers.reconcile import reconcile
 from workers.rooms import Rooms
 from workers.sweep import Sweeper
 
@@ -25,6 +26,8 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     rooms = Rooms.open(settings)
     rooms.ledger.sync_destinations(configured(settings.destinations))
     sweeper = Sweeper(rooms)
+    # Beside the sweeping: what is new does not wait for what is old.
+    threading.Thread(target=_reconcile, args=(rooms, stop), name="reconcile", daemon=True).start()
     ready()
     troubled = ""
     while not stop.wait(settings.worker.sweep_seconds):
@@ -42,3 +45,10 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
         if swept.transfers_made:
             _log.info("studies complete", transfers=swept.transfers_made)
     rooms.close()
+
+
+def _reconcile(rooms: Rooms, stop: threading.Event) -> None:
+    try:
+        reconcile(rooms, stop=stop)
+    except (RelayError, SQLAlchemyError) as error:
+        _log.warning("cannot reconcile spool and ledger, the next start will", reason=str(error))

@@ -26,7 +26,7 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
 @click.option("-a", "--ae-title", help="Our AE title.  [default: gateway.ae_title]")
 @click.option("--host", help="Address to listen on.  [default: gateway.host]")
 @click.option("-p", "--port", type=int, help="Port to listen on.  [default: gateway.port]")
-def command(invocation: Invocation, **_options: object) -> None:
+def command(invocation: Invocation, /, **_options: object) -> None:
     from scp_gateway import app  # noqa: PLC0415 - a service is imported where it runs
 
     settings = invocation.settings

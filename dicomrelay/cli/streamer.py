@@ -24,7 +24,7 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
 )
 @click.option("--host", help="Address to listen on.  [default: streamer.host]")
 @click.option("-p", "--port", type=int, help="Port to listen on.  [default: streamer.port]")
-def command(invocation: Invocation, **_options: object) -> None:
+def command(invocation: Invocation, /, **_options: object) -> None:
     from streamer import app  # noqa: PLC0415 - a service is imported where it runs
 
     home.prepare(invocation.settings)

@@ -107,10 +107,11 @@ class Session:
         data = self.as_json()
         counts, seconds = data["instances"], data["timing"]["seconds"]
         rate = size(counts["bytes_per_second"])
-        lines = [
+        account = (
             f"{counts['delivered']} delivered, {counts['failed']} failed, {len(self.faults)} files unusable, "
             f"{data['files']['skipped']} skipped; {size(counts['bytes'])} in {seconds:.1f} s ({rate}/s)"
-        ]
+        )
+        lines = [account]
         reasons = Counter((result.destination, result.reason or result.state) for result in self.failed)
         lines += [
             f"  {count} to {to or 'no destination'}: {why}" for (to, why), count in reasons.most_common(10)

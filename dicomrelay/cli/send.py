@@ -1,0 +1,236 @@
+"""`dicomrelay send`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dicomrelay.cli.files import DicomFile, Passed, scan
+from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.summary import Session, new_session_id
+from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
+from dicomrelay.routing import parse_address
+from dicomrelay.routing.destinations import resolve
+from dicomrelay.runtime import home
+from dicomrelay.settings import Settings
+
+
+@relay_command(
+    about="Submit DICOM files and folders to the queue, and follow them until they have arrived. "
+    "Without a destination the rules of the settings decide.",
+    examples="dicomrelay send scans/ -r --to pacs\n"
+    "dicomrelay send image.dcm PACS@10.0.0.9:104\n"
+    "dicomrelay send -i scans/ -r -a PACS -H 10.0.0.9 -p 104 -c WORKSTATION -t 8\n"
+    "dicomrelay send scans/ -r --to pacs --no-wait\n"
+    "dicomrelay send scans/ -r PACS@10.0.0.9:104 --direct",
+)
+@click.argument("paths", nargs=-1)
+@click.option("-i", "--input", "inputs", multiple=True, help="File or folder; may be repeated.")
+@click.option("-r", "--recursive", is_flag=True, help="Folders in folders too.")
+@click.option("--to", "name", help="Name of a destination in the settings.")
+@click.option("-a", "--ae-title", help="Called AE title, with --host and --port.")
+@click.option("-H", "--host", help="Host of the destination.")
+@click.option("-p", "--port", type=click.IntRange(1, 65535), help="Port of the destination.")
+@click.option("-c", "--calling-ae", help="Calling AE title.  [default: gateway.ae_title]")
+@click.option(
+    "-t",
+    "--threads",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Files, or with --direct studies, at once.",
+)
+@click.option("--no-wait", is_flag=True, help="Return once submitted, with the job's id.")
+@click.option("--direct", is_flag=True, help="Send from this process, without broker and spool.")
+def command(invocation: Invocation, /, **options: Any) -> int:
+    settings = invocation.settings
+    paths, destination = _split(options, settings)
+    home.prepare(settings)
+    session = Session(
+        new_session_id(),
+        configuration={
+            "inputs": [str(path) for path in paths],
+            "destination": destination or "by rules",
+            "calling_ae_title": options["calling_ae"] or settings.gateway.ae_title,
+            **{key: options[key] for key in ("recursive", "threads", "direct", "no_wait")},
+        },
+    )
+    log_file = _log_to(settings, session)
+    invocation.say(f"session {session.id}, log {log_file}")
+    interrupted = stop_on_signals()
+    files = _scan(session, paths, recursive=options["recursive"])
+    if not files:
+        for line in session.lines()[1:]:
+            invocation.say(line)
+        raise ConfigurationError(
+            f"nothing to send: no DICOM file in {', '.join(map(str, paths))}{_hint(options)}"
+        )
+    if options["direct"]:
+        _send_directly(session, files, settings, destination, options["threads"], interrupted)
+    else:
+        _send_by_queue(
+            session,
+            files,
+            settings,
+            destination,
+            options["threads"],
+            interrupted,
+            wait=not options["no_wait"],
+        )
+    session.ended = datetime.now(UTC)
+    return _report(invocation, session)
+
+
+def _split(options: Mapping[str, Any], settings: Settings) -> tuple[list[Path], str]:
+    """The paths, and the one destination that was named in one of three ways, or ""."""
+    address = (options["ae_title"], options["host"], options["port"])
+    named = [options["name"]] if options["name"] else []
+    if any(address):
+        if not all(address):
+            raise ConfigurationError("--ae-title, --host and --port go together")
+        named.append(f"{address[0]}@{address[1]}:{address[2]}")
+    paths = []
+    for text in (*options["paths"], *options["inputs"]):
+        if "@" in text and not Path(text).exists():
+            named.append(text)
+        else:
+            paths.append(Path(text))
+    if len(named) > 1:
+        raise ConfigurationError(f"one destination at a time, please: {', '.join(named)}")
+    if not paths:
+        raise ConfigurationError("name the files or folders to send")
+    if named and "@" in named[0]:
+        parse_address(named[0])
+    elif named:
+        resolve(named[0], settings.destinations)
+    if options["direct"] and not named:
+        raise ConfigurationError("--direct needs a destination: --to NAME, AET@host:port, or -a, -H and -p")
+    return paths, named[0] if named else ""
+
+
+def _scan(session: Session, paths: Sequence[Path], *, recursive: bool) -> list[DicomFile]:
+    log = logging.getLogger("dicomrelay.send")
+    files: list[DicomFile] = []
+    with Progress("looking for DICOM") as progress:
+        for found in scan(paths, recursive=recursive):
+            if isinstance(found, Passed):
+                session.passed.append(found)
+                log.log(logging.WARNING if found.fault else logging.DEBUG, "%s: %s", found.path, found.reason)
+            else:
+                files.append(found)
+            progress.show(len(files))
+    session.files = len(files)
+    session.bytes = sum(file.data_set_bytes for file in files)
+    return files
+
+
+def _send_directly(
+    session: Session,
+    files: list[DicomFile],
+    settings: Settings,
+    destination: str,
+    threads: int,
+    interrupted: threading.Event,
+) -> None:
+    from dicomrelay.cli.direct import send_directly  # noqa: PLC0415 - only where it runs
+    from dicomrelay.net.requestor import RemoteAe  # noqa: PLC0415
+
+    target = resolve(destination, settings.destinations)
+    with Progress("sent", len(files)) as progress:
+        session.results = send_directly(
+            files,
+            remote=RemoteAe(target.ae_title, target.host, target.port),
+            calling_ae_title=str(session.configuration["calling_ae_title"]),
+            threads=threads,
+            interrupted=interrupted,
+            progress=progress.show,
+        )
+    session.ending = "interrupted" if interrupted.is_set() else "finished"
+
+
+def _send_by_queue(
+    session: Session,
+    files: list[DicomFile],
+    settings: Settings,
+    destination: str,
+    threads: int,
+    interrupted: threading.Event,
+    *,
+    wait: bool,
+) -> None:
+    from dicomrelay.cli import submission  # noqa: PLC0415 - only where it runs
+    from dicomrelay.ledger import Ledger  # noqa: PLC0415
+    from dicomrelay.runtime.queue import Task, WakeUps  # noqa: PLC0415
+    from dicomrelay.spool import Spool  # noqa: PLC0415
+
+    wake_ups = WakeUps(settings)
+    try:
+        wake_ups.depths()
+    except ServiceUnavailable as error:
+        raise ServiceUnavailable(
+            f"{error}: start `dicomrelay up --home {settings.home}` first, or send with --direct"
+        ) from error
+    ledger = Ledger.open(home.ledger_url(settings))
+    ledger.create_job(session.id, kind="send", expected=len(files))
+    with Progress("submitted", len(files)) as progress:
+        failed = submission.submit(
+            files,
+            spool=Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes),
+            settings=settings,
+            job_id=session.id,
+            calling_ae_title=str(session.configuration["calling_ae_title"]),
+            send_to=(destination,) if destination else (),
+            threads=threads,
+            progress=progress.show,
+        )
+    session.passed += failed
+    if failed:
+        ledger.create_job(session.id, kind="send", expected=len(files) - len(failed))
+    wake_ups.send(Task.GROUP)
+    if not wait:
+        session.ending = "submitted"
+        return
+    with Progress("delivered") as progress:
+        followed = submission.follow(ledger, session.id, progress=progress, interrupted=interrupted)
+    session.results = submission.results(followed)
+    session.ending = "finished" if followed.finished else "interrupted"
+
+
+def _report(invocation: Invocation, session: Session) -> int:
+    summary = session.write(invocation.settings.path("logs"))
+    if invocation.as_json:
+        invocation.emit(session.as_json())
+    elif session.ending == "submitted":
+        click.echo(session.id)
+    if session.ending == "submitted":
+        invocation.say(f"submitted {session.files} instances ({size(session.bytes)}) as job {session.id}")
+    else:
+        for line in session.lines():
+            invocation.say(line)
+    if session.ending == "interrupted":
+        invocation.say("interrupted; what was submitted goes on: see `dicomrelay status`")
+    invocation.say(f"summary {summary}")
+    return ExitCode.INTERRUPTED if session.ending == "interrupted" else session.exit_code
+
+
+def _log_to(settings: Settings, session: Session) -> Path:
+    """A log file for this session; what is for people stays on standard error."""
+    path = settings.path("logs", f"send_{session.id}.log")
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    for other in root.handlers:
+        other.setLevel(max(other.level, logging.ERROR) if root.level != logging.DEBUG else other.level)
+    root.addHandler(handler)
+    return path
+
+
+def _hint(options: Mapping[str, Any]) -> str:
+    return "" if options["recursive"] else " (folders in folders want --recursive)"

@@ -1,0 +1,135 @@
+"""`dicomrelay status`."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+
+import click
+
+from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.progress import size
+from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.values import Attention, StudySummary
+from dicomrelay.runtime import home
+from dicomrelay.runtime.queue import WakeUps
+from dicomrelay.settings import Settings
+from dicomrelay.spool import Spool, SpoolUsage
+
+
+@relay_command(
+    about="What runs, what lies in the spool, the newest studies and how far each is, and what needs attention. "
+    "Exit code 1 when something needs attention.",
+    examples="dicomrelay status\ndicomrelay status --studies 50 --json",
+)
+@click.option(
+    "--studies",
+    "count",
+    type=click.IntRange(1, 10_000),
+    default=10,
+    show_default=True,
+    help="Newest studies to show.",
+)
+def command(invocation: Invocation, count: int) -> int:
+    settings = invocation.settings
+    if not settings.path("run").is_dir():
+        raise ConfigurationError(f"{settings.home}: nothing has run here yet; name another home with --home")
+    ledger = Ledger.open(home.ledger_url(settings))
+    try:
+        studies = ledger.studies(limit=count)
+        attention = ledger.needs_attention(limit=1000)
+    finally:
+        ledger.dispose()
+    spool = Spool(settings.path("spool"))
+    usage = spool.usage()
+    spool.close()
+    queues = _queues(settings)
+    running = settings.path("run", "ready").exists()
+    if invocation.as_json:
+        invocation.emit(
+            {
+                "running": running,
+                "queues": queues,
+                "spool": dataclasses.asdict(usage),
+                "studies": [dataclasses.asdict(study) for study in studies],
+                "needs_attention": [{**dataclasses.asdict(row), "kind": row.kind.value} for row in attention],
+            }
+        )
+    else:
+        for line in (*_head(settings, running, usage, queues), *_studies(studies), *_attention(attention)):
+            click.echo(line)
+    return ExitCode.SOME_FAILED if attention else ExitCode.OK
+
+
+def _queues(settings: Settings) -> dict[str, int] | None:
+    wake_ups = WakeUps(settings)
+    try:
+        return {queue.value: depth for queue, depth in wake_ups.depths().items()}
+    except ServiceUnavailable:
+        return None
+    finally:
+        wake_ups.close()
+
+
+def _head(settings: Settings, running: bool, usage: SpoolUsage, queues: dict[str, int] | None) -> list[str]:
+    state = (
+        "every service is ready"
+        if running
+        else "not all services run: start `dicomrelay up`, or see its output"
+    )
+    lines = [f"home    {settings.home}: {state}"]
+    if queues is None:
+        lines.append("broker  does not answer; what arrives is kept in the spool")
+    else:
+        waiting = ", ".join(f"{name} {depth}" for name, depth in queues.items() if depth)
+        lines.append(f"broker  {waiting or 'no message waits'}")
+    lines.append(
+        f"spool   {usage.new} new, {usage.kept} kept, {usage.aside} set aside, {usage.corrupt} corrupt; "
+        f"{size(usage.bytes)}, {size(usage.free_bytes)} free"
+    )
+    return lines
+
+
+def _studies(studies: tuple[StudySummary, ...]) -> list[str]:
+    if not studies:
+        return ["no study yet"]
+    lines = []
+    for study in studies:
+        at = datetime.fromtimestamp(study.last_received_at_ms / 1000, UTC)
+        lines.append(
+            f"{study.study_instance_uid}  {at:%Y-%m-%d %H:%M:%S}Z  {study.instances} instances ({size(study.bytes)}), "
+            f"{study.archived} archived, {study.frames} frames"
+        )
+        for to in study.destinations:
+            total = to.pending + to.delivered + to.failed + to.refused + to.gave_up
+            notes = [
+                f"{number} {what}"
+                for number, what in (
+                    (to.warnings, "with warnings"),
+                    (to.pending, "pending"),
+                    (to.failed, "to be tried again"),
+                    (to.refused, "refused"),
+                    (to.gave_up, "given up"),
+                )
+                if number
+            ]
+            lines.append(
+                f"    {to.destination}: {to.delivered} of {total} delivered"
+                + "".join(f", {n}" for n in notes)
+            )
+    return lines
+
+
+def _attention(rows: list[Attention]) -> list[str]:
+    if not rows:
+        return ["nothing needs attention"]
+    lines = [f"{len(rows)} need attention:"]
+    for row in rows[:20]:
+        to = f" at {row.destination}" if row.destination else ""
+        lines.append(
+            f"    {row.kind.value}{to}: instance {row.sop_instance_uid}: {row.reason or 'no reason given'}"
+        )
+    if len(rows) > 20:
+        lines.append(f"    and {len(rows) - 20} more: --json lists all")
+    return lines

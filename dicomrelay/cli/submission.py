@@ -1,0 +1,185 @@
+"""Hands files to the spool as one job, and follows the job in the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from dicomrelay.cli.files import DicomFile, Passed
+from dicomrelay.cli.progress import Progress
+from dicomrelay.cli.summary import Result
+from dicomrelay.dicom.scan import Header
+from dicomrelay.errors import SpoolError
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.values import JobProgress, Verdict
+from dicomrelay.settings import Settings
+from dicomrelay.spool import Provenance, Spool
+
+_CHUNK_BYTES: Final = 1 << 20
+_POLL_S: Final = 0.25
+
+
+def submit(
+    files: Sequence[DicomFile],
+    *,
+    spool: Spool,
+    settings: Settings,
+    job_id: str,
+    calling_ae_title: str,
+    send_to: tuple[str, ...],
+    threads: int,
+    progress: Callable[[int], None],
+) -> list[Passed]:
+    """Make every file durable in the spool; those that could not be, with the reason.
+
+    Parameters
+    ----------
+    threads : int
+        Files at once: their flushes are shared.
+    progress : callable
+        Told how many are done.
+    """
+    failed: list[Passed] = []
+    counted = threading.Lock()
+    done = 0
+
+    def one(file: DicomFile) -> None:
+        nonlocal done
+        provenance = Provenance(
+            calling_ae_title=calling_ae_title,
+            called_ae_title=settings.gateway.ae_title,
+            peer_address="",
+            association_id="",
+            received_at_ms=time.time_ns() // 1_000_000,
+            job_id=job_id,
+        )
+        problem = _take(file, spool, provenance, send_to, by_reference=settings.send.files == "reference")
+        with counted:
+            done += 1
+            if problem:
+                failed.append(problem)
+            progress(done)
+
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="submit") as pool:
+        for future in [pool.submit(one, file) for file in files]:
+            future.result()
+    return failed
+
+
+def _take(
+    file: DicomFile, spool: Spool, provenance: Provenance, send_to: tuple[str, ...], *, by_reference: bool
+) -> Passed | None:
+    header = Header(
+        sop_class_uid=file.sop_class_uid,
+        sop_instance_uid=file.sop_instance_uid,
+        study_instance_uid=file.study_instance_uid,
+        series_instance_uid=file.series_instance_uid,
+        modality=file.modality,
+    )
+    try:
+        if by_reference:
+            spool.add_reference(
+                file.path.absolute(),
+                header=header,
+                transfer_syntax_uid=file.transfer_syntax_uid,
+                data_set_offset=file.data_set_offset,
+                data_set_bytes=file.data_set_bytes,
+                digest=_digest(file),
+                provenance=provenance,
+                send_to=send_to,
+            )
+        else:
+            _copy(file, spool, header, provenance, send_to)
+    except SpoolError as error:
+        return Passed(file.path, f"was not submitted: {error}", fault=True)
+    except (OSError, ValueError) as error:
+        return Passed(file.path, f"changed or went away while it was read: {error}", fault=True)
+    return None
+
+
+def _copy(
+    file: DicomFile, spool: Spool, header: Header, provenance: Provenance, send_to: tuple[str, ...]
+) -> None:
+    writer = spool.writer(
+        sop_class_uid=file.sop_class_uid,
+        sop_instance_uid=file.sop_instance_uid,
+        transfer_syntax_uid=file.transfer_syntax_uid,
+        provenance=provenance,
+        send_to=send_to,
+    )
+    try:
+        with (
+            file.path.open("rb") as source,
+            mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            end = file.data_set_offset + file.data_set_bytes
+            if len(content) != end:
+                raise ValueError(f"it had {end} bytes and has {len(content)}")
+            with memoryview(content) as view:
+                for start in range(file.data_set_offset, end, _CHUNK_BYTES):
+                    with view[start : min(start + _CHUNK_BYTES, end)] as chunk:
+                        writer.write([chunk])
+        writer.commit(header)
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+def _digest(file: DicomFile) -> str:
+    with file.path.open("rb") as source:
+        source.seek(file.data_set_offset)
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def follow(ledger: Ledger, job_id: str, *, progress: Progress, interrupted: threading.Event) -> JobProgress:
+    """Watch a job until nothing more will happen to it by itself, or until interrupted."""
+    while True:
+        now = ledger.job_progress(job_id)
+        total = sum(
+            row.pending + row.delivered + row.failed + row.refused + row.gave_up for row in now.destinations
+        )
+        waiting = sum(row.failed for row in now.destinations)
+        notes = [f"{now.registered} of {now.expected} grouped"] if now.registered < now.expected else []
+        notes += [f"{now.archived} archived"] if now.archived else []
+        notes += [f"{waiting} to be tried again"] if waiting else []
+        notes += [f"{now.failed} failed"] if now.failed else []
+        progress.show(
+            now.delivered,
+            total=max(total, now.expected if now.registered < now.expected else 0),
+            note=", ".join(notes),
+        )
+        if now.finished or interrupted.wait(_POLL_S):
+            return ledger.job_progress(job_id, with_instances=True)
+
+
+def results(progress: JobProgress) -> list[Result]:
+    """What became of each instance of a job."""
+    rows = []
+    for row in progress.instances:
+        conflict = row.verdict is Verdict.CONFLICT
+        state = "set aside" if conflict else row.state.value if row.state else "archived only"
+        reason = (
+            "another instance with the same SOP Instance UID and other bytes came first"
+            if conflict
+            else row.reason
+        )
+        delivered = not conflict and (row.state is None or row.state.is_delivered)
+        rows.append(
+            Result(
+                sop_instance_uid=row.sop_instance_uid,
+                study_instance_uid=row.study_instance_uid,
+                destination=row.destination,
+                state=state,
+                delivered=delivered,
+                status=row.status,
+                reason=reason,
+                bytes=row.bytes,
+                seconds=row.duration_ms / 1000,
+            )
+        )
+    return rows
