@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from archive.disk import Disk
+from archive.frame_builder import build_frame_index
 from archive.index.database import open_database
 from archive.index.reader import IndexReader
 from archive.index.writer import IndexWriter
 from archive.layout import Layout
 from archive.store import store_batch
-from archive.values import StoredInstance, StoreRequest, StoreResult
+from archive.values import FrameSummary, StoredInstance, StoreRequest, StoreResult
 from dicomrelay.errors import ArchiveError, InstanceNotFound
 from dicomrelay.ledger.engine import Database
 
@@ -108,6 +109,35 @@ class Archive:
     def instances(self, study_uid: str, series_uid: str = "") -> Iterator[StoredInstance]:
         """Every instance of a study, or of one series of it, in the order they were stored; nothing when unknown."""
         return self._reader.instances(study_uid, series_uid)
+
+    def prepare_frames(self, relative_path: str) -> FrameSummary:
+        """Write the frame index of the instance stored under a relative path, unless it is there.
+
+        Returns
+        -------
+        FrameSummary
+            How many frames can be served; why not all or none, if so. That is no failure: it will not change.
+
+        Raises
+        ------
+        InstanceNotFound
+            The index has nothing under that path.
+        ArchiveError
+            The stored file cannot be read or the frame index cannot be written; another try may do.
+        """
+        stored = self._reader.by_path(relative_path)
+        if stored is None:
+            raise InstanceNotFound(f"the archive has no instance under {relative_path}")
+        return self.prepare_frames_of(stored)
+
+    def prepare_frames_of(self, stored: StoredInstance) -> FrameSummary:
+        """The same for an instance that was found already."""
+        try:
+            return build_frame_index(stored, layout=self.layout, disk=self.disk)
+        except OSError as error:
+            raise ArchiveError(
+                f"frames of {stored.sop_instance_uid}: {error.filename or ''}: {error.strerror or error}"
+            ) from error
 
     def check_index(self) -> None:
         """Raise ServiceUnavailable when the index does not answer."""
