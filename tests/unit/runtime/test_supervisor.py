@@ -1,0 +1,119 @@
+"""Services are started in order, restarted when they die, and stopped in reverse."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dicomrelay.errors import ServiceError
+from dicomrelay.runtime.supervisor import Service, Supervisor
+
+_READY = (
+    "import os, socket, signal, time\n"
+    "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])\n"
+    "signal.pause()\n"
+)
+
+
+def _service(name: str, code: str = _READY, rank: int = 0, **more: float) -> Service:
+    return Service(name, lambda: [sys.executable, "-c", code], rank, **more)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _running(tmp_path: Path, *services: Service) -> Iterator[tuple[Supervisor, list[str], Path]]:
+    said: list[str] = []
+    ready_file = tmp_path / "ready"
+    supervisor = Supervisor(services, logs=tmp_path, say=said.append, ready_file=ready_file)
+    stop = threading.Event()
+    watcher = threading.Thread(target=supervisor.watch, args=(stop,))
+    try:
+        supervisor.start(threading.Event())
+        watcher.start()
+        yield supervisor, said, ready_file
+    finally:
+        stop.set()
+        if watcher.ident is not None:
+            watcher.join()
+        supervisor.stop()
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        pause.wait(0.01)
+    pytest.fail("it did not come about within ten seconds")
+
+
+def test_lower_ranks_are_ready_before_higher_ones_start(tmp_path: Path) -> None:
+    """The broker is there before who needs it."""
+    with _running(tmp_path, _service("second", rank=1), _service("first", rank=0)) as (_, said, ready_file):
+        _wait(ready_file.exists)
+
+        assert [line.split()[0] for line in said] == ["first", "second"]
+
+
+def test_a_service_that_was_killed_is_started_again_and_ready_is_withdrawn_meanwhile(tmp_path: Path) -> None:
+    """A line says so, and the ready file tells scripts the truth."""
+    with _running(tmp_path, _service("one")) as (supervisor, said, ready_file):
+        _wait(ready_file.exists)
+        first = supervisor.process_ids()["one"]
+        os.kill(first, signal.SIGKILL)
+        _wait(lambda: not ready_file.exists())
+        _wait(ready_file.exists)
+
+        assert supervisor.process_ids()["one"] != first
+        assert any("one died (signal 9); starts again" in line for line in said)
+
+
+def test_a_service_that_ends_at_its_first_start_is_an_error_with_its_last_words(tmp_path: Path) -> None:
+    """The reason is in the message, not in a file to look for."""
+    supervisor = Supervisor(
+        [_service("bad", "import sys; sys.exit('port 1 is taken')")],
+        logs=tmp_path,
+        say=lambda _: None,
+        ready_file=tmp_path / "ready",
+    )
+
+    with pytest.raises(ServiceError, match=r"bad ended at once \(exit code 1\): port 1 is taken"):
+        supervisor.start(threading.Event())
+    supervisor.stop()
+
+
+def test_a_service_that_is_never_ready_is_an_error(tmp_path: Path) -> None:
+    """Starting has an end."""
+    supervisor = Supervisor(
+        [_service("slow", "import signal; signal.pause()", start_timeout_s=0.2)],
+        logs=tmp_path,
+        say=lambda _: None,
+        ready_file=tmp_path / "ready",
+    )
+
+    with pytest.raises(ServiceError, match=r"slow is not ready after 0\.2 s"):
+        supervisor.start(threading.Event())
+    supervisor.stop()
+
+
+def test_a_service_that_will_not_stop_is_killed(tmp_path: Path) -> None:
+    """Stopping has an end too."""
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + _READY
+    with _running(tmp_path, _service("stubborn", stubborn, stop_grace_s=0.2)) as (
+        supervisor,
+        said,
+        ready_file,
+    ):
+        _wait(ready_file.exists)
+        pid = supervisor.process_ids()["stubborn"]
+
+    assert any("stubborn did not stop" in line for line in said)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not ready_file.exists()
