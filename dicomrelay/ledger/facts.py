@@ -6,6 +6,7 @@ from typing import Final
 
 from dicomrelay.ledger.engine import AnyRow
 from dicomrelay.ledger.schema import destinations, instances
+from dicomrelay.ledger.texts import path_text
 from dicomrelay.ledger.values import DestinationInfo, DestinationKind, InstanceFacts
 
 INSTANCE_COLUMNS: Final = (
@@ -45,7 +46,7 @@ def instance_facts(row: AnyRow) -> InstanceFacts:
         data_set_offset=row.data_set_offset,
         data_set_bytes=row.data_set_bytes,
         archive_path=row.archive_path,
-        source_path=row.source_path,
+        source_path=path_text(row.source_path),
         released=row.released_at is not None,
     )
 

@@ -11,8 +11,9 @@ from sqlalchemy.sql.expression import bindparam
 from dicomrelay.ledger import events, jobs
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
-from dicomrelay.ledger.judgement import Batch, Entry, storable
+from dicomrelay.ledger.judgement import Batch, Entry, storable_arrival
 from dicomrelay.ledger.schema import deliveries, destinations, instances, series, stages, studies
+from dicomrelay.ledger.texts import path_bytes
 from dicomrelay.ledger.values import (
     Arrival,
     DeliveryState,
@@ -30,7 +31,7 @@ def register(work: Work, arrivals: Sequence[Arrival]) -> list[Registered]:
     if not arrivals:
         return []
     work.exclusive("register")
-    batch = Batch([storable(arrival) for arrival in arrivals])
+    batch = Batch([storable_arrival(arrival) for arrival in arrivals])
     _load(work, batch)
     for arrival in batch.arrivals:
         batch.judge(arrival)
@@ -256,7 +257,7 @@ def _file_columns(arrival: Arrival) -> Mapping[str, object]:
     return {
         "spool_id": arrival.spool_id,
         "host": arrival.host,
-        "source_path": arrival.source_path,
+        "source_path": path_bytes(arrival.source_path),
         "data_set_offset": arrival.data_set_offset,
     }
 
@@ -275,7 +276,7 @@ def _happened(batch: Batch) -> Iterator[Event]:
                 detail={"verdict": verdict.value, "instances": count},
             )
     for arrival, entry, verdict in batch.judged:
-        if verdict is Verdict.CONFLICT:
+        if verdict is Verdict.CONFLICT and entry.is_new:
             yield Event(
                 EventKind.CONFLICT,
                 study_instance_uid=entry.study_instance_uid,

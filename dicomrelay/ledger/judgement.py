@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from dicomrelay.ledger.ids import new_id
+from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values import Arrival, InstanceState, Priority, Verdict
-
-# Longer than any UID, AE title or path that is one; what is longer is cut, so that an index can hold it.
-TEXT_LIMIT: Final = 1024
 
 
 @dataclass(slots=True)
@@ -66,7 +64,8 @@ class Batch:
     def _find(self, arrival: Arrival) -> tuple[Entry, Verdict]:
         known = self.by_spool_id.get(arrival.spool_id)
         if known is not None:
-            return known, Verdict.KNOWN
+            # Said again as it was said first: the spool item may not have been set aside yet.
+            return known, Verdict.KNOWN if known.state is InstanceState.KEPT else Verdict.CONFLICT
         kept = self.kept.get(arrival.sop_instance_uid)
         if kept is None:
             return self._create(arrival, InstanceState.KEPT), Verdict.NEW
@@ -105,18 +104,13 @@ def _add_wishes(entry: Entry, arrival: Arrival) -> bool:
     return before != (len(entry.added), entry.archive_added)
 
 
-def storable(arrival: Arrival) -> Arrival:
-    """The arrival with texts that every database takes.
-
-    A NUL or a lone surrogate in an AE title or a UID would make the database refuse the whole batch, again and again.
-    """
+def storable_arrival(arrival: Arrival) -> Arrival:
+    """The arrival with texts that every database takes."""
     texts: dict[str, Any] = {
-        name: _text(value)
+        name: storable(value)
         for name in Arrival.__slots__
-        if isinstance(value := getattr(arrival, name), str) and not isinstance(value, Priority)
+        if name != "source_path"
+        and isinstance(value := getattr(arrival, name), str)
+        and not isinstance(value, Priority)
     }
-    return replace(arrival, **texts, destinations=tuple(_text(name) for name in arrival.destinations))
-
-
-def _text(value: str) -> str:
-    return value.replace("\0", "?").encode("utf-8", "replace").decode()[:TEXT_LIMIT]
+    return replace(arrival, **texts, destinations=tuple(storable(name) for name in arrival.destinations))

@@ -59,6 +59,6 @@ def replace_item(work: Work, instance_id: str, *, spool_id: str, host: str, data
         update(instances)
         .where(instances.c.id == instance_id)
         .values(
-            spool_id=spool_id, host=host, data_set_offset=data_set_offset, source_path="", released_at=None
+            spool_id=spool_id, host=host, data_set_offset=data_set_offset, source_path=b"", released_at=None
         )
     )

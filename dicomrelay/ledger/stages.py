@@ -13,6 +13,7 @@ from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, instance_facts
 from dicomrelay.ledger.ids import new_id
 from dicomrelay.ledger.schema import instances, stages
+from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values import Stage, StageClaim, StageItem, StageResult, StageState
 
 
@@ -93,7 +94,7 @@ def finish(work: Work, claimed: StageClaim, results: Sequence[StageResult]) -> i
                 "due_at": None
                 if _state_after(result) is not StageState.PENDING
                 else work.now + (result.retry_in_ms or 0),
-                "reason": result.reason,
+                "reason": storable(result.reason),
             }
             for result in mine
         ],
@@ -106,7 +107,7 @@ def finish(work: Work, claimed: StageClaim, results: Sequence[StageResult]) -> i
                 EventKind.STAGE_NEEDS_ATTENTION,
                 study_instance_uid=held[result.instance_id],
                 instance_id=result.instance_id,
-                detail={"stage": claimed.stage.value, "reason": result.reason},
+                detail={"stage": claimed.stage.value, "reason": storable(result.reason)},
             )
             for result in mine
             if _state_after(result) is StageState.NEEDS_ATTENTION

@@ -17,6 +17,7 @@ from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, destination_info, instance_facts
 from dicomrelay.ledger.schema import RUNNING, deliveries, destinations, instances, transfers
+from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values import (
     ClaimedTransfer,
     DeliveryOutcome,
@@ -166,7 +167,7 @@ def _write_outcomes(work: Work, transfer_id: str, outcomes: Sequence[DeliveryOut
                 "key": outcome.instance_id,
                 "state": outcome.state.value,
                 "status": outcome.status,
-                "reason": outcome.reason,
+                "reason": storable(outcome.reason),
                 "association_id": outcome.association_id,
                 "sent_bytes": outcome.sent_bytes,
                 "duration_ms": outcome.duration_ms,
@@ -237,13 +238,15 @@ def finish(
             state=state.value,
             due_at=due_at,
             owner="",
-            reason=reason,
+            reason=storable(reason),
             finished_at=None if due_at is not None else work.now,
         )
     )
     if state is not TransferState.WAITING:
         kind = EventKind.TRANSFER_DONE if state is TransferState.DONE else EventKind.TRANSFER_NEEDS_ATTENTION
-        events.record(work, [_about(transfer, kind, {"reason": reason, "to_do": to_do, "refused": refused})])
+        events.record(
+            work, [_about(transfer, kind, {"reason": storable(reason), "to_do": to_do, "refused": refused})]
+        )
     return state
 
 

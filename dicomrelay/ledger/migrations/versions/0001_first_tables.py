@@ -139,7 +139,7 @@ def upgrade() -> None:
         sa.Column("association_id", sa.Text(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("registered_at", sa.BigInteger(), nullable=False),
-        sa.Column("source_path", sa.Text(), nullable=False),
+        sa.Column("source_path", sa.LargeBinary(), nullable=False),
         sa.Column("archive_wanted", sa.Boolean(), nullable=False),
         sa.Column("archive_path", sa.Text(), nullable=False),
         sa.Column("frames", sa.Integer(), nullable=True),

@@ -1,0 +1,101 @@
+"""Destinations as values: from the settings by name, or from an address on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dicomrelay.errors import ConfigurationError
+from dicomrelay.ledger.values import DestinationInfo, DestinationKind
+from dicomrelay.routing.address import parse_address
+from dicomrelay.routing.retry import RetryPolicy
+from dicomrelay.settings import DestinationSettings
+
+# What a name in the settings may be, so that an ad hoc destination has the same defaults as a configured one.
+_AD_HOC_NAME = "ad-hoc"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A peer that we forward to, with its policies; times in seconds."""
+
+    name: str  # of the settings, or AET@host:port
+    ae_title: str
+    host: str
+    port: int
+    calling_ae_title: str | None
+    associations: int
+    max_bytes_per_s: int | None
+    connect_timeout_s: float
+    response_timeout_s: float
+    retry: RetryPolicy
+    kind: DestinationKind = DestinationKind.CONFIGURED
+
+    def info(self) -> DestinationInfo:
+        """What the ledger keeps of it."""
+        return DestinationInfo(
+            name=self.name,
+            ae_title=self.ae_title,
+            host=self.host,
+            port=self.port,
+            kind=self.kind,
+            associations=self.associations,
+            calling_ae_title=self.calling_ae_title or "",
+        )
+
+
+def configured(destinations: Sequence[DestinationSettings]) -> list[DestinationInfo]:
+    """The destinations of the settings, as the ledger keeps them."""
+    return [_from_settings(settings).info() for settings in destinations]
+
+
+def resolve(text: str, destinations: Sequence[DestinationSettings]) -> Destination:
+    """A destination by the name it has in the settings, or by its address AET@host:port.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such name, or it is no address.
+    """
+    for settings in destinations:
+        if settings.name == text:
+            return _from_settings(settings)
+    if "@" in text:
+        return ad_hoc(text)
+    known = ", ".join(settings.name for settings in destinations) or "none"
+    raise ConfigurationError(
+        f"There is no destination {text!r}; known: {known}. Or give an address, AET@host:port"
+    )
+
+
+def ad_hoc(text: str) -> Destination:
+    """A destination that is only an address, with the policies that the settings have by default.
+
+    Raises
+    ------
+    ConfigurationError
+        The text is no address.
+    """
+    address = parse_address(text)
+    settings = DestinationSettings(
+        name=_AD_HOC_NAME, ae_title=address.ae_title, host=address.host, port=address.port
+    )
+    return _from_settings(settings, name=text, kind=DestinationKind.AD_HOC)
+
+
+def _from_settings(
+    settings: DestinationSettings, *, name: str = "", kind: DestinationKind = DestinationKind.CONFIGURED
+) -> Destination:
+    return Destination(
+        name=name or settings.name,
+        ae_title=settings.ae_title,
+        host=settings.host,
+        port=settings.port,
+        calling_ae_title=settings.calling_ae_title,
+        associations=settings.associations,
+        max_bytes_per_s=settings.max_bytes_per_s,
+        connect_timeout_s=settings.connect_timeout_s,
+        response_timeout_s=settings.response_timeout_s,
+        retry=RetryPolicy(settings.retry_initial_s, settings.retry_max_s, settings.retry_attempts),
+        kind=kind,
+    )
