@@ -1,0 +1,1 @@
+"""Programs that break the system on purpose and count what is lost."""

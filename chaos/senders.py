@@ -1,0 +1,133 @@
+"""Senders that keep on through every crash of the receiver and write down what it acknowledged."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from chaos.instances import Instance, make_instances
+from dicomrelay.dicom.status import Status
+from dicomrelay.errors import AssociationError
+from dicomrelay.net.limits import Timeouts
+from dicomrelay.net.requestor import Association, RemoteAe
+
+_PATIENCE: Final = Timeouts(connect_s=2, association_s=2, response_s=5, pdu_s=5, release_s=1)
+_PAUSE_S: Final = 0.02
+_PER_ASSOCIATION: Final = 40
+_PER_STORESCU: Final = 25
+# What `storescu -v` says, in this order, for a file that was taken.
+_SENDING: Final = re.compile(r"I: Sending file: (.*)")
+_ANSWERED: Final = re.compile(r"[IEW]: Received Store Response")
+_SUCCESS: Final = re.compile(r"I: Received Store Response \(Success\)")
+
+
+@dataclass
+class Tally:
+    """What was offered and what was acknowledged: SOP Instance UID to digest."""
+
+    offered: dict[str, str] = field(default_factory=dict)
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    refused: int = 0
+    broken_associations: int = 0
+
+
+class Sender(threading.Thread):
+    """Sends until `stop` is set. What the receiver did not acknowledge is offered again, now and then as a second copy."""
+
+    def __init__(self, remote: RemoteAe, folder: Path, seed: int, stop: threading.Event) -> None:
+        super().__init__(name=f"sender {seed}", daemon=True)
+        folder.mkdir()
+        self.tally = Tally()
+        self._remote = remote
+        self._stop_sending = stop
+        self._instances = make_instances(folder, seed)
+        self._again: list[Instance] = []
+
+    def _next(self) -> Instance:
+        instance = self._again.pop() if self._again else next(self._instances)
+        self.tally.offered[instance.item.sop_instance_uid] = instance.digest
+        return instance
+
+    def _acknowledged(self, instance: Instance) -> None:
+        self.tally.acknowledged[instance.item.sop_instance_uid] = instance.digest
+        instance.item.path.unlink()
+
+    def run(self) -> None:
+        """Associate, send, and start over when it breaks."""
+        while not self._stop_sending.is_set():
+            if not self._send_some():
+                self.tally.broken_associations += 1
+                self._stop_sending.wait(_PAUSE_S)
+
+    def _send_some(self) -> bool:
+        raise NotImplementedError
+
+
+class EngineSender(Sender):
+    """By our own requestor."""
+
+    def _send_some(self) -> bool:
+        first = self._next()
+        contexts = [(first.item.sop_class_uid, (first.item.transfer_syntax_uid,))]
+        waiting = itertools.chain([first], self._rest())
+        instance = first
+        try:
+            with Association.request(
+                self._remote, calling_ae_title="CHAOS", contexts=contexts, timeouts=_PATIENCE
+            ) as association:
+                for instance in waiting:
+                    reply = association.store(instance.item)
+                    if reply.status == Status.SUCCESS:
+                        self._acknowledged(instance)
+                    else:
+                        self.tally.refused += 1
+        except AssociationError:
+            if instance.item.sop_instance_uid not in self.tally.acknowledged:
+                self._again.append(instance)
+            return False
+        return True
+
+    def _rest(self) -> Iterator[Instance]:
+        for _ in range(_PER_ASSOCIATION - 1):
+            if self._stop_sending.is_set():
+                return
+            yield self._next()
+
+
+class StorescuSender(Sender):
+    """By DCMTK's storescu, whose words tell what was acknowledged."""
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether storescu is installed."""
+        return shutil.which("storescu") is not None
+
+    def _send_some(self) -> bool:
+        batch = {str(each.item.path): each for each in (self._next() for _ in range(_PER_STORESCU))}
+        command = ["storescu", "-v", "-aec", self._remote.ae_title, self._remote.host, str(self._remote.port)]
+        done = subprocess.run(
+            [*command, *batch],
+            env={**os.environ, "TCP_NODELAY": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        sending = ""
+        for line in done.stdout.splitlines():
+            if begun := _SENDING.match(line):
+                sending = begun[1]
+            elif _SUCCESS.match(line):
+                self._acknowledged(batch.pop(sending))
+            elif _ANSWERED.match(line):
+                self.tally.refused += 1
+        self._again.extend(batch.values())
+        return not batch
