@@ -117,6 +117,7 @@ class Connection:
         self._effects: list[Effect] = []
         self._abort_reason: int = AbortReason.NOT_SPECIFIED
         self._at_end = False
+        self._is_deaf = False
 
     # ---- the transport tells
 
@@ -233,7 +234,11 @@ class Connection:
             The peer broke the protocol. The A-ABORT that answers is in `take_output()`, ARTIM is to run, and
             whatever else arrives is ignored.
         """
+        if self.state is State.STA4_AWAITING_TRANSPORT:  # no peer yet: only the loss of the attempt can come
+            return self._closed() if self._at_end else None
         while self.state is not State.STA1_IDLE:
+            if self._is_deaf:
+                self._buffer.clear()
             try:
                 found = self._buffer.next_pdu()
                 if found is None:
@@ -267,15 +272,13 @@ class Connection:
         return pdu if indicated else None
 
     def _invalid(self, error: RemoteProtocolError) -> None:
-        """A PDU that cannot be read (Evt19): where the next one begins is no longer known, so nothing more is read."""
-        self._buffer.clear()
-        if self.state is State.STA13_AWAITING_CLOSE:
-            # AA-7 would answer each such PDU with one more A-ABORT; bytes without framing get one answer, no more.
-            return
+        """A PDU that cannot be read (Evt19): where the next one begins is not known, so nothing is read any more."""
+        self._is_deaf = True
         self._abort_reason = error.abort_reason
         action, following = TRANSITIONS[self.state, Event.EVT19_INVALID_PDU]
         self._act(action, following, None)
-        raise error
+        if action in _SURPRISES:
+            raise error
 
     def _closed(self) -> ConnectionClosed:
         self._buffer.clear()

@@ -66,7 +66,7 @@ class MemorySink:
 class MemoryService:
     """An AssociationService that accepts the first transfer syntax of every context and keeps everything."""
 
-    reply: StoreReply = StoreReply(0)
+    reply: StoreReply = field(default_factory=lambda: StoreReply(0))
     rejection: Rejection | None = None
     admits: bool = True
     on_begin: Callable[[], StoreReply | None] | None = None
@@ -108,7 +108,9 @@ class MemoryService:
     def wait_ending(self, count: int = 1, timeout_s: float = 10.0) -> AssociationEnding:
         """The `count`-th ending, waiting for it."""
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.endings) >= count, timeout_s), "no association ended"
+            assert self.changed.wait_for(lambda: len(self.endings) >= count, timeout_s), (
+                "no association ended"
+            )
             return self.endings[count - 1]
 
 
