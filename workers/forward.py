@@ -27,8 +27,7 @@ from dicomrelay.ledger.values import (
 from dicomrelay.log import get_logger
 from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts, contexts_for
 from dicomrelay.net.service import StoreReply
-from dicomrelay.routing import retry_delay_s
-from dicomrelay.settings import DestinationSettings
+from dicomrelay.routing import Address, Destination, RetryPolicy, ad_hoc, resolve
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.outcomes import OutcomeWriter
 from workers.pace import Pace
@@ -78,22 +77,22 @@ def forward_next(rooms: Rooms, destination: str) -> bool:
 
 def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
     """Send a transfer that is ours, and hand it back: done, to be tried again, or in need of attention."""
-    policy = _policy(rooms, claimed)
+    destination = _destination(rooms, claimed)
     started = time.monotonic()
     problem: AssociationError | None = None
     writer = OutcomeWriter(rooms.ledger, claimed)
     with LeaseKeeper(
         lambda: rooms.ledger.renew_transfer(claimed.id, claimed.fence, lease_ms=LEASE_MS),
-        patience_s=policy.response_timeout_s + policy.connect_timeout_s,
+        patience_s=destination.response_timeout_s + destination.connect_timeout_s,
     ) as lease:
         try:
-            _send_all(rooms, claimed, policy, writer, lease)
+            _send_all(rooms, claimed, destination, writer, lease)
         except AssociationError as error:
             problem = error
         finally:
             writer.flush()
     reason = str(problem or writer.retry_reason)
-    retry_in_ms = _retry_in_ms(claimed, policy, problem, writer)
+    retry_in_ms = _retry_in_ms(claimed, destination.retry, problem, writer)
     state = rooms.ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=retry_in_ms, reason=reason)
     _log.info(
         "transfer",
@@ -114,15 +113,15 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
 def _send_all(
     rooms: Rooms,
     claimed: ClaimedTransfer,
-    policy: DestinationSettings,
+    destination: Destination,
     writer: OutcomeWriter,
     lease: LeaseKeeper,
 ) -> None:
     ready = list(_find_files(rooms, claimed.deliveries, writer))
-    remote = RemoteAe(policy.ae_title, policy.host, policy.port)
-    calling = policy.calling_ae_title or rooms.settings.gateway.ae_title
-    timeouts = Timeouts(connect_s=policy.connect_timeout_s, response_s=policy.response_timeout_s)
-    pace = Pace(policy.max_bytes_per_s, moved=lease.progress)
+    remote = RemoteAe(destination.ae_title, destination.host, destination.port)
+    calling = destination.calling_ae_title or rooms.settings.gateway.ae_title
+    timeouts = Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s)
+    pace = Pace(destination.max_bytes_per_s, moved=lease.progress)
     for contexts in contexts_for(entry.item for entry in ready):
         ours = {(abstract, syntax) for abstract, syntaxes in contexts for syntax in syntaxes}
         group = [e for e in ready if (e.item.sop_class_uid, e.item.transfer_syntax_uid) in ours]
@@ -208,28 +207,25 @@ def _no_file(facts: InstanceFacts, error: Exception) -> DeliveryOutcome:
     )
 
 
-def _policy(rooms: Rooms, claimed: ClaimedTransfer) -> DestinationSettings:
-    for destination in rooms.settings.destinations:
-        if destination.name == claimed.destination:
-            return destination
+def _destination(rooms: Rooms, claimed: ClaimedTransfer) -> Destination:
+    """The settings' word where they still know the name; else the ledger's address, which a job gave."""
+    known = {destination.name for destination in rooms.settings.destinations}
+    if claimed.destination in known:
+        return resolve(claimed.destination, rooms.settings.destinations)
     address = claimed.address
-    return DestinationSettings(name="ad-hoc", ae_title=address.ae_title, host=address.host, port=address.port)
+    return ad_hoc(str(Address(address.ae_title, address.host, address.port)))
 
 
 def _retry_in_ms(
-    claimed: ClaimedTransfer,
-    policy: DestinationSettings,
-    problem: AssociationError | None,
-    writer: OutcomeWriter,
+    claimed: ClaimedTransfer, retry: RetryPolicy, problem: AssociationError | None, writer: OutcomeWriter
 ) -> int | None:
     """When to try again; None when a person has to look."""
-    attempts = _JOB_ATTEMPTS if claimed.job_id else policy.retry_attempts
     hopeless = problem is not None and not problem.retryable
-    if claimed.attempt >= attempts or (hopeless and claimed.job_id):
+    if claimed.job_id and (hopeless or claimed.attempt >= _JOB_ATTEMPTS):
         return None
-    if writer.delivered and claimed.attempt == 1:
-        return round(policy.retry_initial_s * 1000)
-    if hopeless:  # what the peer's administrator has to mend: no hurry, and no end
-        return round(policy.retry_max_s * 1000)
-    jitter = random.random()  # noqa: S311 - spreads load, keeps no secret
-    return round(1000 * retry_delay_s(claimed.attempt, policy.retry_initial_s, policy.retry_max_s, jitter))
+    if hopeless:  # what the peer's administrator has to mend: no hurry
+        return round(retry.maximum_s * 1000) if claimed.attempt < retry.attempts else None
+    # What moved forward starts the schedule anew.
+    attempt = 1 if writer.delivered else claimed.attempt
+    delay_s = retry.delay_s(attempt, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret
+    return None if delay_s is None else round(delay_s * 1000)

@@ -13,11 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dicomrelay.routing.facts import Facts
-
-from dicomrelay.ledger.values import Arrival, DestinationInfo, DestinationKind, Priority, Registered, Verdict
+from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
-from dicomrelay.routing import decide, parse_address
+from dicomrelay.routing import Facts, ad_hoc, decide
 from dicomrelay.spool import SpoolRecord
 from workers.rooms import Rooms
 
@@ -98,7 +96,7 @@ def _arrival(rooms: Rooms, record: SpoolRecord) -> Arrival:
         received_at_ms=origin.received_at_ms,
         source_path=record.source_path,
         destinations=record.send_to or decision.destinations,
-        priority=Priority(decision.priority),
+        priority=decision.priority,
         archive=settings.archive.enabled,
         job_id=origin.job_id,
     )
@@ -107,14 +105,8 @@ def _arrival(rooms: Rooms, record: SpoolRecord) -> Arrival:
 def _sync_ad_hoc(rooms: Rooms, records: Sequence[SpoolRecord]) -> None:
     """Make known the addresses that a job named by themselves, so that any worker finds them."""
     named = {name for record in records for name in record.send_to if "@" in name}
-    found = []
-    for name in sorted(named):
-        address = parse_address(name)
-        found.append(
-            DestinationInfo(name, address.ae_title, address.host, address.port, kind=DestinationKind.AD_HOC)
-        )
-    if found:
-        rooms.ledger.sync_destinations(found)
+    if named:
+        rooms.ledger.sync_destinations([ad_hoc(name).info() for name in sorted(named)])
 
 
 @contextmanager

@@ -14,6 +14,13 @@ _NOT_STORAGE_WORDS = ("Query", "FIND", "MOVE", "GET", "Management", "Creation")
 _NON_PATIENT_STORAGE = frozenset(
     f"1.2.840.10008.5.1.4.{n}" for n in ("34.1", "38.1", "39.1", "43.1", "44.1", "45.1")
 )
+# Newer than pydicom's dictionary.
+_NEWER = {
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.9.100.1": "Waveform Presentation State Storage",
+    "1.2.840.10008.5.1.4.1.1.9.100.2": "Waveform Acquisition Presentation State Storage",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ def storage_sop_classes() -> dict[str, SopClass]:
         if kind == "SOP Class" and (stored or uid in current or uid in _NON_PATIENT_STORAGE):
             found[uid] = SopClass(uid, name or uid, retired == "Retired")
     for uid in current - found.keys():
-        found[uid] = SopClass(uid, uid, retired=False)
+        found[uid] = SopClass(uid, sop_class_name(uid), retired=False)
     return found
 
 
@@ -51,4 +58,4 @@ def is_storage_sop_class(uid: str) -> bool:
 def sop_class_name(uid: str) -> str:
     """The standard's name of a SOP class, or the UID itself."""
     entry = UID_dictionary.get(uid)
-    return entry[0] if entry else uid
+    return (entry[0] if entry else _NEWER.get(uid)) or uid

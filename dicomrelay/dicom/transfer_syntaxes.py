@@ -39,6 +39,13 @@ _VIDEO_PREFIXES: Final = tuple(
 )
 # MIME and XML wrappings and Papyrus 3: forms of a file, never of a data set on an association.
 _NOT_ON_AN_ASSOCIATION: Final = ("1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20")
+# Newer than pydicom's dictionary (PS3.6 2024e and later). pynetdicom adds them to it when it happens to be imported.
+_NEWER: Final = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,8 @@ def transfer_syntaxes() -> dict[str, TransferSyntax]:
         for uid, (name, kind, _info, retired, _keyword) in UID_dictionary.items()
         if kind == "Transfer Syntax"
     }
+    for uid, name in _NEWER.items():
+        found.setdefault(uid, TransferSyntax(uid, name, retired=False))
     for uid in _NOT_ON_AN_ASSOCIATION:
         found.pop(uid, None)
     return found

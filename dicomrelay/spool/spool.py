@@ -209,6 +209,10 @@ class Spool:
         found = (self._read(self._layout.new / name) for name in names)
         return [record for record in found if record is not None]
 
+    def has_arrivals(self) -> bool:
+        """Whether anything waits to be settled; looks at one name."""
+        return next(iter(item_names(self._layout.new)), None) is not None
+
     def _read(self, path: Path) -> SpoolRecord | None:
         try:
             return read_item(path)
