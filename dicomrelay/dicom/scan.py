@@ -57,13 +57,18 @@ class ScanLimits:
         Sequences and items of undefined length that are open at once.
     """
 
-    max_bytes: int = 64 << 20
+    max_bytes: int = 1 << 32
     max_elements: int = 100_000
     max_depth: int = 64
 
 
-WHOLE_LIMITS: Final = ScanLimits(max_bytes=1 << 40, max_elements=10_000_000, max_depth=256)
-WHOLE_INFLATED_LIMITS: Final = ScanLimits(max_bytes=1 << 30, max_elements=10_000_000, max_depth=256)
+# By whether the scan is a whole one and whether the data set is deflated: to skip costs nothing, to inflate does.
+_LIMITS: Final = {
+    (False, False): ScanLimits(),
+    (False, True): ScanLimits(max_bytes=64 << 20),
+    (True, False): ScanLimits(max_bytes=1 << 40, max_elements=10_000_000, max_depth=256),
+    (True, True): ScanLimits(max_bytes=1 << 30, max_elements=10_000_000, max_depth=256),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class HeaderScanner:
     transfer_syntax_uid : str
         What the data set is said to be in.
     limits : ScanLimits, optional
-        By default strict ones, and wide ones for a whole scan.
+        By default 4 GiB, 64 MiB of a deflated data set, and wide ones for a whole scan.
     whole : bool
         Walk to the end of the data set, so that `finish` can tell a truncated one.
     """
@@ -111,8 +116,7 @@ class HeaderScanner:
     ) -> None:
         syntax = transfer_syntax(transfer_syntax_uid)
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if syntax.is_deflated else None
-        wide = WHOLE_INFLATED_LIMITS if syntax.is_deflated else WHOLE_LIMITS
-        self._limits = limits or (wide if whole else ScanLimits())
+        self._limits = limits or _LIMITS[whole, syntax.is_deflated]
         self._whole = whole
         self._syntax = ElementSyntax.of(implicit=syntax.is_implicit_vr, little_endian=syntax.is_little_endian)
         self._place = _Place.DATA_SET
