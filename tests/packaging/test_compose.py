@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import yaml
 
 from dicomrelay import settings
 from dicomrelay.cli.main import cli
+from dicomrelay.runtime.queue import Queue
 from tests.support.markdown import ROOT
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -96,16 +98,19 @@ def test_the_schema_finds_a_wrong_key() -> None:
 
 def test_every_part_of_the_system_has_its_service() -> None:
     """The parts of `dicomrelay up` with broker and database beside them."""
-    assert {"gateway", "worker", "scheduler", "streamer", "monitor", "redis", "postgres"} == set(SERVICES)
+    assert {"gateway", "intake", "worker", "scheduler", "streamer", "monitor", "redis", "postgres"} == set(
+        SERVICES
+    )
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_command_is_one_of_ours_with_options_that_it_has(name: str) -> None:
     """The command line of the service, and of a health check that calls us, is understood; nothing is run."""
+    how, *test = SERVICES[name]["healthcheck"]["test"]
+    words = shlex.split(test[0], comments=True) if how == "CMD-SHELL" else test
     lines = [SERVICES[name]["command"]]
-    test = SERVICES[name]["healthcheck"]["test"]
-    if test[1] == "dicomrelay":
-        lines.append(test[2:])
+    if words[0] == "dicomrelay":
+        lines.append(words[1 : words.index(">") if ">" in words else None])
 
     for command, *arguments in lines:
         found = cli.get_command(None, command)  # type: ignore[arg-type]
@@ -138,6 +143,7 @@ def test_each_service_is_given_what_it_needs_and_no_other_secret() -> None:
 
     assert given == {
         "gateway": {"BROKER"},
+        "intake": {"BROKER", "DATABASE"},
         "worker": {"BROKER", "DATABASE"},
         "scheduler": {"BROKER", "DATABASE"},
         "streamer": {"DATABASE"},
@@ -197,7 +203,7 @@ def test_whoever_is_waited_for_has_a_health_check(name: str) -> None:
     """Each service can tell whether it is well, and waits only for services that can."""
     service = SERVICES[name]
 
-    assert service["healthcheck"]["test"][0] == "CMD"
+    assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
     for other, condition in service.get("depends_on", {}).items():
         assert condition == {"condition": "service_healthy"}
         assert "healthcheck" in SERVICES[other]
@@ -219,20 +225,35 @@ def test_every_volume_network_and_file_exists() -> None:
     assert all((ROOT / config["file"]).is_file() for config in whole["configs"].values())
 
 
-def test_gateway_worker_and_scheduler_share_the_spool_in_their_home() -> None:
-    """The spool that the gateway fills is the one that the workers drain, at the place where the home has it."""
+def test_the_spool_is_where_the_home_has_it_for_all_who_need_it() -> None:
+    """The spool that the gateway fills is the one that is drained, forwarded from and swept."""
     mount = "spool:/var/lib/dicomrelay/spool"
 
     assert {name for name in OURS if mount in SERVICES[name].get("volumes", [])} == {
         "gateway",
+        "intake",
         "worker",
         "scheduler",
     }
 
 
 def test_all_who_drain_one_spool_are_one_host() -> None:
-    """The ledger knows a spool by its host: a worker that is made anew must find what the one before it has taken."""
-    assert SERVICES["worker"]["hostname"] == SERVICES["scheduler"]["hostname"]
+    """The ledger knows a spool by its host: an intake that is made anew must find what the one before it has taken."""
+    assert SERVICES["intake"]["hostname"] == SERVICES["scheduler"]["hostname"]
+    assert "hostname" not in SERVICES["worker"], (
+        "workers are scaled: each needs a name of its own in the queue"
+    )
+
+
+def test_every_queue_has_somebody_who_takes_from_it() -> None:
+    """Intake and workers together take from all queues; the ping of their health checks is for their own name."""
+    taken = []
+    for name in ("intake", "worker"):
+        _, _, node, _, queues = SERVICES[name]["command"]
+        taken += queues.split(",")
+        assert f'--destination "{node}@$HOSTNAME"' in SERVICES[name]["healthcheck"]["test"][1]
+
+    assert sorted(taken) == sorted(queue.value for queue in Queue)
 
 
 def test_broker_and_database_are_not_reached_from_outside() -> None:

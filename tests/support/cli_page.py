@@ -53,7 +53,7 @@ def _section(name: str, command: click.Command) -> str:
     usage = " ".join(command.collect_usage_pieces(click.Context(command)))
     parts = [
         f"\n## `dicomrelay {name}`\n\n{_words(command.help)}\n",
-        f"\n```console\n$ dicomrelay {name} {usage}\n```\n",
+        f"\n```text\ndicomrelay {name} {usage}\n```\n",
     ]
     own = [parameter for parameter in command.params if parameter.name not in COMMON]
     options = [parameter for parameter in own if isinstance(parameter, click.Option)]

@@ -42,8 +42,8 @@ list as JSON: `DICOMRELAY_PEERS='[{"ae_title": "CT_*", "host": "10.0.0.0/24"}]'`
 LIST_ITEM_NOTES = {
     "peers": "With none given, any AE title may call from loopback and nobody from elsewhere.",
     "destinations": "Repeat the heading for each destination.",
-    "rules": "Every rule that fits an instance adds its destinations. With no rule at all, every instance goes to "
-    "every destination.",
+    "rules": "Every rule that fits an instance adds its destinations, and the highest priority counts; when none "
+    "fits, it goes to the archive only. With no rule at all, every instance goes to every destination.",
 }
 
 
