@@ -9,6 +9,7 @@ from archive.disk import Disk
 from archive.frame_builder import build_frame_index
 from archive.index.database import open_database
 from archive.index.reader import IndexReader
+from archive.index.search import SearchPage, SearchQuery, search
 from archive.index.writer import IndexWriter
 from archive.layout import Layout
 from archive.store import store_batch
@@ -109,6 +110,10 @@ class Archive:
     def instances(self, study_uid: str, series_uid: str = "") -> Iterator[StoredInstance]:
         """Every instance of a study, or of one series of it, in the order they were stored; nothing when unknown."""
         return self._reader.instances(study_uid, series_uid)
+
+    def search(self, query: SearchQuery) -> SearchPage:
+        """Studies, series or instances that match. Raises ConfigurationError when the query makes no sense."""
+        return search(self._database, query)
 
     def prepare_frames(self, relative_path: str) -> FrameSummary:
         """Write the frame index of the instance stored under a relative path, unless it is there.

@@ -1,0 +1,81 @@
+"""The attributes of a stored instance as DICOM JSON, without bulk data (PS3.18 Annex F)."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.filereader import read_dataset
+
+from archive.attributes import UNREADABLE
+from archive.values import StoredInstance
+from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
+from dicomrelay.errors import ArchiveError
+
+_BULK_BYTES: Final = 1024
+_DEFERRED_BYTES: Final = 65_536
+_FIRST_PIXEL_TAG: Final = 0x7FE00001
+_INFLATED_BYTES: Final = 64 * 1024 * 1024
+
+
+def instance_metadata(path: Path, stored: StoredInstance) -> dict[str, Any]:
+    """The data set of a stored file as a DICOM JSON object. Values over 1 KiB of binary VRs are left out.
+
+    Raises
+    ------
+    ArchiveError
+        The data set cannot be read.
+    """
+    syntax = transfer_syntax(stored.transfer_syntax_uid)
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            file.seek(stored.data_set_offset)
+            source: BinaryIO = file
+            if syntax.is_deflated:
+                inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+                source = io.BytesIO(inflater.decompress(file.read(_INFLATED_BYTES), _INFLATED_BYTES))
+            data_set = read_dataset(
+                source,
+                syntax.is_implicit_vr,
+                syntax.is_little_endian,
+                stop_when=lambda tag, _vr, _length: tag >= _FIRST_PIXEL_TAG,
+                defer_size=_DEFERRED_BYTES,
+            )
+            for tag in [*data_set.keys()]:
+                element: Any = data_set.get_item(tag)
+                # pydicom has skipped the value, so it is longer than anything that is wanted here.
+                if isinstance(element, RawDataElement) and element.value is None and element.length:
+                    del data_set[tag]
+            found: dict[str, Any] = data_set.to_json_dict(
+                bulk_data_threshold=_BULK_BYTES,
+                bulk_data_element_handler=_left_out,
+                suppress_invalid_tags=True,
+            )
+    except UNREADABLE as error:
+        raise ArchiveError(
+            f"the attributes of {stored.sop_instance_uid} cannot be read ({type(error).__name__})"
+        ) from error
+    _prune(found)
+    # JSON is UTF-8, whatever the stored data set is in.
+    found["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+    found["00083002"] = {"vr": "UI", "Value": [stored.transfer_syntax_uid]}
+    return found
+
+
+def _left_out(_element: DataElement) -> str:
+    return ""
+
+
+def _prune(json_object: dict[str, Any]) -> None:
+    for tag in [*json_object]:
+        entry = json_object[tag]
+        if "BulkDataURI" in entry:
+            del json_object[tag]
+        elif entry.get("vr") == "SQ":
+            for item in entry.get("Value", ()):
+                _prune(item)

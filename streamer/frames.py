@@ -1,0 +1,212 @@
+"""The road for frames: index entry, positioned read, answer. No data set is parsed and no database asked.
+
+Reads that the page cache can answer are done at once; those that wait for a disk go to a thread, so that one slow frame
+does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+from archive.frame_index import FrameLocation
+from archive.frame_reader import CHUNK_BYTES, frame_chunks, is_plain, read_exactly
+from dicomrelay.dicom.uids import is_tolerable_uid
+from dicomrelay.errors import RelayError
+from dicomrelay.log import get_logger
+from streamer import media_types
+from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, status_of
+from streamer.open_frames import FrameCache, Key, OpenFrames
+
+PATH: Final = re.compile(r"/studies/([^/]+)/series/([^/]+)/instances/([^/]+)/frames/([^/]*)")
+MOST_FRAMES: Final = 10_000
+_NUMBERS: Final = re.compile(r"[1-9][0-9]{0,11}(?:,[1-9][0-9]{0,11})*", re.ASCII)
+# Small frames travel together with their part headers.
+_GATHER_BYTES: Final = 128 * 1024
+_NO_WAIT: Final = getattr(os, "RWF_NOWAIT", 0)
+_TRY_THREAD: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOTSUP})
+_BOUNDARY: Final = f"dicomrelay-{uuid.uuid4().hex}"
+_log = get_logger("dicomrelay.streamer")
+
+
+def checked_uids(*uids: str) -> tuple[str, ...]:
+    """The UIDs of a URL. Raises HttpError 400 when one is none."""
+    for uid in uids:
+        if not is_tolerable_uid(uid):
+            raise HttpError(400, f"{uid[:80]!r} is no UID: digits and dots, at most 64 characters")
+    return uids
+
+
+class Frames:
+    """`GET .../frames/{n}[,n...]` as a plain ASGI function."""
+
+    def __init__(self, cache: FrameCache) -> None:
+        self._cache = cache
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request whose path matches `PATH`."""
+        frames: OpenFrames | None = None
+        try:
+            if scope["method"] not in {"GET", "HEAD"}:
+                raise HttpError(405, "frames are read: GET or HEAD", headers=((b"allow", b"GET, HEAD"),))
+            matched = PATH.fullmatch(scope["path"])
+            study, series, instance, listed = matched.groups() if matched else ("", "", "", "")
+            study, series, instance = checked_uids(study, series, instance)
+            numbers = _frame_numbers(listed)
+            frames = await self._open((study, series, instance))
+            locations = [frames.index.locate(number) for number in numbers]
+            choice, syntax_uid = _choice(scope, frames, single=len(numbers) == 1)
+            await _answer(scope, receive, send, _Body(frames, locations, choice, syntax_uid))
+        except RelayError as error:
+            if status_of(error) >= 500:
+                _log.error(
+                    "frames not served", action="streamer.frames", path=scope["path"], error=str(error)
+                )
+            await send_error(send, error)
+        finally:
+            if frames is not None:
+                self._cache.release(frames)
+
+    async def _open(self, key: Key) -> OpenFrames:
+        frames = self._cache.peek(key)
+        return await asyncio.to_thread(self._cache.open, key) if frames is None else frames
+
+
+class _Body:
+    """The body of an answer: its length, its type, its pieces."""
+
+    def __init__(
+        self, frames: OpenFrames, locations: list[FrameLocation], choice: media_types.Choice, syntax_uid: str
+    ) -> None:
+        self.frames = frames
+        self.locations = locations
+        self.is_multipart = choice.is_multipart
+        part_type = f"{choice.part_type}; transfer-syntax={syntax_uid}"
+        self.part_head = f"--{_BOUNDARY}\r\nContent-Type: {part_type}\r\n\r\n".encode()
+        self.tail = f"--{_BOUNDARY}--\r\n".encode()
+        self.content_type = (
+            f'multipart/related; type="{choice.part_type}"; boundary={_BOUNDARY}'
+            if self.is_multipart
+            else part_type
+        )
+        self.length = sum(location.length_bytes for location in locations)
+        if self.is_multipart:
+            self.length += len(locations) * (len(self.part_head) + 2) + len(self.tail)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """What is sent, piece by piece."""
+        for location in self.locations:
+            if self.is_multipart:
+                yield self.part_head
+            async for chunk in _read(self.frames, location):
+                yield chunk
+            if self.is_multipart:
+                yield b"\r\n"
+        if self.is_multipart:
+            yield self.tail
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send, body: _Body) -> None:
+    headers = [
+        (b"content-type", body.content_type.encode()),
+        (b"content-length", str(body.length).encode()),
+        (b"accept-ranges", b"none"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if scope["method"] == "HEAD":
+        await send({"type": "http.response.body", "body": b""})
+        return
+    gone = asyncio.ensure_future(_disconnected(receive)) if body.length > _GATHER_BYTES else None
+    try:
+        gathered: list[bytes] = []
+        size = 0
+        async for piece in body.pieces():
+            gathered.append(piece)
+            size += len(piece)
+            if size >= _GATHER_BYTES:
+                if gone is not None and gone.done():
+                    return
+                await send({"type": "http.response.body", "body": _joined(gathered), "more_body": True})
+                gathered, size = [], 0
+        await send({"type": "http.response.body", "body": _joined(gathered)})
+    except (RelayError, OSError) as error:
+        # The status is out already: ending short of the announced length is what tells the client.
+        _log.error("frames cut short", action="streamer.frames", path=scope["path"], error=str(error))
+        raise ConnectionAbortedError("frames cut short") from error
+    finally:
+        if gone is not None:
+            gone.cancel()
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read(frames: OpenFrames, location: FrameLocation) -> AsyncIterator[bytes]:
+    if not is_plain(frames.index, location):
+        chunks = frame_chunks(frames.index, location, frames.descriptor)
+        while chunk := await asyncio.to_thread(_next, chunks):
+            yield chunk
+        return
+    for offset, length in frames.index.pieces(location):
+        for start in range(0, length, CHUNK_BYTES):
+            size = min(CHUNK_BYTES, length - start)
+            data = _read_cached(frames.descriptor, size, offset + start)
+            if data is None:
+                data = await asyncio.to_thread(read_exactly, frames.descriptor, size, offset + start)
+            yield data
+
+
+def _read_cached(descriptor: int, size: int, offset: int) -> bytes | None:
+    """So many bytes, when the page cache has them all."""
+    if not _NO_WAIT:
+        return None
+    buffer = bytearray(size)
+    try:
+        done = os.preadv(descriptor, [buffer], offset, _NO_WAIT)
+    except OSError as error:
+        if error.errno in _TRY_THREAD:
+            return None
+        raise
+    return bytes(buffer) if done == size else None
+
+
+def _next(chunks: Iterator[bytes]) -> bytes:
+    return next(chunks, b"")
+
+
+def _frame_numbers(listed: str) -> list[int]:
+    # Counted before it is split: the list is bounded before memory is spent.
+    if listed.count(",") >= MOST_FRAMES:
+        raise HttpError(400, f"at most {MOST_FRAMES} frames at once")
+    if not _NUMBERS.fullmatch(listed):
+        raise HttpError(
+            400, f"{listed[:80]!r} is no list of frame numbers such as 1 or 1,2,3; the first frame is 1"
+        )
+    return [int(number) for number in listed.split(",")]
+
+
+def _choice(scope: Scope, frames: OpenFrames, *, single: bool) -> tuple[media_types.Choice, str]:
+    stored = frames.index.header.transfer_syntax_uid
+    syntax_uid = media_types.served_transfer_syntax(stored)
+    natural = media_types.frame_type(stored)
+    types = tuple(dict.fromkeys((natural, media_types.OCTET_STREAM)))
+    ranges = media_types.parse_accept(header_values(scope, b"accept"))
+    choice = media_types.choose(ranges, types=types, syntax_uid=syntax_uid, may_be_single=single)
+    if choice is None:
+        raise HttpError(
+            406,
+            f"these frames are there as {' or '.join(types)} in transfer syntax {syntax_uid}, "
+            'in multipart/related or, a single one, bare; ask for transfer-syntax="*" to take what is stored',
+        )
+    return choice, syntax_uid

@@ -1,0 +1,122 @@
+"""Which form of an object a client takes: the Accept header against what is stored (PS3.18 Section 8.7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
+
+OCTET_STREAM: Final = "application/octet-stream"
+DICOM: Final = "application/dicom"
+MULTIPART: Final = "multipart/related"
+_LONGEST_HEADER: Final = 4096
+_RANGE = re.compile(r'\s*([^;,\s]+)((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^;,\s]*))*)\s*(?:,|$)')
+_PARAMETER = re.compile(r';\s*([\w-]+)\s*=\s*(?:"([^"]*)"|([^;,\s]*))')
+
+# PS3.18 Table 8.7.3-5.
+_FRAME_TYPES: Final = {
+    "1.2.840.10008.1.2.4.50": "image/jpeg",
+    "1.2.840.10008.1.2.4.51": "image/jpeg",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",
+    "1.2.840.10008.1.2.4.70": "image/jpeg",
+    "1.2.840.10008.1.2.4.80": "image/jls",
+    "1.2.840.10008.1.2.4.81": "image/jls",
+    "1.2.840.10008.1.2.4.90": "image/jp2",
+    "1.2.840.10008.1.2.4.91": "image/jp2",
+    "1.2.840.10008.1.2.4.92": "image/jpx",
+    "1.2.840.10008.1.2.4.93": "image/jpx",
+    "1.2.840.10008.1.2.4.110": "image/jxl",
+    "1.2.840.10008.1.2.4.111": "image/jxl",
+    "1.2.840.10008.1.2.4.112": "image/jxl",
+    "1.2.840.10008.1.2.4.201": "image/jphc",
+    "1.2.840.10008.1.2.4.202": "image/jphc",
+    "1.2.840.10008.1.2.4.203": "image/jphc",
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRange:
+    """One entry of an Accept header; names in lower case."""
+
+    name: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    quality: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is sent: the media type of a part, and whether it comes in a multipart message."""
+
+    part_type: str
+    is_multipart: bool
+
+
+def parse_accept(values: Iterable[str]) -> list[MediaRange]:
+    """The ranges of Accept headers, the most wanted first. What is malformed or longer than 4 KiB is left out."""
+    found: list[MediaRange] = []
+    for value in values:
+        for name, parameters in _RANGE.findall(value[:_LONGEST_HEADER]):
+            pairs = {key.lower(): quoted or bare for key, quoted, bare in _PARAMETER.findall(parameters)}
+            found.append(MediaRange(name.lower(), pairs, _quality(pairs.pop("q", "1"))))
+    return sorted((entry for entry in found if entry.quality > 0), key=lambda entry: -entry.quality)
+
+
+def frame_type(transfer_syntax_uid: str) -> str:
+    """The media type of a bare frame stored in a transfer syntax."""
+    return _FRAME_TYPES.get(transfer_syntax_uid, OCTET_STREAM)
+
+
+def served_transfer_syntax(transfer_syntax_uid: str) -> str:
+    """What a bare frame is in: native frames are all served as explicit VR little endian has them (PS3.18 Section 8.7.3.3)."""
+    native = not transfer_syntax(transfer_syntax_uid).is_encapsulated
+    return EXPLICIT_VR_LITTLE_ENDIAN if native else transfer_syntax_uid
+
+
+def choose(
+    ranges: list[MediaRange], *, types: tuple[str, ...], syntax_uid: str, may_be_single: bool
+) -> Choice | None:
+    """The first form wanted that we have; None when there is none.
+
+    Parameters
+    ----------
+    types : tuple of str
+        Media types that fit what is stored, the natural one first.
+    syntax_uid : str
+        The transfer syntax that is sent; "" when there are several of them.
+    may_be_single : bool
+        Whether the answer can do without a multipart message.
+    """
+    if not ranges:
+        return Choice(types[0], is_multipart=True)
+    for entry in ranges:
+        if entry.name in {"*/*", "multipart/*"}:
+            return Choice(types[0], is_multipart=True)
+        is_multipart = entry.name == MULTIPART
+        if not is_multipart and not may_be_single:
+            continue
+        wanted = entry.parameters.get("type", "*/*").lower() if is_multipart else entry.name
+        fits = next((name for name in types if _covers(wanted, name)), None)
+        asked = entry.parameters.get("transfer-syntax", "*")
+        if fits and asked in {"*", "", syntax_uid}:
+            return Choice(fits, is_multipart)
+    return None
+
+
+def accepts(ranges: list[MediaRange], *types: str) -> bool:
+    """Whether one of the types is taken; without a header all are."""
+    return not ranges or any(_covers(entry.name, name) for entry in ranges for name in types)
+
+
+def _covers(wanted: str, name: str) -> bool:
+    return wanted in {"*/*", name} or (wanted.endswith("/*") and name.startswith(wanted[:-1]))
+
+
+def _quality(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 1.0)
+    except ValueError:
+        return 1.0

@@ -1,0 +1,54 @@
+"""A real streamer on a free port of loopback, and a client for it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from dicomrelay.settings import Settings, StreamerSettings
+from streamer import app
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_streamer(home: Path) -> Iterator[httpx.Client]:
+    """The streamer of a home, in a thread, until the block ends."""
+    settings = Settings(home=home, streamer=StreamerSettings(port=free_port()))
+    ready, stop = threading.Event(), threading.Event()
+    thread = threading.Thread(target=app.run, args=(settings,), kwargs={"ready": ready.set, "stop": stop})
+    thread.start()
+    try:
+        assert ready.wait(20), "the streamer did not become ready"
+        with httpx.Client(base_url=f"http://127.0.0.1:{settings.streamer.port}", timeout=30) as client:
+            yield client
+    finally:
+        stop.set()
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def parts(response: httpx.Response) -> list[tuple[str, bytes]]:
+    """Content type and body of every part of a multipart answer, by its boundary alone."""
+    kind = response.headers["content-type"]
+    assert kind.startswith("multipart/related"), kind
+    boundary = kind.partition("boundary=")[2].strip('"').encode()
+    pieces = response.content.split(b"--" + boundary)
+    assert pieces[0] == b"", pieces[0][:40]
+    assert pieces[-1] == b"--\r\n", pieces[-1][:40]
+    found = []
+    for piece in pieces[1:-1]:
+        head, _, body = piece.partition(b"\r\n\r\n")
+        assert body.endswith(b"\r\n")
+        found.append((head.strip().decode().removeprefix("Content-Type: "), body[:-2]))
+    return found
