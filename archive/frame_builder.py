@@ -16,14 +16,8 @@ from typing import IO, BinaryIO, Final
 
 from archive.disk import Disk, temporary_name
 from archive.encapsulated import Fragments, FrameRow, frame_rows, scan_fragments
-from archive.frame_index import (
-    FrameIndex,
-    FrameIndexHeader,
-    FrameLayout,
-    Geometry,
-    PixelKind,
-    encode_frame_entry,
-)
+from archive.frame_header import FrameIndexHeader, FrameLayout, Geometry, PixelKind
+from archive.frame_index import FrameIndex, encode_frame_entry
 from archive.inflate import inflate
 from archive.layout import Layout
 from archive.native import uniform_frames

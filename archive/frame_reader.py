@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from archive.frame_index import FrameIndex, FrameLayout, FrameLocation
+from archive.frame_header import FrameLayout
+from archive.frame_index import FrameIndex, FrameLocation
 from dicomrelay.errors import FrameError
 
 CHUNK_BYTES: Final = 256 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archive.frame_index import Geometry, PixelKind
+from archive.frame_header import Geometry, PixelKind
 from archive.pixel_element import PixelElement
 
 # Two samples of chrominance for two pixels: three samples become two (PS3.3 Section C.7.6.3.1.2).

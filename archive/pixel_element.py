@@ -17,7 +17,7 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
 from archive.attributes import UNREADABLE
-from archive.frame_index import Geometry, PixelKind
+from archive.frame_header import Geometry, PixelKind
 from dicomrelay.errors import MalformedDataSet
 
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
