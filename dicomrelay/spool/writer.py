@@ -56,6 +56,7 @@ class SpoolWriter:
         self._item = f"{folder}/{first.id}{ITEM}"
         self._digest = hashlib.sha256()
         self._bytes = 0
+        self._has_ended = False
         self._check_at = _CHECK_SPACE_EVERY_BYTES
         try:
             self._fd = operations.create(self._part)
@@ -85,7 +86,9 @@ class SpoolWriter:
         for fragment in fragments:
             self._digest.update(fragment)
         try:
-            self._write_all(list(fragments), self._record.data_set_offset + self._bytes)
+            self._write_all(
+                [each for each in fragments if len(each)], self._record.data_set_offset + self._bytes
+            )
         except OSError as error:
             self.abandon()
             raise spool_error(self._part, "cannot be written", error) from error
@@ -137,6 +140,7 @@ class SpoolWriter:
             self._operations.sync_data(self._fd)
             self._close()
             self._operations.rename(self._part, self._item)
+            self._has_ended = True
         except OSError as error:
             self.abandon()
             raise spool_error(self._part, "cannot be made durable", error) from error
@@ -152,11 +156,11 @@ class SpoolWriter:
 
     def abandon(self) -> None:
         """Forget the data set: the file is removed. Harmless when the writer has ended already."""
-        if self._part:
+        if not self._has_ended:
+            self._has_ended = True
             with suppress(OSError):
                 self._close()
             self._remove(self._part)
-            self._part = ""
 
     def _close(self) -> None:
         if self._fd >= 0:

@@ -1,0 +1,140 @@
+"""Every boundary between two system calls of a commit: errors, kill -9, and a power cut at each.
+
+Nothing acknowledged is lost, nothing half written is shown, and an error never becomes a Success.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from dicomrelay.errors import SpoolError, SpoolFull
+from dicomrelay.spool import Spool
+from tests.support.spool import DATA_SET, Faulty, PowerCut, UnpoweredDisk, begin, store
+
+# The second pwritev writes file meta and record.
+CALLS = ["create", "pwritev", "pwritev", "sync_data", "close", "rename", "sync_directory"]
+
+
+def test_a_commit_makes_these_calls_in_this_order(tmp_path: Path) -> None:
+    """The order is the promise: data, then its name, then the answer."""
+    operations = Faulty()
+    store(Spool(tmp_path / "spool", operations=operations))
+    assert operations.calls == CALLS
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("at", range(1, len(CALLS) + 1))
+def test_an_error_in_any_call_refuses_the_instance_and_leaves_nothing(
+    tmp_path: Path, at: int, code: int
+) -> None:
+    """SpoolFull for want of room, SpoolError otherwise; the next instance is taken as if nothing had been."""
+    operations = Faulty(at, fail_with=code)
+    spool = Spool(tmp_path / "spool", operations=operations)
+    with pytest.raises(SpoolError) as caught:
+        store(spool)
+    no_room = code in {errno.ENOSPC, errno.EDQUOT} and CALLS[at - 1] != "sync_directory"
+    assert isinstance(caught.value, SpoolFull) == no_room
+    assert os.strerror(code) in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert list((tmp_path / "spool" / "new").iterdir()) == []
+    assert spool.verify(store(spool).id)
+
+
+@pytest.mark.parametrize("call", ["sync_data", "sync_directory"])
+def test_a_failed_fsync_is_never_tried_again(tmp_path: Path, call: str) -> None:
+    """The kernel may have dropped the pages, and would say yes the second time."""
+    operations = Faulty(CALLS.index(call) + 1, fail_with=errno.EIO)
+    with pytest.raises(SpoolError):
+        store(Spool(tmp_path / "spool", operations=operations))
+    assert operations.calls.count(call) == 1
+
+
+def test_abandoning_after_an_error_is_harmless(tmp_path: Path) -> None:
+    """Whoever holds a writer may always abandon it."""
+    spool = Spool(tmp_path / "spool", operations=Faulty(2, fail_with=errno.EIO))
+    writer = begin(spool)
+    with pytest.raises(SpoolError):
+        writer.write([DATA_SET])
+    writer.abandon()
+    writer.abandon()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", range(1, len(CALLS) + 1))
+def test_kill_9_at_any_call_loses_nothing_acknowledged(tmp_path: Path, at: int, when: str) -> None:
+    """A child commits one instance, is killed in the second; its successor finds the first whole, and no leftovers."""
+    root = tmp_path / "spool"
+    acknowledged = _killed_child(root, at, when)
+    assert len(acknowledged) == 1
+    spool = Spool(root)
+    recovery = spool.recover()
+    found = [record.id for record in spool.arrivals(10)]
+    assert set(acknowledged) <= set(found)
+    for item_id in found:
+        spool.verify(item_id)
+    # Once renamed it is whole, and there though nobody was told.
+    rename = CALLS.index("rename") + 1
+    renamed = at > rename or (at == rename and when == "after")
+    assert len(found) == 1 + renamed
+    created = at > 1 or when == "after"
+    assert recovery.swept == (created and not renamed)
+    assert not list((root / "new").glob("*.part"))
+    assert not any((root / "corrupt").iterdir())
+
+
+def _killed_child(root: Path, at: int, when: str) -> list[str]:
+    """What a child had acknowledged when it was killed at the `at`-th call of its second commit."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(read_end)
+            spool = Spool(root, operations=Faulty(len(CALLS) + at, kill=when))
+            for _ in range(2):
+                os.write(write_end, store(spool).id.encode() + b"\n")
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        acknowledged = pipe.read().split()
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    return acknowledged
+
+
+@pytest.mark.parametrize("names", ["durable", "latest"])
+@pytest.mark.parametrize("at", range(1, 2 * len(CALLS) + 2))
+def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path: Path, at: int, names: str) -> None:
+    """Only what was flushed is left; names that were not may be the old or the new ones."""
+    disk = UnpoweredDisk(at)
+    spool = Spool(tmp_path / "spool", operations=disk)
+    acknowledged = []
+    with suppress(PowerCut):
+        acknowledged.append(store(spool).id)
+        acknowledged.append(store(spool).id)
+    after = Spool(tmp_path / "after")
+    disk.after(tmp_path / "after" / "new", names=names)
+    after.recover()
+    found = [record.id for record in after.arrivals(10)]
+    assert set(acknowledged) <= set(found)
+    for item_id in found:
+        after.verify(item_id)
+    assert not any((tmp_path / "after" / "corrupt").iterdir())
+
+
+def test_the_model_of_the_disk_sees_an_answer_before_the_flush(tmp_path: Path) -> None:
+    """The negative control: with the fsync of the directory left out, the acknowledged item is gone."""
+
+    class Careless(UnpoweredDisk):
+        def sync_directory(self, fd: int) -> None:
+            pass
+
+    disk = Careless(at=0)
+    item_id = store(Spool(tmp_path / "spool", operations=disk)).id
+    after = Spool(tmp_path / "after")
+    disk.after(tmp_path / "after" / "new", names="durable")
+    assert item_id not in [record.id for record in after.arrivals(10)]
