@@ -50,9 +50,11 @@ def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
     ConfigurationError
         The address is not of this machine, the name is unknown, or the port wants privileges.
     """
+    if not 0 <= port <= 65_535:  # getaddrinfo would take it modulo 65536
+        raise ConfigurationError(f"cannot listen on port {port}: a port is 0 to 65535")
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConfigurationError(f"cannot listen on {host!r} port {port}: {error}") from error
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
@@ -88,7 +90,7 @@ class Acceptor:
         self._service = service
         self._limits = limits
         self._selector = selectors.DefaultSelector()
-        self._waker, self._wake = socket.socketpair()
+        self._wake: socket.socket | None = None
         self._stopping = threading.Event()
         self._served = threading.Event()
         self._served.set()
@@ -107,9 +109,14 @@ class Acceptor:
 
     def serve(self) -> None:
         """Accept connections until `stop`."""
-        self._served.clear()
+        with self._lock:
+            if self._stopping.is_set():
+                self._listener.close()
+                return
+            waker, self._wake = socket.socketpair()
+            self._served.clear()
         self._listener.setblocking(False)
-        self._selector.register(self._waker, selectors.EVENT_READ)
+        self._selector.register(waker, selectors.EVENT_READ)
         self._selector.register(self._listener, selectors.EVENT_READ)
         try:
             while not self._stopping.is_set():
@@ -119,25 +126,29 @@ class Acceptor:
                 self._forget(refusal)
             self._selector.close()
             self._listener.close()
+            with self._lock:
+                self._wake.close()
+                self._wake = None
+            waker.close()
             self._served.set()
 
     def stop(self, grace_s: float) -> None:
         """Take no new association, let those that are open finish within `grace_s` seconds, then abort them.
 
-        Blocks until the threads are gone; one that is held up inside the service gets some seconds more, and is then
-        left to the end of the process (threads are daemons).
+        May be called again, to shorten the grace. Blocks until the threads are gone; one that is held up inside the
+        service gets some seconds more, and is then left to the end of the process (threads are daemons).
         """
         self._stop_deadline = monotonic() + grace_s
-        self._stopping.set()
-        self._wake.send(b"\0")
+        with self._lock:
+            self._stopping.set()
+            if self._wake is not None:
+                self._wake.send(b"\0")
         self._served.wait(_SERVICE_GRACE_S)
         self._join(self._stop_deadline)
         with self._lock:
             for sock in self._threads.values():
                 _interrupt(sock)
         self._join(monotonic() + self._limits.linger_s + _SERVICE_GRACE_S)
-        self._wake.close()
-        self._waker.close()
         left = self.open_associations
         if left:
             _log.warning("associations are still inside the service", action="stop", associations=left)

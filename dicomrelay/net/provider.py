@@ -251,8 +251,9 @@ class ProviderAssociation:
         else:
             self._failed += 1
         request = incoming.request
+        comment = reply.comment[:64].encode("ascii", "replace").decode("ascii")  # VR LO
         response = CStoreResponse(
-            request.message_id, reply.status, request.sop_class_uid, request.sop_instance_uid, reply.comment
+            request.message_id, reply.status, request.sop_class_uid, request.sop_instance_uid, comment
         )
         self._respond(part.context_id, encode_message(response, has_data_set=False))
 

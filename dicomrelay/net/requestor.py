@@ -135,14 +135,14 @@ class Association:
         AssociationAborted, AssociationTimeout
             The peer aborted, closed, broke the protocol, or did not answer in time.
         ConfigurationError
-            No context, more than 128, or an AE title that is none.
+            No context, more than 128, or an AE title or a port that is none.
         """
         wanted = _request_pdu(remote, calling_ae_title, contexts)
         connection = Connection(max_pdu_bytes=_MAX_PDU_BYTES, receive_buffer_bytes=_RECEIVE_BUFFER_BYTES)
         connection.associate(wanted)
         try:
             sock = socket.create_connection((remote.host, remote.port), timeout=timeouts.connect_s)
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise PeerUnreachable(f"cannot connect to {remote}: {reason}") from error
         transport = Transport(
@@ -366,6 +366,8 @@ def _request_pdu(
         raise ConfigurationError(
             f"{len(contexts)} presentation contexts; an association takes 1 to {MAX_CONTEXTS}"
         )
+    if not 0 < remote.port < 65_536:  # getaddrinfo would take it modulo 65536
+        raise ConfigurationError(f"{remote}: a port is 1 to 65535")
     for title in (remote.ae_title, calling_ae_title):
         if not 0 < len(title) <= 16 or not title.isascii() or not title.isprintable():
             raise ConfigurationError(f"{title!r} is no AE title: 1 to 16 printable ASCII characters")
