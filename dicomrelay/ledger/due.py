@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, exists, func, or_, select
 
 from dicomrelay.ledger.engine import Work
 from dicomrelay.ledger.release import releasable_items
@@ -15,12 +15,15 @@ from dicomrelay.ledger.values import Due, DueTransfer, Priority, Stage
 
 def due(work: Work, *, limit: int, host: str | None, destination: str | None) -> Due:
     """See `Ledger.due`."""
-    found: list[DueTransfer] = []
-    for name, associations in _waited_for(work, destination):
-        free = min(associations - live_leases(work, name), limit - len(found))
-        found.extend(_next(work, name, free))
+    found = [
+        _next(work, name, min(associations - live_leases(work, name), limit))
+        for name, associations in _waited_for(work, destination)
+    ]
+    # The destination that waits longest comes first, so that the limit passes none over for ever.
+    found.sort(key=lambda rows: min((since for since, _ in rows), default=0))
+    transfers_due = [transfer for rows in found for _, transfer in rows]
     return Due(
-        transfers=tuple(found),
+        transfers=tuple(transfers_due[:limit]),
         archive_pending=_count(work, _due_stages(work, Stage.ARCHIVE, host), limit),
         frames_pending=_count(work, _due_stages(work, Stage.FRAMES, None), limit),
         releasable=_count(work, releasable_items(host), limit),
@@ -28,30 +31,30 @@ def due(work: Work, *, limit: int, host: str | None, destination: str | None) ->
 
 
 def _waited_for(work: Work, only: str | None) -> list[tuple[str, int]]:
-    """Destinations with something due; the one that waits longest first, so that a limit passes nobody over for ever."""
-    oldest = (
-        select(func.min(transfers.c.due_at))
-        .where(transfers.c.destination == destinations.c.name, transfers.c.due_at <= work.now)
-        .scalar_subquery()
-    )
-    query = (
-        select(destinations.c.name, destinations.c.associations)
-        .where(exists().where(transfers.c.destination == destinations.c.name, transfers.c.due_at <= work.now))
-        .order_by(oldest, destinations.c.name)
-    )
+    """Destinations with something due, and how many associations each allows."""
+    # By priority, as the index goes: otherwise every transfer that waits for a dead destination would be read.
+    waits = [
+        exists().where(
+            transfers.c.destination == destinations.c.name,
+            transfers.c.priority == priority.value,
+            transfers.c.due_at <= work.now,
+        )
+        for priority in Priority
+    ]
+    query = select(destinations.c.name, destinations.c.associations).where(or_(*waits))
     if only is not None:
         query = query.where(destinations.c.name == only)
     return [(row.name, row.associations) for row in work.connection.execute(query)]
 
 
-def _next(work: Work, destination: str, count: int) -> list[DueTransfer]:
-    """The most urgent transfers that are due, and of those the longest due."""
-    found: list[DueTransfer] = []
+def _next(work: Work, destination: str, count: int) -> list[tuple[int, DueTransfer]]:
+    """The most urgent transfers that are due, and of those the longest due; each with the time since when."""
+    found: list[tuple[int, DueTransfer]] = []
     for priority in Priority:
         if len(found) >= count:
             break
         rows = work.connection.execute(
-            select(transfers.c.id)
+            select(transfers.c.id, transfers.c.due_at)
             .where(
                 transfers.c.destination == destination,
                 transfers.c.priority == priority.value,
@@ -59,8 +62,8 @@ def _next(work: Work, destination: str, count: int) -> list[DueTransfer]:
             )
             .order_by(transfers.c.due_at)
             .limit(count - len(found))
-        ).scalars()
-        found.extend(DueTransfer(transfer_id, priority, destination) for transfer_id in rows)
+        )
+        found.extend((row.due_at, DueTransfer(row.id, priority, destination)) for row in rows)
     return found
 
 

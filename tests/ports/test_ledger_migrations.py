@@ -1,0 +1,88 @@
+"""Migrations: from nothing, again, by many at once, and to exactly the tables that the code expects."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, text
+
+from dicomrelay.errors import LedgerError, ServiceUnavailable
+from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger.engine import database_url
+from dicomrelay.ledger.migrate import VERSION_TABLE, current_revision, newest_revision
+from dicomrelay.ledger.schema import METADATA
+from tests.support.ledger import arrival
+
+
+def indexes(connection: Connection) -> set[tuple[str, str]]:
+    """Every index and how it was made, spaces apart."""
+    query = {
+        "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    }[connection.dialect.name]
+    rows = connection.execute(text(query))
+    return {(row[0], re.sub(r"\s+", " ", row[1])) for row in rows if VERSION_TABLE not in row[0]}
+
+
+def test_an_empty_database_gets_the_newest_schema(empty_url: str) -> None:
+    """And a second call finds nothing to do and takes nothing away."""
+    migrate(empty_url)
+    ledger = Ledger.open(empty_url)
+    ledger.register([arrival(1)])
+    migrate(empty_url)
+    assert ledger.studies()[0].instances == 1
+    ledger.dispose()
+    engine = create_engine(database_url(empty_url))
+    with engine.connect() as connection:
+        assert current_revision(connection) == newest_revision()
+    engine.dispose()
+
+
+def test_several_callers_at_once_make_one_schema(empty_url: str) -> None:
+    """Gateway, workers and scheduler may all start together."""
+    with ThreadPoolExecutor(6) as pool:
+        for future in [pool.submit(migrate, empty_url) for _ in range(6)]:
+            future.result()
+    ledger = Ledger.open(empty_url)
+    assert ledger.studies() == ()
+    ledger.dispose()
+
+
+def test_the_revisions_make_the_tables_that_the_code_expects(empty_url: str, ledger_url: str) -> None:
+    """Columns, types, keys and the conditions of partial indexes: schema.py and the revisions are the same thing."""
+    created = create_engine(database_url(empty_url))
+    METADATA.create_all(created)
+    migrated = create_engine(database_url(ledger_url))
+    with created.connect() as expected, migrated.connect() as actual:
+        context = MigrationContext.configure(
+            actual, opts={"version_table": VERSION_TABLE, "compare_type": True}
+        )
+        assert compare_metadata(context, METADATA) == []
+        assert indexes(actual) == indexes(expected)
+        assert len(indexes(actual)) > 15
+    created.dispose()
+    migrated.dispose()
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(empty_url: str) -> None:
+    """A clear error instead of a guess."""
+    migrate(empty_url)
+    engine = create_engine(database_url(empty_url))
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = 'from the future'"))
+    engine.dispose()
+    with pytest.raises(LedgerError, match="update dicomrelay"):
+        migrate(empty_url)
+
+
+def test_a_ledger_that_was_never_migrated_says_what_is_missing(empty_url: str) -> None:
+    """An error of ours, with the driver's first line and no parameter."""
+    ledger = Ledger.open(empty_url)
+    with pytest.raises((ServiceUnavailable, LedgerError), match=r"instances|studies") as caught:
+        ledger.register([arrival(1, sop_instance_uid="1.2.3.4.5.6.7.8.9")])
+    assert "1.2.3.4.5.6.7.8.9" not in str(caught.value) + str(caught.value.__cause__)
+    ledger.dispose()

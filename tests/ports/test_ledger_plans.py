@@ -1,0 +1,132 @@
+"""`due` and what the sweeper asks read the work, not the history: the planner's own word for it, on many rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, create_engine, event, text
+
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.engine import database_url
+from tests.support.ledger import PACS, arrival
+
+DONE, PENDING = 20_000, 2_000
+
+_STUDIES = "INSERT INTO studies VALUES (:study, 1, 1, :ungrouped)"
+_SERIES = "INSERT INTO series VALUES (:study, :study, 'CT')"
+_INSTANCE = """INSERT INTO instances (id, state, spool_id, host, sop_class_uid, sop_instance_uid, study_instance_uid,
+    series_instance_uid, transfer_syntax_uid, modality, data_set_offset, data_set_bytes, digest, calling_ae_title,
+    called_ae_title, peer_address, association_id, received_at, registered_at, source_path, archive_wanted, archive_path, frames,
+    all_deliveries, open_deliveries, released_at)
+    VALUES (:id, 'kept', :id, 'gateway-1', '1', :id, :study, :study, '1', 'CT', 900, 1000, 'd', '', '', '', '', 1, 1, :nothing,
+    :wanted, :path, 1, 1, :open, :released)"""
+_TRANSFER = """INSERT INTO transfers VALUES (:id, :study, 'pacs', 'normal', '', :state, :due, 1, '', 1, 1, 1000, '', 1, NULL)"""
+_DELIVERY = """INSERT INTO deliveries VALUES
+    (:id, 'pacs', '', :study, 'normal', 1000, :transfer, :state, 1, 0, '', '', 1000, 1, 1, 1)"""
+_STAGE = "INSERT INTO stages VALUES (:id, :stage, :host, :state, :due, '', '', 1, '', 1)"
+
+
+def _fill(connection: Connection) -> None:
+    """A long history and a short backlog."""
+    rows = []
+    for number in range(DONE + PENDING):
+        done = number < DONE
+        rows.append(
+            {
+                "id": f"{number:032}",
+                "study": f"1.2.{number}",
+                "transfer": f"{number:032}",
+                "state": "done" if done else "ready",
+                "due": None if done else 1,
+                "ungrouped": None if done else 1,
+                "nothing": b"",
+                "wanted": True,
+                "path": "p" if done else "",
+                "open": 0 if done else 1,
+                "released": 1 if done else None,
+            }
+        )
+    for statement in (_STUDIES, _SERIES, _INSTANCE, _TRANSFER):
+        connection.execute(text(statement), rows)
+    connection.execute(
+        text(_DELIVERY),
+        [
+            row
+            | {"state": "delivered" if row["due"] is None else "pending"}
+            | ({} if row["due"] is None or number % 2 else {"transfer": None})
+            for number, row in enumerate(rows)
+        ],
+    )
+    for stage, host in (("archive", "gateway-1"), ("frames", "")):
+        connection.execute(
+            text(_STAGE),
+            [
+                row | {"stage": stage, "host": host, "state": "done" if row["due"] is None else "pending"}
+                for row in rows
+            ],
+        )
+    connection.execute(text("ANALYZE"))
+
+
+@pytest.fixture
+def filled(ledger: Ledger, ledger_url: str) -> Ledger:
+    engine = create_engine(database_url(ledger_url))
+    with engine.begin() as connection:
+        _fill(connection)
+    engine.dispose()
+    return ledger
+
+
+@pytest.fixture
+def asked(filled: Ledger) -> Iterator[list[tuple[str, object]]]:
+    """The statements that the ledger sends, with their parameters."""
+    sent: list[tuple[str, object]] = []
+    engine = filled._database._engine
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if "FROM" in statement:
+            sent.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def test_the_sweepers_questions_scan_no_table(
+    filled: Ledger, asked: list[tuple[str, object]], ledger_url: str
+) -> None:
+    """Every statement of due, of grouping's look for quiet studies, of release and of attention goes by an index."""
+    due = filled.due(limit=1000)
+    assert (len(due.transfers), due.archive_pending, due.frames_pending) == (PACS.associations, 1000, 1000)
+    assert filled.releasable(host="gateway-1", limit=100) == []
+    filled.claim_transfer(due.transfers[0].id, owner="r", lease_ms=1000)
+    filled.register([arrival(1)])
+    filled.complete_quiet_studies(quiet_ms=10**9, batch_instances=10, batch_bytes=10**9, limit=10)
+    filled.needs_attention()
+    engine = create_engine(database_url(ledger_url))
+    assert len(asked) > 15
+    with engine.connect() as connection:
+        for statement, parameters in asked:
+            for line in _plan(connection, statement, parameters):
+                assert not _scans(line), f"{line}: {statement}"
+    engine.dispose()
+
+
+def _plan(connection: Connection, statement: str, parameters: object) -> list[str]:
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
+        return [str(row[-1]) for row in rows]
+    if "pg_advisory" in statement:
+        return []
+    rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)  # type: ignore[arg-type]
+    return [str(row[0]) for row in rows]
+
+
+def _scans(line: str) -> bool:
+    """Whether a line of a plan reads a whole table that grows with history."""
+    grows = ("instances", "transfers", "deliveries", "stages", "studies", "series", "events")
+    if line.startswith("SCAN "):  # SQLite
+        words = line.split()
+        return words[1] in grows and "ix_" not in line
+    return any(f"Seq Scan on {table}" in line for table in grows)
