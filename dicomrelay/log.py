@@ -12,13 +12,15 @@ import sys
 import structlog
 
 
-def configure(*, verbose: bool = False, json: bool | None = None) -> None:
+def configure(*, verbose: bool = False, quiet: bool = False, json: bool | None = None) -> None:
     """Set up logging for this process, once, at its composition root.
 
     Parameters
     ----------
     verbose : bool
         Debug lines too.
+    quiet : bool
+        Warnings and worse only: for commands that speak to people in words of their own.
     json : bool, optional
         JSON lines; by default where standard error is no terminal.
     """
@@ -42,8 +44,8 @@ def configure(*, verbose: bool = False, json: bool | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    for noisy in ("kombu", "amqp", "tornado.access", "uvicorn.access", "pydicom", "pynetdicom"):
+    root.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    for noisy in ("alembic", "kombu", "amqp", "tornado.access", "uvicorn.access", "pydicom", "pynetdicom"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -112,7 +112,7 @@ def _sync_ad_hoc(rooms: Rooms, records: Sequence[SpoolRecord]) -> None:
 @contextmanager
 def _only_runner(rooms: Rooms) -> Iterator[bool]:
     """Whether we are the only one at this spool; the kernel frees the lock when the process ends."""
-    fd = os.open(rooms.settings.path("run", "group.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(rooms.settings.path("spool", "group.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
 
 from archive import Archive
@@ -34,13 +35,13 @@ class Rooms:
             spool=Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes),
             archive=Archive.open(settings.archive_path, database_url=home.archive_url(settings)),
             wake_ups=WakeUps(settings),
-            host=home.host_name(),
+            host=home.spool_name(settings),
         )
 
     @property
     def owner(self) -> str:
         """Who holds a lease."""
-        return f"{self.host}/{os.getpid()}"
+        return f"{socket.gethostname()}/{os.getpid()}"
 
     def close(self) -> None:
         """Let go of connections."""

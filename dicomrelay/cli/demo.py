@@ -112,7 +112,7 @@ class Demo:
         def work() -> None:
             try:
                 results.extend(self._send_and_check(stop))
-                self._print(results)
+                self._print(results, stay=stay)
             except RelayError as error:
                 problems.append(error)
             finally:
@@ -213,13 +213,17 @@ class Demo:
         notices.close()
         self._say(f"receiver  {AE_TITLE}@127.0.0.1:{self._receiver_port} (pynetdicom)")
 
-    def _print(self, results: list[StudyResult]) -> None:
+    def _print(self, results: list[StudyResult], *, stay: bool) -> None:
         for line in table(results):
             click.echo(line, err=True)
         monitor, streamer = self.settings.monitor, self.settings.streamer
-        self._say(f"look at   http://{streamer.host}:{streamer.port}/ (studies)")
-        self._say(f"          http://{monitor.host}:{monitor.port}/tasks (Flower)")
-        self._say("          while it runs: `dicomrelay demo --stay` keeps it running")
+        if stay:
+            self._say(f"look at   http://{streamer.host}:{streamer.port}/ (studies)")
+            self._say(f"          http://{monitor.host}:{monitor.port}/tasks (Flower); Ctrl-C ends it")
+        else:
+            self._say(
+                "look around: `dicomrelay demo --stay` keeps it running, with its pages of studies and of tasks"
+            )
 
 
 def table(results: list[StudyResult]) -> list[str]:

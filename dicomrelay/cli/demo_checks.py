@@ -96,7 +96,7 @@ def has_pixel_data(path: Path) -> bool:
     """Whether an instance has frames to stream."""
     from pydicom import dcmread  # noqa: PLC0415 - 0.1 s that only the demo pays
 
-    return "PixelData" in dcmread(path)
+    return "PixelData" in dcmread(path, force=True)
 
 
 def _get(url: str, accept: str) -> bytes | None:

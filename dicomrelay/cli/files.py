@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
 from dicomrelay.dicom.scan import HeaderScanner
+from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.errors import MalformedDataSet, MissingAttribute, NotDicom, RelayError
 
@@ -118,6 +119,10 @@ def read(path: Path) -> DicomFile | Passed:
             size = len(data_set)
     if size == 0:
         raise MalformedDataSet("has a file meta and no data set")
+    if size % 2 and not transfer_syntax(meta.transfer_syntax_uid).is_deflated:
+        raise MalformedDataSet(
+            "has an odd number of bytes, which no peer accepts: the file wants repair (PS3.5 Section 7.1)"
+        )
     sop_class_uid = header.sop_class_uid or meta.sop_class_uid
     sop_instance_uid = header.sop_instance_uid or meta.sop_instance_uid
     for keyword, uid in (("SOPClassUID", sop_class_uid), ("SOPInstanceUID", sop_instance_uid)):

@@ -19,6 +19,7 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @relay_command(
+    service=True,
     about="Listen for C-STORE, and keep what arrives in the spool.",
     examples="dicomrelay gateway\ndicomrelay gateway --ae-title ROUTER --port 11112 --home /var/lib/dicomrelay",
     overrides=_overrides,

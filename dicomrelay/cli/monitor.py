@@ -8,6 +8,7 @@ from dicomrelay.runtime.readiness import notify_ready
 
 
 @relay_command(
+    service=True,
     about="Run Flower on the queues.",
     examples="dicomrelay monitor",
 )

@@ -51,6 +51,8 @@ def relay_command(
         Lines that can be pasted.
     overrides : callable, optional
         Turns the command's own options into settings that win over file and environment.
+    service : bool
+        It runs until it is stopped, and what it says is its log.
     """
 
     def decorate(function: Callable[Concatenate[Invocation, P], R]) -> click.Command:
@@ -63,7 +65,7 @@ def relay_command(
             *args: P.args,
             **kwargs: P.kwargs,
         ) -> R:
-            log.configure(verbose=verbose)
+            log.configure(verbose=verbose, quiet=not service)
             settings = load(config=config, home=home, overrides=overrides(kwargs) if overrides else None)
             return function(Invocation(settings, config, as_json, verbose), *args, **kwargs)
 

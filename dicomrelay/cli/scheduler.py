@@ -8,6 +8,7 @@ from dicomrelay.runtime.readiness import notify_ready
 
 
 @relay_command(
+    service=True,
     about="Find what is due in ledger and spool, every few seconds, and wake the workers.",
     examples="dicomrelay scheduler --home /var/lib/dicomrelay",
 )

@@ -18,6 +18,7 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @relay_command(
+    service=True,
     about="Serve the archive over HTTP: QIDO-RS, WADO-RS, frames.",
     examples="dicomrelay streamer\ndicomrelay streamer --port 8080",
     overrides=_overrides,

@@ -124,6 +124,10 @@ def _copy(
                 for start in range(file.data_set_offset, end, _CHUNK_BYTES):
                     with view[start : min(start + _CHUNK_BYTES, end)] as chunk:
                         writer.write([chunk])
+            if (
+                file.data_set_bytes % 2
+            ):  # a deflated one: on the wire it has a NUL behind it (PS3.5 Annex A.5)
+                writer.write([memoryview(b"\0")])
         writer.commit(header)
     except BaseException:
         writer.abandon()

@@ -12,6 +12,7 @@ from dicomrelay.runtime.readiness import notify_ready
 
 
 @relay_command(
+    service=True,
     about="Take work from the queues: group, forward, archive, frames, maintenance.",
     examples="dicomrelay worker\ndicomrelay worker --queues forward.urgent,forward.normal --processes 8 --name forward-2",
 )

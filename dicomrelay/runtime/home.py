@@ -13,8 +13,10 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -43,9 +45,20 @@ def prepare(settings: Settings) -> None:
         ) from error
 
 
-def host_name() -> str:
-    """The name of the machine that a spool lies on, as the ledger knows it."""
-    return socket.gethostname()
+def spool_name(settings: Settings) -> str:
+    """The name by which the ledger knows this spool and so whose work it is: made once, kept in the spool itself.
+
+    A machine or a container may be renamed; its spool stays the same.
+    """
+    path = settings.path("spool", "identity")
+    with suppress(FileNotFoundError):
+        return path.read_text("ascii").strip()
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}\n", "ascii", errors="replace")
+    with suppress(FileExistsError):  # another process was faster: its name is the one
+        path.hardlink_to(fresh)
+    fresh.unlink()
+    return path.read_text("ascii").strip()
 
 
 def ledger_url(settings: Settings) -> str:
