@@ -39,7 +39,11 @@ class Invocation:
 
 
 def relay_command(
-    *, about: str, examples: str, overrides: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    *,
+    about: str,
+    examples: str,
+    overrides: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    service: bool = False,
 ) -> Callable[[Callable[Concatenate[Invocation, P], R]], click.Command]:
     """Make a command with `--config`, `--home`, `--json` and `--verbose` beside its own options.
 
