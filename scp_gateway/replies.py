@@ -30,7 +30,14 @@ def reply_to(error: RelayError) -> StoreReply:
 
 
 def mismatch(header: Header, *, sop_class_uid: str, sop_instance_uid: str) -> StoreReply | None:
-    """A900 when the data set is not the instance that the command names (PS3.3 Section C.12.1.1.1), else None."""
+    """A900 when the data set is not the instance that the command names (PS3.3 Section C.12.1.1.1), else None.
+
+    C000 when it names none at all: it is no data set, or not in that transfer syntax.
+    """
+    if not header.sop_class_uid and not header.sop_instance_uid:
+        return StoreReply(
+            Status.CANNOT_UNDERSTAND, "no SOP Class UID and no SOP Instance UID in the data set"
+        )
     for name, tag, found, announced in (
         ("SOP Class UID", "(0008,0016)", header.sop_class_uid, sop_class_uid),
         ("SOP Instance UID", "(0008,0018)", header.sop_instance_uid, sop_instance_uid),
