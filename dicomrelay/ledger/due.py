@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, exists, func, or_, select
+from sqlalchemy import Select, func, select
 
 from dicomrelay.ledger.engine import Work
 from dicomrelay.ledger.release import releasable_items
@@ -15,13 +15,11 @@ from dicomrelay.ledger.values import Due, DueTransfer, Priority, Stage
 
 def due(work: Work, *, limit: int, host: str | None, destination: str | None) -> Due:
     """See `Ledger.due`."""
-    found = [
-        _next(work, name, min(associations - live_leases(work, name), limit))
+    transfers_due = [
+        transfer
         for name, associations in _waited_for(work, destination)
+        for transfer in _next(work, name, min(associations - live_leases(work, name), limit))
     ]
-    # The destination that waits longest comes first, so that the limit passes none over for ever.
-    found.sort(key=lambda rows: min((since for since, _ in rows), default=0))
-    transfers_due = [transfer for rows in found for _, transfer in rows]
     return Due(
         transfers=tuple(transfers_due[:limit]),
         archive_pending=_count(work, _due_stages(work, Stage.ARCHIVE, host), limit),
@@ -31,30 +29,40 @@ def due(work: Work, *, limit: int, host: str | None, destination: str | None) ->
 
 
 def _waited_for(work: Work, only: str | None) -> list[tuple[str, int]]:
-    """Destinations with something due, and how many associations each allows."""
-    # By priority, as the index goes: otherwise every transfer that waits for a dead destination would be read.
-    waits = [
-        exists().where(
+    """Destinations with something due, and how many associations each allows.
+
+    The one that waits longest comes first, so that the limit passes none over for ever.
+    """
+    # The first entry of the index for each priority: it has one for every transfer that waits for a dead destination.
+    earliest = [
+        select(func.min(transfers.c.due_at))
+        .where(
             transfers.c.destination == destinations.c.name,
             transfers.c.priority == priority.value,
-            transfers.c.due_at <= work.now,
+            transfers.c.due_at.is_not(None),
         )
+        .scalar_subquery()
         for priority in Priority
     ]
-    query = select(destinations.c.name, destinations.c.associations).where(or_(*waits))
+    query = select(destinations.c.name, destinations.c.associations, *earliest)
     if only is not None:
         query = query.where(destinations.c.name == only)
-    return [(row.name, row.associations) for row in work.connection.execute(query)]
+    waiting = []
+    for name, associations, *times in work.connection.execute(query):
+        since = min((time for time in times if time is not None), default=None)
+        if since is not None and since <= work.now:
+            waiting.append((since, name, associations))
+    return [(name, associations) for _, name, associations in sorted(waiting)]
 
 
-def _next(work: Work, destination: str, count: int) -> list[tuple[int, DueTransfer]]:
-    """The most urgent transfers that are due, and of those the longest due; each with the time since when."""
-    found: list[tuple[int, DueTransfer]] = []
+def _next(work: Work, destination: str, count: int) -> list[DueTransfer]:
+    """The most urgent transfers that are due, and of those the longest due."""
+    found: list[DueTransfer] = []
     for priority in Priority:
         if len(found) >= count:
             break
         rows = work.connection.execute(
-            select(transfers.c.id, transfers.c.due_at)
+            select(transfers.c.id)
             .where(
                 transfers.c.destination == destination,
                 transfers.c.priority == priority.value,
@@ -62,8 +70,8 @@ def _next(work: Work, destination: str, count: int) -> list[tuple[int, DueTransf
             )
             .order_by(transfers.c.due_at)
             .limit(count - len(found))
-        )
-        found.extend((row.due_at, DueTransfer(row.id, priority, destination)) for row in rows)
+        ).scalars()
+        found.extend(DueTransfer(transfer_id, priority, destination) for transfer_id in rows)
     return found
 
 

@@ -12,13 +12,14 @@ from dicomrelay.ledger.schema import RELEASABLE, instances
 
 def releasable_items(host: str | None) -> Select[str]:
     """The spool items of a host, or of all, that no open delivery needs and that are kept elsewhere."""
-    query = select(instances.c.spool_id).where(RELEASABLE)
+    # In the order of its index: SQLite without statistics would take another one, which holds all that was ever kept.
+    query = select(instances.c.spool_id).where(RELEASABLE).order_by(instances.c.host, instances.c.id)
     return query if host is None else query.where(instances.c.host == host)
 
 
 def releasable(work: Work, *, host: str, limit: int) -> list[str]:
     """See `Ledger.releasable`."""
-    query = releasable_items(host).order_by(instances.c.id).limit(limit)
+    query = releasable_items(host).limit(limit)
     return list(work.connection.execute(query).scalars())
 
 

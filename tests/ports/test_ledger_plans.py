@@ -12,6 +12,14 @@ from dicomrelay.ledger.engine import database_url
 from tests.support.ledger import PACS, arrival
 
 DONE, PENDING = 20_000, 2_000
+HOLD_WORK_ONLY = {
+    "ix_instances_releasable",
+    "ix_instances_set_aside",
+    "ix_instances_unrouted",
+    "ix_deliveries_refused",
+    "ix_transfers_needs_attention",
+    "ix_stages_needs_attention",
+}
 
 _STUDIES = "INSERT INTO studies VALUES (:study, 1, 1, :ungrouped)"
 _SERIES = "INSERT INTO series VALUES (:study, :study, 'CT')"
@@ -66,7 +74,8 @@ def _fill(connection: Connection) -> None:
                 for row in rows
             ],
         )
-    connection.execute(text("ANALYZE"))
+    if connection.dialect.name == "postgresql":  # SQLite never does it by itself, a server does
+        connection.execute(text("ANALYZE"))
 
 
 @pytest.fixture
@@ -124,9 +133,9 @@ def _plan(connection: Connection, statement: str, parameters: object) -> list[st
 
 
 def _scans(line: str) -> bool:
-    """Whether a line of a plan reads a whole table that grows with history."""
+    """Whether a line of a plan reads a whole table that grows with history, or an index that holds all of it."""
     grows = ("instances", "transfers", "deliveries", "stages", "studies", "series", "events")
     if line.startswith("SCAN "):  # SQLite
         words = line.split()
-        return words[1] in grows and "ix_" not in line
+        return words[1] in grows and words[-1] not in HOLD_WORK_ONLY
     return any(f"Seq Scan on {table}" in line for table in grows)
