@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from dicomrelay.dicom.part10 import FileMeta, encode_file_meta, parse_file_meta
@@ -75,10 +75,17 @@ class SpoolRecord:
     send_to: tuple[str, ...] = ()
 
 
+_RECORD_NAMES: Final = tuple(field.name for field in fields(SpoolRecord))
+_PROVENANCE_NAMES: Final = tuple(field.name for field in fields(Provenance))
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
+
+
 def encode_record(record: SpoolRecord) -> bytes:
     """JSON with a CRC-32 of itself as its last key."""
-    values = {"v": _FORMAT, **asdict(record)}
-    body = json.dumps(values, separators=(",", ":")).encode("ascii")
+    # By hand: dataclasses.asdict took half the time of a commit that does not wait for the disk.
+    values: dict[str, object] = {name: getattr(record, name) for name in _RECORD_NAMES}
+    values["provenance"] = {name: getattr(record.provenance, name) for name in _PROVENANCE_NAMES}
+    body = _ENCODER.encode({"v": _FORMAT, **values}).encode("ascii")
     return body[:-1] + _CRC_KEY + b'%08x"}' % zlib.crc32(body)
 
 
