@@ -18,6 +18,7 @@ Value = int | str | tuple[int, ...]
 _ELEMENT = struct.Struct("<HHI")
 _US = struct.Struct("<H")
 _UL = struct.Struct("<I")
+_GROUP_LENGTH_ELEMENT = struct.Struct("<HHII")
 
 GROUP_LENGTH: Final = 0x0000
 COMMAND_FIELD: Final = 0x0100
@@ -52,6 +53,7 @@ ELEMENTS: Final[dict[int, tuple[str, str]]] = {
     0x1030: ("AE", "MoveOriginatorApplicationEntityTitle"),
     0x1031: ("US", "MoveOriginatorMessageID"),
 }
+_US_ELEMENTS: Final = frozenset(element for element, (vr, _) in ELEMENTS.items() if vr == "US")
 _MAX_CHARACTERS: Final = {"UI": 64, "AE": 16, "LO": 64}
 
 
@@ -70,16 +72,18 @@ def decode_command_set(raw: bytes) -> dict[int, Value]:
             raise _invalid(f"the command set is cut off at byte {position}")
         group, element, length = _ELEMENT.unpack_from(raw, position)
         position += 8
+        after = position + length
         if group != 0:
             raise _invalid(f"element ({group:04X},{element:04X}) does not belong in a command set")
-        if position + length > end:
+        if after > end:
             raise _invalid(
                 f"element (0000,{element:04X}) claims {length} bytes and {end - position} are left"
             )
-        known = ELEMENTS.get(element)
-        if known is not None and length:
-            found[element] = _decode_value(element, known[0], raw[position : position + length])
-        position += length
+        if length == 2 and element in _US_ELEMENTS:  # most of them, so without a detour
+            found[element] = raw[position] | raw[position + 1] << 8
+        elif length and element in ELEMENTS:
+            found[element] = _decode_value(element, ELEMENTS[element][0], raw[position:after])
+        position = after
     return found
 
 
@@ -91,12 +95,12 @@ def encode_command_set(elements: Mapping[int, Value]) -> bytes:
     LocalProtocolError
         A value that does not fit its representation; the message names the element.
     """
-    parts: list[bytes] = []
+    parts = []
     for element in sorted(elements):
         value = _encode_value(element, elements[element])
-        parts += (_ELEMENT.pack(0, element, len(value)), value)
+        parts.append(_ELEMENT.pack(0, element, len(value)) + value)
     body = b"".join(parts)
-    return _ELEMENT.pack(0, GROUP_LENGTH, 4) + _UL.pack(len(body)) + body
+    return _GROUP_LENGTH_ELEMENT.pack(0, GROUP_LENGTH, 4, len(body)) + body
 
 
 def data_set_type(follows: bool) -> int:
@@ -105,26 +109,24 @@ def data_set_type(follows: bool) -> int:
 
 
 def _decode_value(element: int, vr: str, raw: bytes) -> Value:
-    if vr == "US":
-        if len(raw) != 2:
-            raise _misfit(element, raw)
-        return int(_US.unpack(raw)[0])
-    if vr == "UL":
-        if len(raw) != 4:
-            raise _misfit(element, raw)
+    if vr in _MAX_CHARACTERS:
+        return _decode_text(element, vr, raw)
+    if vr == "UL" and len(raw) == 4:
         return int(_UL.unpack(raw)[0])
-    if vr == "AT":
-        if len(raw) % 4:
-            raise _misfit(element, raw)
+    if vr == "AT" and len(raw) % 4 == 0:
         numbers = struct.unpack(f"<{len(raw) // 2}H", raw)
         return tuple(group << 16 | number for group, number in zip(numbers[::2], numbers[1::2], strict=True))
-    text = raw.rstrip(b"\0 ")
+    raise _misfit(element, raw)
+
+
+def _decode_text(element: int, vr: str, raw: bytes) -> str:
+    text = raw.strip(b"\0 ")
     if vr == "LO":
         # Words for people: what is no text there is no reason to end an association.
         return text.decode("ascii", "replace")[: _MAX_CHARACTERS[vr]]
     if len(text) > _MAX_CHARACTERS[vr] or not text.isascii():
         raise _misfit(element, raw)
-    return text.lstrip().decode("ascii")
+    return text.decode("ascii")
 
 
 def _encode_value(element: int, value: Value) -> bytes:

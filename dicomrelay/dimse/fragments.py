@@ -13,7 +13,8 @@ from typing import Final
 from dicomrelay.dimse.codec import decode_message
 from dicomrelay.dimse.messages import Message
 from dicomrelay.errors import LocalProtocolError, RemoteProtocolError
-from dicomrelay.ul.pdu import AbortReason, PDataTf, Pdv
+from dicomrelay.ul.connection import Connection
+from dicomrelay.ul.pdu import AbortReason, Pdv
 from dicomrelay.ul.writer import PDV_OVERHEAD_BYTES
 
 # The largest command sets there are (an N-GET-RQ with a list of attributes) stay under a tenth of this.
@@ -133,13 +134,28 @@ def largest_fragment(max_pdu_bytes: int) -> int:
     return fragment
 
 
-def command_pdus(context_id: int, command: bytes, max_pdu_bytes: int) -> list[PDataTf]:
-    """The P-DATA-TF PDUs that carry a command set: nearly always one."""
-    step = largest_fragment(max_pdu_bytes)
-    return [
-        PDataTf((Pdv(context_id, True, begin + step >= len(command), command[begin : begin + step]),))
-        for begin in range(0, len(command), step)
-    ]
+def command_bytes(connection: Connection, context_id: int, command: bytes) -> bytes:
+    """The P-DATA-TF PDUs that carry a command set, as bytes to send: nearly always one PDU.
+
+    Raises
+    ------
+    LocalProtocolError
+        The association is not open, or the peer's maximum length leaves no room.
+    """
+    step = largest_fragment(connection.peer_max_pdu_bytes)
+    if len(command) <= step:
+        return (
+            connection.send_p_data_header(context_id, len(command), is_command=True, is_last=True) + command
+        )
+    parts: list[bytes] = []
+    for begin in range(0, len(command), step):
+        piece = command[begin : begin + step]
+        is_last = begin + step >= len(command)
+        parts += (
+            connection.send_p_data_header(context_id, len(piece), is_command=True, is_last=is_last),
+            piece,
+        )
+    return b"".join(parts)
 
 
 def _unexpected(is_command: bool) -> RemoteProtocolError:

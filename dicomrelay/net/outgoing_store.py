@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from dicomrelay.dimse.fragments import command_pdus, largest_fragment
+from dicomrelay.dimse.fragments import command_bytes, largest_fragment
 from dicomrelay.errors import SpoolCorrupt
 from dicomrelay.net.transport import Transport
 
@@ -113,9 +113,7 @@ def send_data_set(
     connection = transport.connection
     step = data_set.send_to(transport.sock.fileno())
     fragment_bytes = largest_fragment(connection.peer_max_pdu_bytes)
-    ahead = b"".join(
-        connection.send(pdu) for pdu in command_pdus(context_id, command, connection.peer_max_pdu_bytes)
-    )
+    ahead = command_bytes(connection, context_id, command)
     while True:
         count = min(data_set.left, fragment_bytes)
         is_last = count == data_set.left

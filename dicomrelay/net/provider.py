@@ -18,7 +18,7 @@ from dicomrelay.dicom.uids import (
     IMPLEMENTATION_VERSION_NAME,
 )
 from dicomrelay.dimse.codec import encode_message, encode_unsupported_response
-from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler, command_pdus
+from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler, command_bytes
 from dicomrelay.dimse.messages import (
     CEchoRequest,
     CEchoResponse,
@@ -213,7 +213,7 @@ class ProviderAssociation:
         if self._assembler.is_between_messages:
             self._transport.receive(monotonic() + self._limits.idle_timeout_s, "idle")
         else:
-            self._transport.receive(monotonic() + self._limits.pdu_timeout_s, "message")
+            self._transport.receive(monotonic() + self._limits.pdu_timeout_s, "message", more_is_due=True)
 
     def _command(self, received: CommandReceived) -> None:
         message = received.message
@@ -258,9 +258,7 @@ class ProviderAssociation:
         self._respond(part.context_id, encode_message(response, has_data_set=False))
 
     def _respond(self, context_id: int, command: bytes) -> None:
-        connection = self._connection
-        for pdu in command_pdus(context_id, command, connection.peer_max_pdu_bytes):
-            self._transport.send(connection.send(pdu))
+        self._transport.send(command_bytes(self._connection, context_id, command))
 
     @property
     def _association(self) -> AssociationInfo:

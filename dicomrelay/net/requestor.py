@@ -17,7 +17,7 @@ from dicomrelay.dicom.uids import (
     VERIFICATION,
 )
 from dicomrelay.dimse.codec import encode_message
-from dicomrelay.dimse.fragments import CommandReceived, MessageAssembler, command_pdus
+from dicomrelay.dimse.fragments import CommandReceived, MessageAssembler, command_bytes
 from dicomrelay.dimse.messages import CEchoRequest, CEchoResponse, CStoreRequest, CStoreResponse, Message
 from dicomrelay.errors import (
     AssociationAborted,
@@ -170,7 +170,7 @@ class Association:
         AssociationError
             The association died.
         """
-        context_id = self._context(VERIFICATION, None)
+        context_id = self._any_context(VERIFICATION)
         request = CEchoRequest(self._next_message_id(), VERIFICATION)
         return self._guarded(lambda: self._echo(context_id, request))
 
@@ -265,10 +265,8 @@ class Association:
         self._assembler = MessageAssembler(accepted.values())
 
     def _echo(self, context_id: int, request: CEchoRequest) -> int:
-        connection = self._connection
         command = encode_message(request, has_data_set=False)
-        for pdu in command_pdus(context_id, command, connection.peer_max_pdu_bytes):
-            self._transport.send(connection.send(pdu))
+        self._transport.send(command_bytes(self._connection, context_id, command))
         response = self._response(request.message_id)
         if not isinstance(response, CEchoResponse):
             raise _wrong_response(response)
@@ -334,14 +332,19 @@ class Association:
             return None
         return self._ending(event) if isinstance(event, Abort) else None
 
-    def _context(self, abstract_syntax: str, transfer_syntax: str | None) -> int:
-        for (abstract, transfer), context_id in self.accepted.items():
-            if abstract == abstract_syntax and transfer_syntax in (None, transfer):
+    def _context(self, abstract_syntax: str, transfer_syntax: str) -> int:
+        context_id = self.accepted.get((abstract_syntax, transfer_syntax))
+        if context_id is None:
+            raise NoAcceptedContext(
+                f"{self.remote} accepted no presentation context for {abstract_syntax} in {transfer_syntax}"
+            )
+        return context_id
+
+    def _any_context(self, abstract_syntax: str) -> int:
+        for (accepted, _), context_id in self.accepted.items():
+            if accepted == abstract_syntax:
                 return context_id
-        raise NoAcceptedContext(
-            f"{self.remote} accepted no presentation context for {abstract_syntax}"
-            + (f" in {transfer_syntax}" if transfer_syntax else "")
-        )
+        raise NoAcceptedContext(f"{self.remote} accepted no presentation context for {abstract_syntax}")
 
     def _next_message_id(self) -> int:
         self._message_id = self._message_id % 0xFFFF + 1

@@ -79,10 +79,18 @@ class Transport:
                 return event
             self.receive(deadline, timer)
 
-    def receive(self, deadline: float, timer: str) -> None:
-        """One read into the connection, waiting for it until `deadline`. Voids the views of earlier events."""
+    def receive(self, deadline: float, timer: str, *, more_is_due: bool = False) -> None:
+        """One read into the connection, waiting for it until `deadline`. Voids the views of earlier events.
+
+        `more_is_due` says that the peer is in the middle of a message.
+        """
         connection = self.connection
-        if connection.has_partial_pdu:
+        is_partial = connection.has_partial_pdu
+        if _QUICKACK is not None and (is_partial or more_is_due):
+            # A peer with Nagle's algorithm on holds the rest back until what we have is acknowledged: now, and not
+            # 40 ms later with an answer that waits for the rest.
+            self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        if is_partial:
             now = monotonic()
             if self._pdu_deadline is None:
                 self._pdu_deadline = now + self._pdu_timeout_s
@@ -99,9 +107,6 @@ class Transport:
             except OSError:
                 count = 0  # reset: gone, as after a close
                 break
-        if _QUICKACK is not None and count:
-            # A peer with Nagle's algorithm on waits for this acknowledgement before it sends the rest.
-            self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if count == 0 and self._interrupted is not None:
             self._interrupted()  # an acceptor that stops wakes us by closing this end
         connection.received(count)

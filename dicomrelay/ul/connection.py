@@ -53,7 +53,7 @@ class Effect(Enum):
     CLOSE_TRANSPORT = "close the transport connection, when everything is sent"
 
 
-_EVENT_OF_PDU: Final = {
+_EVENT_OF_PDU: Final[dict[int, Event]] = {
     PduType.ASSOCIATE_RQ: Event.EVT6_ASSOCIATE_RQ_PDU,
     PduType.ASSOCIATE_AC: Event.EVT3_ASSOCIATE_AC_PDU,
     PduType.ASSOCIATE_RJ: Event.EVT4_ASSOCIATE_RJ_PDU,
@@ -248,7 +248,7 @@ class Connection:
             except RemoteProtocolError as error:
                 self._invalid(error)
                 continue
-            event = self._step_remote(_EVENT_OF_PDU[PduType(pdu_type)], pdu)
+            event = self._step_remote(_EVENT_OF_PDU[pdu_type], pdu)
             if event is not None:
                 return event
         return None

@@ -182,14 +182,14 @@ def test_what_pynetdicom_negotiates_is_understood() -> None:
     assert (information.asynchronous_operations.invoked, information.asynchronous_operations.performed) == (
         5,
         3,
-    )  # type: ignore[union-attr]
+    )
     assert (information.roles[0].sop_class_uid, information.roles[0].scp) == (CT_IMAGE_STORAGE, True)
     assert information.extended[0].application_information == b"\x02\x00\x03"
     assert information.common_extended[0].related_general_sop_class_uids == ("1.2.840.10008.5.1.4.1.1.88.22",)
     assert (information.user_identity.primary_field, information.user_identity.secondary_field) == (
         b"alice",
         b"s3cret",
-    )  # type: ignore[union-attr]
+    )
 
 
 def test_an_operation_we_do_not_do_is_refused_to_pynetdicom_and_it_goes_on() -> None:

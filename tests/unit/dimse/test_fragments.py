@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dicomrelay.dimse.codec import encode_message
@@ -10,12 +12,13 @@ from dicomrelay.dimse.fragments import (
     CommandReceived,
     DataSetReceived,
     MessageAssembler,
-    command_pdus,
+    command_bytes,
     largest_fragment,
 )
 from dicomrelay.dimse.messages import CEchoRequest, CStoreRequest
 from dicomrelay.errors import LocalProtocolError, RemoteProtocolError
-from dicomrelay.ul.pdu import Pdv
+from dicomrelay.ul.pdu import PDataTf, Pdv, UserInformation
+from tests.support.association_pair import REQUEST, AssociationPair, drain
 
 STORE = CStoreRequest(1, "1.2", "1.2.3")
 COMMAND = encode_message(STORE, has_data_set=True)
@@ -90,13 +93,14 @@ def test_what_annex_e_forbids_is_refused(before: list[Pdv], pdv: Pdv, words: str
 
 def test_a_command_set_is_spread_over_pdus_where_the_peer_takes_little() -> None:
     """Each within the peer's maximum, the last one marked, the bytes in order."""
-    pdus = command_pdus(1, COMMAND, 30)
-    assert len(pdus) > 3
-    assert all(len(pdu.pdvs[0].data) + 6 <= 30 for pdu in pdus)
-    assert [pdu.pdvs[0].is_last for pdu in pdus] == [False] * (len(pdus) - 1) + [True]
-    assembler = MessageAssembler({1})
-    found = [part for pdu in pdus for part in assembler.feed(pdu.pdvs)]
-    assert found == [CommandReceived(1, STORE, True)]
+    pair = AssociationPair(request=replace(REQUEST, user_information=UserInformation(maximum_length=30)))
+    pair.establish()
+    pair.requestor.receive(command_bytes(pair.acceptor, 1, COMMAND))
+    pdvs = [pdv for pdu in drain(pair.requestor) if isinstance(pdu, PDataTf) for pdv in pdu.pdvs]
+    assert len(pdvs) > 3
+    assert all(len(pdv.data) + 6 <= 30 for pdv in pdvs)
+    assert [pdv.is_last for pdv in pdvs] == [False] * (len(pdvs) - 1) + [True]
+    assert MessageAssembler({1}).feed(pdvs) == [CommandReceived(1, STORE, True)]
 
 
 def test_a_fragment_is_even_and_needs_room() -> None:

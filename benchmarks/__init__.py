@@ -1,0 +1,1 @@
+"""Speed, as ratios to minimal programs in the same run: `python -m benchmarks`."""

@@ -1,0 +1,103 @@
+"""Our acceptor with the plainest sink: what the minimal receiver does, with every check of the engine on.
+
+Usage: python -m benchmarks.our_receiver DIRECTORY     (prints its port)
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dicomrelay.dicom.uids import is_tolerable_uid
+from dicomrelay.dimse.messages import CStoreRequest
+from dicomrelay.net.acceptor import Acceptor, listen
+from dicomrelay.net.limits import AcceptorLimits
+from dicomrelay.net.service import AssociationEnding, AssociationInfo, StoreReply
+from dicomrelay.ul.pdu import AssociateRequest, ContextDecision, ContextResult
+
+
+class FileSink:
+    """Writes a Part 10 file named after the instance, without a flush."""
+
+    def __init__(self, directory: str, request: CStoreRequest, transfer_syntax_uid: str) -> None:
+        self._path = f"{directory}/{request.sop_instance_uid}"
+        self._out = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._head: list[memoryview] = [memoryview(_file_head(request, transfer_syntax_uid))]
+
+    def write(self, fragments: Sequence[memoryview]) -> None:
+        """One writev, the file's head with the first."""
+        if self._head:
+            fragments, self._head = [*self._head, *fragments], []
+        if os.writev(self._out, fragments) != sum(map(len, fragments)):
+            raise OSError("a short write")
+
+    def finish(self) -> StoreReply:
+        """Success."""
+        os.close(self._out)
+        return StoreReply(0)
+
+    def abandon(self) -> None:
+        """Half an instance is none."""
+        os.close(self._out)
+        Path(self._path).unlink()
+
+
+class FileService:
+    """Accepts the first transfer syntax of every context."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def admit(self, peer_address: str, open_associations: int) -> bool:  # noqa: ARG002 - the port's signature
+        """Everybody."""
+        return True
+
+    def negotiate(self, request: AssociateRequest, peer_address: str) -> list[ContextDecision]:  # noqa: ARG002
+        """Everything."""
+        return [
+            ContextDecision(each.context_id, ContextResult.ACCEPTANCE, each.transfer_syntaxes[0])
+            for each in request.contexts
+        ]
+
+    def opened(self, association: AssociationInfo) -> None:
+        """Nothing to do."""
+
+    def begin_store(
+        self,
+        association: AssociationInfo,  # noqa: ARG002
+        request: CStoreRequest,
+        transfer_syntax_uid: str,
+    ) -> FileSink | StoreReply:
+        """A file of its own; what is no UID becomes no name."""
+        if not is_tolerable_uid(request.sop_instance_uid):
+            return StoreReply(0x0117)
+        return FileSink(self._directory, request, transfer_syntax_uid)
+
+    def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
+        """Nothing to do."""
+
+
+def _file_head(request: CStoreRequest, transfer_syntax_uid: str) -> bytes:
+    meta = b"\2\0\1\0OB\0\0\2\0\0\0\0\1"
+    for number, uid in (
+        (2, request.sop_class_uid),
+        (3, request.sop_instance_uid),
+        (0x10, transfer_syntax_uid),
+    ):
+        value = uid.encode() + b"\0" * (len(uid) & 1)
+        meta += struct.pack("<HH2sH", 2, number, b"UI", len(value)) + value
+    return bytes(128) + b"DICM\2\0\0\0UL\4\0" + struct.pack("<I", len(meta)) + meta
+
+
+def main() -> None:
+    """Serve for ever."""
+    listener = listen("127.0.0.1", 0)
+    print(listener.getsockname()[1], flush=True)
+    Acceptor(listener, FileService(sys.argv[1]), AcceptorLimits()).serve()
+
+
+if __name__ == "__main__":
+    main()
