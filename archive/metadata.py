@@ -63,8 +63,26 @@ def instance_metadata(path: Path, stored: StoredInstance) -> dict[str, Any]:
     _prune(found)
     # JSON is UTF-8, whatever the stored data set is in.
     found["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+    # How it is filed, where the data set itself says nothing.
+    for key, uid in _filed_under(stored):
+        if uid and not found.get(key, {}).get("Value"):
+            found[key] = {"vr": "UI", "Value": [uid]}
     found["00083002"] = {"vr": "UI", "Value": [stored.transfer_syntax_uid]}
     return found
+
+
+def bare_metadata(stored: StoredInstance) -> dict[str, Any]:
+    """What the index knows, of a data set that cannot be read."""
+    return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in _filed_under(stored) if uid}
+
+
+def _filed_under(stored: StoredInstance) -> tuple[tuple[str, str], ...]:
+    return (
+        ("00080016", stored.sop_class_uid),
+        ("00080018", stored.sop_instance_uid),
+        ("0020000D", stored.study_instance_uid),
+        ("0020000E", stored.series_instance_uid),
+    )
 
 
 def _left_out(_element: DataElement) -> str:

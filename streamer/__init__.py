@@ -1,0 +1,1 @@
+"""The streamer: DICOMweb and frames over HTTP, from an archive."""

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from archive import Archive, StoredInstance
 from archive.frame_reader import CHUNK_BYTES, read_exactly
-from archive.metadata import instance_metadata
+from archive.metadata import bare_metadata, instance_metadata
 from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
 from dicomrelay.errors import ArchiveError, InstanceNotFound
 from dicomrelay.log import get_logger
@@ -92,7 +92,7 @@ class Retrieve:
                 item = instance_metadata(self._archive.path_of(stored), stored)
             except ArchiveError as error:
                 _log.warning("metadata left out", action="streamer.metadata", error=str(error))
-                item = _bare_metadata(stored)
+                item = bare_metadata(stored)
             yield separator + json.dumps(item, ensure_ascii=False).encode("utf-8", "replace")
             separator = b","
         yield b"]"
@@ -122,20 +122,6 @@ def _file_meta(stored: StoredInstance) -> bytes:
             transfer_syntax_uid=stored.transfer_syntax_uid,
         )
     )
-
-
-def _bare_metadata(stored: StoredInstance) -> dict[str, object]:
-    """What the index knows, of a data set that cannot be read."""
-    return {
-        tag: {"vr": "UI", "Value": [value]}
-        for tag, value in (
-            ("00080016", stored.sop_class_uid),
-            ("00080018", stored.sop_instance_uid),
-            ("0020000D", stored.study_instance_uid),
-            ("0020000E", stored.series_instance_uid),
-        )
-        if value
-    }
 
 
 def _choice(request: Request, *, syntax_uid: str, may_be_single: bool) -> media_types.Choice:

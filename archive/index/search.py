@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Select, and_, exists, func, select
 
-from archive.attributes import ATTRIBUTES, Attribute, Level, Value, folded
+from archive.attributes import ATTRIBUTES, Attribute, Level, folded
 from archive.index.schema import instances, series, studies
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.engine import Database
@@ -202,6 +202,6 @@ class _Counts:
             .where(instances.c.series.in_(keys))
             .group_by(instances.c.series)
         )
-        counted: dict[int, Value] = dict(rows.tuples().all())
+        counted: dict[int, int] = {key: count for key, count in rows}  # noqa: C416 - rows are no pairs for mypy
         for row in page:
             row["NumberOfSeriesRelatedInstances"] = counted.get(row["key"], 0)
