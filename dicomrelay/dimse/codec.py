@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from dicomrelay.dimse.command_set import (
@@ -13,6 +14,8 @@ from dicomrelay.dimse.command_set import (
     data_set_type,
     decode_command_set,
     encode_command_set,
+    encode_element,
+    with_group_length,
 )
 from dicomrelay.dimse.messages import (
     MESSAGES,
@@ -66,15 +69,26 @@ def encode_message(message: Message, *, has_data_set: bool) -> bytes:
     form = _BY_TYPE.get(type(message))
     if form is None:
         raise LocalProtocolError(f"no form for a {type(message).__name__}", section="PS3.7 Section 9.3")
-    elements: dict[int, Value] = {
-        COMMAND_FIELD: int(form.command_field),
-        DATA_SET_TYPE: data_set_type(has_data_set),
-    }
-    for element, attribute, mandatory in form.fields:
+    parts = []
+    for step in _plan(form.command_field, has_data_set):
+        if isinstance(step, bytes):
+            parts.append(step)
+            continue
+        element, attribute, mandatory = step
         value = getattr(message, attribute)
         if mandatory or (value is not None and value != ""):
-            elements[element] = value
-    return encode_command_set(elements)
+            parts.append(encode_element(element, value))
+    return with_group_length(parts)
+
+
+@cache
+def _plan(field: CommandField, has_data_set: bool) -> tuple[bytes | tuple[int, str, bool], ...]:
+    """The elements of a kind of message in ascending order; those with a fixed value are encoded already."""
+    form = _BY_FIELD[field]
+    steps: dict[int, bytes | tuple[int, str, bool]] = {field[0]: field for field in form.fields}
+    steps[COMMAND_FIELD] = encode_element(COMMAND_FIELD, int(form.command_field))
+    steps[DATA_SET_TYPE] = encode_element(DATA_SET_TYPE, data_set_type(has_data_set))
+    return tuple(steps[element] for element in sorted(steps))
 
 
 def encode_unsupported_response(request: UnsupportedRequest, status: int) -> bytes:

@@ -7,7 +7,7 @@ PS3.7 Annex E does not list (retired ones mostly) are skipped.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dicomrelay.errors import LocalProtocolError, RemoteProtocolError
@@ -16,7 +16,7 @@ from dicomrelay.ul.pdu import AbortReason
 Value = int | str | tuple[int, ...]
 
 _ELEMENT = struct.Struct("<HHI")
-_US = struct.Struct("<H")
+_US_ELEMENT = struct.Struct("<HHIH")
 _UL = struct.Struct("<I")
 _GROUP_LENGTH_ELEMENT = struct.Struct("<HHII")
 
@@ -95,12 +95,40 @@ def encode_command_set(elements: Mapping[int, Value]) -> bytes:
     LocalProtocolError
         A value that does not fit its representation; the message names the element.
     """
-    parts = []
-    for element in sorted(elements):
-        value = _encode_value(element, elements[element])
-        parts.append(_ELEMENT.pack(0, element, len(value)) + value)
+    return with_group_length([encode_element(element, elements[element]) for element in sorted(elements)])
+
+
+def with_group_length(parts: Sequence[bytes]) -> bytes:
+    """Encoded elements, which are in ascending order, behind the group length that counts them."""
     body = b"".join(parts)
     return _GROUP_LENGTH_ELEMENT.pack(0, GROUP_LENGTH, 4, len(body)) + body
+
+
+def encode_element(element: int, value: Value) -> bytes:
+    """One element of group 0000.
+
+    Raises
+    ------
+    LocalProtocolError
+        A value that does not fit its representation; the message names the element.
+    """
+    vr, keyword = ELEMENTS[element]
+    try:
+        if vr == "US" and isinstance(value, int):
+            return _US_ELEMENT.pack(0, element, 2, value)
+        if vr in _MAX_CHARACTERS and isinstance(value, str) and len(value) <= _MAX_CHARACTERS[vr]:
+            raw = value.encode("ascii")
+            if len(raw) & 1:
+                raw += b"\0" if vr == "UI" else b" "
+            return _ELEMENT.pack(0, element, len(raw)) + raw
+        if vr == "UL" and isinstance(value, int):
+            return _ELEMENT.pack(0, element, 4) + _UL.pack(value)
+        if vr == "AT" and isinstance(value, tuple):
+            raw = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value)
+            return _ELEMENT.pack(0, element, len(raw)) + raw
+    except (struct.error, UnicodeEncodeError):
+        pass
+    raise LocalProtocolError(f"{keyword} cannot be {value!r}", section="PS3.7 Section 6.3.1")
 
 
 def data_set_type(follows: bool) -> int:
@@ -127,23 +155,6 @@ def _decode_text(element: int, vr: str, raw: bytes) -> str:
     if len(text) > _MAX_CHARACTERS[vr] or not text.isascii():
         raise _misfit(element, raw)
     return text.decode("ascii")
-
-
-def _encode_value(element: int, value: Value) -> bytes:
-    vr, keyword = ELEMENTS[element]
-    try:
-        if vr == "US" and isinstance(value, int):
-            return _US.pack(value)
-        if vr == "UL" and isinstance(value, int):
-            return _UL.pack(value)
-        if vr == "AT" and isinstance(value, tuple):
-            return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value)
-        if vr in _MAX_CHARACTERS and isinstance(value, str) and len(value) <= _MAX_CHARACTERS[vr]:
-            text = value.encode("ascii")
-            return text + (b"\0" if vr == "UI" else b" ") if len(text) & 1 else text
-    except (struct.error, UnicodeEncodeError):
-        pass
-    raise LocalProtocolError(f"{keyword} cannot be {value!r}", section="PS3.7 Section 6.3.1")
 
 
 def _misfit(element: int, raw: bytes) -> RemoteProtocolError:

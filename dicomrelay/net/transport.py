@@ -52,7 +52,8 @@ class Transport:
         self.connection = connection
         self._pdu_timeout_s = pdu_timeout_s
         self._interrupted = interrupted
-        self._pdu_deadline: float | None = None
+        self._pdu_deadline: float | None = None  # of the PDU that has begun to arrive
+        self._pdu_number = 0
         tick_s = min(_MAX_TICK_S, pdu_timeout_s / 4, shortest_wait_s / 4)
         interval = struct.pack("ll", int(tick_s), int(tick_s % 1 * 1_000_000) or 1)
         sock.settimeout(None)
@@ -75,7 +76,6 @@ class Transport:
         while True:
             event = connection.next_event()
             if event is not None:
-                self._pdu_deadline = None
                 return event
             self.receive(deadline, timer)
 
@@ -92,7 +92,8 @@ class Transport:
             self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if is_partial:
             now = monotonic()
-            if self._pdu_deadline is None:
+            if self._pdu_deadline is None or self._pdu_number != connection.pdus_received:
+                self._pdu_number = connection.pdus_received
                 self._pdu_deadline = now + self._pdu_timeout_s
             self._check(deadline, timer, now)
         else:
@@ -122,7 +123,8 @@ class Transport:
             The connection is lost.
         """
         flags = MSG_MORE if more else 0
-        self.transfer(lambda sent, _left: self.sock.send(data[sent:] if sent else data, flags), len(data))
+        send = self.sock.send
+        self.transfer(lambda sent, _left: send(data[sent:] if sent else data, flags), len(data))
 
     def transfer(self, step: Callable[[int, int], int], total: int) -> None:
         """Call `step(sent, left)`, which sends some and answers how much, until `total` bytes are sent."""

@@ -167,6 +167,11 @@ class Connection:
         """Whether a PDU has begun to arrive and is not whole."""
         return len(self._buffer) > 0
 
+    @property
+    def pdus_received(self) -> int:
+        """How many whole PDUs have arrived: a driver sees by it whether the partial one is still the same."""
+        return self._buffer.pdus_read
+
     # ---- the user asks
 
     def associate(self, request: AssociateRequest) -> None:

@@ -27,9 +27,14 @@ class ReceiveBuffer:
     ----------
     limits : mapping of int to int
         For each PDU type the greatest value of its length field, in bytes; a type that is missing is unrecognized.
+
+    Attributes
+    ----------
+    pdus_read : int
+        How many whole PDUs came out.
     """
 
-    __slots__ = ("_begin", "_bytes", "_capacity", "_end", "_limits", "_view")
+    __slots__ = ("_begin", "_bytes", "_capacity", "_end", "_limits", "_view", "pdus_read")
 
     def __init__(self, limits: Mapping[int, int]) -> None:
         self._limits = limits
@@ -38,6 +43,7 @@ class ReceiveBuffer:
         self._view = memoryview(self._bytes)
         self._begin = 0
         self._end = 0
+        self.pdus_read = 0
 
     def __len__(self) -> int:
         return self._end - self._begin
@@ -84,6 +90,7 @@ class ReceiveBuffer:
         if after > self._end:
             return None
         self._begin = after
+        self.pdus_read += 1
         return pdu_type, self._view[begin + HEADER_BYTES : after]
 
     def _rest_fits(self) -> bool:

@@ -93,6 +93,21 @@ def test_a_pdu_that_drips_in_ends_at_its_deadline() -> None:
         assert "a PDU was not whole within 0.4 s" in ending.reason
 
 
+def test_a_long_transfer_of_prompt_pdus_outlives_the_time_of_one() -> None:
+    """The deadline is of a PDU: each begins with the end of the one before it, so every read ends inside one."""
+    with running_acceptor(limits=HASTY) as running, running.connect() as sock:
+        associate(sock)
+        stream = store_command() + data_pdu(bytes(1000), is_last=False) * 10 + data_pdu(b"ab", is_last=True)
+        cut = len(store_command()) + 500
+        sock.sendall(stream[:cut])
+        while cut < len(stream):
+            sleep(0.1)
+            sock.sendall(stream[cut : cut + 1012])
+            cut += 1012
+        assert isinstance(read_pdu(sock), PDataTf)
+        assert len(running.service.stored[0].data_set) == 10_002
+
+
 def test_a_data_set_that_stops_between_pdus_ends() -> None:
     """Within a message the next PDU has the time of a PDU, not of an idle association."""
     with running_acceptor(limits=HASTY) as running, running.connect() as sock:
