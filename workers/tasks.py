@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("dicomrelay.tasks")
 # A task stays well under the broker's visibility timeout; what is left is for the next task.
-_TASK_S = 20.0
+_TASK_S = 5.0
 
 
 def register(app: Celery, rooms: Callable[[], Rooms]) -> None:

@@ -11,11 +11,20 @@ from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import size
 from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
 from dicomrelay.ledger import Ledger
-from dicomrelay.ledger.values import Attention, StudySummary
+from dicomrelay.ledger.values import Attention, AttentionKind, StudySummary
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Spool, SpoolUsage
+
+_WHY = {
+    AttentionKind.CONFLICT: "other bytes came first under this UID; both are kept, these in spool/aside",
+    AttentionKind.REFUSED: "the destination refused it",
+    AttentionKind.GAVE_UP: "the attempts are used up",
+    AttentionKind.ARCHIVE: "it could not be archived",
+    AttentionKind.FRAMES: "its frames could not be prepared",
+    AttentionKind.UNROUTED: "no rule sends it anywhere and the archive is off",
+}
 
 
 @relay_command(
@@ -128,7 +137,7 @@ def _attention(rows: list[Attention]) -> list[str]:
     for row in rows[:20]:
         to = f" at {row.destination}" if row.destination else ""
         lines.append(
-            f"    {row.kind.value}{to}: instance {row.sop_instance_uid}: {row.reason or 'no reason given'}"
+            f"    {row.kind.value}{to}: instance {row.sop_instance_uid}: {row.reason or _WHY[row.kind]}"
         )
     if len(rows) > 20:
         lines.append(f"    and {len(rows) - 20} more: --json lists all")

@@ -11,5 +11,5 @@ _COUNTER: Final = itertools.count()
 
 
 def new_id() -> str:
-    """32 hexadecimal digits: the time in milliseconds, a counter of this process, 64 random bits."""
-    return f"{time.time_ns() // 1_000_000:012x}{next(_COUNTER) & 0xFFFF:04x}{secrets.token_hex(8)}"
+    """32 hexadecimal digits: the time in milliseconds, a counter of this process, 48 random bits."""
+    return f"{time.time_ns() // 1_000_000:012x}{next(_COUNTER) & 0xFFFFFFFF:08x}{secrets.token_hex(6)}"

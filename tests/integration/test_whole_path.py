@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import subprocess
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,18 +66,12 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, lis
 def sent(relay: tuple[House, list[Storescp]], tmp_path_factory: pytest.TempPathFactory) -> Sent:
     """All real files through dcmsend, and the end of all work awaited."""
     house, _ = relay
-    # dcmsend mixes up files of one call that share a SOP Instance UID: the second of each goes into the second call.
-    calls: dict[int, list[Path]] = defaultdict(list)
-    seen: Counter[str] = Counter()
-    for path, row in real_files("corpus", "studies"):
-        if row["dcmtk_cstore"] == "stored":
-            calls[seen[row["sop_instance_uid"]]].append(path)
-            seen[row["sop_instance_uid"]] += 1
+    paths = [path for path, row in real_files("corpus", "studies") if row["dcmtk_cstore"] == "stored"]
     first: dict[str, Path] = {}
     acknowledged = 0
-    for number, paths in calls.items():
+    for number, start in enumerate(range(0, len(paths), 300)):
         report = tmp_path_factory.mktemp("dcmsend") / f"{number}.txt"
-        for uid, path in _dcmsend(house, paths, report):
+        for uid, path in _dcmsend(house, paths[start : start + 300], report):
             first.setdefault(uid, path)
             acknowledged += 1
     assert acknowledged > 1200
@@ -107,28 +101,26 @@ def _dcmsend(house: House, paths: list[Path], report: Path) -> Iterator[tuple[st
         capture_output=True,
         timeout=300,
     )
-    path = uid = ""
+    path = ""
     for line in report.read_text("utf-8").splitlines():
         key, _, value = (part.strip() for part in line.partition(" : "))
         if key == "Filename":
             path = value
-        elif key == "SOP Instance":
-            uid = value
         elif key == "DIMSE Status":
             if value == "0x0000 (Success)":
-                yield uid, Path(path)
+                yield _sop_instance_uid(Path(path)), Path(path)
             else:
-                assert _contradicts_itself(Path(path)), (path, value)
+                assert _is_beyond_dcmsend(Path(path)), (path, value)
 
 
-def _contradicts_itself(path: Path) -> bool:
-    """Whether the file meta names another SOP class or instance than the data set: dcmsend sends what the meta says."""
-    ds = pydicom.dcmread(path, stop_before_pixels=True)
-    meta = ds.file_meta
-    return (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID) != (
-        ds.SOPClassUID,
-        ds.SOPInstanceUID,
-    )
+def _sop_instance_uid(path: Path) -> str:
+    """Of the data set: dcmsend reports the one of the file meta, which differs in a hundred of the files."""
+    return str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID).strip()
+
+
+def _is_beyond_dcmsend(path: Path) -> bool:
+    """Whether the UIDs have VR UN, which dcmsend 3.6.7 sends as the number of their first byte."""
+    return pydicom.dcmread(path, stop_before_pixels=True).get_item("SOPClassUID").VR == "UN"
 
 
 def test_every_instance_is_at_both_destinations_byte_for_byte(
