@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,6 @@ from benchmarks.data_sets import LOADS, DataSets, write
 
 # DCMTK waits for delayed acknowledgements without it (40 ms an instance).
 _ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
-
-Receiver = Callable[[Path], "contextmanager[int]"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Final
 
 from dicomrelay.errors import ConfigurationError, PortInUse
 from dicomrelay.log import get_logger
+from dicomrelay.net.edge import ask
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.provider import ProviderAssociation, Stopped
 from dicomrelay.net.refusal import Refusal
@@ -188,7 +189,7 @@ class Acceptor:
         if (
             is_open >= self._limits.max_associations
             or of_peer >= self._limits.max_associations_per_peer
-            or not self._service.admit(peer, is_open)
+            or not ask(lambda: self._service.admit(peer, is_open))[0]
         ):
             self._refuse(sock)
             return

@@ -35,7 +35,8 @@ from dicomrelay.errors import (
     RemoteProtocolError,
 )
 from dicomrelay.log import get_logger
-from dicomrelay.net.incoming_store import IncomingStore, ask
+from dicomrelay.net.edge import ask
+from dicomrelay.net.incoming_store import IncomingStore
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.service import (
     AssociationEnding,

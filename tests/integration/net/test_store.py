@@ -223,6 +223,21 @@ def test_a_service_that_fails_to_decide_rejects_for_now() -> None:
     assert (caught.value.result, caught.value.source, caught.value.reason) == (2, 1, 1)
 
 
+def test_a_service_that_fails_to_admit_stops_no_listener() -> None:
+    """`admit` raising is a refusal for now; the loop goes on."""
+    service = MemoryService()
+
+    def fail(*_: object) -> bool:
+        raise ValueError
+
+    with running_acceptor(service) as running:
+        service.admit = fail  # type: ignore[method-assign]
+        with pytest.raises(AssociationRejected, match="for now: local limit exceeded"):
+            _associate(running)
+        del service.admit  # type: ignore[method-assign]
+        _associate(running).release()
+
+
 def test_an_exception_in_the_block_aborts_the_association(tmp_path: Path) -> None:
     """Leaving the context manager by an exception is no release."""
     with running_acceptor() as running:
