@@ -8,9 +8,9 @@ from sqlalchemy import func, select, update
 
 from dicomrelay.errors import LedgerError
 from dicomrelay.ledger import summary
-from dicomrelay.ledger.engine import Work, chunks
-from dicomrelay.ledger.schema import OF_A_JOB, deliveries, instances, job_items, jobs, studies
-from dicomrelay.ledger.values import DeliveryState, JobInstance, JobProgress, Verdict
+from dicomrelay.ledger.engine import AnyRow, Work, chunks
+from dicomrelay.ledger.schema import OF_A_JOB, deliveries, instances, job_items, jobs, studies, transfers
+from dicomrelay.ledger.values import DeliveryState, JobInstance, JobProgress, TransferState, Verdict
 
 # A job that the ledger was not told of: its arrivals came first, or the ledger was rebuilt from the spool.
 RECOVERED = "recovered"
@@ -115,6 +115,8 @@ def _instances(work: Work, job_id: str) -> tuple[JobInstance, ...]:
             deliveries.c.reason,
             deliveries.c.attempts,
             deliveries.c.duration_ms,
+            transfers.c.state.label("transfer_state"),
+            transfers.c.reason.label("transfer_reason"),
         )
         .join(instances, instances.c.id == job_items.c.instance_id)
         .outerjoin(
@@ -122,22 +124,32 @@ def _instances(work: Work, job_id: str) -> tuple[JobInstance, ...]:
             (deliveries.c.instance_id == job_items.c.instance_id)
             & (deliveries.c.job_id == job_items.c.job_id),
         )
+        .outerjoin(transfers, transfers.c.id == deliveries.c.transfer_id)
         .where(job_items.c.job_id == job_id)
         .order_by(job_items.c.spool_id, deliveries.c.destination)
     )
-    return tuple(
-        JobInstance(
-            spool_id=row.spool_id,
-            sop_instance_uid=row.sop_instance_uid,
-            study_instance_uid=row.study_instance_uid,
-            destination=row.destination or "",
-            state=DeliveryState(row.state) if row.state else None,
-            verdict=Verdict(row.verdict),
-            status=row.status,
-            reason=row.reason or "",
-            bytes=row.data_set_bytes,
-            attempts=row.attempts or 0,
-            duration_ms=row.duration_ms or 0,
-        )
-        for row in rows
+    return tuple(_instance(row) for row in rows)
+
+
+def _instance(row: AnyRow) -> JobInstance:
+    state = DeliveryState(row.state) if row.state else None
+    reason = row.reason or ""
+    if state in (DeliveryState.PENDING, DeliveryState.FAILED):
+        # It has no answer of its own, or an older one: what stopped the whole transfer is why.
+        reason = row.transfer_reason or reason
+    return JobInstance(
+        spool_id=row.spool_id,
+        sop_instance_uid=row.sop_instance_uid,
+        study_instance_uid=row.study_instance_uid,
+        destination=row.destination or "",
+        state=state,
+        gave_up=row.transfer_state == TransferState.NEEDS_ATTENTION.value
+        and state is not None
+        and not state.is_final,
+        verdict=Verdict(row.verdict),
+        status=row.status,
+        reason=reason,
+        bytes=row.data_set_bytes,
+        attempts=row.attempts or 0,
+        duration_ms=row.duration_ms or 0,
     )

@@ -58,6 +58,11 @@ class DeliveryState(StrEnum):
         """Whether the peer has it."""
         return self in (DeliveryState.DELIVERED, DeliveryState.WARNING)
 
+    @property
+    def is_final(self) -> bool:
+        """Whether another attempt of the same transfer leaves it alone."""
+        return self.is_delivered or self is DeliveryState.REFUSED
+
 
 class Stage(StrEnum):
     """Work on an instance inside the house."""
@@ -312,6 +317,7 @@ class JobInstance:
     bytes: int
     attempts: int
     duration_ms: int
+    gave_up: bool = False  # will not be tried again by itself
 
 
 @dataclass(frozen=True, slots=True)

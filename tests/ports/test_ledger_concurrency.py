@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 
-from dicomrelay.ledger import DeliveryState, DestinationInfo, Ledger, Verdict
+from dicomrelay.ledger import DeliveryState, DestinationInfo, Ledger, Verdict, grouping
 from tests.support.ledger import (
     MINUTE_MS,
     archive_all,
@@ -112,6 +113,37 @@ def test_threads_that_finish_the_same_instances_do_not_block_each_other(ledger: 
         for future in futures:
             future.result()
     assert len(ledger.releasable(host="gateway-1", limit=1000)) == 100
+
+
+def test_who_groups_has_the_study_for_himself(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one makes the transfers of a study, another neither makes them too nor adds an instance unseen.
+
+    The first stops after it has read what waits. The second sweeper and an arrival then come; they may pass or wait.
+    """
+    has_read, go_on = threading.Event(), threading.Event()
+    make_transfers = grouping._make_transfers
+
+    def stop_then_make(*given: Any, **options: Any) -> int:
+        if not has_read.is_set():
+            has_read.set()
+            assert go_on.wait(20)
+        return make_transfers(*given, **options)
+
+    monkeypatch.setattr(grouping, "_make_transfers", stop_then_make)
+    ledger.register([arrival(1)])
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(group, ledger)
+        assert has_read.wait(20)
+        second = pool.submit(group, ledger)
+        late = pool.submit(ledger.register, [arrival(2)])
+        wait([second, late], timeout=0.3)
+        go_on.set()
+        late.result()
+        assert first.result() == 1
+        made = second.result() + group(ledger)
+    assert made == 1
+    taken = [len(claim(ledger, transfer_id).deliveries) for transfer_id in due_ids(ledger)]
+    assert taken == [1, 1]
 
 
 def test_a_study_that_receives_while_it_is_grouped_loses_nothing(ledger: Ledger) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from dicomrelay.ledger import DeliveryState, DestinationInfo, Ledger, Priority, grouping
+from dicomrelay.ledger.engine import database_url
 from tests.support.ledger import MINUTE_MS, arrival, claim, due_ids, group, outcomes
 
 HOUR_MS = 60 * MINUTE_MS
@@ -18,6 +20,32 @@ def test_a_study_that_still_receives_makes_no_transfer(ledger: Ledger) -> None:
     assert group(ledger, quiet_ms=0) == 1
     assert group(ledger, quiet_ms=0) == 0
     assert len(due_ids(ledger)) == 1
+
+
+def an_hour_later(url: str) -> None:
+    """Let every study have been quiet for an hour more."""
+    engine = create_engine(database_url(url))
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE studies SET ungrouped_at = ungrouped_at - {HOUR_MS}"))
+    engine.dispose()
+
+
+def test_a_new_arrival_begins_the_quiet_time_again(ledger: Ledger, ledger_url: str) -> None:
+    """However long the study was quiet before."""
+    ledger.register([arrival(1)])
+    an_hour_later(ledger_url)
+    ledger.register([arrival(2)])
+    assert group(ledger, quiet_ms=MINUTE_MS) == 0
+    an_hour_later(ledger_url)
+    assert group(ledger, quiet_ms=MINUTE_MS) == 1
+
+
+def test_a_duplicate_does_not_begin_the_quiet_time_again(ledger: Ledger, ledger_url: str) -> None:
+    """A modality that repeats itself would hold its study back for ever."""
+    ledger.register([arrival(1)])
+    an_hour_later(ledger_url)
+    ledger.register([arrival(1, spool_id="again")])
+    assert group(ledger, quiet_ms=MINUTE_MS) == 1
 
 
 def test_late_arrivals_become_a_transfer_of_just_themselves(ledger: Ledger) -> None:
