@@ -167,6 +167,7 @@ def results(progress: JobProgress) -> list[Result]:
     for row in progress.instances:
         conflict = row.verdict is Verdict.CONFLICT
         state = "set aside" if conflict else row.state.value if row.state else "archived only"
+        state = "gave up" if row.gave_up else state
         reason = (
             "another instance with the same SOP Instance UID and other bytes came first"
             if conflict

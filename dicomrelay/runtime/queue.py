@@ -154,6 +154,12 @@ class WakeUps:
     def _celery(self) -> Celery:
         if self._app is None:
             self._app = build_celery(self._settings)
+            # One more try and then the caller is told; it has better things to do, and the sweeper will say it again.
+            self._app.conf.broker_transport_options |= {
+                "max_retries": 1,
+                "interval_start": 0,
+                "interval_step": 0.1,
+            }
         return self._app
 
 
