@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.errors import LedgerError
 from dicomrelay.ledger import summary
@@ -18,42 +20,60 @@ RECOVERED = "recovered"
 
 def create(work: Work, job_id: str, *, kind: str, expected: int) -> None:
     """See `Ledger.create_job`."""
-    upsert = work.insert(jobs).values(id=job_id, kind=kind, expected=expected, created_at=work.now)
+    upsert = work.insert(jobs).values(
+        id=job_id, kind=kind, expected=expected, registered=0, created_at=work.now
+    )
     work.connection.execute(
         upsert.on_conflict_do_update(index_elements=[jobs.c.id], set_={"kind": kind, "expected": expected})
     )
-    hurry_complete(work, [job_id])
+    _hurry_complete(work, [job_id])
 
 
 def add_items(work: Work, items: Sequence[tuple[str, str, str, Verdict]]) -> None:
-    """Note what each spool item (job, spool id, instance, verdict) turned out to be; the first verdict counts."""
-    if not items:
+    """Note what each spool item (job, spool id, instance, verdict) turned out to be; the first verdict counts.
+
+    Called by `register` only, which is alone: what is missing now is missing still when it is inserted.
+    """
+    new = {
+        spool_id: (job_id, instance_id, verdict) for job_id, spool_id, instance_id, verdict in reversed(items)
+    }
+    for part in chunks(sorted(new)):
+        known = select(job_items.c.spool_id).where(job_items.c.spool_id.in_(part))
+        for spool_id in work.connection.execute(known).scalars():
+            del new[spool_id]
+    if not new:
         return
-    job_ids = sorted({job_id for job_id, *_ in items})
+    counts = Counter(job_id for job_id, *_ in new.values())
     work.insert_missing(
         jobs,
-        [{"id": job_id, "kind": RECOVERED, "expected": 0, "created_at": work.now} for job_id in job_ids],
-    )
-    work.insert_missing(
-        job_items,
         [
-            {"job_id": job_id, "spool_id": spool_id, "instance_id": instance_id, "verdict": verdict.value}
-            for job_id, spool_id, instance_id, verdict in items
+            {"id": job_id, "kind": RECOVERED, "expected": 0, "registered": 0, "created_at": work.now}
+            for job_id in sorted(counts)
         ],
     )
-    hurry_complete(work, job_ids)
+    work.connection.execute(
+        insert(job_items),
+        [
+            {"job_id": job_id, "spool_id": spool_id, "instance_id": instance_id, "verdict": verdict.value}
+            for spool_id, (job_id, instance_id, verdict) in new.items()
+        ],
+    )
+    work.connection.execute(
+        update(jobs)
+        .where(jobs.c.id == bindparam("key"))
+        .values(registered=jobs.c.registered + bindparam("more")),
+        [{"key": job_id, "more": count} for job_id, count in sorted(counts.items())],
+    )
+    _hurry_complete(work, sorted(counts))
 
 
-def hurry_complete(work: Work, job_ids: Sequence[str]) -> None:
+def _hurry_complete(work: Work, job_ids: Sequence[str]) -> None:
     """Let the studies of jobs that are registered to the last item be grouped at once: nothing is to come."""
     for part in chunks(job_ids):
-        registered = (
-            select(func.count()).where(job_items.c.job_id == jobs.c.id).correlate(jobs).scalar_subquery()
-        )
         complete = list(
             work.connection.execute(
                 select(jobs.c.id).where(
-                    jobs.c.id.in_(part), jobs.c.expected > 0, registered >= jobs.c.expected
+                    jobs.c.id.in_(part), jobs.c.expected > 0, jobs.c.registered >= jobs.c.expected
                 )
             ).scalars()
         )

@@ -236,17 +236,19 @@ jobs: Final = Table(
     Column("id", Text, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("expected", Integer, nullable=False),
+    Column("registered", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
 
 job_items: Final = Table(
     "job_items",
     METADATA,
-    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True, nullable=False),
-    Column("spool_id", Text, primary_key=True, nullable=False),
+    Column("spool_id", Text, primary_key=True),
+    Column("job_id", Text, ForeignKey("jobs.id"), nullable=False),
     Column("instance_id", Text, ForeignKey("instances.id"), nullable=False),
     Column("verdict", Text, nullable=False),
 )
+Index("ix_job_items_job", job_items.c.job_id)
 
 events: Final = Table(
     "events",

@@ -136,7 +136,8 @@ def test_who_groups_has_the_study_for_himself(ledger: Ledger, monkeypatch: pytes
         assert has_read.wait(20)
         second = pool.submit(group, ledger)
         late = pool.submit(ledger.register, [arrival(2)])
-        wait([second, late], timeout=0.3)
+        wait({second}, timeout=0.3)
+        wait({late}, timeout=0.3)
         go_on.set()
         late.result()
         assert first.result() == 1

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     invariant,
     multiple,
@@ -108,7 +109,7 @@ class LedgerMachine(RuleBasedStateMachine):
         group(self.ledger, batch_instances=batch_instances)
 
     @rule(target=claims, lease_ms=st.sampled_from([0, MINUTE_MS]))
-    def claim(self, lease_ms: int) -> object:
+    def claim(self, lease_ms: int) -> ClaimedTransfer | MultipleResults[ClaimedTransfer]:
         """What is due can be claimed, each time with a higher fence, with only what no peer acknowledged."""
         due = self.ledger.due(limit=1).transfers
         if not due:

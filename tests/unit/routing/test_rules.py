@@ -21,7 +21,7 @@ FACTS = Facts(
 
 
 def rule(send_to: list[str], priority: str = "normal", **when: Any) -> RuleSettings:
-    return RuleSettings(when=RuleCondition(**when), send_to=send_to, priority=priority)  # type: ignore[arg-type]
+    return RuleSettings(when=RuleCondition(**when), send_to=send_to, priority=priority)
 
 
 def test_without_rules_everything_goes_everywhere() -> None:

@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("expected", sa.Integer(), nullable=False),
+        sa.Column("registered", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
@@ -251,14 +252,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "job_items",
-        sa.Column("job_id", sa.Text(), nullable=False),
         sa.Column("spool_id", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.Text(), nullable=False),
         sa.Column("instance_id", sa.Text(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["instance_id"], ["instances.id"], name=op.f("fk_job_items_instance_id")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_job_items_job_id")),
-        sa.PrimaryKeyConstraint("job_id", "spool_id", name=op.f("pk_job_items")),
+        sa.PrimaryKeyConstraint("spool_id", name=op.f("pk_job_items")),
     )
+    op.create_index("ix_job_items_job", "job_items", ["job_id"], unique=False)
     op.create_table(
         "stages",
         sa.Column("instance_id", sa.Text(), nullable=False),
