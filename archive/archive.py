@@ -132,7 +132,7 @@ class Archive:
         """
         stored = self._reader.by_path(relative_path)
         if stored is None:
-            raise InstanceNotFound(f"the archive has no instance under {relative_path}")
+            raise InstanceNotFound(f"the archive has no instance {Path(relative_path).stem}")
         return self.prepare_frames_of(stored)
 
     def prepare_frames_of(self, stored: StoredInstance) -> FrameSummary:

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from archive import Archive
@@ -37,7 +37,7 @@ class OpenFrames:
         if actual != index.header.data_bytes:
             self.close()
             raise FrameError(
-                f"{index.header.data_path} has {actual} bytes where its frame index expects {index.header.data_bytes}"
+                f"the file of instance {PurePosixPath(index.header.data_path).stem} has {actual} bytes where its frame index expects {index.header.data_bytes}"
             )
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ class Retrieve:
         meta = _file_meta(stored)
         path = self._archive.path_of(stored)
         if not path.is_file():
-            raise ArchiveError(f"{stored.relative_path} is gone from the archive")
+            raise ArchiveError(f"instance {stored.sop_instance_uid} is gone from the archive")
         if choice.is_multipart:
             return StreamingResponse(self._parts(iter([stored])), media_type=_MULTIPART)
         headers = {"content-length": str(len(meta) + stored.data_set_bytes)}

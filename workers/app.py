@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from workers import tasks
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.worker")
+# worker_soft_shutdown_timeout, and some seconds to say goodbye.
+_SHUTDOWN_S = 15.0
 
 
 class _PerProcess:
@@ -29,6 +32,13 @@ class _PerProcess:
         if self._rooms is None or self._rooms[0] != pid:
             self._rooms = (pid, Rooms.open(self._settings))
         return self._rooms[1]
+
+
+def _bound_the_shutdown(**_: Any) -> None:
+    """Celery may hang in its shutdown when the broker is gone; what is unfinished is safe in the ledger."""
+    timer = threading.Timer(_SHUTDOWN_S, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 def run(
@@ -58,6 +68,7 @@ def run(
         ready()
 
     signals.worker_ready.connect(on_ready, weak=False)
+    signals.worker_shutting_down.connect(_bound_the_shutdown, weak=False)
     # Celery sets up logging of its own unless somebody listens here; ours is set up already.
     signals.setup_logging.connect(lambda **_: None, weak=False)
     app.worker_main(

@@ -92,6 +92,8 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
         finally:
             writer.flush()
     reason = str(problem or writer.retry_reason)
+    # What a peer says in an Error Comment may name a patient: the ledger keeps it, the log does not.
+    logged = str(problem or writer.retry_status)
     retry_in_ms = _retry_in_ms(claimed, destination.retry, problem, writer)
     state = rooms.ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=retry_in_ms, reason=reason)
     _log.info(
@@ -105,7 +107,7 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
         bytes=writer.sent_bytes,
         seconds=round(time.monotonic() - started, 3),
         state=state.value,
-        reason=reason,
+        reason=logged,
     )
     return state
 
@@ -196,7 +198,8 @@ def locate(rooms: Rooms, facts: InstanceFacts) -> Path:
     SpoolCorrupt
         Nowhere.
     """
-    if facts.released and facts.archive_path:
+    elsewhere = facts.released or (facts.host != rooms.host and not facts.source_path)
+    if facts.archive_path and elsewhere:
         return rooms.archive.layout.resolve(facts.archive_path)
     return Path(facts.source_path) if facts.source_path else rooms.spool.locate(facts.spool_id)
 

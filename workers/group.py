@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from dicomrelay.errors import SpoolCorrupt
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
 from dicomrelay.routing import Facts, ad_hoc, decide
@@ -58,13 +59,43 @@ def register(rooms: Rooms, records: Sequence[SpoolRecord]) -> list[Registered]:
     _sync_ad_hoc(rooms, records)
     results = rooms.ledger.register([_arrival(rooms, record) for record in records])
     aside = [r.spool_id for r in results if r.verdict is Verdict.CONFLICT]
-    others = [r for r in results if r.verdict is not Verdict.CONFLICT]
-    rooms.spool.settle([r.spool_id for r in others if r.spool_id == r.kept_spool_id])
+    ours = [
+        r.spool_id for r in results if r.spool_id == r.kept_spool_id and r.verdict is not Verdict.CONFLICT
+    ]
+    copies = [r for r in results if r.spool_id != r.kept_spool_id and r.verdict is not Verdict.CONFLICT]
+    needed = _replace_lost(rooms, records, copies)
+    rooms.spool.settle([*ours, *needed])
     rooms.spool.set_aside(aside)
-    rooms.spool.remove([r.spool_id for r in others if r.spool_id != r.kept_spool_id])
+    rooms.spool.remove([copy.spool_id for copy in copies if copy.spool_id not in needed])
     for spool_id in aside:
         _log.warning("set aside: same SOP Instance UID, other bytes", spool_id=spool_id)
     return results
+
+
+def _replace_lost(rooms: Rooms, records: Sequence[SpoolRecord], copies: Sequence[Registered]) -> set[str]:
+    """Let a copy stand in for an instance whose own bytes are nowhere any more; which copies that were."""
+    released = set(rooms.ledger.released([copy.kept_spool_id for copy in copies])) if copies else set()
+    offsets = {record.id: record.data_set_offset for record in records}
+    needed = set()
+    for copy in copies:
+        if copy.kept_spool_id in released or _is_there(rooms, copy.kept_spool_id):
+            continue
+        _log.warning(
+            "the spool item of an instance is lost, its copy takes its place", spool_id=copy.kept_spool_id
+        )
+        rooms.ledger.replace_spool_item(
+            copy.instance_id, spool_id=copy.spool_id, host=rooms.host, data_set_offset=offsets[copy.spool_id]
+        )
+        needed.add(copy.spool_id)
+    return needed
+
+
+def _is_there(rooms: Rooms, spool_id: str) -> bool:
+    try:
+        rooms.spool.locate(spool_id)
+    except SpoolCorrupt:
+        return False
+    return True
 
 
 def _arrival(rooms: Rooms, record: SpoolRecord) -> Arrival:

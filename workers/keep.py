@@ -112,4 +112,5 @@ def _report(what: str, results: list[StageResult]) -> None:
     failed = [result for result in results if not result.done]
     _log.info(what, instances=len(results) - len(failed), failed=len(failed))
     for result in failed:
-        _log.warning(f"not {what}", instance_id=result.instance_id, reason=result.reason)
+        # The reason may hold a path in the archive, and that the id of a patient: the ledger keeps it.
+        _log.warning(f"not {what}, `dicomrelay status` says why", instance_id=result.instance_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from dicomrelay.dicom.status import status_name
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState
 
@@ -23,6 +24,7 @@ class OutcomeWriter:
         self.delivered = 0
         self.sent_bytes = 0
         self.retry_reason = ""
+        self.retry_status = ""
 
     def add(self, outcome: DeliveryOutcome) -> None:
         """One more."""
@@ -32,6 +34,7 @@ class OutcomeWriter:
             self.delivered += 1
         elif outcome.state is DeliveryState.FAILED:
             self.retry_reason = outcome.reason
+            self.retry_status = "" if outcome.status is None else status_name(outcome.status)
         if len(self._waiting) >= _BATCH or time.monotonic() - self._flushed_at > _BATCH_S:
             self.flush()
 

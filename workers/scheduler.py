@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from dicomrelay.routing.destinations import configured
-from sqlalchemy.exc import SQLAlchemyError
-
 from dicomrelay.errors import RelayError
 from dicomrelay.ledger import migrate
 from dicomrelay.log import get_logger
+from dicomrelay.routing.destinations import configured
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 from workers.reconcile import reconcile
@@ -33,7 +31,7 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     while not stop.wait(settings.worker.sweep_seconds):
         try:
             swept = sweeper.sweep()
-        except (RelayError, SQLAlchemyError) as error:
+        except RelayError as error:
             trouble = f"{type(error).__name__}: {error}"
             if trouble != troubled:  # once, not every second of an outage
                 _log.warning("cannot sweep", reason=trouble)
@@ -50,5 +48,5 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
 def _reconcile(rooms: Rooms, stop: threading.Event) -> None:
     try:
         reconcile(rooms, stop=stop)
-    except (RelayError, SQLAlchemyError) as error:
+    except RelayError as error:
         _log.warning("cannot reconcile spool and ledger, the next start will", reason=str(error))

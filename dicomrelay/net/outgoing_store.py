@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dimse.fragments import command_bytes, largest_fragment
 from dicomrelay.errors import SpoolCorrupt
 from dicomrelay.net.transport import Transport
@@ -48,16 +49,23 @@ class DataSetFile:
     OSError
         The file cannot be opened.
     SpoolCorrupt
-        It is shorter than the item says.
+        It is shorter than the item says, or holds an odd number of bytes that must not be made even.
     """
 
-    __slots__ = ("_path", "_position", "_use_sendfile", "descriptor", "left")
+    __slots__ = ("_path", "_position", "_use_sendfile", "descriptor", "left", "padding")
 
     def __init__(self, item: StoreItem, *, use_sendfile: bool = _HAS_SENDFILE) -> None:
         self._path = item.path
         self._position = item.data_set_offset
         self._use_sendfile = use_sendfile
         self.left = item.data_set_bytes
+        # A fragment has an even length. A deflated stream may be odd in a file and gets a NUL on the wire (PS3.5 Annex A.5);
+        # behind any other data set it would be garbage.
+        self.padding = b"\0" if self.left % 2 else b""
+        if self.padding and not transfer_syntax(item.transfer_syntax_uid).is_deflated:
+            raise SpoolCorrupt(
+                f"{item.path} has an odd number of data set bytes, which no peer accepts: not sent"
+            )
         self.descriptor = os.open(item.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         size = os.fstat(self.descriptor).st_size
         if size < self._position + self.left:
@@ -117,11 +125,16 @@ def send_data_set(
     while True:
         count = min(data_set.left, fragment_bytes)
         is_last = count == data_set.left
-        ahead += connection.send_p_data_header(context_id, count, is_command=False, is_last=is_last)
+        padding = data_set.padding if is_last else b""
+        ahead += connection.send_p_data_header(
+            context_id, count + len(padding), is_command=False, is_last=is_last
+        )
         if pace is not None:
             pace(count)
         transport.send(ahead, more=count > 0)
         transport.transfer(step, count)
+        if padding:
+            transport.send(padding)
         if is_last:
             return
         ahead = b""

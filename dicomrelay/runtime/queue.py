@@ -83,7 +83,7 @@ def build_celery(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_hijack_root_logger=False,
-        worker_soft_shutdown_timeout=20,
+        worker_soft_shutdown_timeout=10,
         # True makes an idle worker sleep the whole of the above before it stops.
         worker_enable_soft_shutdown_on_idle=False,
         # True kills the worker at a broker restart (celery issues 7185 and 9250).

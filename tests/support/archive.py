@@ -16,7 +16,7 @@ from dicomrelay.dicom.scan import HeaderScanner
 from dicomrelay.dicom.uids import derived_uid
 from dicomrelay.errors import DataSetError
 
-SHARED = Path(os.environ.get("DICOMRELAY_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+SHARED = Path(os.environ.get("RELAY_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
 def pydicom_file(name: str) -> Path:

@@ -67,9 +67,9 @@ ENCODERS = {
 
 def data_root() -> Path:
     """Where the real files are."""
-    root = Path(os.environ.get("DICOMRELAY_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+    root = Path(os.environ.get("RELAY_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
     if not (root / "corpus" / "MANIFEST.csv").is_file():
-        pytest.skip("no real files: set DICOMRELAY_TEST_DATA")
+        pytest.skip("no real files: set RELAY_TEST_DATA")
     return root
 
 
