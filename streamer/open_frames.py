@@ -36,8 +36,10 @@ class OpenFrames:
         actual = os.fstat(self.descriptor).st_size
         if actual != index.header.data_bytes:
             self.close()
+            instance = PurePosixPath(index.header.data_path).stem
+            expected = index.header.data_bytes
             raise FrameError(
-                f"the file of instance {PurePosixPath(index.header.data_path).stem} has {actual} bytes where its frame index expects {index.header.data_bytes}"
+                f"the file of {instance} has {actual} bytes where its frame index expects {expected}"
             )
 
     def close(self) -> None:

@@ -74,7 +74,12 @@ def data_set_digest(path: Path) -> str:
     """SHA-256 of the data set in a file, without its file meta."""
     content = path.read_bytes()
     offset = parse_file_meta(content[:HEAD_BYTES]).data_set_offset
-    return hashlib.sha256(memoryview(content)[offset:]).hexdigest()
+    return _digest(memoryview(content)[offset:])
+
+
+def _digest(data_set: memoryview) -> str:
+    """As on the wire: a deflated stream of odd length has a NUL behind it there (PS3.5 Annex A.5)."""
+    return hashlib.sha256(bytes(data_set) + b"\0" * (len(data_set) % 2)).hexdigest()
 
 
 def _streams(file: DicomFile, settings: Settings) -> bool:
@@ -85,7 +90,7 @@ def _streams(file: DicomFile, settings: Settings) -> bool:
     if stored is None:
         return False
     offset = parse_file_meta(stored[:HEAD_BYTES]).data_set_offset
-    if hashlib.sha256(stored[offset:]).hexdigest() != data_set_digest(file.path):
+    if _digest(memoryview(stored)[offset:]) != data_set_digest(file.path):
         return False
     if not has_pixel_data(file.path):
         return True

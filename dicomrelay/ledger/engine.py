@@ -6,6 +6,8 @@ when another process wrote in between, and no busy timeout helps. Reads are defe
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from dicomrelay.ledger.clock import NowMs
 
 BUSY_TIMEOUT_MS: Final = 30_000
 CONNECT_TIMEOUT_S: Final = 5
+_WAL_RETRY_S: Final = 0.01
 STATEMENT_TIMEOUT_MS: Final = 60_000
 # PostgreSQL takes 65,535 parameters in a statement, SQLite 32,766.
 PARAMETERS: Final = 5_000
@@ -90,11 +93,22 @@ def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
     """WAL, a full flush with each commit, and no transactions that the driver begins by itself."""
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        connection.execute("PRAGMA journal_mode=WAL")
+    _use_wal(connection)
     # FULL: the spool settles an item once register() has returned, so that commit must survive a power cut.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _use_wal(connection: SqliteConnection) -> None:
+    """Switch a new database to WAL. The busy timeout does not hold here: who comes second is told at once."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_RETRY_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:

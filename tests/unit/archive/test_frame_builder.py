@@ -340,7 +340,7 @@ def test_an_index_that_fits_is_kept_and_a_damaged_one_is_made_again(shelf: Shelf
 
 def test_frames_of_an_unknown_path_are_refused(shelf: Shelf) -> None:
     """Only what the index knows has frames."""
-    with pytest.raises(InstanceNotFound, match="data/x"):
+    with pytest.raises(InstanceNotFound, match="no instance x"):
         shelf.archive.prepare_frames("data/x.dcm")
 
 
