@@ -42,9 +42,9 @@ class Pair:
 REFERENCE = Pair("minimal", "minimal")
 PAIRS = (
     REFERENCE,
-    Pair("ours", "minimal", bar=0.8),
-    Pair("minimal", "ours", bar=0.8),
-    Pair("ours", "ours", bar=0.8),
+    Pair("ours", "minimal", bar=0.6),
+    Pair("minimal", "ours", bar=0.6),
+    Pair("ours", "ours", bar=0.6),
     Pair("ours", "storescp"),
     Pair("storescu", "storescp"),
     Pair("storescu", "ours"),

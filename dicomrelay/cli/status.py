@@ -54,7 +54,8 @@ def command(invocation: Invocation, count: int) -> int:
     usage = spool.usage()
     spool.close()
     queues = _queues(settings)
-    running = settings.path("run", "ready").exists()
+    # The file alone may be one that a killed `up` left behind.
+    running = settings.path("run", "ready").exists() and home.HomeLock(settings).is_held()
     if invocation.as_json:
         invocation.emit(
             {

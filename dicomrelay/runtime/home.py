@@ -128,6 +128,15 @@ class HomeLock:
         os.write(fd, str(os.getpid()).encode())
         self._fd = fd
 
+    def is_held(self) -> bool:
+        """Whether a process holds it."""
+        try:
+            self.take()
+        except ServiceError:
+            return True
+        self.release()
+        return False
+
     def release(self) -> None:
         """Let go of it."""
         if self._fd is not None:

@@ -114,6 +114,7 @@ class House:
 
     def start(self) -> None:
         """`dicomrelay up`, until it is ready."""
+        (self.home / "run" / "ready").unlink(missing_ok=True)  # of one that was killed
         with (self.home / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dicomrelay", "up", "--home", str(self.home)],

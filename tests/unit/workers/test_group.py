@@ -1,0 +1,160 @@
+"""Grouping: what arrives comes into the ledger once, and its spool item to its place."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger.values import AttentionKind, Verdict
+from dicomrelay.runtime import home
+from tests.support.rooms import rooms_at, spooled, transfers_of
+from workers.group import group_arrivals
+from workers.keep import archive_batch, release_batch
+from workers.reconcile import reconcile
+from workers.rooms import Rooms
+
+_TOML = '[[destinations]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 104\n'
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Iterator[Rooms]:
+    """Rooms with one destination."""
+    with rooms_at(tmp_path / "home", _TOML) as (made, _):
+        yield made
+
+
+@pytest.fixture
+def archive_only(tmp_path: Path) -> Iterator[Rooms]:
+    """Rooms with no destination: what is archived may go from the spool."""
+    with rooms_at(tmp_path / "archive-only") as (made, _):
+        yield made
+
+
+def test_new_instances_are_kept_and_routed(rooms: Rooms) -> None:
+    """Without rules to every destination."""
+    spooled(rooms, "1.2.3.4")
+    spooled(rooms, "1.2.3.5")
+    done = group_arrivals(rooms)
+
+    assert done.verdicts == {Verdict.NEW: 2}
+    assert (rooms.spool.usage().new, rooms.spool.usage().kept) == (0, 2)
+    assert len(transfers_of(rooms)) == 1
+
+
+def test_the_same_bytes_again_are_one_copy(rooms: Rooms) -> None:
+    """Invariant 9, first half."""
+    for _ in range(3):
+        spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+
+    assert rooms.spool.usage().kept == 1
+    assert not rooms.ledger.needs_attention()
+
+
+def test_other_bytes_under_the_same_uid_are_set_aside_and_listed(rooms: Rooms) -> None:
+    """Invariant 9, second half: both are kept."""
+    spooled(rooms, "1.2.3.4")
+    other = spooled(rooms, "1.2.3.4", more=b"\x20\x00\x10\x00SH\x02\x001 ")
+    group_arrivals(rooms)
+
+    assert (rooms.spool.usage().kept, rooms.spool.usage().aside) == (1, 1)
+    (row,) = rooms.ledger.needs_attention()
+    assert (row.kind, row.spool_id) == (AttentionKind.CONFLICT, other.id)
+    assert rooms.spool.locate(other.id).exists()
+
+
+def test_a_copy_takes_the_place_of_bytes_that_were_lost(rooms: Rooms) -> None:
+    """The modality sends again what a broken disk ate: that copy is the only one."""
+    lost = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    rooms.spool.remove([lost.id])
+    copy = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+
+    assert rooms.spool.locate(copy.id).exists()
+    assert archive_batch(rooms) == 1
+    assert rooms.archive.locate("1.2.3", "1.2.3.1", "1.2.3.4").exists()
+
+
+def test_a_copy_of_what_is_archived_and_released_goes(archive_only: Rooms) -> None:
+    """The archive has it."""
+    rooms = archive_only
+    spooled(rooms, "1.2.3.4", send_to=())
+    group_arrivals(rooms)
+    archive_batch(rooms)
+    release_batch(rooms)
+    spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+
+    assert (rooms.spool.usage().new, rooms.spool.usage().kept) == (0, 0)
+
+
+def test_one_runner_at_a_time(rooms: Rooms) -> None:
+    """The second finds the lock and stops; the work is done once."""
+    for number in range(50):
+        spooled(rooms, f"1.2.3.{number}")
+    done: list[int] = []
+
+    def run() -> None:
+        done.append(sum(group_arrivals(rooms).verdicts.values()))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(done) == 50
+
+
+def test_a_ledger_that_was_deleted_is_rebuilt_from_the_spool(rooms: Rooms, tmp_path: Path) -> None:
+    """Invariant: losing the database costs a re-scan and perhaps a duplicate send, never an image."""
+    spooled(rooms, "1.2.3.4")
+    spooled(rooms, "1.2.3.5")
+    spooled(rooms, "1.2.3.5", more=b"\x20\x00\x10\x00SH\x02\x001 ")
+    group_arrivals(rooms)
+    rooms.ledger.dispose()
+    shutil.rmtree(rooms.settings.path("db"))
+    home.prepare(rooms.settings)
+    url = home.ledger_url(rooms.settings)
+    migrate(url)
+    again = Rooms(rooms.settings, Ledger.open(url), rooms.spool, rooms.archive, rooms.wake_ups, rooms.host)
+
+    assert reconcile(again, stop=threading.Event()) == 3
+    (study,) = again.ledger.studies()
+    assert (study.instances, study.set_aside) == (2, 1)
+    assert (
+        reconcile(again, stop=threading.Event()) == 1
+    )  # the one set aside is said again, and nothing changes
+    assert len(transfers_of(again)) == 1
+    again.ledger.dispose()
+
+
+def test_what_a_crash_left_behind_after_release_is_removed(archive_only: Rooms) -> None:
+    """Between the ledger's mark and the removal."""
+    rooms = archive_only
+    record = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    archive_batch(rooms)
+    rooms.ledger.mark_released([record.id])
+    reconcile(rooms, stop=threading.Event())
+
+    assert rooms.spool.usage().kept == 0
+
+
+def test_a_job_names_its_own_destinations(rooms: Rooms) -> None:
+    """An address is kept with the job, so that any worker finds it."""
+    rooms.ledger.create_job("job-1", kind="send", expected=1)
+    spooled(rooms, "1.2.3.4", job_id="job-1", send_to=("OTHER@127.0.0.1:11113",))
+    group_arrivals(rooms)
+    progress = rooms.ledger.job_progress("job-1")
+
+    assert [row.destination for row in progress.destinations] == ["OTHER@127.0.0.1:11113"]
+    address = rooms.ledger.destination("OTHER@127.0.0.1:11113")
+    assert address is not None
+    assert (address.ae_title, address.port) == ("OTHER", 11113)
