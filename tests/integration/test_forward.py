@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from dicomrelay.ledger.values import DeliveryState, TransferState
 from dicomrelay.net.service import StoreReply
 from dicomrelay.ul.pdu import AssociateReject
 from tests.support.engine import MemoryService, Running, running_acceptor
-from tests.support.house import free_ports
+from tests.support.house import free_ports, storescp
 from tests.support.rooms import data_set, rooms_at, spooled, transfers_of
 from workers.forward import forward_transfer, send_claimed
 from workers.group import group_arrivals
@@ -143,27 +142,28 @@ def _until_due(rooms: Rooms, transfer: str) -> None:
     pytest.fail("it never became due")
 
 
-def test_a_peer_that_aborts_keeps_what_it_acknowledged(rooms: Rooms, peer: Running) -> None:
-    """The rest is tried again, with the reason kept."""
-    for number in (1, 2, 3):
-        spooled(rooms, f"1.2.3.{number}")
-    group_arrivals(rooms)
-    (transfer,) = transfers_of(rooms)
-    count = iter(range(100))
+@pytest.mark.dcmtk
+def test_a_peer_that_aborts_before_it_answers_gets_all_again(tmp_path: Path) -> None:
+    """What was not acknowledged is not delivered."""
+    with (
+        storescp("RELAY", tmp_path / "aborts", "--abort-after") as peer,
+        rooms_at(tmp_path / "home", _toml(peer.port)) as (rooms, _),
+    ):
+        for number in (1, 2, 3):
+            spooled(rooms, f"1.2.3.{number}")
+        group_arrivals(rooms)
+        (transfer,) = transfers_of(rooms)
+        forward_transfer(rooms, transfer)
 
-    def hang_up() -> StoreReply | None:
-        if next(count) == 1:
-            threading.Thread(target=peer.acceptor.stop, args=(0,)).start()
-            threading.Event().wait(1)  # until the connection is cut under us
-        return None
+        assert _states(rooms) == {"pending": 3}
+        assert not rooms.ledger.needs_attention()
 
-    peer.service.on_begin = hang_up
-    forward_transfer(rooms, transfer)
+        peer.stop()
+        with storescp("RELAY", tmp_path / "takes", port=peer.port) as better:
+            _until_due(rooms, transfer)
 
-    states = _states(rooms)
-    assert states["delivered"] == 1
-    assert states.get("pending", 0) + states.get("failed", 0) == 2
-    assert not rooms.ledger.needs_attention()
+            assert _states(rooms) == {"delivered": 3}
+            assert len(better.files()) == 3
 
 
 def test_a_context_that_is_not_accepted_refuses_its_instances_only(rooms: Rooms, peer: Running) -> None:
