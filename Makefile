@@ -1,6 +1,8 @@
 # Every target works on a machine with Python 3.11, make and nothing of ours.
 PYTHON ?= python3
 VENV ?= .venv
+# Two at a time; the tests of one file share its servers. One at a time: make test PYTEST_FLAGS=
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -28,7 +30,7 @@ demo: setup  ## real studies through the whole system, and what arrived where
 	$(BIN)/dicomrelay demo
 
 test: dev check  ## lint, types, layers and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 check: dev  ## lint, types, layers, spelling
 	$(BIN)/ruff check .

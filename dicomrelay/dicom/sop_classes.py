@@ -44,7 +44,7 @@ def storage_sop_classes() -> dict[str, SopClass]:
         stored = uid.startswith(_STORAGE_ROOT) and not any(word in name for word in _NOT_STORAGE_WORDS)
         if kind == "SOP Class" and (stored or uid in current or uid in _NON_PATIENT_STORAGE):
             found[uid] = SopClass(uid, name or uid, retired == "Retired")
-    for uid in current - found.keys():
+    for uid in sorted(current - found.keys()):
         found[uid] = SopClass(uid, sop_class_name(uid), retired=False)
     return found
 
