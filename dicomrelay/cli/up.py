@@ -8,10 +8,11 @@ from pathlib import Path
 
 from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
 from dicomrelay.cli.services import services
-from dicomrelay.errors import ExitCode, PortInUse
+from dicomrelay.errors import ExitCode, PortInUse, ServiceUnavailable
 from dicomrelay.ledger import migrate
 from dicomrelay.net.acceptor import listen
 from dicomrelay.runtime import home
+from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.runtime.supervisor import Supervisor
 from dicomrelay.settings import Settings
 
@@ -48,7 +49,7 @@ def run(
     try:
         _check_ports(settings)
         say(f"home {settings.home}")
-        migrate(home.ledger_url(settings))
+        all_there = _database_answers(settings, say) and _broker_answers(settings, say)
         supervisor = Supervisor(
             services(settings, config=config),
             logs=settings.path("logs"),
@@ -56,7 +57,10 @@ def run(
             ready_file=settings.path("run", "ready"),
         )
         try:
-            supervisor.start(stop)
+            if all_there:
+                supervisor.start(stop)
+            else:
+                supervisor.start_patiently()
             if not stop.is_set():
                 _say_where(settings, say)
                 once_ready()
@@ -67,6 +71,32 @@ def run(
         say("stopped; what was acknowledged is in the spool")
     finally:
         lock.release()
+
+
+def _database_answers(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Bring the ledger's schema up to date. A database of somebody else that is away is no reason to refuse images."""
+    try:
+        migrate(home.ledger_url(settings))
+    except ServiceUnavailable as error:
+        if settings.database.url.get_secret_value() == "embedded":
+            raise
+        say(f"{error}: the gateway takes instances meanwhile, the rest follows when it is back")
+        return False
+    return True
+
+
+def _broker_answers(settings: Settings, say: Callable[[str], None]) -> bool:
+    if settings.broker.url.get_secret_value() == "embedded":
+        return True
+    wake_ups = WakeUps(settings)
+    try:
+        wake_ups.depths()
+    except ServiceUnavailable as error:
+        say(f"{error}: the gateway takes instances meanwhile, the rest follows when it is back")
+        return False
+    finally:
+        wake_ups.close()
+    return True
 
 
 def _check_ports(settings: Settings) -> None:

@@ -102,6 +102,12 @@ class Supervisor:
                     self._await_first_start(running)
                 stop.wait(_POLL_S)
 
+    def start_patiently(self) -> None:
+        """Start all at once and wait for none: who fails is tried again by `watch`, as if it had died later."""
+        self._ready_file.unlink(missing_ok=True)
+        for running in self._running:
+            self._launch(running)
+
     def watch(self, stop: threading.Event) -> None:
         """Restart what dies until `stop` is set."""
         while not stop.is_set():

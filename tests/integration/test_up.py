@@ -165,6 +165,25 @@ def test_with_broker_and_ledger_gone_the_gateway_accepts_and_the_spool_rebuilds_
         assert len(pacs.files()) == 2
 
 
+def test_an_external_database_and_broker_that_are_away_do_not_keep_the_gateway_from_accepting() -> None:
+    """Images are taken while the rest waits; `up` says so and goes on."""
+    ports = free_ports(2)
+    toml = f'[database]\nurl = "postgresql://u:s3cret@127.0.0.1:{ports[0]}/relay"\n[broker]\nurl = "redis://127.0.0.1:{ports[1]}/0"\n'
+    with a_home(toml) as house:
+        with (house.home / "up.log").open("ab") as log:
+            argv = [sys.executable, "-m", "dicomrelay", "up", "--home", str(house.home)]
+            house.process = subprocess.Popen(argv, stdout=log, stderr=log, text=True)
+        address = ("127.0.0.1", house.settings.gateway.port)
+        wait_for(lambda: _answers(address), timeout_s=60, what=f"the gateway listens; {house.output()}")
+        _store(house, _CT, _MR)
+
+        assert len(list((house.home / "spool" / "new").glob("*.dcm"))) == 2
+        assert "the gateway takes instances meanwhile" in house.output()
+        assert "s3cret" not in house.output() + (house.home / "logs" / "scheduler.log").read_text("utf-8")
+        assert not (house.home / "run" / "ready").exists()
+        assert house.stop() == 0
+
+
 def test_a_destination_that_was_down_gets_what_it_missed(tmp_path: Path) -> None:
     """Without a hand, and the status says meanwhile what waits."""
     with storescp("UP", tmp_path / "up") as there:
