@@ -111,7 +111,7 @@ def _check_ports(settings: Settings) -> None:
         try:
             listen(host, port).close()
         except PortInUse as error:
-            raise PortInUse(f"{error}; or set {section}.port to another") from error
+            raise PortInUse(f"{error} (setting {section}.port)") from error
 
 
 def _say_where(settings: Settings, say: Callable[[str], None]) -> None:
