@@ -49,5 +49,5 @@ lock:  ## the hash-pinned lock files anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11 --custom-compile-command "make lock" -o locks/runtime.txt
 	uv pip compile pyproject.toml --group dev -c locks/runtime.txt --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11 --custom-compile-command "make lock" -o locks/dev.txt
 
-clean:  ## remove .venv, caches and var
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis var dist build
+clean:  ## remove .venv, caches and builds; never var, which holds images
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

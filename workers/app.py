@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 from dicomrelay.ledger import migrate
@@ -34,11 +36,25 @@ class _PerProcess:
         return self._rooms[1]
 
 
-def _bound_the_shutdown(**_: Any) -> None:
-    """Celery may hang in its shutdown when the broker is gone; what is unfinished is safe in the ledger."""
-    timer = threading.Timer(_SHUTDOWN_S, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
+def _bound_the_shutdown() -> None:
+    """Let the first signal to stop start a clock.
+
+    Celery may hang in its shutdown when the broker is gone; what is unfinished is safe in the ledger.
+    """
+
+    def bounded(previous: Any) -> Callable[[int, FrameType | None], None]:
+        def handle(number: int, frame: FrameType | None) -> None:
+            timer = threading.Timer(_SHUTDOWN_S, os._exit, (1,))
+            timer.daemon = True
+            timer.start()
+            previous(number, frame)
+
+        return handle
+
+    for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
+        previous = signal.getsignal(number)
+        if callable(previous):
+            signal.signal(number, bounded(previous))
 
 
 def run(
@@ -65,10 +81,10 @@ def run(
 
     def on_ready(**_: Any) -> None:
         _log.info("taking work", queues=[queue.value for queue in queues], processes=processes)
+        _bound_the_shutdown()
         ready()
 
     signals.worker_ready.connect(on_ready, weak=False)
-    signals.worker_shutting_down.connect(_bound_the_shutdown, weak=False)
     # Celery sets up logging of its own unless somebody listens here; ours is set up already.
     signals.setup_logging.connect(lambda **_: None, weak=False)
     app.worker_main(

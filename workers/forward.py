@@ -8,50 +8,24 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from dicomrelay.dicom.sop_classes import sop_class_name
-from dicomrelay.dicom.status import Outcome, c_store_outcome, status_name
-from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
-from dicomrelay.errors import AssociationError, NoAcceptedContext, SpoolCorrupt
-from dicomrelay.ledger.values import (
-    ClaimedTransfer,
-    DeliveryOutcome,
-    DeliveryState,
-    InstanceFacts,
-    PendingDelivery,
-    TransferState,
-)
+from dicomrelay.errors import RelayError
+from dicomrelay.ledger.values import ClaimedTransfer, DestinationKind, TransferState
 from dicomrelay.log import get_logger
-from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts, contexts_for
-from dicomrelay.net.service import StoreReply
 from dicomrelay.routing import Address, Destination, RetryPolicy, ad_hoc, resolve
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.outcomes import OutcomeWriter
-from workers.pace import Pace
 from workers.rooms import Rooms
+from workers.sending import send_all
 
 _log = get_logger("dicomrelay.forward")
-_STATES = {
-    Outcome.DELIVERED: DeliveryState.DELIVERED,
-    Outcome.WARNING: DeliveryState.WARNING,
-    Outcome.RETRY: DeliveryState.FAILED,
-    Outcome.REFUSED: DeliveryState.REFUSED,
-}
 # Others look for the next transfer too: with a few to choose from, one is left for us.
 _CANDIDATES = 4
 # A person waits for a job: after so many attempts it ends, and says why.
 _JOB_ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A delivery whose file was found."""
-
-    instance: InstanceFacts
-    item: StoreItem
+# For a destination whose own schedule is not known.
+_NO_ADDRESS = RetryPolicy(60.0, 600.0, 1000)
 
 
 def forward_transfer(rooms: Rooms, transfer_id: str) -> str | None:
@@ -77,25 +51,25 @@ def forward_next(rooms: Rooms, destination: str) -> bool:
 
 def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
     """Send a transfer that is ours, and hand it back: done, to be tried again, or in need of attention."""
-    destination = _destination(rooms, claimed)
     started = time.monotonic()
-    problem: AssociationError | None = None
     writer = OutcomeWriter(rooms.ledger, claimed)
-    with LeaseKeeper(
-        lambda: rooms.ledger.renew_transfer(claimed.id, claimed.fence, lease_ms=LEASE_MS),
-        patience_s=destination.response_timeout_s + destination.connect_timeout_s,
-    ) as lease:
-        try:
-            _send_all(rooms, claimed, destination, writer, lease)
-        except AssociationError as error:
-            problem = error
-        finally:
-            writer.flush()
-    reason = str(problem or writer.retry_reason)
-    # What a peer says in an Error Comment may name a patient: the ledger keeps it, the log does not.
-    logged = str(problem or writer.retry_status)
-    retry_in_ms = _retry_in_ms(claimed, destination.retry, problem, writer)
-    state = rooms.ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=retry_in_ms, reason=reason)
+    attempt = _Attempt(claimed, _NO_ADDRESS)
+    problem: RelayError | None = None
+    try:
+        destination = _destination(rooms, claimed)
+        attempt = _Attempt(claimed, destination.retry)
+        if attempt.is_beyond_the_last:
+            problem = RelayError("the attempts are used up: its runners died each time")
+        else:
+            _send(rooms, claimed, destination, writer)
+    except RelayError as error:
+        problem = error
+    state = rooms.ledger.finish_transfer(
+        claimed.id,
+        claimed.fence,
+        retry_in_ms=attempt.retry_in_ms(problem, delivered=writer.delivered),
+        reason=str(problem or writer.retry_reason),
+    )
     _log.info(
         "transfer",
         transfer_id=claimed.id,
@@ -107,128 +81,62 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
         bytes=writer.sent_bytes,
         seconds=round(time.monotonic() - started, 3),
         state=state.value,
-        reason=logged,
+        # What a peer says in an Error Comment may name a patient: the ledger keeps it, the log does not.
+        reason=str(problem or writer.retry_status),
     )
     return state
 
 
-def _send_all(
-    rooms: Rooms,
-    claimed: ClaimedTransfer,
-    destination: Destination,
-    writer: OutcomeWriter,
-    lease: LeaseKeeper,
-) -> None:
-    ready = list(_find_files(rooms, claimed.deliveries, writer))
-    remote = RemoteAe(destination.ae_title, destination.host, destination.port)
-    calling = destination.calling_ae_title or rooms.settings.gateway.ae_title
-    timeouts = Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s)
-    pace = Pace(destination.max_bytes_per_s, moved=lease.progress)
-    for contexts in contexts_for(entry.item for entry in ready):
-        ours = {(abstract, syntax) for abstract, syntaxes in contexts for syntax in syntaxes}
-        group = [e for e in ready if (e.item.sop_class_uid, e.item.transfer_syntax_uid) in ours]
-        with Association.request(
-            remote, calling_ae_title=calling, contexts=contexts, timeouts=timeouts
-        ) as association:
-            for entry in group:
-                if lease.lost:
-                    return
-                writer.add(_send_one(association, entry, pace))
-                lease.progress()
-
-
-def _send_one(association: Association, entry: _Ready, pace: Pace) -> DeliveryOutcome:
-    started = time.monotonic()
-    item = entry.item
-    try:
-        reply = association.store(item, pace=pace)
-    except NoAcceptedContext:
-        syntax = transfer_syntax(item.transfer_syntax_uid).name
-        reason = f"the peer does not accept {sop_class_name(item.sop_class_uid)} in {syntax}"
-        return DeliveryOutcome(
-            entry.instance.instance_id, DeliveryState.REFUSED, reason=reason, association_id=association.id
-        )
-    except (OSError, SpoolCorrupt) as error:
-        if isinstance(error, AssociationError):
-            raise
-        return _no_file(entry.instance, error)
-    return DeliveryOutcome(
-        entry.instance.instance_id,
-        _STATES[c_store_outcome(reply.status)],
-        status=reply.status,
-        reason=_words(reply),
-        association_id=association.id,
-        sent_bytes=item.data_set_bytes,
-        duration_ms=round((time.monotonic() - started) * 1000),
-    )
-
-
-def _words(reply: StoreReply) -> str:
-    if reply.status == 0:
-        return ""
-    return f"{status_name(reply.status)}: {reply.comment}" if reply.comment else status_name(reply.status)
-
-
-def _find_files(
-    rooms: Rooms, deliveries: Sequence[PendingDelivery], writer: OutcomeWriter
-) -> Iterator[_Ready]:
-    for delivery in deliveries:
-        facts = delivery.instance
+def _send(rooms: Rooms, claimed: ClaimedTransfer, destination: Destination, writer: OutcomeWriter) -> None:
+    with LeaseKeeper(
+        lambda: rooms.ledger.renew_transfer(claimed.id, claimed.fence, lease_ms=LEASE_MS),
+        patience_s=destination.response_timeout_s + destination.connect_timeout_s,
+    ) as lease:
         try:
-            path = locate(rooms, facts)
-        except SpoolCorrupt as error:
-            writer.add(_no_file(facts, error))
-            continue
-        item = StoreItem(
-            sop_class_uid=facts.sop_class_uid,
-            sop_instance_uid=facts.sop_instance_uid,
-            transfer_syntax_uid=facts.transfer_syntax_uid,
-            path=path,
-            data_set_offset=facts.data_set_offset,
-            data_set_bytes=facts.data_set_bytes,
-        )
-        yield _Ready(facts, item)
-
-
-def locate(rooms: Rooms, facts: InstanceFacts) -> Path:
-    """Where an instance's bytes are now.
-
-    Raises
-    ------
-    SpoolCorrupt
-        Nowhere.
-    """
-    elsewhere = facts.released or (facts.host != rooms.host and not facts.source_path)
-    if facts.archive_path and elsewhere:
-        return rooms.archive.layout.resolve(facts.archive_path)
-    return Path(facts.source_path) if facts.source_path else rooms.spool.locate(facts.spool_id)
-
-
-def _no_file(facts: InstanceFacts, error: Exception) -> DeliveryOutcome:
-    return DeliveryOutcome(
-        facts.instance_id, DeliveryState.REFUSED, reason=f"the bytes cannot be read: {error}"
-    )
+            send_all(rooms, claimed, destination, writer, lease)
+        finally:
+            writer.flush()
 
 
 def _destination(rooms: Rooms, claimed: ClaimedTransfer) -> Destination:
-    """The settings' word where they still know the name; else the ledger's address, which a job gave."""
+    """The settings' word where they still know the name; else the ledger's address, which a job gave.
+
+    Raises
+    ------
+    ConfigurationError
+        Nobody knows where it is.
+    """
     known = {destination.name for destination in rooms.settings.destinations}
-    if claimed.destination in known:
+    if claimed.destination in known or claimed.address.kind is DestinationKind.UNKNOWN:
         return resolve(claimed.destination, rooms.settings.destinations)
     address = claimed.address
     return ad_hoc(str(Address(address.ae_title, address.host, address.port)))
 
 
-def _retry_in_ms(
-    claimed: ClaimedTransfer, retry: RetryPolicy, problem: AssociationError | None, writer: OutcomeWriter
-) -> int | None:
-    """When to try again; None when a person has to look."""
-    hopeless = problem is not None and not problem.retryable
-    if claimed.job_id and (hopeless or claimed.attempt >= _JOB_ATTEMPTS):
-        return None
-    if hopeless:  # what the peer's administrator has to mend: no hurry
-        return round(retry.maximum_s * 1000) if claimed.attempt < retry.attempts else None
-    # What moved forward starts the schedule anew.
-    attempt = 1 if writer.delivered else claimed.attempt
-    delay_s = retry.delay_s(attempt, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret
-    return None if delay_s is None else round(delay_s * 1000)
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt at a transfer, and what its schedule says of the next."""
+
+    claimed: ClaimedTransfer
+    retry: RetryPolicy
+
+    @property
+    def is_beyond_the_last(self) -> bool:
+        """Whether so many runners began it that it must be it that kills them."""
+        return self.claimed.attempt > self._limit
+
+    @property
+    def _limit(self) -> int:
+        return _JOB_ATTEMPTS if self.claimed.job_id else self.retry.attempts
+
+    def retry_in_ms(self, problem: RelayError | None, *, delivered: int) -> int | None:
+        """When to try again; None when a person has to look."""
+        hopeless = problem is not None and not problem.retryable
+        if self.claimed.attempt >= self._limit or (hopeless and self.claimed.job_id):
+            return None
+        if hopeless:  # what an administrator has to mend, there or here: no hurry
+            return round(self.retry.maximum_s * 1000)
+        # What moved forward starts the schedule anew.
+        attempt = 1 if delivered else self.claimed.attempt
+        delay_s = self.retry.delay_s(attempt, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret
+        return None if delay_s is None else round(delay_s * 1000)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dicomrelay.errors import SpoolCorrupt
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
@@ -42,13 +43,10 @@ def group_arrivals(rooms: Rooms) -> Grouped:
     with _only_runner(rooms) as alone:
         if not alone:
             return done
-        for _ in range(_BATCHES):
-            records = rooms.spool.arrivals(rooms.settings.worker.batch_instances)
-            if not records:
-                break
+        batches = rooms.spool.arrival_batches(rooms.settings.worker.batch_instances)
+        for records in islice(batches, _BATCHES):
             done.verdicts.update(result.verdict for result in register(rooms, records))
-        else:
-            done.more = True
+        done.more = next(batches, None) is not None
     if done.verdicts:
         _log.info("grouped", **{verdict.value: count for verdict, count in done.verdicts.items()})
     return done
@@ -91,8 +89,9 @@ def _replace_lost(rooms: Rooms, records: Sequence[SpoolRecord], copies: Sequence
 
 
 def _is_there(rooms: Rooms, spool_id: str) -> bool:
+    """Whether the item has a record that agrees, and its size: one that was cut short is as good as lost."""
     try:
-        rooms.spool.locate(spool_id)
+        rooms.spool.record(spool_id)
     except SpoolCorrupt:
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from archive import Archive, StoreOutcome, StoreRequest, StoreResult
@@ -9,55 +10,61 @@ from dicomrelay.errors import RelayError
 from dicomrelay.ledger.values import InstanceFacts, Stage, StageItem, StageResult
 from dicomrelay.log import get_logger
 from dicomrelay.routing import retry_delay_s
-from workers.forward import locate
+from workers.lease import LEASE_MS, LeaseKeeper
 from workers.rooms import Rooms
+from workers.sending import locate
 
 _log = get_logger("dicomrelay.keep")
-_STAGE_LEASE_MS = 120_000
+# Copying a batch of large instances takes its time; nobody works on one for longer than this.
+_PATIENCE_S = 600.0
 _ATTEMPTS = 20
 _RETRY_INITIAL_S, _RETRY_MAX_S = 2.0, 300.0
 
 
 def archive_batch(rooms: Rooms) -> int:
     """Archive one batch; how many instances it was."""
+    return _batch(rooms, Stage.ARCHIVE, "archived", lambda items: _archive_all(rooms, items))
+
+
+def frames_batch(rooms: Rooms) -> int:
+    """Prepare the frames of one batch; how many instances it was."""
+    return _batch(
+        rooms,
+        Stage.FRAMES,
+        "frames prepared",
+        lambda items: [_prepare(rooms.archive, item) for item in items],
+    )
+
+
+def _batch(
+    rooms: Rooms, stage: Stage, what: str, work: Callable[[Sequence[StageItem]], list[StageResult]]
+) -> int:
     claim = rooms.ledger.claim_instances(
-        Stage.ARCHIVE,
+        stage,
         host=rooms.host,
         owner=rooms.owner,
         limit=rooms.settings.worker.batch_instances,
-        lease_ms=_STAGE_LEASE_MS,
+        lease_ms=LEASE_MS,
     )
     if claim is None:
         return 0
+    with LeaseKeeper(lambda: rooms.ledger.renew_stage(claim, lease_ms=LEASE_MS), patience_s=_PATIENCE_S):
+        results = work(claim.items)
+    rooms.ledger.finish_stage(claim, results)
+    _report(what, results)
+    return len(claim.items)
+
+
+def _archive_all(rooms: Rooms, items: Sequence[StageItem]) -> list[StageResult]:
     results = []
     found: list[tuple[StageItem, StoreRequest]] = []
-    for item in claim.items:
+    for item in items:
         try:
             found.append((item, _request(item.instance, locate(rooms, item.instance))))
         except RelayError as error:
             results.append(_failed(item, str(error), retryable=error.retryable))
     stored = rooms.archive.store([request for _, request in found])
-    results += [_archived(item, result) for (item, _), result in zip(found, stored, strict=True)]
-    rooms.ledger.finish_stage(claim, results)
-    _report("archived", results)
-    return len(claim.items)
-
-
-def frames_batch(rooms: Rooms) -> int:
-    """Prepare the frames of one batch; how many instances it was."""
-    claim = rooms.ledger.claim_instances(
-        Stage.FRAMES,
-        host=rooms.host,
-        owner=rooms.owner,
-        limit=rooms.settings.worker.batch_instances,
-        lease_ms=_STAGE_LEASE_MS,
-    )
-    if claim is None:
-        return 0
-    results = [_prepare(rooms.archive, item) for item in claim.items]
-    rooms.ledger.finish_stage(claim, results)
-    _report("frames prepared", results)
-    return len(claim.items)
+    return results + [_archived(item, result) for (item, _), result in zip(found, stored, strict=True)]
 
 
 def release_batch(rooms: Rooms) -> int:

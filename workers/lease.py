@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
+from dicomrelay.errors import RelayError
+
 LEASE_MS: Final = 30_000
 _RENEW_EVERY_S: Final = 8.0
 
@@ -54,8 +56,18 @@ class LeaseKeeper:
         self._thread.join()
 
     def _keep(self) -> None:
-        while not self._over.wait(self._every_s):
-            stuck = time.monotonic() - self._last_progress > self._patience_s
-            if stuck or not self._renew():
+        renewed_at = time.monotonic()
+        try:
+            while not self._over.wait(self._every_s):
+                now = time.monotonic()
+                if now - self._last_progress > self._patience_s or now - renewed_at > LEASE_MS / 1000:
+                    return
+                try:
+                    if not self._renew():
+                        return
+                except RelayError:  # a ledger that is away for a moment: the lease lasts longer than that
+                    continue
+                renewed_at = now
+        finally:
+            if not self._over.is_set():
                 self._lost.set()
-                return

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+# A long wait is progress too, and says so: a lease must not end because the limit is low.
+_SLICE_S = 1.0
+
 
 class Pace:
     """Call it with the bytes just sent; it waits as long as the limit asks.
@@ -38,5 +41,6 @@ class Pace:
         now = self._clock()
         # A pause earns no credit: the peer's line is asked for no more than the limit at any time.
         self._free_at = max(self._free_at, now) + sent_bytes / self._limit
-        if self._free_at > now:
-            self._wait(self._free_at - now)
+        while (left := self._free_at - self._clock()) > 0:
+            self._wait(min(left, _SLICE_S))
+            self._moved()

@@ -16,6 +16,7 @@ from workers.rooms import Rooms
 from workers.sweep import Sweeper
 
 _log = get_logger("dicomrelay.scheduler")
+_RECONCILE_AGAIN_S = 10.0
 
 
 def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event) -> None:
@@ -46,7 +47,13 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
 
 
 def _reconcile(rooms: Rooms, stop: threading.Event) -> None:
-    try:
-        reconcile(rooms, stop=stop)
-    except RelayError as error:
-        _log.warning("cannot reconcile spool and ledger, the next start will", reason=str(error))
+    """Once, and again until it has gone through."""
+    while True:
+        try:
+            reconcile(rooms, stop=stop)
+        except RelayError as error:
+            _log.warning("cannot hold the spool against the ledger, trying again", reason=str(error))
+        else:
+            return
+        if stop.wait(_RECONCILE_AGAIN_S):
+            return

@@ -56,7 +56,7 @@ class Sweeper:
             batch_bytes=worker.batch_bytes,
             limit=_STUDIES,
         )
-        due = rooms.ledger.due(limit=_TRANSFERS)
+        due = rooms.ledger.due(limit=_TRANSFERS, host=rooms.host)
         depths = rooms.wake_ups.depths()
         said = 0
         if depths[Queue.GROUP] == 0 and rooms.spool.has_arrivals():

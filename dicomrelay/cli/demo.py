@@ -74,7 +74,7 @@ def command(invocation: Invocation, *, stay: bool) -> int:
             results = demo.run(stop, stay=stay)
         finally:
             demo.close()
-    if stop.is_set() and not results:
+    if demo.interrupted:
         return ExitCode.INTERRUPTED
     complete = bool(results) and all(result.complete for result in results)
     if invocation.as_json:
@@ -100,29 +100,31 @@ class Demo:
         )
         self.settings = load(config=self.config, home=folder)
         self._received = folder / "received"
+        self.interrupted = False
 
     def run(self, stop: threading.Event, *, stay: bool) -> list[StudyResult]:
         """Start all, send, wait, compare, and print the account."""
         home.prepare(self.settings)
         self._start_receiver()
-        done = threading.Event()
         results: list[StudyResult] = []
         problems: list[RelayError] = []
 
         def work() -> None:
             try:
                 results.extend(self._send_and_check(stop))
+                self.interrupted = stop.is_set()
                 self._print(results, stay=stay)
             except RelayError as error:
                 problems.append(error)
             finally:
-                done.set()
                 if not stay or problems:
                     stop.set()
 
         worker = threading.Thread(target=work, name="demo")
         up.run(self.settings, config=self.config, say=self._say, stop=stop, once_ready=worker.start)
-        if worker.ident is not None:
+        if worker.ident is None:
+            self.interrupted = True
+        else:
             worker.join()
         if problems:
             raise problems[0]

@@ -96,6 +96,11 @@ def relay_command(
 def stop_on_signals() -> threading.Event:
     """An event that SIGINT and SIGTERM set."""
     stop = threading.Event()
+
+    def set_it(*_: object) -> None:
+        # From a thread: the handler may have interrupted this very event's wait, whose lock is not reentrant.
+        threading.Thread(target=stop.set).start()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, set_it)
     return stop

@@ -15,7 +15,7 @@ from dicomrelay.cli.files import DicomFile, Passed, scan
 from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.cli.summary import Session, new_session_id
-from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
+from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.routing import parse_address
 from dicomrelay.routing.destinations import resolve
 from dicomrelay.runtime import home
@@ -65,7 +65,10 @@ def command(invocation: Invocation, /, **options: Any) -> int:
     log_file = _log_to(settings, session)
     invocation.say(f"session {session.id}, log {log_file}")
     interrupted = stop_on_signals()
-    files = _scan(session, paths, recursive=options["recursive"])
+    files = _scan(session, paths, interrupted, recursive=options["recursive"])
+    if interrupted.is_set():
+        session.ending = "interrupted"
+        return _report(invocation, session)
     if not files:
         for line in session.lines()[1:]:
             invocation.say(line)
@@ -75,15 +78,10 @@ def command(invocation: Invocation, /, **options: Any) -> int:
     if options["direct"]:
         _send_directly(session, files, settings, destination, options["threads"], interrupted)
     else:
-        _send_by_queue(
-            session,
-            files,
-            settings,
-            destination,
-            options["threads"],
-            interrupted,
-            wait=not options["no_wait"],
-        )
+        from dicomrelay.cli import queued  # noqa: PLC0415 - ledger and queue only where they are needed
+
+        order = queued.Order(destination, options["threads"], wait=not options["no_wait"])
+        queued.send(session, files, settings, order, interrupted)
     session.ended = datetime.now(UTC)
     return _report(invocation, session)
 
@@ -115,7 +113,9 @@ def _split(options: Mapping[str, Any], settings: Settings) -> tuple[list[Path], 
     return paths, named[0] if named else ""
 
 
-def _scan(session: Session, paths: Sequence[Path], *, recursive: bool) -> list[DicomFile]:
+def _scan(
+    session: Session, paths: Sequence[Path], interrupted: threading.Event, *, recursive: bool
+) -> list[DicomFile]:
     log = logging.getLogger("dicomrelay.send")
     files: list[DicomFile] = []
     with Progress("looking for DICOM") as progress:
@@ -126,6 +126,8 @@ def _scan(session: Session, paths: Sequence[Path], *, recursive: bool) -> list[D
             else:
                 files.append(found)
             progress.show(len(files))
+            if interrupted.is_set():
+                break
     session.files = len(files)
     session.bytes = sum(file.data_set_bytes for file in files)
     return files
@@ -153,54 +155,6 @@ def _send_directly(
             progress=progress.show,
         )
     session.ending = "interrupted" if interrupted.is_set() else "finished"
-
-
-def _send_by_queue(
-    session: Session,
-    files: list[DicomFile],
-    settings: Settings,
-    destination: str,
-    threads: int,
-    interrupted: threading.Event,
-    *,
-    wait: bool,
-) -> None:
-    from dicomrelay.cli import submission  # noqa: PLC0415 - only where it runs
-    from dicomrelay.ledger import Ledger  # noqa: PLC0415
-    from dicomrelay.runtime.queue import Task, WakeUps  # noqa: PLC0415
-    from dicomrelay.spool import Spool  # noqa: PLC0415
-
-    wake_ups = WakeUps(settings)
-    try:
-        wake_ups.depths()
-    except ServiceUnavailable as error:
-        raise ServiceUnavailable(
-            f"{error}: start `dicomrelay up --home {settings.home}` first, or send with --direct"
-        ) from error
-    ledger = Ledger.open(home.ledger_url(settings))
-    ledger.create_job(session.id, kind="send", expected=len(files))
-    with Progress("submitted", len(files)) as progress:
-        failed = submission.submit(
-            files,
-            spool=Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes),
-            settings=settings,
-            job_id=session.id,
-            calling_ae_title=str(session.configuration["calling_ae_title"]),
-            send_to=(destination,) if destination else (),
-            threads=threads,
-            progress=progress.show,
-        )
-    session.passed += failed
-    if failed:
-        ledger.create_job(session.id, kind="send", expected=len(files) - len(failed))
-    wake_ups.send(Task.GROUP)
-    if not wait:
-        session.ending = "submitted"
-        return
-    with Progress("delivered") as progress:
-        followed = submission.follow(ledger, session.id, progress=progress, interrupted=interrupted)
-    session.results = submission.results(followed)
-    session.ending = "finished" if followed.finished else "interrupted"
 
 
 def _report(invocation: Invocation, session: Session) -> int:

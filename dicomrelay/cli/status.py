@@ -29,7 +29,7 @@ _WHY = {
 
 @relay_command(
     about="What runs, what lies in the spool, the newest studies and how far each is, and what needs attention. "
-    "Exit code 1 when something needs attention.",
+    "Exit code 1 when something needs attention, 4 when spool items are damaged.",
     examples="dicomrelay status\ndicomrelay status --studies 50 --json",
 )
 @click.option(
@@ -67,8 +67,14 @@ def command(invocation: Invocation, count: int) -> int:
             }
         )
     else:
-        for line in (*_head(settings, running, usage, queues), *_studies(studies), *_attention(attention)):
+        for line in (
+            *_head(settings, running, usage, queues),
+            *_studies(studies),
+            *_attention(attention, settings, usage),
+        ):
             click.echo(line)
+    if usage.corrupt:
+        return ExitCode.INTEGRITY
     return ExitCode.SOME_FAILED if attention else ExitCode.OK
 
 
@@ -131,10 +137,14 @@ def _studies(studies: tuple[StudySummary, ...]) -> list[str]:
     return lines
 
 
-def _attention(rows: list[Attention]) -> list[str]:
-    if not rows:
+def _attention(rows: list[Attention], settings: Settings, usage: SpoolUsage) -> list[str]:
+    if not rows and not usage.corrupt:
         return ["nothing needs attention"]
-    lines = [f"{len(rows)} need attention:"]
+    lines = [f"{len(rows) + usage.corrupt} need attention:"]
+    if usage.corrupt:
+        lines.append(
+            f"    {usage.corrupt} spool items are damaged: see {settings.path('spool', 'corrupt')} and the logs"
+        )
     for row in rows[:20]:
         to = f" at {row.destination}" if row.destination else ""
         lines.append(

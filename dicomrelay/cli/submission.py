@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Final
 
 from dicomrelay.cli.files import DicomFile, Passed
@@ -24,18 +25,45 @@ _CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whose job it is and where it goes; `send_to` empty: by the rules."""
+
+    spool: Spool
+    settings: Settings
+    job_id: str
+    calling_ae_title: str
+    send_to: tuple[str, ...]
+
+    def provenance(self) -> Provenance:
+        """Where an instance comes from: a person, now."""
+        return Provenance(
+            calling_ae_title=self.calling_ae_title,
+            called_ae_title=self.settings.gateway.ae_title,
+            peer_address="",
+            association_id="",
+            received_at_ms=time.time_ns() // 1_000_000,
+            job_id=self.job_id,
+        )
+
+
+@dataclass(slots=True)
+class Submitted:
+    """How many files are in the spool, and those that could not be, with the reason."""
+
+    submitted: int = 0
+    failed: list[Passed] = field(default_factory=list)
+
+
 def submit(
     files: Sequence[DicomFile],
+    sender: Sender,
     *,
-    spool: Spool,
-    settings: Settings,
-    job_id: str,
-    calling_ae_title: str,
-    send_to: tuple[str, ...],
     threads: int,
+    interrupted: threading.Event,
     progress: Callable[[int], None],
-) -> list[Passed]:
-    """Make every file durable in the spool; those that could not be, with the reason.
+) -> Submitted:
+    """Make every file durable in the spool, until all are or `interrupted` is set.
 
     Parameters
     ----------
@@ -44,36 +72,27 @@ def submit(
     progress : callable
         Told how many are done.
     """
-    failed: list[Passed] = []
+    done = Submitted()
     counted = threading.Lock()
-    done = 0
 
     def one(file: DicomFile) -> None:
-        nonlocal done
-        provenance = Provenance(
-            calling_ae_title=calling_ae_title,
-            called_ae_title=settings.gateway.ae_title,
-            peer_address="",
-            association_id="",
-            received_at_ms=time.time_ns() // 1_000_000,
-            job_id=job_id,
-        )
-        problem = _take(file, spool, provenance, send_to, by_reference=settings.send.files == "reference")
+        if interrupted.is_set():
+            return
+        problem = _take(file, sender)
         with counted:
-            done += 1
             if problem:
-                failed.append(problem)
-            progress(done)
+                done.failed.append(problem)
+            else:
+                done.submitted += 1
+            progress(done.submitted)
 
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="submit") as pool:
         for future in [pool.submit(one, file) for file in files]:
             future.result()
-    return failed
+    return done
 
 
-def _take(
-    file: DicomFile, spool: Spool, provenance: Provenance, send_to: tuple[str, ...], *, by_reference: bool
-) -> Passed | None:
+def _take(file: DicomFile, sender: Sender) -> Passed | None:
     header = Header(
         sop_class_uid=file.sop_class_uid,
         sop_instance_uid=file.sop_instance_uid,
@@ -82,19 +101,19 @@ def _take(
         modality=file.modality,
     )
     try:
-        if by_reference:
-            spool.add_reference(
+        if sender.settings.send.files == "reference":
+            sender.spool.add_reference(
                 file.path.absolute(),
                 header=header,
                 transfer_syntax_uid=file.transfer_syntax_uid,
                 data_set_offset=file.data_set_offset,
                 data_set_bytes=file.data_set_bytes,
                 digest=_digest(file),
-                provenance=provenance,
-                send_to=send_to,
+                provenance=sender.provenance(),
+                send_to=sender.send_to,
             )
         else:
-            _copy(file, spool, header, provenance, send_to)
+            _copy(file, sender, header)
     except SpoolError as error:
         return Passed(file.path, f"was not submitted: {error}", fault=True)
     except (OSError, ValueError) as error:
@@ -102,15 +121,13 @@ def _take(
     return None
 
 
-def _copy(
-    file: DicomFile, spool: Spool, header: Header, provenance: Provenance, send_to: tuple[str, ...]
-) -> None:
-    writer = spool.writer(
+def _copy(file: DicomFile, sender: Sender, header: Header) -> None:
+    writer = sender.spool.writer(
         sop_class_uid=file.sop_class_uid,
         sop_instance_uid=file.sop_instance_uid,
         transfer_syntax_uid=file.transfer_syntax_uid,
-        provenance=provenance,
-        send_to=send_to,
+        provenance=sender.provenance(),
+        send_to=sender.send_to,
     )
     try:
         with (

@@ -1,4 +1,4 @@
-"""What happened and when, for `trace` and the monitor. UIDs and states, never an attribute of a patient."""
+"""What happened and when, for `trace` and the monitor. UIDs, states, and reasons in words."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What goes into the ledger and what comes out: frozen values, no SQL.
 
-Times are epoch milliseconds by the database's clock. Ids of instances, transfers and claims are opaque strings. Nothing
-here is an attribute of a patient.
+Times are epoch milliseconds by the database's clock. Ids of instances, transfers and claims are opaque strings. The
+path in the archive begins with the patient id; nothing else here is an attribute of a patient.
 """
 
 from __future__ import annotations

@@ -57,9 +57,13 @@ def start(
 
 def stop(process: subprocess.Popen[bytes], *, grace_s: float) -> bool:
     """Ask it to end, and end it after `grace_s` seconds; whether it ended by itself."""
-    if process.poll() is not None:
-        return True
-    process.terminate()
+    if process.poll() is None:
+        process.terminate()
+    return wait(process, grace_s=grace_s)
+
+
+def wait(process: subprocess.Popen[bytes], *, grace_s: float) -> bool:
+    """Wait for one that was asked to end already: a second signal would cut its clean end short."""
     try:
         process.wait(grace_s)
     except subprocess.TimeoutExpired:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicomrelay.errors import ServiceError
+from dicomrelay.errors import RelayError, ServiceError
 from dicomrelay.runtime import process
 from dicomrelay.runtime.readiness import ReadinessSocket
 
@@ -97,10 +97,11 @@ class Supervisor:
             group = [running for running in self._running if running.service.rank == rank]
             for running in group:
                 self._launch(running)
-            while not stop.is_set() and not all(running.ready for running in group):
+            while not all(running.ready for running in group):
                 for running in group:
                     self._await_first_start(running)
-                stop.wait(_POLL_S)
+                if stop.wait(_POLL_S):
+                    return
 
     def start_patiently(self) -> None:
         """Start all at once and wait for none: who fails is tried again by `watch`, as if it had died later."""
@@ -134,7 +135,7 @@ class Supervisor:
         }
 
     def _end(self, running: _Running) -> None:
-        if running.process and not process.stop(running.process, grace_s=running.service.stop_grace_s):
+        if running.process and not process.wait(running.process, grace_s=running.service.stop_grace_s):
             self._say(
                 f"{running.service.name} did not stop in {running.service.stop_grace_s:g} s and was killed"
             )
@@ -170,7 +171,7 @@ class Supervisor:
         now = time.monotonic()
         if running.process is None:
             if now >= running.not_before:
-                self._launch(running)
+                self._launch_again(running)
             return
         code = running.process.poll()
         if code is None:
@@ -178,15 +179,22 @@ class Supervisor:
             return
         if now - running.started_at > _STEADY_S:
             running.failures = 0
+        self._try_later(running, f"died ({_ending(code)})")
+
+    def _launch_again(self, running: _Running) -> None:
+        try:
+            self._launch(running)
+        except (OSError, RelayError) as error:
+            self._try_later(running, f"cannot be started ({error})")
+
+    def _try_later(self, running: _Running, what: str) -> None:
         wait_s = _BACK_OFF_S[min(running.failures, len(_BACK_OFF_S) - 1)]
         running.failures += 1
-        running.not_before = now + wait_s
+        running.not_before = time.monotonic() + wait_s
         running.process = None
         running.ready = False
-        self._say(
-            f"{running.service.name} died ({_ending(code)}); starts again in {wait_s:g} s; "
-            f"see {self.log_path(running.service.name)}"
-        )
+        name = running.service.name
+        self._say(f"{name} {what}; starts again in {wait_s:g} s; see {self.log_path(name)}")
 
     def _check_ready(self, running: _Running) -> bool:
         if not running.ready:
