@@ -50,7 +50,7 @@ class GatewayService:
         self._committed = committed
 
     def admit(self, peer_address: str, open_associations: int) -> bool:  # noqa: ARG002 - the acceptor keeps count
-        """Whether anybody may call from that address."""
+        """Whether anybody may call from that address; if not it is rejected for good (1, 1, 1)."""
         admitted = self._admission.admits_address(peer_address)
         if not admitted:
             _log.warning("address refused", action="connection.refused", peer_address=peer_address)

@@ -1,7 +1,7 @@
 """The listener: admission before a thread is spent, one thread an association, a clean stop.
 
-`serve` runs one selector loop over the listening socket and over the few connections that are being told to come
-back later; those cost no thread. An association that is admitted gets a thread and everything else there.
+`serve` runs one selector loop over the listening socket and over the few connections that are being rejected; those
+cost no thread. An association that is admitted gets a thread and everything else there.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from dicomrelay.errors import ConfigurationError, PortInUse
 from dicomrelay.log import get_logger
 from dicomrelay.net.edge import ask
 from dicomrelay.net.limits import AcceptorLimits
-from dicomrelay.net.provider import ProviderAssociation, Stopped
+from dicomrelay.net.provider import (
+    ADDRESS_NOT_ADMITTED,
+    LOCAL_LIMIT_EXCEEDED,
+    ProviderAssociation,
+    Stopped,
+)
 from dicomrelay.net.refusal import Refusal
-from dicomrelay.net.service import AssociationService
+from dicomrelay.net.service import AssociationService, Rejection
 
 _log = get_logger("dicomrelay.net")
 
@@ -32,7 +37,7 @@ _REST_S: Final = 0.2
 _SERVICE_GRACE_S: Final = 5.0
 
 
-def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Parameters
@@ -41,8 +46,6 @@ def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
         Address or name to listen on; an empty string means all addresses.
     port : int
         0 to 65535; 0 lets the system choose one.
-    share_port : bool
-        Let other listener processes of ours take the same port (SO_REUSEPORT).
 
     Raises
     ------
@@ -55,14 +58,12 @@ def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
         raise ConfigurationError(f"cannot listen on port {port}: a port is 0 to 65535")
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: an empty part of a name, or one over 63 characters
         raise ConfigurationError(f"cannot listen on {host!r} port {port}: {error}") from error
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if share_port:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
@@ -112,6 +113,7 @@ class Acceptor:
         """Accept connections until `stop`."""
         with self._lock:
             if self._stopping.is_set():
+                self._selector.close()
                 self._listener.close()
                 return
             waker, self._wake = socket.socketpair()
@@ -137,13 +139,16 @@ class Acceptor:
         """Take no new association, let those that are open finish within `grace_s` seconds, then abort them.
 
         May be called again, to shorten the grace. Blocks until the threads are gone; one that is held up inside the
-        service gets some seconds more, and is then left to the end of the process (threads are daemons).
+        service gets some seconds more, and is then left to the end of the process (threads are daemons). Before
+        `serve` has begun it closes the listener, and `serve` then returns at once.
         """
         self._stop_deadline = monotonic() + grace_s
         with self._lock:
             self._stopping.set()
             if self._wake is not None:
                 self._wake.send(b"\0")
+            else:  # serving has not begun, or is over
+                self._listener.close()
         self._served.wait(_SERVICE_GRACE_S)
         self._join(self._stop_deadline)
         with self._lock:
@@ -186,14 +191,16 @@ class Acceptor:
         peer = str(address[0])
         with self._lock:
             is_open, of_peer = len(self._threads), self._by_peer[peer]
-        if (
-            is_open >= self._limits.max_associations
-            or of_peer >= self._limits.max_associations_per_peer
-            or not ask(lambda: self._service.admit(peer, is_open))[0]
-        ):
-            self._refuse(sock)
-            return
-        self._start(sock, (peer, int(address[1])))
+        admitted, failure = ask(lambda: self._service.admit(peer, is_open))
+        is_full = (
+            is_open >= self._limits.max_associations or of_peer >= self._limits.max_associations_per_peer
+        )
+        if failure is None and not admitted:
+            self._refuse(sock, ADDRESS_NOT_ADMITTED)
+        elif failure is not None or is_full:
+            self._refuse(sock, LOCAL_LIMIT_EXCEEDED)
+        else:
+            self._start(sock, (peer, int(address[1])))
 
     def _start(self, sock: socket.socket, address: tuple[str, int]) -> None:
         thread = threading.Thread(
@@ -234,14 +241,14 @@ class Acceptor:
         self._selector.unregister(self._listener)
         self._resume_at = monotonic() + _REST_S
 
-    # ---- those that are told to come back later
+    # ---- those that are rejected
 
-    def _refuse(self, sock: socket.socket) -> None:
+    def _refuse(self, sock: socket.socket, rejection: Rejection) -> None:
         if len(self._refusals) >= self._limits.max_refusals:
             sock.close()
             return
         patience_s = min(self._limits.association_timeout_s, self._limits.linger_s + 3.0)
-        refusal = Refusal(sock, monotonic() + patience_s)
+        refusal = Refusal(sock, monotonic() + patience_s, rejection)
         self._refusals[sock] = refusal
         self._selector.register(sock, selectors.EVENT_READ, refusal)
 

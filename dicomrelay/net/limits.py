@@ -14,7 +14,7 @@ class AcceptorLimits:
     max_associations, max_associations_per_peer : int
         Connections at once, in all and from one address; whoever is over is rejected for now (2, 3, 2).
     max_refusals : int
-        Connections at once that are being rejected that way, without a thread; over that they are closed unheard.
+        Connections at once that are being rejected, for now or for good, without a thread; over that they are closed unheard.
     max_pdu_bytes : int
         The maximum length we advertise (PS3.8 Annex D.1); a longer P-DATA-TF PDU aborts the association.
     association_timeout_s : float

@@ -63,8 +63,11 @@ _log = get_logger("dicomrelay.net")
 
 # Rejections of our own (PS3.8 Table 9-21).
 WRONG_APPLICATION_CONTEXT: Final = Rejection(result=1, source=1, reason=2)
+ADDRESS_NOT_ADMITTED: Final = Rejection(result=1, source=1, reason=1)
 LOCAL_LIMIT_EXCEEDED: Final = Rejection(result=2, source=3, reason=2)
 NO_REASON_FOR_NOW: Final = Rejection(result=2, source=1, reason=1)
+
+_ARTIM: Final = "ARTIM"
 
 
 class Stopped(AssociationAborted):
@@ -131,7 +134,10 @@ class ProviderAssociation:
             self._connection.request_abort(Abort(AbortSource.SERVICE_USER, AbortReason.NOT_SPECIFIED))
         except AssociationTimeout as error:
             kind, reason = EndingKind.TIMED_OUT, str(error)
-            self._connection.request_abort(Abort(AbortSource.SERVICE_PROVIDER, AbortReason.NOT_SPECIFIED))
+            if error.timer == _ARTIM:
+                self._connection.artim_expired()
+            else:
+                self._connection.request_abort(Abort(AbortSource.SERVICE_PROVIDER, AbortReason.NOT_SPECIFIED))
         except AssociationError as error:
             kind, reason = EndingKind.CONNECTION_LOST, str(error)
         except LocalProtocolError as error:
@@ -144,7 +150,7 @@ class ProviderAssociation:
 
     def _establish(self) -> None:
         deadline = self._started + self._limits.association_timeout_s
-        request = self._transport.wait_event(deadline, "ARTIM")
+        request = self._transport.wait_event(deadline, _ARTIM)
         if not isinstance(request, AssociateRequest):
             raise _ending_of(request)
         decided, error = ask(lambda: self._service.negotiate(request, self._address[0]))

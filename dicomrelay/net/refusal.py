@@ -1,4 +1,4 @@
-"""A connection that is told to come back later, without a thread (PS3.8 Table 9-21: 2, 3, 2).
+"""A connection that is rejected without a thread (PS3.8 Table 9-21).
 
 It reads the A-ASSOCIATE-RQ, because an A-ASSOCIATE-RJ answers one, and waits for the peer to close. The acceptor's
 loop drives it and ends it at its deadline.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import socket
 
 from dicomrelay.errors import LocalProtocolError, RemoteProtocolError
-from dicomrelay.net.provider import LOCAL_LIMIT_EXCEEDED
+from dicomrelay.net.service import Rejection
 from dicomrelay.ul.connection import Connection
 from dicomrelay.ul.pdu import AssociateRequest
 from dicomrelay.ul.state import State
 
 
 class Refusal:
-    """One connection over the limits.
+    """One connection that is not served.
 
     Parameters
     ----------
@@ -24,14 +24,17 @@ class Refusal:
         Accepted; made non-blocking here.
     deadline : float
         When its time is over, of the monotonic clock.
+    rejection : Rejection
+        What its A-ASSOCIATE-RQ is answered.
     """
 
-    __slots__ = ("_connection", "deadline", "sock")
+    __slots__ = ("_connection", "_rejection", "deadline", "sock")
 
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: float, rejection: Rejection) -> None:
         sock.setblocking(False)
         self.sock = sock
         self.deadline = deadline
+        self._rejection = rejection
         self._connection = Connection(max_pdu_bytes=16_384)
         self._connection.transport_accepted()
 
@@ -41,8 +44,14 @@ class Refusal:
         try:
             connection.received(self.sock.recv_into(connection.receive_buffer()))
             event = connection.next_event()
-            if isinstance(event, AssociateRequest):
-                self.sock.send(connection.send(LOCAL_LIMIT_EXCEEDED))
+            # The machine itself answers a protocol version that it does not know (AE-6).
+            answer = (
+                connection.send(self._rejection)
+                if isinstance(event, AssociateRequest)
+                else connection.take_output()
+            )
+            if answer:
+                self.sock.send(answer)
                 self.sock.shutdown(socket.SHUT_WR)
         except BlockingIOError:
             return False

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType, TracebackType
 from typing import Final, TypeVar
 
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
-from dicomrelay.dicom.uids import (
-    APPLICATION_CONTEXT_NAME,
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    VERIFICATION,
-)
+from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.dimse.codec import encode_message
 from dicomrelay.dimse.fragments import CommandReceived, MessageAssembler, command_bytes
 from dicomrelay.dimse.messages import CEchoRequest, CEchoResponse, CStoreRequest, CStoreResponse, Message
@@ -23,13 +17,13 @@ from dicomrelay.errors import (
     AssociationAborted,
     AssociationError,
     AssociationRejected,
-    ConfigurationError,
     NoAcceptedContext,
     PeerUnreachable,
     RemoteProtocolError,
 )
 from dicomrelay.net.limits import Timeouts
 from dicomrelay.net.outgoing_store import DataSetFile, StoreItem, send_data_set
+from dicomrelay.net.proposal import MAX_PDU_BYTES, RemoteAe, accepted_contexts, contexts_for, request_pdu
 from dicomrelay.net.service import StoreReply
 from dicomrelay.net.transport import Transport, new_association_id
 from dicomrelay.ul.connection import Connection, ConnectionClosed
@@ -40,12 +34,9 @@ from dicomrelay.ul.pdu import (
     AssociateReject,
     AssociateRequest,
     PDataTf,
-    ProposedContext,
     ReleaseRequest,
     ReleaseResponse,
-    UserInformation,
 )
-from dicomrelay.ul.reader import MAX_CONTEXTS
 from dicomrelay.ul.reasons import rejection_in_words
 from dicomrelay.ul.state import State
 
@@ -53,35 +44,10 @@ __all__ = ["Association", "RemoteAe", "StoreItem", "Timeouts", "contexts_for"]
 
 _T = TypeVar("_T")
 
-# We receive responses only, and C-GET will want more; one read of a response never fills this.
-_MAX_PDU_BYTES: Final = 262_144
 _RECEIVE_BUFFER_BYTES: Final = 65_536
 _PATIENT: Final = Timeouts()
 # How long we look for the words of a peer that has closed on us while we were sending.
 _LAST_WORD_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteAe:
-    """Another application entity: its title and where it listens."""
-
-    ae_title: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.ae_title}@{self.host}:{self.port}"
-
-
-def contexts_for(items: Iterable[StoreItem]) -> list[list[tuple[str, tuple[str, ...]]]]:
-    """The presentation contexts to propose for these instances, one transfer syntax a context.
-
-    An acceptor picks one transfer syntax of a context (PS3.7 Annex D.3.2), so a context for each keeps the choice
-    ours. In the order of first need; several lists when one association cannot carry them (128 contexts).
-    """
-    wanted = list(dict.fromkeys((item.sop_class_uid, item.transfer_syntax_uid) for item in items))
-    contexts: list[tuple[str, tuple[str, ...]]] = [(sop_class, (syntax,)) for sop_class, syntax in wanted]
-    return [contexts[begin : begin + MAX_CONTEXTS] for begin in range(0, len(contexts), MAX_CONTEXTS)]
 
 
 class Association:
@@ -129,7 +95,7 @@ class Association:
         Raises
         ------
         PeerUnreachable
-            No TCP connection.
+            No TCP connection, or no host can have that name.
         AssociationRejected
             The peer said no; `retryable` when only for now.
         AssociationAborted, AssociationTimeout
@@ -137,14 +103,18 @@ class Association:
         ConfigurationError
             No context, more than 128, or an AE title or a port that is none.
         """
-        wanted = _request_pdu(remote, calling_ae_title, contexts)
-        connection = Connection(max_pdu_bytes=_MAX_PDU_BYTES, receive_buffer_bytes=_RECEIVE_BUFFER_BYTES)
+        wanted = request_pdu(remote, calling_ae_title, contexts)
+        connection = Connection(max_pdu_bytes=MAX_PDU_BYTES, receive_buffer_bytes=_RECEIVE_BUFFER_BYTES)
         connection.associate(wanted)
         try:
             sock = socket.create_connection((remote.host, remote.port), timeout=timeouts.connect_s)
         except OSError as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise PeerUnreachable(f"cannot connect to {remote}: {reason}") from error
+        except UnicodeError as error:  # of the IDNA codec, before anything is looked up
+            raise PeerUnreachable(
+                f"cannot connect to {remote}: that is no host name, its parts have 1 to 63 characters"
+            ) from error
         transport = Transport(
             sock,
             connection,
@@ -211,7 +181,7 @@ class Association:
             deadline = monotonic() + self._timeouts.release_s
             while self._connection.state is not State.STA1_IDLE:
                 event = self._transport.wait_event(deadline, "release")
-                if isinstance(event, ReleaseRequest):  # both asked at once (PS3.8 Section 7.2.3)
+                if isinstance(event, ReleaseRequest):  # both asked at once (PS3.8 Section 7.2.2)
                     self._transport.send(self._connection.send(ReleaseResponse()))
         except (AssociationError, RemoteProtocolError):
             self._connection.request_abort(Abort())
@@ -248,19 +218,7 @@ class Association:
             )
         if not isinstance(answer, AssociateAccept):
             raise self._ending(answer)
-        proposed = {context.context_id: context for context in request.contexts}
-        accepted: dict[tuple[str, str], int] = {}
-        for decision in answer.contexts:
-            context = proposed.get(decision.context_id)
-            if context is None or (
-                decision.is_accepted and decision.transfer_syntax not in context.transfer_syntaxes
-            ):
-                raise RemoteProtocolError(
-                    f"presentation context {decision.context_id} was not proposed so",
-                    section="PS3.8 Section 9.3.3.2",
-                )
-            if decision.is_accepted:
-                accepted.setdefault((context.abstract_syntax, decision.transfer_syntax), decision.context_id)
+        accepted = accepted_contexts(request, answer)
         self.accepted = MappingProxyType(accepted)
         self._assembler = MessageAssembler(accepted.values())
 
@@ -360,34 +318,6 @@ class Association:
         if isinstance(event, ConnectionClosed):
             return AssociationAborted(f"{self.remote} closed the connection")
         return AssociationAborted(f"{self.remote} ended the association with a {type(event).__name__}")
-
-
-def _request_pdu(
-    remote: RemoteAe, calling_ae_title: str, contexts: Sequence[tuple[str, Sequence[str]]]
-) -> AssociateRequest:
-    if not 0 < len(contexts) <= MAX_CONTEXTS:
-        raise ConfigurationError(
-            f"{len(contexts)} presentation contexts; an association takes 1 to {MAX_CONTEXTS}"
-        )
-    if not 0 < remote.port < 65_536:  # getaddrinfo would take it modulo 65536
-        raise ConfigurationError(f"{remote}: a port is 1 to 65535")
-    for title in (remote.ae_title, calling_ae_title):
-        if not 0 < len(title) <= 16 or not title.isascii() or not title.isprintable():
-            raise ConfigurationError(f"{title!r} is no AE title: 1 to 16 printable ASCII characters")
-    return AssociateRequest(
-        called_ae_title=remote.ae_title,
-        calling_ae_title=calling_ae_title,
-        application_context=APPLICATION_CONTEXT_NAME,
-        contexts=tuple(
-            ProposedContext(2 * index + 1, abstract_syntax, tuple(transfer_syntaxes))
-            for index, (abstract_syntax, transfer_syntaxes) in enumerate(contexts)
-        ),
-        user_information=UserInformation(
-            maximum_length=_MAX_PDU_BYTES,
-            implementation_class_uid=IMPLEMENTATION_CLASS_UID,
-            implementation_version_name=IMPLEMENTATION_VERSION_NAME,
-        ),
-    )
 
 
 def _wrong_response(response: Message) -> RemoteProtocolError:

@@ -110,7 +110,11 @@ class AssociationService(Protocol):
     """What the acceptor asks. Called from the association's thread, except `admit`."""
 
     def admit(self, peer_address: str, open_associations: int) -> bool:
-        """Whether to serve a new connection; asked in the accept loop before a thread exists; must not block."""
+        """Whether that address is served at all; asked in the accept loop before a thread exists; must not block.
+
+        An address that is not admitted is rejected for good (1, 1, 1). Room is the acceptor's own matter, and a
+        service that fails here rejects for now (2, 3, 2).
+        """
 
     def negotiate(
         self, request: AssociateRequest, peer_address: str

@@ -16,7 +16,8 @@ from time import monotonic
 from typing import Final
 
 from dicomrelay.errors import AssociationAborted, AssociationTimeout
-from dicomrelay.ul.connection import Connection, ConnectionEvent
+from dicomrelay.ul.connection import Connection, ConnectionClosed, ConnectionEvent
+from dicomrelay.ul.state import State
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
@@ -63,7 +64,7 @@ class Transport:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, interval)
 
     def wait_event(self, deadline: float, timer: str) -> ConnectionEvent:
-        """The next event, waiting for it until `deadline`.
+        """The next event, waiting for it until `deadline`; what the machine itself has to say meanwhile is sent.
 
         Raises
         ------
@@ -71,12 +72,20 @@ class Transport:
             The peer broke the protocol; the A-ABORT waits in the connection's output.
         AssociationTimeout
             The deadline passed (`timer`), or the peer's PDU did not become whole in its time ("PDU").
+        AssociationAborted
+            The connection was lost while sending.
         """
         connection = self.connection
         while True:
             event = connection.next_event()
             if event is not None:
                 return event
+            output = connection.take_output()  # an A-ASSOCIATE-RJ (AE-6), an A-ABORT (AA-7)
+            if output:
+                self.send(output)
+            # An A-ABORT in Sta2 or Sta13 is indicated to nobody (AA-2), and nothing will come any more.
+            if connection.state is State.STA1_IDLE:
+                return ConnectionClosed()
             self.receive(deadline, timer)
 
     def receive(self, deadline: float, timer: str, *, more_is_due: bool = False) -> None:

@@ -1,8 +1,9 @@
 """One end of an association, without I/O: bytes in and events out, requests in and bytes out (PS3.8 Section 9.2).
 
 The driver owns the socket and the clock. It receives into `receive_buffer()`, tells `received(count)`, asks
-`next_event()` until that answers None, sends what `send()` and `take_output()` return, and does what `effects()` asks
-for: start or stop ARTIM, close the connection.
+`next_event()` until that answers None, sends what `send()` and `take_output()` return, and closes when the state is Sta1.
+`effects()` says what Tables 9-6 to 9-9 ask of it beside that, a few words in the whole life of an association: a driver
+that has a deadline on every wait, as `net.transport` has, need not ask.
 """
 
 from __future__ import annotations
@@ -129,11 +130,6 @@ class Connection:
         """The connection that `associate` asked for is open (Evt2): the request, to be sent."""
         self._step(Event.EVT2_TRANSPORT_CONFIRM, self._request)
         return self.take_output()
-
-    def transport_failed(self) -> None:
-        """The connection could not be opened, or sending on it failed: there is no peer any more (Evt17)."""
-        if self.state is not State.STA1_IDLE:
-            self._step(Event.EVT17_TRANSPORT_CLOSED)
 
     def artim_expired(self) -> None:
         """ARTIM ran out (Evt18)."""
@@ -286,6 +282,7 @@ class Connection:
             raise error
 
     def _closed(self) -> ConnectionClosed:
+        """Evt17. The driver hears of it in any state; the user is told by AA-4 only, not by AR-5 and AA-5."""
         self._buffer.clear()
         self._step(Event.EVT17_TRANSPORT_CLOSED)
         return ConnectionClosed()

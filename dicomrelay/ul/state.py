@@ -122,7 +122,7 @@ STEPS: Final[dict[Action, tuple[Step, ...]]] = {
     Action.AR_2: (Step.INDICATE,),
     Action.AR_3: (Step.INDICATE, Step.CLOSE),
     Action.AR_4: (Step.SEND, Step.START_ARTIM),
-    Action.AR_5: (Step.STOP_ARTIM, Step.INDICATE),
+    Action.AR_5: (Step.STOP_ARTIM,),
     Action.AR_6: (Step.INDICATE,),
     Action.AR_7: (Step.SEND,),
     Action.AR_8: (Step.INDICATE,),
@@ -132,10 +132,10 @@ STEPS: Final[dict[Action, tuple[Step, ...]]] = {
     Action.AA_2: (Step.STOP_ARTIM, Step.CLOSE),
     Action.AA_3: (Step.INDICATE, Step.CLOSE),
     Action.AA_4: (Step.INDICATE,),
-    Action.AA_5: (Step.STOP_ARTIM, Step.INDICATE),
+    Action.AA_5: (Step.STOP_ARTIM,),
     Action.AA_6: (Step.IGNORE,),
     Action.AA_7: (Step.SEND_ABORT_PROVIDER,),
-    Action.AA_8: (Step.SEND_ABORT_PROVIDER, Step.START_ARTIM),
+    Action.AA_8: (Step.SEND_ABORT_PROVIDER, Step.INDICATE, Step.START_ARTIM),
 }
 
 # Cells with two next states: AE-6 by the check, AR-8 by who asked for the association (requestor first).

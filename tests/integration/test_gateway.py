@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +49,15 @@ class Running:
 
 
 @contextmanager
-def running(home: Path, *, wake: Callable[[], None] | None = None, **gateway: object) -> Iterator[Running]:
+def running(
+    home: Path,
+    *,
+    wake: Callable[[], None] | None = None,
+    peers: Sequence[object] = (),
+    **gateway: object,
+) -> Iterator[Running]:
     """The composition root in a thread; stopped at the end."""
-    settings = Settings(home=home, gateway={"port": free_port(), "min_free_bytes": 0, **gateway})
+    settings = Settings(home=home, peers=peers, gateway={"port": free_port(), "min_free_bytes": 0, **gateway})
     ready, stop, wakes = threading.Event(), threading.Event(), threading.Semaphore(0)
     values = {"wake": wake or wakes.release, "ready": ready.set, "stop": stop}
     thread = threading.Thread(target=run, args=(settings,), kwargs=values)
@@ -106,6 +112,15 @@ def test_a_stranger_is_told_that_it_is_one(tmp_path: Path) -> None:
         with pytest.raises(AssociationRejected) as caught:
             associate(wrong, next(make_instances(tmp_path, 3)))
         assert (caught.value.result, caught.value.source, caught.value.reason) == (1, 1, 7)
+
+
+def test_an_address_that_no_peer_has_is_rejected_for_good(tmp_path: Path) -> None:
+    """1, 1, 1: permanent, before a thread exists."""
+    peers = [{"ae_title": "*", "host": "192.0.2.1"}]
+    with running(tmp_path / "home", peers=peers) as gateway:
+        with pytest.raises(AssociationRejected, match="permanently") as caught:
+            associate(gateway.remote, next(make_instances(tmp_path, 3)))
+        assert (caught.value.result, caught.value.source, caught.value.reason) == (1, 1, 1)
 
 
 def test_low_disk_is_a700_on_the_wire(tmp_path: Path) -> None:

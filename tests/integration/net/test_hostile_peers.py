@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 
 from dicomrelay.errors import AssociationAborted, AssociationTimeout
+from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.requestor import Association, RemoteAe, Timeouts
 from dicomrelay.net.service import EndingKind
@@ -25,7 +27,13 @@ from dicomrelay.ul.pdu import (
     UserInformation,
 )
 from dicomrelay.ul.writer import encode
-from tests.support.engine import CT_IMAGE_STORAGE, EXPLICIT_VR_LITTLE_ENDIAN, running_acceptor, store_item
+from tests.support.engine import (
+    CT_IMAGE_STORAGE,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    MemoryService,
+    running_acceptor,
+    store_item,
+)
 from tests.support.wire import (
     REQUEST,
     associate,
@@ -75,6 +83,30 @@ def test_a_request_that_drips_in_is_gone_after_artim() -> None:
         threading.Thread(target=_drip, args=(sock, encode(REQUEST), 0.05), daemon=True).start()
         seconds_until_closed(sock)
         assert monotonic() - began < 2
+
+
+@pytest.mark.parametrize("service", [MemoryService(), MemoryService(admits=False)], ids=["served", "refused"])
+def test_an_unknown_protocol_version_is_rejected_at_once(service: MemoryService) -> None:
+    """AE-6: the provider's own (1, 2, 2), with a thread and without one, long before ARTIM ends."""
+    with running_acceptor(service) as running, running.connect() as sock:
+        sock.settimeout(1)
+        assert associate(sock, replace(REQUEST, protocol_version=2)) == AssociateReject(1, 2, 2)
+        sock.close()
+        _until(lambda: running.acceptor.open_associations == 0)
+    assert not service.requests
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_abort_that_nobody_waits_for_ends_the_thread(version: int) -> None:
+    """AA-2 in Sta2 and in Sta13: nothing is indicated, and the connection is closed at once."""
+    patient = AcceptorLimits(association_timeout_s=30, linger_s=0.1)
+    with running_acceptor(limits=patient) as running, running.connect() as sock:
+        if version == 2:
+            associate(sock, replace(REQUEST, protocol_version=2))
+        sock.sendall(encode(Abort(0, 0)))
+        assert seconds_until_closed(sock) < 2
+        sock.close()
+        _until(lambda: running.acceptor.open_associations == 0)
 
 
 def test_a_pdu_that_drips_in_ends_at_its_deadline() -> None:
@@ -240,6 +272,40 @@ def test_stop_lets_a_running_transfer_finish_within_the_grace() -> None:
         stopper.join(5)
         assert monotonic() - began < 2
         assert running.service.wait_ending().kind is EndingKind.RELEASED
+
+
+def test_stop_before_serving_closes_the_listener() -> None:
+    """Nobody can connect any more, and `serve` returns at once."""
+    listener = listen("127.0.0.1", 0)
+    acceptor = Acceptor(listener, MemoryService(), HASTY)
+    acceptor.stop(0)
+    assert listener.fileno() == -1
+    acceptor.serve()
+    acceptor.stop(0)
+
+
+def test_stop_may_come_at_any_moment_of_the_beginning() -> None:
+    """Both threads start together, many times: none fails, none hangs."""
+    for _ in range(200):
+        acceptor = Acceptor(listen("127.0.0.1", 0), MemoryService(), HASTY)
+        together = threading.Barrier(2)
+        failures: list[BaseException] = []
+
+        def serve(acceptor: Acceptor, together: threading.Barrier, failures: list[BaseException]) -> None:
+            together.wait()
+            try:
+                acceptor.serve()
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+        thread = threading.Thread(target=serve, args=(acceptor, together, failures))
+        thread.start()
+        together.wait()
+        acceptor.stop(0)
+        thread.join(5)
+        assert not thread.is_alive()
+        assert not failures
 
 
 def test_stop_aborts_what_is_open_when_the_grace_is_over() -> None:

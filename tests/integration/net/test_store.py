@@ -257,6 +257,13 @@ def test_nobody_listening_is_told_in_words() -> None:
         Association.request(RemoteAe("NOBODY", "127.0.0.1", port), calling_ae_title="SENDER")
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "."])
+def test_a_host_name_that_cannot_be_is_told_in_words(host: str) -> None:
+    """PeerUnreachable, not the UnicodeError of the codec."""
+    with pytest.raises(PeerUnreachable, match="no host name, its parts have 1 to 63 characters"):
+        Association.request(RemoteAe("NOBODY", host, 104), calling_ae_title="SENDER")
+
+
 @pytest.mark.parametrize(
     ("title", "count", "words"),
     [
@@ -284,15 +291,8 @@ def test_a_port_in_use_is_told_in_words() -> None:
         listen("192.0.2.1", 0)
     with pytest.raises(ConfigurationError, match="70000"):
         listen("127.0.0.1", 70_000)
-
-
-def test_processes_may_share_a_port() -> None:
-    """SO_REUSEPORT, when asked for on both."""
-    with (
-        listen("127.0.0.1", 0, share_port=True) as first,
-        listen("127.0.0.1", first.getsockname()[1], share_port=True),
-    ):
-        pass
+    with pytest.raises(ConfigurationError, match=r"cannot listen on 'a\.\.b'"):
+        listen("a..b", 0)
 
 
 def test_contexts_are_one_transfer_syntax_each_and_split_at_128() -> None:
@@ -340,7 +340,7 @@ def test_a_peer_gone_in_the_middle_is_an_aborted_association(tmp_path: Path) -> 
 
 
 def test_over_the_limits_a_peer_is_told_to_come_later() -> None:
-    """A-ASSOCIATE-RJ (2, 3, 2) for the third of two, in all or from one address, and when `admit` says no."""
+    """A-ASSOCIATE-RJ (2, 3, 2) for the third of two, in all or from one address."""
     for limits in (
         AcceptorLimits(max_associations=2, linger_s=0.2),
         AcceptorLimits(max_associations_per_peer=2, linger_s=0.2),
@@ -352,11 +352,16 @@ def test_over_the_limits_a_peer_is_told_to_come_later() -> None:
             second.release()
             running.service.wait_ending()
             _eventually_associates(running)
-    with (
-        running_acceptor(MemoryService(admits=False), QUICK) as running,
-        pytest.raises(AssociationRejected, match="for now: local limit exceeded"),
-    ):
-        _associate(running)
+
+
+@pytest.mark.parametrize("limits", [QUICK, AcceptorLimits(max_associations=0, linger_s=0.2)])
+def test_an_address_that_is_not_admitted_is_told_not_to_come_again(limits: AcceptorLimits) -> None:
+    """A-ASSOCIATE-RJ (1, 1, 1), also when there is no room: a stranger shall not try for ever."""
+    with running_acceptor(MemoryService(admits=False), limits) as running:
+        with pytest.raises(AssociationRejected, match=r"permanently: no reason given \(1, 1, 1\)") as caught:
+            _associate(running)
+        assert not caught.value.retryable
+        assert running.acceptor.open_associations == 0
 
 
 def _eventually_associates(running: Running) -> None:

@@ -51,7 +51,7 @@ def test_a_rejection_closes_the_requestor() -> None:
 
 
 def test_crossing_releases_end_on_both_sides() -> None:
-    """PS3.8 Section 7.2.3: the requestor of the association answers first (Sta9 to 11, Sta10 to 12)."""
+    """PS3.8 Section 7.2.2: the requestor of the association answers first (Sta9 to 11, Sta10 to 12)."""
     pair = AssociationPair()
     pair.establish()
     from_requestor = pair.requestor.send(ReleaseRequest())
@@ -185,3 +185,17 @@ def test_an_abort_that_is_due_is_said_once() -> None:
     fresh.transport_accepted()
     fresh.request_abort(Abort(2, 0))
     assert fresh.take_output() == b""
+
+
+def test_a_long_association_keeps_no_list_of_effects() -> None:
+    """A driver that never asks for them pays a few words, however many messages pass."""
+    pair = AssociationPair()
+    pair.establish()
+    data = PDataTf((Pdv(1, False, True, b"data"),))
+    for _ in range(1000):
+        pair.to_acceptor(data)
+        pair.to_requestor(data)
+    pair.to_acceptor(ReleaseRequest())
+    pair.to_requestor(ReleaseResponse())
+    assert pair.requestor.effects() == [Effect.CLOSE_TRANSPORT]
+    assert pair.acceptor.effects() == [Effect.START_ARTIM]
