@@ -91,7 +91,7 @@ class CStoreResponse:
 
 @dataclass(frozen=True, slots=True)
 class UnsupportedRequest:
-    """A request of a kind that has no row in `MESSAGES`; answered with 0x0211 (PS3.7 Annex C.4)."""
+    """A request of a kind that has no row in `MESSAGES`; answered with 0x0211 (PS3.7 Annex C.5)."""
 
     command_field: int
     message_id: int

@@ -12,6 +12,9 @@ from dicomrelay.errors import ConfigurationError
 # PS3.5 Table 6.2-1, VR AE: at most 16 characters of the default repertoire, without backslash and control characters.
 _AE_TITLE: Final = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?")
+# RFC 1035 Section 2.3.4; a name that ends with a dot has an empty label there, the root.
+_LONGEST_LABEL: Final = 63
+_LONGEST_HOST_NAME: Final = 253
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _FORM: Final = "write it as AET@host:port, an IPv6 address in brackets"
 
@@ -62,6 +65,15 @@ def _host(text: str, value: str) -> str:
     if not _HOST_NAME.fullmatch(value):
         raise ConfigurationError(
             f"{text!r} is no address: {value!r} is neither a host name nor an IP address; {_FORM}"
+        )
+    name = value.removesuffix(".")
+    if len(name) > _LONGEST_HOST_NAME:
+        raise ConfigurationError(
+            f"{text!r} is no address: a host name has at most {_LONGEST_HOST_NAME} characters"
+        )
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in name.split(".")):
+        raise ConfigurationError(
+            f"{text!r} is no address: each part of a host name between dots has 1 to {_LONGEST_LABEL} characters"
         )
     return value
 

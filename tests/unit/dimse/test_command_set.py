@@ -93,7 +93,7 @@ def test_a_comment_that_is_no_text_ends_no_association() -> None:
 
 
 def test_an_unknown_request_is_a_value_and_gets_a_response_of_its_kind() -> None:
-    """Unrecognised operation: 0211H, with the command field of its response (PS3.7 Annex C.4)."""
+    """Unrecognised operation: 0211H, with the command field of its response (PS3.7 Annex C.5)."""
     request = encode_command_set({0x0003: "1.2", 0x0100: 0x0130, 0x0110: 5, 0x0800: 0x0101})
     message, has_data_set = decode_message(request)
     assert message == UnsupportedRequest(0x0130, 5, "1.2")
