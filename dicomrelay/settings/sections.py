@@ -228,6 +228,14 @@ class DestinationSettings(_Section):
     retry_max_s: float = Field(600, gt=0, description="The longest wait between attempts.")
     retry_attempts: int = Field(1000, ge=1, description="Attempts before what is left needs attention.")
 
+    @field_validator("host")
+    @classmethod
+    def _host_name(cls, value: str) -> str:
+        labels = value.removesuffix(".").split(".")
+        if ":" not in value and (len(value) > 253 or not all(0 < len(label) < 64 for label in labels)):
+            raise ValueError(f"{value!r} is no host name and no address")
+        return value
+
 
 class RuleCondition(_Section):
     """All that is given must hold; a list means any of them; * and ? are wildcards."""

@@ -122,6 +122,7 @@ def test_a_list_of_tables_may_come_from_the_environment_as_json(monkeypatch: pyt
         ('[[rules]]\nsend_to = ["nowhere"]\n', ("rules.0.send_to", "nowhere", "known: none")),
         ('[[destinations]]\nname = "a"\nae_title = "A"\n', ("destinations.0.host", "required")),
         ('[[destinations]]\nname = "Big"\nae_title = "A"\nhost = "h"\n', ("destinations.0.name",)),
+        ('[[destinations]]\nname = "a"\nae_title = "A"\nhost = "a..b"\n', ("destinations.0.host", "a..b")),
         ('[[peers]]\nhost = "10.0.0.0/40"\n', ("peers.0.host", "10.0.0.0/24")),
         ('[monitor]\nhost = "0.0.0.0"\n', ("monitor", "not loopback", "password")),
         ('[monitor]\nuser = "a"\n', ("monitor", "go together")),
