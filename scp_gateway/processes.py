@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Final
 
@@ -37,6 +37,11 @@ def run_processes(
         What a child does, until the event that it is given is set.
     grace_s : float
         How long children may take to stop before they are killed.
+
+    Raises
+    ------
+    OSError
+        A child cannot be begun; the others are stopped.
     """
     # Fork, so that the socket, the settings and whatever `wake` holds need not be sent across.
     context = multiprocessing.get_context("fork")
@@ -47,23 +52,33 @@ def run_processes(
         process.start()
         return process
 
-    children = [begin() for _ in range(count)]
-    ready()
-    began_at = time.monotonic()
-    while not stop.wait(_LOOK_EVERY_S):
-        for number, child in enumerate(children):
-            if not child.is_alive() and time.monotonic() - began_at >= _RESTART_AFTER_S:
-                _log.error("a listener process died", action="gateway.process-died", exit_code=child.exitcode)
-                began_at = time.monotonic()
-                children[number] = begin()
-    os.close(write_end)
+    children: list[BaseProcess] = []
+    try:
+        for _ in range(count):
+            children.append(begin())  # noqa: PERF401  # one by one: those that were begun are ended if the next cannot be
+        ready()
+        began_at = time.monotonic()
+        while not stop.wait(_LOOK_EVERY_S):
+            for number, child in enumerate(children):
+                if not child.is_alive() and time.monotonic() - began_at >= _RESTART_AFTER_S:
+                    _log.error(
+                        "a listener process died", action="gateway.process-died", exit_code=child.exitcode
+                    )
+                    began_at = time.monotonic()
+                    children[number] = begin()
+    finally:
+        os.close(write_end)
+        _end(children, grace_s)
+        os.close(read_end)
+
+
+def _end(children: Sequence[BaseProcess], grace_s: float) -> None:
     deadline = time.monotonic() + grace_s
     for child in children:
         child.join(max(0.0, deadline - time.monotonic()))
         if child.is_alive():
             child.kill()
             child.join()
-    os.close(read_end)
 
 
 def _child(serve: Callable[[threading.Event], None], read_end: int, write_end: int) -> None:

@@ -13,9 +13,11 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import socket
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -26,6 +28,8 @@ from dicomrelay.settings import Settings
 FOLDERS: Final = ("spool", "archive", "db", "redis", "logs", "run")
 # sockaddr_un.sun_path holds 108 bytes on Linux and 104 elsewhere, the closing NUL among them.
 _SOCKET_PATH_LIMIT: Final = 100
+_SPOOL_NAME: Final = re.compile(r"[!-~]{0,40}-[0-9a-f]{8}")
+_LOCK_TRIES, _LOCK_AGAIN_S = 4, 0.1
 
 
 def prepare(settings: Settings) -> None:
@@ -37,8 +41,11 @@ def prepare(settings: Settings) -> None:
         The home cannot be made or written.
     """
     try:
+        # First and by itself: `parents=True` gives its mode to the last folder only. One that is there already and is
+        # open to others is somebody's choice and stays so; what we make in it is not open.
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in FOLDERS:
-            settings.path(name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            settings.path(name).mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise ConfigurationError(
             f"{settings.home}: cannot be used as home ({error.strerror}): name another with --home or DICOMRELAY_HOME"
@@ -48,17 +55,48 @@ def prepare(settings: Settings) -> None:
 def spool_name(settings: Settings) -> str:
     """The name by which the ledger knows this spool and so whose work it is: made once, kept in the spool itself.
 
-    A machine or a container may be renamed; its spool stays the same.
+    A machine or a container may be renamed; its spool stays the same. The name is durable before it is told.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is empty or damaged. No other name is made up: what is registered under the old one would be nobody's.
     """
     path = settings.path("spool", "identity")
-    with suppress(FileNotFoundError):
-        return path.read_text("ascii").strip()
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}\n", "ascii", errors="replace")
-    with suppress(FileExistsError):  # another process was faster: its name is the one
-        path.hardlink_to(fresh)
-    fresh.unlink()
-    return path.read_text("ascii").strip()
+    if not path.exists():
+        _make_identity(path)
+    _sync_folder(path.parent)  # also when it was there: another process may have made it just now
+    text = path.read_text("ascii", errors="replace").strip()
+    if not _SPOOL_NAME.fullmatch(text):
+        raise ConfigurationError(
+            f"{path}: holds no name of a spool (it is {'damaged' if text else 'empty'}): write the name into it by which "
+            "the ledger knows this spool, one line, from a backup or from the column `host` of the ledger's table "
+            "`instances`; only if nothing was ever received here, remove the file and a new name is made"
+        )
+    return text
+
+
+def _make_identity(path: Path) -> None:
+    token = secrets.token_hex(4)
+    fresh = path.with_suffix(f".{token}")
+    host = re.sub(r"[^!-~]", "?", socket.gethostname()[:40])
+    try:
+        with fresh.open("x", encoding="ascii") as file:
+            file.write(f"{host}-{token}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was faster: its name is the one
+            path.hardlink_to(fresh)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def ledger_url(settings: Settings) -> str:
@@ -105,7 +143,7 @@ class HomeLock:
         self._fd: int | None = None
 
     def take(self) -> None:
-        """Take the lock.
+        """Take the lock; one that is only being asked about (`is_held`) is free a moment later.
 
         Raises
         ------
@@ -114,31 +152,51 @@ class HomeLock:
         """
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(fd, 32).decode("ascii", "replace").strip() or "?"
-            os.close(fd)
-            if error.errno not in {errno.EAGAIN, errno.EACCES}:
-                raise
-            raise ServiceError(
-                f"{self._path.parent.parent}: `dicomrelay up` already runs here (process {holder}): "
-                "stop it first, or name another home with --home"
-            ) from error
-        os.ftruncate(fd, 0)
-        os.write(fd, str(os.getpid()).encode())
-        self._fd = fd
+            if not self._try(fd):
+                holder = os.read(fd, 32).decode("ascii", "replace").strip() or "?"
+                raise ServiceError(
+                    f"{self._path.parent.parent}: `dicomrelay up` already runs here (process {holder}): "
+                    "stop it first, or name another home with --home"
+                )
+            os.ftruncate(fd, 0)
+            os.write(fd, str(os.getpid()).encode())
+            self._fd, fd = fd, -1
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _try(self, fd: int) -> bool:
+        for left in reversed(range(_LOCK_TRIES)):
+            if _flock(fd, fcntl.LOCK_EX):
+                return True
+            if left:
+                time.sleep(_LOCK_AGAIN_S)
+        return False
 
     def is_held(self) -> bool:
-        """Whether a process holds it."""
+        """Whether a process holds it. Writes nothing, and hinders no other that asks."""
         try:
-            self.take()
-        except ServiceError:
-            return True
-        self.release()
-        return False
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _flock(fd, fcntl.LOCK_SH)
+        finally:
+            os.close(fd)
 
     def release(self) -> None:
         """Let go of it."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _flock(fd: int, kind: int) -> bool:
+    """Whether the lock could be had at once."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in {errno.EAGAIN, errno.EACCES}:
+            raise
+        return False
+    return True

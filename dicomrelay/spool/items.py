@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from dicomrelay.dicom.part10 import HEAD_BYTES
-from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.errors import SpoolCorrupt, SpoolError
 from dicomrelay.spool.layout import PART, REFERENCE
 from dicomrelay.spool.operations import sync_path
 from dicomrelay.spool.records import PAGE_BYTES, SpoolRecord, decode_head, decode_record
@@ -28,7 +28,9 @@ def read_item(path: Path) -> SpoolRecord:
     FileNotFoundError
         It is no longer there.
     SpoolCorrupt
-        It cannot be read, its CRC or its size is wrong, or it is not the item that its name says.
+        Its CRC or its size is wrong, or it is not the item that its name says.
+    SpoolError
+        It cannot be read, which says nothing about what it holds: worth another try.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -43,7 +45,7 @@ def read_item(path: Path) -> SpoolRecord:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise SpoolCorrupt(f"{path}: cannot be read: {error.strerror}") from error
+        raise SpoolError(f"{path}: cannot be read: {error.strerror}") from error
     if record.id != path.stem:
         raise SpoolCorrupt(f"{path}: holds the record of {record.id}")
     return record
@@ -63,7 +65,9 @@ def verify_data_set(record: SpoolRecord, path: Path) -> None:
     Raises
     ------
     SpoolCorrupt
-        It cannot be read, is too short, or holds other bytes.
+        It is gone, is too short, or holds other bytes.
+    SpoolError
+        It cannot be read, which says nothing about what it holds.
     """
     digest, left = hashlib.sha256(), record.data_set_bytes
     try:
@@ -72,8 +76,10 @@ def verify_data_set(record: SpoolRecord, path: Path) -> None:
             while left and (step := file.read(min(left, _HASH_STEP_BYTES))):
                 digest.update(step)
                 left -= len(step)
+    except FileNotFoundError as error:
+        raise SpoolCorrupt(f"{path}: is gone") from error
     except OSError as error:
-        raise SpoolCorrupt(f"{path}: cannot be read: {error.strerror}") from error
+        raise SpoolError(f"{path}: cannot be read: {error.strerror}") from error
     if left or digest.hexdigest() != record.digest:
         raise SpoolCorrupt(f"{path}: the data set is not the one that was received")
 
@@ -83,13 +89,14 @@ def move_items(moves: Iterable[tuple[Path, Path]]) -> None:
 
     All are linked in their new place, those names are made durable, and only then the old ones go: whatever
     the file system does with the order of renames, a crash leaves one name or both. Files that are gone are passed over.
+    A failed fsync leaves both names, and moving again asks it again (docs/design/spool.md says what that is worth).
     """
     linked: list[Path] = []
     changed: set[Path] = set()
     for source, folder in moves:
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, exist_ok=True)
-            changed.add(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # Always: a process that died may have made the folder, and its name is perhaps not durable yet.
+        changed.add(folder.parent)
         with suppress(FileNotFoundError):
             if _link(source, folder / source.name):
                 linked.append(source)
@@ -116,9 +123,22 @@ def _link(source: Path, target: Path) -> bool:
 
 
 def item_names(folder: Path) -> Iterator[str]:
-    """The files of items in a folder, in no order; none when the folder is gone."""
-    with suppress(FileNotFoundError):
-        yield from (name for name in os.listdir(folder) if not name.endswith(PART))
+    """The files of items in a folder, in no order, read on as they are asked for; none when the folder is gone.
+
+    Raises
+    ------
+    SpoolError
+        The folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.endswith(PART):
+                    yield entry.name
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SpoolError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def count_items(folder: Path) -> tuple[int, int]:

@@ -86,20 +86,25 @@ class Layout:
             ) from error
 
     def find(self, item_id: str) -> Path:
-        """The file of an item, wherever it is now.
+        """The file of an item, wherever it is now; `corrupt/` is not looked at, for nobody may use what lies there.
 
         Raises
         ------
         SpoolCorrupt
             There is none.
+        SpoolError
+            The file system does not say, for now.
         """
         if is_id(item_id):
             # Twice: an item on its way from new to kept has both names for a moment, and never none.
-            for folder in (self.bucket(item_id), self.new, self.bucket(item_id), self.aside, self.corrupt):
+            for folder in (self.bucket(item_id), self.new, self.bucket(item_id), self.aside):
                 for suffix in (ITEM, REFERENCE):
                     path = folder / (item_id + suffix)
-                    if path.exists():
-                        return path
+                    try:
+                        if path.exists():
+                            return path
+                    except OSError as error:
+                        raise SpoolError(f"{path}: cannot be looked at: {error.strerror}") from error
         raise SpoolCorrupt(f"{self.root}: no item {item_id}")
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Self
 
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dicom.uids import derived_uid
-from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.errors import SpoolCorrupt, SpoolError
 from dicomrelay.log import get_logger
 from dicomrelay.spool import layout
 from dicomrelay.spool.directory_sync import DirectorySync
@@ -81,6 +82,13 @@ class Spool:
         self._names = DirectorySync(self._layout.new, self._operations)
         self._identity: Identity | None = None
         self._identity_lock = threading.Lock()
+        self._unreadable: set[str] = set()  # names of items that could not be read when they were last tried
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Stop being a writer; every `SpoolWriter` must have ended."""
@@ -203,26 +211,78 @@ class Spool:
     def arrivals(self, limit: int) -> list[SpoolRecord]:
         """The oldest items that are not yet settled, at most `limit`.
 
-        One that cannot be trusted is moved to `corrupt/`, logged, and left out.
+        One that cannot be trusted is moved to `corrupt/`, logged, and left out. One that cannot be read for now is
+        logged once, left out, and stays where it is.
+
+        Raises
+        ------
+        SpoolError
+            The directory cannot be read.
         """
-        names = heapq.nsmallest(limit, item_names(self._layout.new))
-        found = (self._read(self._layout.new / name) for name in names)
-        return [record for record in found if record is not None]
+        return next(self.arrival_batches(limit), [])
+
+    def arrival_batches(self, limit: int) -> Iterator[list[SpoolRecord]]:
+        """What `arrivals` gives, batch after batch, each item once: the directory is listed anew only when the last
+        listing is used up.
+
+        Raises
+        ------
+        SpoolError
+            The directory cannot be read.
+        """
+        tried: set[str] = set()
+        while True:
+            listed = set(item_names(self._layout.new))
+            fresh = sorted(listed - tried)
+            if not fresh:
+                return
+            tried = listed
+            found = (self._read(self._layout.new / name) for name in fresh)
+            records = (record for record in found if record is not None)
+            while batch := list(islice(records, limit)):
+                yield batch
 
     def has_arrivals(self) -> bool:
-        """Whether anything waits to be settled; looks at one name."""
-        return next(iter(item_names(self._layout.new)), None) is not None
+        """Whether anything waits to be settled; looks no further than the first name of an item.
+
+        Raises
+        ------
+        SpoolError
+            The directory cannot be read.
+        """
+        return any(True for _ in item_names(self._layout.new))
 
     def _read(self, path: Path) -> SpoolRecord | None:
         try:
-            return read_item(path)
+            record = read_item(path)
         except FileNotFoundError:
-            return None  # settled by another process in the meantime
+            record = None  # settled by another process in the meantime
         except SpoolCorrupt as error:
-            with suppress(FileNotFoundError):
-                path.rename(self._layout.corrupt / path.name)
-            _log.error("item is corrupt and was put away", action="spool.corrupt", reason=str(error))
+            self._put_away(path, reason=str(error))
             return None
+        except SpoolError as error:
+            self._leave(path, reason=str(error))
+            return None
+        self._unreadable.discard(path.name)
+        return record
+
+    def _put_away(self, path: Path, *, reason: str) -> None:
+        try:
+            path.rename(self._layout.corrupt / path.name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._leave(path, reason=f"{reason}; and it cannot be put away: {error.strerror}")
+            return
+        self._unreadable.discard(path.name)
+        _log.error("item is corrupt and was put away", action="spool.corrupt", reason=reason)
+
+    def _leave(self, path: Path, *, reason: str) -> None:
+        if path.name not in self._unreadable:
+            self._unreadable.add(path.name)
+            _log.error(
+                "item is left where it is, to be tried again", action="spool.unreadable", reason=reason
+            )
 
     def settle(self, ids: Iterable[str]) -> None:
         """The ledger has these: from `new/` to `kept/`. Those settled already are passed over.
@@ -282,10 +342,12 @@ class Spool:
         Raises
         ------
         SpoolCorrupt
-            The item is nowhere, or its record cannot be read.
+            The item is nowhere, or in `corrupt/`, or its record does not agree.
+        SpoolError
+            It cannot be read, for now.
         """
         path = self._layout.find(item_id)
-        return Path(read_item(path).source_path) if path.suffix == REFERENCE else path
+        return Path(self.record(item_id).source_path) if path.suffix == REFERENCE else path
 
     def record(self, item_id: str) -> SpoolRecord:
         """What is known about an item.
@@ -293,12 +355,27 @@ class Spool:
         Raises
         ------
         SpoolCorrupt
-            The item is nowhere, or its record cannot be read.
+            The item is nowhere, or in `corrupt/`, or its record or its size does not agree.
+        SpoolError
+            It cannot be read, for now.
         """
-        return read_item(self._layout.find(item_id))
+        with suppress(FileNotFoundError):
+            return read_item(self._layout.find(item_id))
+        try:  # it was on its way from one folder to another
+            return read_item(self._layout.find(item_id))
+        except FileNotFoundError as error:
+            raise SpoolCorrupt(f"{self.root}: no item {item_id} any more") from error
 
     def records(self) -> Iterator[SpoolRecord]:
-        """Every item, set aside ones too, in the order of arrival: what a ledger is rebuilt from."""
+        """Every item, set aside ones too, in the order of arrival: what a ledger is rebuilt from.
+
+        Those that cannot be trusted or read are left out as by `arrivals`.
+
+        Raises
+        ------
+        SpoolError
+            A directory cannot be read.
+        """
         # Buckets last: what is settled meanwhile is then found where it went.
         folders = [self._layout.new, self._layout.aside, *self._buckets()]
         names = {name: folder for folder in folders for name in item_names(folder)}
@@ -314,6 +391,8 @@ class Spool:
         ------
         SpoolCorrupt
             It is gone, has another size, or other bytes.
+        SpoolError
+            It cannot be read, for now.
         """
         record = self.record(item_id)
         verify_data_set(record, self.locate(item_id))

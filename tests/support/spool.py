@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from dicomrelay.dicom.scan import Header
-from dicomrelay.spool import Provenance, Spool, SpoolRecord, SpoolWriter
+from dicomrelay.spool import Provenance, Spool, SpoolRecord, SpoolWriter, items
 from dicomrelay.spool.operations import Buffer, OperatingSystem
 from tests.support.data_sets import CT_IMAGE_STORAGE, ENCODERS, EXPLICIT
 
@@ -39,6 +43,43 @@ def store(spool: Spool, data_set: bytes = DATA_SET, **changes: object) -> SpoolR
     writer = begin(spool, **changes)
     writer.write([memoryview(data_set)[:100], memoryview(data_set)[100:]])
     return writer.commit(HEADER)
+
+
+def unreadable(patch: pytest.MonkeyPatch, stem: str, error: int = errno.EMFILE) -> None:
+    """Let the file of that name, without suffix, fail to open."""
+    really = Path.open
+
+    def refuse(self: Path, *args: Any, **options: Any) -> Any:
+        if self.stem == stem:
+            raise OSError(error, os.strerror(error), str(self))
+        return really(self, *args, **options)
+
+    patch.setattr(Path, "open", refuse)
+
+
+def count_listings(patch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the directories that are listed from now on."""
+    really, listed = os.scandir, list[str]()
+
+    def scandir(path: Path) -> Any:
+        listed.append(path.name)
+        return really(path)
+
+    patch.setattr(items.os, "scandir", scandir)
+    return listed
+
+
+def count_entries(patch: pytest.MonkeyPatch) -> list[str]:
+    """The names that are taken from listings from now on."""
+    really, taken = os.scandir, list[str]()
+
+    @contextmanager
+    def scandir(path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with really(path) as entries:
+            yield (entry for entry in entries if not taken.append(entry.name))  # type: ignore[func-returns-value]
+
+    patch.setattr(items.os, "scandir", scandir)
+    return taken
 
 
 class Faulty(OperatingSystem):

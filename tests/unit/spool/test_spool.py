@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -11,15 +12,25 @@ from pathlib import Path
 
 import pydicom
 import pytest
+import structlog
 
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dicom.uids import derived_uid
 from dicomrelay.errors import SpoolCorrupt, SpoolError, SpoolFull
-from dicomrelay.spool import Spool, SpoolUsage, free_space
+from dicomrelay.spool import Spool, SpoolUsage, free_space, items
 from dicomrelay.spool.layout import is_id
 from dicomrelay.spool.operations import Buffer, OperatingSystem
 from tests.support.data_sets import EXPLICIT
-from tests.support.spool import DATA_SET, FROM_MODALITY, HEADER, begin, store
+from tests.support.spool import (
+    DATA_SET,
+    FROM_MODALITY,
+    HEADER,
+    begin,
+    count_entries,
+    count_listings,
+    store,
+    unreadable,
+)
 
 
 @pytest.fixture
@@ -128,6 +139,103 @@ def test_arrivals_come_oldest_first_and_no_more_than_asked(spool: Spool) -> None
     assert [record.id for record in spool.arrivals(3)] == ids[:3]
 
 
+def test_batches_go_through_one_listing_and_then_look_again(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backlog is listed once, not once a batch; what comes meanwhile follows, and nothing comes twice."""
+    ids = [store(spool).id for _ in range(5)]
+    listings = count_listings(monkeypatch)
+    batches = spool.arrival_batches(2)
+    assert [record.id for record in next(batches)] == ids[:2]
+    late = store(spool).id
+    assert [[record.id for record in batch] for batch in batches] == [ids[2:4], ids[4:], [late]]
+    assert listings == ["new"] * 3
+
+
+def test_whether_anything_waits_is_told_by_the_first_name(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweeper asks every second, in a backlog too; what is being written does not wait yet."""
+    writer = begin(spool)
+    assert not spool.has_arrivals()
+    writer.abandon()
+    for _ in range(20):
+        store(spool)
+    taken = count_entries(monkeypatch)
+    assert spool.has_arrivals()
+    assert len(taken) == 1
+
+
+def test_a_directory_that_cannot_be_listed_is_worth_another_try(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not an empty one."""
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    store(spool)
+    monkeypatch.setattr(items.os, "scandir", refuse)
+    for ask in (spool.has_arrivals, lambda: spool.arrivals(1), lambda: list(spool.records())):
+        with pytest.raises(SpoolError, match="new: cannot be read: Too many open files"):
+            ask()
+
+
+def test_a_spool_is_closed_by_its_with_block(tmp_path: Path) -> None:
+    """Its lock file goes, also when the block ends in an error."""
+    writers = tmp_path / "spool" / "writers"
+    with Spool(tmp_path / "spool") as spool:
+        store(spool)
+        assert len(list(writers.iterdir())) == 1
+    assert list(writers.iterdir()) == []
+
+    def fail(spool: Spool) -> None:
+        with spool:
+            store(spool)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail(Spool(tmp_path / "spool"))
+    assert list(writers.iterdir()) == []
+
+
+def test_settling_flushes_buckets_and_their_parent_before_the_old_names_go(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a process that died made the bucket: its name is perhaps not durable."""
+    record = store(spool)
+    source, bucket = spool.locate(record.id), spool.root / "kept" / record.id[:8]
+    bucket.mkdir()
+    flushed: set[Path] = set()
+
+    def note(path: Path) -> None:
+        assert source.exists()
+        flushed.add(path)
+
+    monkeypatch.setattr(items, "sync_path", note)
+    spool.settle([record.id])
+    assert flushed == {bucket, bucket.parent}
+    assert not source.exists()
+
+
+def test_settling_that_cannot_be_flushed_leaves_both_names(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is unlinked before its other name is durable."""
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    record = store(spool)
+    with monkeypatch.context() as patch:
+        patch.setattr(items, "sync_path", refuse)
+        with pytest.raises(SpoolError, match="items cannot be moved"):
+            spool.settle([record.id])
+    assert counts(spool)[:2] == (1, 1)
+    spool.settle([record.id])
+    assert counts(spool)[:2] == (0, 1)
+
+
 def test_settling_moves_to_kept_and_can_be_repeated(spool: Spool) -> None:
     """Strangers and settled ones are passed over."""
     first, second = store(spool), store(spool)
@@ -176,14 +284,14 @@ def test_a_conflict_is_set_aside_from_new_and_from_kept(spool: Spool) -> None:
 
 def test_removing_takes_it_from_wherever_it_is(spool: Spool) -> None:
     """Empty buckets go too."""
-    items = [store(spool) for _ in range(3)]
-    spool.settle([items[0].id])
-    spool.set_aside([items[1].id])
-    spool.remove([item.id for item in items] + ["0" * 28])
+    stored = [store(spool) for _ in range(3)]
+    spool.settle([stored[0].id])
+    spool.set_aside([stored[1].id])
+    spool.remove([item.id for item in stored] + ["0" * 28])
     assert counts(spool) == (0, 0, 0, 0)
     assert list((spool.root / "kept").iterdir()) == []
-    with pytest.raises(SpoolCorrupt, match=items[0].id):
-        spool.locate(items[0].id)
+    with pytest.raises(SpoolCorrupt, match=stored[0].id):
+        spool.locate(stored[0].id)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../new", "0" * 27, "G" * 28, "0" * 28 + "/x"])
@@ -203,6 +311,78 @@ def test_a_file_cut_short_is_put_away_and_never_deleted(spool: Spool) -> None:
     assert spool.arrivals(10) == [good]
     assert counts(spool) == (1, 0, 0, 1)
     assert (spool.root / "corrupt" / path.name).exists()
+
+
+def test_what_was_put_away_is_found_by_nobody(spool: Spool) -> None:
+    """Neither to be sent nor to stand for the instance when it comes again."""
+    bad = store(spool)
+    os.truncate(spool.locate(bad.id), 5000)
+    assert spool.arrivals(10) == []
+    for ask in (spool.locate, spool.record, spool.verify):
+        with pytest.raises(SpoolCorrupt, match=f"no item {bad.id}"):
+            ask(bad.id)
+    spool.remove([bad.id])
+    assert counts(spool) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.EACCES, errno.EIO, errno.ENOMEM])
+def test_an_item_that_cannot_be_read_for_now_stays_and_the_others_go_on(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """The error says nothing about the content: logged once, tried again, and never in the way."""
+    bad, good = store(spool), store(spool)
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as lines:
+        unreadable(patch, bad.id, error)
+        assert spool.arrivals(1) == [good]
+        assert list(spool.records()) == [good]
+        with pytest.raises(SpoolError, match=f"{bad.id}.*{os.strerror(error)}") as raised:
+            spool.verify(bad.id)
+        assert raised.value.retryable
+    assert [line["action"] for line in lines] == ["spool.unreadable"]
+    assert counts(spool) == (2, 0, 0, 0)
+    assert spool.arrivals(10) == [bad, good]
+
+
+def test_a_data_set_that_cannot_be_read_for_now_is_not_called_corrupt(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is read where it lies, on a share that hiccups; one that is gone is gone."""
+    file = tmp_path / "mine.dcm"
+    file.write_bytes(DATA_SET)
+    record = spool.add_reference(
+        file,
+        header=HEADER,
+        transfer_syntax_uid=EXPLICIT,
+        data_set_offset=0,
+        data_set_bytes=len(DATA_SET),
+        digest=hashlib.sha256(DATA_SET).hexdigest(),
+        provenance=FROM_MODALITY,
+    )
+    with monkeypatch.context() as patch:
+        unreadable(patch, file.stem, errno.EIO)
+        with pytest.raises(SpoolError) as raised:
+            spool.verify(record.id)
+    assert not isinstance(raised.value, SpoolCorrupt)
+    file.unlink()
+    with pytest.raises(SpoolCorrupt, match=r"mine\.dcm: is gone"):
+        spool.verify(record.id)
+
+
+def test_a_corrupt_item_that_cannot_be_put_away_is_left_and_said_once(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hinders nobody."""
+    bad, good = store(spool), store(spool)
+    os.truncate(spool.locate(bad.id), 5000)
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with structlog.testing.capture_logs() as lines:
+        assert [spool.arrivals(10), spool.arrivals(10)] == [[good], [good]]
+    assert [line["action"] for line in lines] == ["spool.unreadable"]
+    assert counts(spool) == (2, 0, 0, 0)
 
 
 @pytest.mark.parametrize("position", [132, 140, 160, 500, 700, 900])

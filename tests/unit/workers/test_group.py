@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from dicomrelay.errors import SpoolCorrupt, SpoolError
 from dicomrelay.ledger import Ledger, migrate
 from dicomrelay.ledger.values import AttentionKind, Verdict
 from dicomrelay.runtime import home
 from tests.support.rooms import rooms_at, spooled, transfers_of
+from tests.support.spool import count_listings, unreadable
+from workers import group
 from workers.group import group_arrivals
 from workers.keep import archive_batch, release_batch
 from workers.reconcile import reconcile
@@ -79,6 +83,77 @@ def test_a_copy_takes_the_place_of_bytes_that_were_lost(rooms: Rooms) -> None:
     assert rooms.spool.locate(copy.id).exists()
     assert archive_batch(rooms) == 1
     assert rooms.archive.locate("1.2.3", "1.2.3.1", "1.2.3.4").exists()
+
+
+def _cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def test_a_copy_takes_the_place_of_a_kept_item_that_was_damaged_and_put_away(rooms: Rooms) -> None:
+    """What lies in `corrupt/` is not the instance: the good bytes that come again are kept, and become the file."""
+    damaged = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    _cut_short(rooms.spool.locate(damaged.id))
+    reconcile(rooms, stop=threading.Event())
+    assert (rooms.spool.usage().kept, rooms.spool.usage().corrupt) == (0, 1)
+
+    copy = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+
+    assert (rooms.spool.usage().kept, rooms.spool.usage().corrupt) == (1, 1)
+    assert rooms.spool.verify(copy.id) == copy
+    assert archive_batch(rooms) == 1
+    assert rooms.archive.locate("1.2.3", "1.2.3.1", "1.2.3.4").exists()
+
+
+def test_a_copy_takes_the_place_of_a_kept_item_whose_damage_nobody_saw_yet(rooms: Rooms) -> None:
+    """A file of another size than its record's is as good as lost."""
+    damaged = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    _cut_short(rooms.spool.locate(damaged.id))
+    copy = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+
+    assert rooms.spool.verify(copy.id) == copy
+    assert archive_batch(rooms) == 1
+    assert rooms.archive.locate("1.2.3", "1.2.3.1", "1.2.3.4").exists()
+
+
+def test_a_copy_stays_while_nobody_can_say_whether_the_kept_item_is_good(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many open files is no verdict on a file: neither is removed, and the next run decides."""
+    kept = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    copy = spooled(rooms, "1.2.3.4")
+    with monkeypatch.context() as patch:
+        unreadable(patch, kept.id)
+        with pytest.raises(SpoolError, match="Too many open files") as raised:
+            group_arrivals(rooms)
+    assert raised.value.retryable
+    assert (rooms.spool.usage().new, rooms.spool.usage().kept) == (1, 1)
+
+    group_arrivals(rooms)
+    assert rooms.spool.verify(kept.id) == kept
+    with pytest.raises(SpoolCorrupt):
+        rooms.spool.locate(copy.id)
+
+
+def test_a_run_stops_at_its_bound_and_says_that_there_is_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And lists the directory once for all its batches; the next run ends it."""
+    monkeypatch.setattr(group, "_BATCHES", 2)
+    with rooms_at(tmp_path / "small", "[worker]\nbatch_instances = 2\n") as (rooms, _):
+        for number in range(5):
+            spooled(rooms, f"1.2.3.{number}")
+        listings = count_listings(monkeypatch)
+
+        first = group_arrivals(rooms)
+        assert (first.verdicts.total(), first.more) == (4, True)
+        assert listings == ["new"]
+        second = group_arrivals(rooms)
+        assert (second.verdicts.total(), second.more) == (1, False)
 
 
 def test_a_copy_of_what_is_archived_and_released_goes(archive_only: Rooms) -> None:
