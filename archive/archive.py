@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from archive.disk import Disk
 from archive.frame_builder import build_frame_index
@@ -14,8 +16,10 @@ from archive.index.writer import IndexWriter
 from archive.layout import Layout
 from archive.store import store_batch
 from archive.values import FrameSummary, StoredInstance, StoreRequest, StoreResult
-from dicomrelay.errors import ArchiveError, InstanceNotFound
+from dicomrelay.errors import ArchiveError, InstanceNotFound, ServiceUnavailable
 from dicomrelay.ledger.engine import Database
+
+INDEX: Final = "index.sqlite"
 
 
 class Archive:
@@ -59,10 +63,13 @@ class Archive:
         """
         layout = Layout(root)
         try:
-            layout.root.mkdir(mode=0o750, parents=True, exist_ok=True)
+            layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if database_url is None:
+                # SQLite would make it readable for others; what it keeps beside it gets the same mode.
+                (layout.root / INDEX).touch(mode=0o600)
         except OSError as error:
             raise ArchiveError(f"archive {layout.root}: cannot be made: {error.strerror}") from error
-        url = database_url or f"sqlite:///{layout.root / 'index.sqlite'}"
+        url = database_url or f"sqlite:///{layout.root / INDEX}"
         return cls(layout, open_database(url), Disk())
 
     def close(self) -> None:
@@ -129,6 +136,8 @@ class Archive:
             The index has nothing under that path.
         ArchiveError
             The stored file cannot be read or the frame index cannot be written; another try may do.
+        ServiceUnavailable
+            The archive's file system is read-only here: who may write it must prepare them.
         """
         stored = self._reader.by_path(relative_path)
         if stored is None:
@@ -140,9 +149,11 @@ class Archive:
         try:
             return build_frame_index(stored, layout=self.layout, disk=self.disk)
         except OSError as error:
-            raise ArchiveError(
-                f"frames of {stored.sop_instance_uid}: {error.filename or ''}: {error.strerror or error}"
-            ) from error
+            kind = ServiceUnavailable if error.errno == errno.EROFS else ArchiveError
+            # Not from it: its path holds the patient id, and a traceback would show that.
+            raise kind(
+                f"frames of {stored.sop_instance_uid}: {error.strerror or type(error).__name__}"
+            ) from None
 
     def check_index(self) -> None:
         """Raise ServiceUnavailable when the index does not answer."""

@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
+
+from dicomrelay.spool.operations import OperatingSystem, sync_path
 
 CHUNK_BYTES: Final = 1024 * 1024
 # The file system cannot link here (another device, too many links, not allowed): a copy can do it.
@@ -24,15 +26,11 @@ class Disk:
     def make_directory(self, path: Path) -> None:
         """Make one folder; one that is there is fine."""
         with suppress(FileExistsError):
-            path.mkdir(mode=0o750)
+            path.mkdir(mode=0o700)
 
     def sync_directory(self, path: Path) -> None:
         """Make the names in a folder durable."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_path(path)
 
     def link(self, source: Path, target: Path) -> bool:
         """Give a file a second name; False where the file system cannot. Raises FileExistsError."""
@@ -73,25 +71,35 @@ class Disk:
             SHA-256 of the source's bytes from `digest_from`, in hexadecimal.
         """
         digest = hashlib.sha256()
-        with source.open("rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
+        with source.open("rb", buffering=0) as reader, new_file(target, buffering=0) as writer:
             _write_all(writer.write, preface)
             position = reader.seek(digest_from if preface else 0)
             while chunk := reader.read(CHUNK_BYTES):
                 digest.update(memoryview(chunk)[max(0, digest_from - position) :])
                 position += len(chunk)
                 _write_all(writer.write, chunk)
-            os.fsync(writer.fileno())
+            flush(writer.fileno())
         return digest.hexdigest()
 
     def write(self, target: Path, data: bytes) -> None:
         """Write a new file and flush it."""
-        with target.open("xb", buffering=0) as writer:
+        with new_file(target, buffering=0) as writer:
             _write_all(writer.write, data)
-            os.fsync(writer.fileno())
+            flush(writer.fileno())
 
     def remove(self, path: Path) -> None:
         """Remove a file; one that is gone is fine."""
         path.unlink(missing_ok=True)
+
+
+def new_file(path: Path, *, buffering: int = -1) -> BinaryIO:
+    """A new file to write, for our user only. Raises FileExistsError."""
+    return open(path, "xb", buffering=buffering, opener=_private)
+
+
+def flush(descriptor: int) -> None:
+    """Make the bytes of a file durable, also in the drive's cache."""
+    OperatingSystem().sync_data(descriptor)
 
 
 def temporary_name(target: Path) -> Path:
@@ -107,6 +115,10 @@ def digest_of(path: Path, *, offset: int) -> str:
         while chunk := reader.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _write_all(write: Callable[[memoryview], int | None], data: bytes) -> None:

@@ -6,7 +6,6 @@ again and the streamer can answer in words.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -14,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
-from archive.disk import Disk, temporary_name
+from archive.disk import Disk, flush, new_file, temporary_name
 from archive.encapsulated import Fragments, FrameRow, frame_rows, scan_fragments
 from archive.frame_header import FrameIndexHeader, FrameLayout, Geometry, PixelKind
 from archive.frame_index import FrameIndex, encode_frame_entry
@@ -66,7 +65,7 @@ def build_frame_index(stored: StoredInstance, *, layout: Layout, disk: Disk) -> 
     try:
         with (
             ExitStack() as files,
-            temporary.open("xb") as output,
+            new_file(temporary) as output,
             tempfile.TemporaryFile(dir=layout.root) as rows,
         ):
             header, tables = _examine(stored, layout=layout, disk=disk, files=files, rows=rows)
@@ -208,7 +207,7 @@ def _write(output: BinaryIO, header: FrameIndexHeader, tables: _Tables | None) -
     output.seek(0)
     output.write(header.encode())
     output.flush()
-    os.fsync(output.fileno())
+    flush(output.fileno())
 
 
 def _make_folders(folder: Path, root: Path, disk: Disk) -> None:

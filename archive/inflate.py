@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from pathlib import Path
 from typing import Final
 
-from archive.disk import CHUNK_BYTES
+from archive.disk import CHUNK_BYTES, flush, new_file
 from dicomrelay.errors import MalformedDataSet
 
 # A stream of zeros deflates to a thousandth: what is announced by nobody is bounded by us.
@@ -24,7 +23,7 @@ def inflate(source: Path, *, offset: int, target: Path, limit_bytes: int = MAX_I
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     total = 0
-    with source.open("rb", buffering=0) as reader, target.open("xb") as writer:
+    with source.open("rb", buffering=0) as reader, new_file(target) as writer:
         reader.seek(offset)
         while not inflater.eof:
             chunk = inflater.unconsumed_tail or reader.read(CHUNK_BYTES)
@@ -41,5 +40,5 @@ def inflate(source: Path, *, offset: int, target: Path, limit_bytes: int = MAX_I
                 raise MalformedDataSet(f"the data set inflates to more than {limit_bytes} bytes", offset=0)
             writer.write(data)
         writer.flush()
-        os.fsync(writer.fileno())
+        flush(writer.fileno())
     return total

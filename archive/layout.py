@@ -84,11 +84,16 @@ class Layout:
         """
         parts = PurePosixPath(relative).parts
         if "\0" in relative or not parts or parts[0] == "/" or ".." in parts:
-            raise ArchiveError(f"{relative!r} is no path in the archive {self.root}")
+            raise ArchiveError(f"{_last(relative)!r} has no path in the archive {self.root}")
         path = self.root.joinpath(*parts)
         root = os.path.realpath(self.root)
         if os.path.commonpath((root, os.path.realpath(path))) != root:
             raise ArchiveError(
-                f"{relative!r} leads out of the archive {self.root}; is a folder a symbolic link?"
+                f"{_last(relative)!r} leads out of the archive {self.root}; is a folder a symbolic link?"
             )
         return path
+
+
+def _last(relative: str) -> str:
+    """What may be said of a path: its end is made of a UID, above that is the patient id."""
+    return PurePosixPath(relative).name

@@ -14,7 +14,7 @@ from typing import Final
 
 from archive.attributes import InstanceAttributes, read_attributes
 from archive.disk import Disk, digest_of, temporary_name
-from archive.index.writer import IndexWriter, Known, NewInstance
+from archive.index.writer import FileSize, IndexWriter, Known, NewInstance
 from archive.layout import Layout
 from archive.values import StoreOutcome, StoreRequest, StoreResult
 from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
@@ -34,10 +34,16 @@ class Placing:
     disk: Disk
     durable_folders: set[Path]
     created: dict[str, Path] = field(default_factory=dict)
+    resized: dict[str, FileSize] = field(default_factory=dict)
     changed: dict[Path, None] = field(default_factory=dict)
 
-    def place(self, request: StoreRequest, relative_path: str) -> int:
+    def place(self, request: StoreRequest, relative_path: str, *, over: bool = False) -> int:
         """Put the file of a request under its name and return its size in bytes.
+
+        Parameters
+        ----------
+        over : bool
+            A file of that name is ours and damaged: a copy takes its place.
 
         Raises
         ------
@@ -55,12 +61,22 @@ class Placing:
             raise ArchiveError(f"{request.source} has {actual} bytes where {expected} were announced")
         self._make_folders(target.parent)
         try:
-            self._put(request, target)
+            self._put(request, target, over=over)
             self.created[request.sop_instance_uid] = target
         except FileExistsError:
             self._check_same(request, target)
         self.changed[target.parent] = None
         return target.stat().st_size
+
+    def put_back(self, request: StoreRequest, known: Known) -> None:
+        """Put an instance of the index back in its place when its file is gone or damaged. Raises as `place` does."""
+        size = _size(self.layout.resolve(known.relative_path))
+        if size == known.file_bytes:
+            return
+        size = self.place(request, known.relative_path, over=size is not None)
+        if size != known.file_bytes:
+            # The same data set behind another file meta.
+            self.resized[request.sop_instance_uid] = FileSize(size, size - request.data_set_bytes)
 
     def make_durable(self) -> None:
         """Flush every folder with new names, from the leaves up, each once."""
@@ -76,6 +92,7 @@ class Placing:
         for uid in uids:
             if uid in self.created:
                 self.disk.remove(self.created.pop(uid))
+            self.resized.pop(uid, None)
 
     def _make_folders(self, folder: Path) -> None:
         """Make the folder and those above it; their names are flushed with this batch unless known to be durable."""
@@ -87,13 +104,13 @@ class Placing:
             self.disk.make_directory(path)
             self.changed[path.parent] = None
 
-    def _put(self, request: StoreRequest, target: Path) -> None:
+    def _put(self, request: StoreRequest, target: Path, *, over: bool) -> None:
         with request.source.open("rb") as source:
             head = source.read(_PREFIX_OFFSET + len(_PREFIX))
         is_part10 = head[_PREFIX_OFFSET:] == _PREFIX and request.data_set_offset > _PREFIX_OFFSET
-        if is_part10 and request.may_link and self.disk.link(request.source, target):
+        if is_part10 and request.may_link and not over and self.disk.link(request.source, target):
             return
-        if target.exists():
+        if not over and target.exists():
             raise FileExistsError(str(target))
         temporary = temporary_name(target)
         try:
@@ -107,7 +124,10 @@ class Placing:
                     expected=request.digest,
                     actual=digest,
                 )
-            self.disk.publish(temporary, target)
+            if over:
+                self.disk.replace(temporary, target)
+            else:
+                self.disk.publish(temporary, target)
         except (OSError, IntegrityMismatch):
             self.disk.remove(temporary)
             raise
@@ -117,7 +137,7 @@ class Placing:
         """A file of that name is there: left by a crash, or somebody else's bytes. The data set is its tail."""
         offset = target.stat().st_size - request.data_set_bytes
         if offset < 0 or digest_of(target, offset=offset) != request.digest:
-            raise ConflictingInstance(f"{target} is in the way: it holds other bytes")
+            raise ConflictingInstance(f"a file in the place of {request.sop_instance_uid} holds other bytes")
 
 
 def store_batch(
@@ -139,7 +159,9 @@ def store_batch(
         # What a failed flush left on the disk is unknown, and flushing again would not tell (never retry an fsync).
         lost = {*new, *placing.created}
         placing.take_back([*placing.created])
-        return [_after_failed_flush(result, lost, str(error)) for result in results]
+        return [_after_failed_flush(result, lost, _why(error)) for result in results]
+    if placing.resized:
+        index.resize(placing.resized)
     winners = index.add(list(new.values())) if new else {}
     return [_settle(result, new, winners, placing) for result in results]
 
@@ -154,8 +176,8 @@ def _store_one(
             return _compare(request, known)
         if uid in there:
             answer = _compare(request, there[uid])
-            if answer.outcome is StoreOutcome.ALREADY_THERE and not _is_whole(placing.layout, there[uid]):
-                placing.place(request, there[uid].relative_path)
+            if answer.outcome is StoreOutcome.ALREADY_THERE:
+                placing.put_back(request, there[uid])
             return answer
         attributes = read_attributes(
             request.source,
@@ -169,9 +191,9 @@ def _store_one(
     except ArchiveError as error:
         return StoreResult(uid, StoreOutcome.FAILED, reason=str(error))
     except OSError as error:
-        return StoreResult(
-            uid, StoreOutcome.FAILED, reason=f"{error.filename or ''}: {error.strerror or error}"
-        )
+        # The path of the source is its sender's or the spool's; one in the archive holds the patient id.
+        where = request.source if error.filename == str(request.source) else f"instance {uid} in the archive"
+        return StoreResult(uid, StoreOutcome.FAILED, reason=f"{where}: {_why(error)}")
     new[uid] = NewInstance(request, attributes, relative_path, size)
     return StoreResult(uid, StoreOutcome.STORED, relative_path, attributes.problem)
 
@@ -209,11 +231,16 @@ def _after_failed_flush(result: StoreResult, lost: set[str], why: str) -> StoreR
     )
 
 
-def _is_whole(layout: Layout, known: Known) -> bool:
+def _size(path: Path) -> int | None:
+    """The size of a file in bytes; None when there is none."""
     try:
-        return layout.resolve(known.relative_path).stat().st_size == known.file_bytes
+        return path.stat().st_size
     except FileNotFoundError:
-        return False
+        return None
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or type(error).__name__
 
 
 def _relative_path(request: StoreRequest, attributes: InstanceAttributes) -> str:

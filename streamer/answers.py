@@ -59,9 +59,13 @@ def status_of(error: RelayError) -> int:
 
 
 def error_body(error: RelayError) -> bytes:
-    """An error in words. What went wrong inside the house is for the log."""
+    """An error in words. What went wrong inside the house is for the log; an `HttpError` is written for the client."""
     status = status_of(error)
-    words = str(error) if status < 500 else "the archive could not answer; the server's log says why"
+    words = (
+        str(error)
+        if status < 500 or isinstance(error, HttpError)
+        else "the archive could not answer; the server's log says why"
+    )
     return json.dumps({"status": status, "error": words}).encode()
 
 

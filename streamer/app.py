@@ -26,10 +26,11 @@ from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import listen
 from dicomrelay.runtime import home
-from dicomrelay.settings import Settings
+from dicomrelay.settings import Settings, is_loopback
 from streamer import frames
 from streamer.answers import AsgiApp, Receive, Scope, Send, error_body, secured, status_of
 from streamer.front_page import FrontPage
+from streamer.host_check import for_this_host
 from streamer.open_frames import FrameCache
 from streamer.retrieve import Retrieve
 from streamer.search import Search
@@ -40,10 +41,15 @@ _IDLE_S: Final = 30
 _log = get_logger("dicomrelay.streamer")
 
 
-def create_app(archive: Archive) -> AsgiApp:
+def create_app(archive: Archive, *, only_host: str | None = None) -> AsgiApp:
     """Everything the streamer serves of an archive, as an ASGI app.
 
-    Reads only. The archive stays its owner's to close.
+    Writes nothing but frame indexes that are not there yet. The archive stays its owner's to close.
+
+    Parameters
+    ----------
+    only_host : str, optional
+        On loopback, the name it listens as: requests for names of other machines are refused.
     """
     cache = FrameCache(archive)
     frame_road = frames.Frames(cache)
@@ -57,7 +63,7 @@ def create_app(archive: Archive) -> AsgiApp:
         else:
             await others(scope, receive, send)
 
-    return secured(app)
+    return secured(app if only_host is None else for_this_host(app, name=only_host))
 
 
 async def _lifespan(receive: Receive, send: Send, cache: FrameCache) -> None:
@@ -153,8 +159,9 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     listener = listen(settings.streamer.host, settings.streamer.port)
     with contextlib.closing(listener):
         archive = Archive.open(settings.archive_path, database_url=home.archive_url(settings))
+        host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
-            create_app(archive),
+            create_app(archive, only_host=settings.streamer.host if is_loopback(host) else None),
             http="httptools",
             ws="none",
             lifespan="on",
@@ -164,7 +171,6 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=_GRACE_S,
         )
-        host, port = listener.getsockname()[:2]
         with contextlib.closing(archive), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             _log.info("streamer listens", action="streamer.start", host=host, port=port)
             runner.run(_serve(_Server(config), listener=[listener], ready=ready, stop=stop))

@@ -17,7 +17,7 @@ _SHOWN: Final = 100
 _STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}"
     "table{border-collapse:collapse;width:100%}td,th{padding:.3rem .6rem;border-bottom:1px solid #ccc;text-align:left}"
-    "code{font-size:13px}"
+    "code{font-size:13px;overflow-wrap:anywhere}@media(max-width:64rem){td,th{overflow-wrap:anywhere}}"
 )
 _URLS: Final = (
     ("/studies?PatientName=DOE*&StudyDate=20240101-", "search studies (QIDO-RS)"),

@@ -12,11 +12,13 @@ from typing import Final
 
 from archive import Archive
 from archive.frame_index import FrameIndex
-from dicomrelay.errors import FrameError
+from dicomrelay.errors import ArchiveError, FrameError, ServiceUnavailable
+from streamer.answers import HttpError
 
 Key = tuple[str, str, str]
 _Identity = tuple[int, int, int, int]
 LARGEST: Final = 256
+_RETRY_AFTER_S: Final = 10
 
 
 class OpenFrames:
@@ -80,6 +82,8 @@ class FrameCache:
             The archive has no such instance.
         FrameError, ArchiveError
             Its frames cannot be read.
+        HttpError
+            503: it has no frame index yet and the archive is read-only here.
         """
         found = self.peek(key)
         if found is not None:
@@ -126,12 +130,28 @@ class FrameCache:
         layout = self._archive.layout
         path = layout.resolve(layout.frames(*key))
         try:
-            return self._open_at(path)
-        except (FileNotFoundError, FrameError):
-            # Not prepared yet, or made for other bytes: one at a time, and the index on disk says which instance.
+            try:
+                return self._open_at(path)
+            except (FileNotFoundError, FrameError):
+                # Not prepared yet, or made for other bytes: one at a time, and the index on disk says which instance.
+                self._prepare(key)
+                return self._open_at(path)
+        except OSError as error:
+            # Not from it: its path holds the patient id, and a traceback would show that.
+            raise ArchiveError(f"frames of {key[-1]}: {error.strerror or type(error).__name__}") from None
+
+    def _prepare(self, key: Key) -> None:
+        stored = self._archive.find(*key)
+        try:
             with self._preparing:
-                self._archive.prepare_frames_of(self._archive.find(*key))
-            return self._open_at(path)
+                self._archive.prepare_frames_of(stored)
+        except ServiceUnavailable as error:
+            raise HttpError(
+                503,
+                f"the frames of {key[-1]} are not prepared yet, and this server cannot write to the archive: "
+                "ask again once a worker has prepared them",
+                headers=((b"retry-after", str(_RETRY_AFTER_S).encode()),),
+            ) from error
 
     def _open_at(self, path: Path) -> OpenFrames:
         identity = _identity(path)
@@ -143,6 +163,6 @@ class FrameCache:
 def _identity(path: Path) -> _Identity | None:
     try:
         found = path.stat()
-    except FileNotFoundError:
-        return None
+    except OSError:
+        return None  # opening it says why
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -11,7 +11,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -30,6 +30,7 @@ from streamer.search import DICOM_JSON
 _BOUNDARY: Final = f"dicomrelay-{uuid.uuid4().hex}"
 _MULTIPART: Final = f'multipart/related; type="{media_types.DICOM}"; boundary={_BOUNDARY}'
 _log = get_logger("dicomrelay.streamer")
+_T = TypeVar("_T")
 
 
 class Retrieve:
@@ -44,19 +45,17 @@ class Retrieve:
         stored = self._archive.find(*checked_uids(*uids))
         choice = _choice(request, syntax_uid=stored.transfer_syntax_uid, may_be_single=True)
         meta = _file_meta(stored)
-        path = self._archive.path_of(stored)
-        if not path.is_file():
-            raise ArchiveError(f"instance {stored.sop_instance_uid} is gone from the archive")
         if choice.is_multipart:
-            return StreamingResponse(self._parts(iter([stored])), media_type=_MULTIPART)
+            return StreamingResponse(_begun(self._parts(iter([stored]))), media_type=_MULTIPART)
+        path = self._archive.path_of(stored)
         headers = {"content-length": str(len(meta) + stored.data_set_bytes)}
         content_type = f"{media_types.DICOM}; transfer-syntax={stored.transfer_syntax_uid}"
-        return StreamingResponse(_file(path, stored, meta), media_type=content_type, headers=headers)
+        return StreamingResponse(_begun(_file(path, stored, meta)), media_type=content_type, headers=headers)
 
     def several(self, request: Request) -> Response:
         """`GET /studies/{study}` and `GET /studies/{study}/series/{series}`: always multipart."""
         _choice(request, syntax_uid="", may_be_single=False)
-        return StreamingResponse(self._parts(self._some(request)), media_type=_MULTIPART)
+        return StreamingResponse(_begun(self._parts(self._some(request))), media_type=_MULTIPART)
 
     def metadata(self, request: Request) -> Response:
         """`GET .../metadata` of a study, a series or an instance."""
@@ -80,8 +79,8 @@ class Retrieve:
     def _parts(self, found: Iterator[StoredInstance]) -> Iterator[bytes]:
         for stored in found:
             content_type = f"{media_types.DICOM}; transfer-syntax={stored.transfer_syntax_uid}"
-            yield f"--{_BOUNDARY}\r\nContent-Type: {content_type}\r\n\r\n".encode()
-            yield from _file(self._archive.path_of(stored), stored, _file_meta(stored))
+            head = f"--{_BOUNDARY}\r\nContent-Type: {content_type}\r\n\r\n".encode()
+            yield from _file(self._archive.path_of(stored), stored, head + _file_meta(stored))
             yield b"\r\n"
         yield f"--{_BOUNDARY}--\r\n".encode()
 
@@ -98,20 +97,37 @@ class Retrieve:
         yield b"]"
 
 
-def _with_first(first: StoredInstance, others: Iterator[StoredInstance]) -> Iterator[StoredInstance]:
+def _with_first(first: _T, others: Iterator[_T]) -> Iterator[_T]:
     yield first
     yield from others
 
 
-def _file(path: Path, stored: StoredInstance, meta: bytes) -> Iterator[bytes]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
+    """A body whose first file is open before the status goes out, so that its absence is an answer in words."""
+    return _with_first(next(body), body)
+
+
+def _file(path: Path, stored: StoredInstance, head: bytes) -> Iterator[bytes]:
+    """Something in front, and the data set of a stored file. Raises ArchiveError, which names no path."""
+    descriptor = -1
     try:
-        yield meta
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        actual = os.fstat(descriptor).st_size
+        if actual != stored.file_bytes:
+            raise ArchiveError(
+                f"the file of {stored.sop_instance_uid} has {actual} bytes where the index expects {stored.file_bytes}"
+            )
+        yield head
         end = stored.data_set_offset + stored.data_set_bytes
         for offset in range(stored.data_set_offset, end, CHUNK_BYTES):
             yield read_exactly(descriptor, min(CHUNK_BYTES, end - offset), offset)
+    except OSError as error:
+        # Not from it: its path holds the patient id, and a traceback would show that.
+        why = error.strerror or type(error).__name__
+        raise ArchiveError(f"the file of {stored.sop_instance_uid} cannot be read: {why}") from None
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _file_meta(stored: StoredInstance) -> bytes:

@@ -25,6 +25,14 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSize:
+    """The size of a stored file that was put back, and where its data set begins, in bytes."""
+
+    file_bytes: int
+    data_set_offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class NewInstance:
     """A stored file that the index is to know."""
 
@@ -60,6 +68,16 @@ class IndexWriter:
         """What the index holds under these SOP Instance UIDs."""
         with self._database.read() as work:
             return _known(work.connection, sop_instance_uids)
+
+    def resize(self, sizes: Mapping[str, FileSize]) -> None:
+        """Record the files that were put back behind another file meta, by SOP Instance UID."""
+        with self._database.write() as work:
+            for uid, size in sorted(sizes.items()):
+                work.connection.execute(
+                    update(instances)
+                    .where(instances.c.sop_instance_uid == uid)
+                    .values(file_bytes=size.file_bytes, data_set_offset=size.data_set_offset)
+                )
 
     def add(self, new: Sequence[NewInstance]) -> dict[str, Known]:
         """Put instances in, in one transaction, and return what the index holds under their UIDs now.

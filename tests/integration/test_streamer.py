@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -30,6 +31,7 @@ from tests.support.evil_strings import EVIL
 from tests.support.streamer import parts, running_streamer
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+CANARY = "CANARY-4711"
 BARE = {"accept": 'application/octet-stream; transfer-syntax="*"'}
 
 
@@ -408,7 +410,7 @@ def test_dot_segments_as_they_come_lead_nowhere(client: httpx.Client, path: str)
     with socket.create_connection(
         (client.base_url.host, client.base_url.port or 0), timeout=10
     ) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
 
     assert answer[:10] == b"HTTP/1.1 4"
@@ -448,6 +450,85 @@ def test_frames_follow_the_files_on_disk(tmp_path: Path) -> None:
         assert (gone.status_code, whole.status_code) == (500, 500)
         assert str(tmp_path) not in gone.text + whole.text
         assert client.get("/health").status_code == 200
+
+
+def loop(path: Path) -> None:
+    """Put a symbolic link to itself in the place of a file: opening it fails, whoever tries."""
+    path.unlink()
+    path.symlink_to(path)
+
+
+def cut(path: Path) -> None:
+    """Take the end of a file away."""
+    os.truncate(path, path.stat().st_size - 1000)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"), [(Path.unlink, "No such file"), (loop, "symbolic link"), (cut, " bytes where ")]
+)
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_a_damaged_archive_is_told_without_the_patient(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
+    why: str,
+    is_prepared: bool,
+) -> None:
+    """JSON for the client, SOP Instance UID and reason in the log, and the patient id, which is in every path, nowhere."""
+    files = []
+    for number in (1, 2):
+        ds = dcmread(pydicom_file("CT_small.dcm"))
+        ds.PatientID, ds.SOPInstanceUID = CANARY, f"1.9.1.{number}"
+        ds.save_as(tmp_path / f"{number}.dcm")
+        files.append(tmp_path / f"{number}.dcm")
+    first, second = stored(tmp_path, files)
+    paths = {path.stem: path for path in (tmp_path / "archive" / "data" / CANARY).rglob("*.dcm")}
+    with running_streamer(tmp_path) as client:
+        if is_prepared:
+            assert client.get(f"{url(second)}/frames/1").status_code == 200
+    with running_streamer(tmp_path) as client:
+        damage(paths[second.sop_instance_uid])
+        answers = [
+            client.get(f"{url(second)}/frames/1"),
+            client.get(url(second)),
+            client.get(url(second), headers={"accept": "application/dicom"}),
+        ]
+        metadata = client.get(f"{url(second)}/metadata")
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get(f"/studies/{first.study_instance_uid}")
+        damage(paths[first.sop_instance_uid])
+        answers.append(client.get(f"/studies/{first.study_instance_uid}"))
+
+    logged = caplog.text + "".join(capfd.readouterr())
+    if damage is cut and not is_prepared:
+        # A frame index is made of what is there and says what is missing.
+        assert answers.pop(0).status_code in {404, 500}
+    for answer in answers:
+        assert (answer.status_code, answer.json()["status"]) == (500, 500)
+        assert CANARY not in answer.text
+    assert metadata.status_code == 200
+    assert second.sop_instance_uid in logged
+    assert why in logged
+    assert CANARY not in logged
+
+
+@pytest.mark.parametrize("host", ["rebound.example:8080", "127.0.0.1.nip.io", "10.0.0.1", "x@127.0.0.1", ""])
+def test_another_machines_name_is_refused_on_loopback(
+    client: httpx.Client, ct: StoreRequest, host: str
+) -> None:
+    """A page that gave its own name our address reads nothing: 421 in words, on every road."""
+    for path in ("/", "/studies", url(ct), f"{url(ct)}/frames/1"):
+        answer = client.get(path, headers={"host": host})
+        assert (answer.status_code, "on loopback" in answer.json()["error"]) == (421, True)
+        assert ct.study_instance_uid not in answer.text
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8080", "127.1.2.3:80"])
+def test_names_of_this_machine_are_answered(client: httpx.Client, host: str) -> None:
+    """Whatever the port: a tunnel may have another."""
+    assert client.get("/studies", headers={"host": host}).status_code == 200
 
 
 def test_health_says_when_the_index_is_gone(tmp_path: Path) -> None:

@@ -237,6 +237,13 @@ def test_the_spool_is_where_the_home_has_it_for_all_who_need_it() -> None:
     }
 
 
+def test_the_streamer_reads_the_archive_and_cannot_change_it() -> None:
+    """It faces the network; the intake, which does not, writes the frame indexes that it serves."""
+    assert SERVICES["streamer"]["volumes"] == ["archive:/var/lib/dicomrelay/archive:ro"]
+    assert "archive:/var/lib/dicomrelay/archive" in SERVICES["intake"]["volumes"]
+    assert "frames" in SERVICES["intake"]["command"][-1].split(",")
+
+
 def test_all_who_drain_one_spool_are_one_host() -> None:
     """The ledger knows a spool by its host: an intake that is made anew must find what the one before it has taken."""
     assert SERVICES["intake"]["hostname"] == SERVICES["scheduler"]["hostname"]

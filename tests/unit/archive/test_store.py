@@ -6,16 +6,20 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 from archive import Archive, StoreOutcome, StoreRequest
 from archive.disk import Disk, digest_of
 from archive.index.database import open_database
 from archive.layout import Layout
 from dicomrelay.errors import InstanceNotFound, ServiceUnavailable
+from dicomrelay.spool.operations import OperatingSystem
 from tests.support.archive import pydicom_file, request_for
 
+CANARY = "CANARY-4711"
 NAMES = ("CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "image_dfl.dcm")
 
 
@@ -55,6 +59,15 @@ class FailingDisk(Disk):
 
     def remove(self, path: Path) -> None:
         self._do("remove", path)
+
+
+class PathsFail(FailingDisk):
+    """Fails the k-th operation with an error that names its last path, as the system's do."""
+
+    def _do(self, name: str, *args: object, **kwargs: object) -> object:
+        paths = [str(argument) for argument in args]
+        self._error = OSError(28, "No space left on device", paths[-1])
+        return super()._do(name, *args, **kwargs)
 
 
 def opened(root: Path, disk: Disk | None = None) -> Archive:
@@ -208,9 +221,7 @@ def test_an_unreadable_data_set_is_archived_all_the_same(archive: Archive, tmp_p
     """The archive keeps what was acknowledged; what pydicom cannot read has no attributes, and says so."""
     path = tmp_path / "odd.dcm"
     good = request_for(pydicom_file("CT_small.dcm"))
-    path.write_bytes(
-        good.source.read_bytes()[: good.data_set_offset] + os.urandom(1) + b"\x00" * 7 + b"SQ" * 50
-    )
+    path.write_bytes(good.source.read_bytes()[: good.data_set_offset] + b"\x08" + b"\x00" * 7 + b"SQ" * 50)
     request = dataclasses.replace(
         good,
         source=path,
@@ -236,6 +247,151 @@ def test_a_file_that_is_gone_is_put_back(archive: Archive, requests: list[StoreR
 
     assert result.outcome is StoreOutcome.ALREADY_THERE
     check_stored(archive, requests[:1])
+
+
+@pytest.mark.parametrize("may_link", [False, True])
+@pytest.mark.parametrize("left", [0, 200, 20_000])
+def test_a_truncated_file_is_replaced_by_a_fresh_copy(
+    archive: Archive, requests: list[StoreRequest], left: int, may_link: bool
+) -> None:
+    """The index knows digest and size and the file disagrees: it is our own damage, and no conflict."""
+    [first] = archive.store(requests[:1])
+    path = archive.layout.resolve(first.relative_path)
+    os.truncate(path, left)
+
+    [result] = archive.store([dataclasses.replace(requests[0], may_link=may_link)])
+
+    assert (result.outcome, result.relative_path) == (StoreOutcome.ALREADY_THERE, first.relative_path)
+    assert path.read_bytes() == requests[0].source.read_bytes()
+    assert path.stat().st_nlink == 1
+    assert not list(archive.layout.root.rglob("*.part"))
+    check_stored(archive, requests[:1])
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_an_instance_put_back_behind_another_file_meta_is_found_at_its_new_offset(
+    archive: Archive, requests: list[StoreRequest], tmp_path: Path, is_gone: bool
+) -> None:
+    """The same data set may come again from another sender: the index learns where it begins now."""
+    request = requests[0]
+    [first] = archive.store([request])
+    path = archive.layout.resolve(first.relative_path)
+    os.truncate(path, 1000)
+    if is_gone:
+        path.unlink()
+    bare = tmp_path / "bare"
+    bare.write_bytes(request.source.read_bytes()[request.data_set_offset :])
+
+    results = archive.store([dataclasses.replace(request, source=bare, data_set_offset=0)] * 2)
+
+    assert {result.outcome for result in results} == {StoreOutcome.ALREADY_THERE}
+    assert path.stat().st_size != request.source.stat().st_size
+    check_stored(archive, [request])
+
+
+def test_a_truncated_file_stays_until_its_copy_is_whole(tmp_path: Path, requests: list[StoreRequest]) -> None:
+    """What cannot be copied fails and says why; the next try puts it back."""
+    archive = opened(tmp_path / "archive")
+    [first] = archive.store(requests[:1])
+    path = archive.layout.resolve(first.relative_path)
+    os.truncate(path, 1000)
+    failing = FailingDisk(fail_at=1, error=OSError(28, "No space left on device"))
+    archive.disk = failing
+
+    [failed] = archive.store(requests[:1])
+    [result] = archive.store(requests[:1])
+
+    assert failing.names[0] == "copy"
+    assert (failed.outcome, "No space left" in failed.reason) == (StoreOutcome.FAILED, True)
+    assert result.outcome is StoreOutcome.ALREADY_THERE
+    check_stored(archive, requests[:1])
+    archive.close()
+
+
+def test_other_bytes_do_not_take_the_place_of_a_truncated_file(
+    archive: Archive, requests: list[StoreRequest], tmp_path: Path
+) -> None:
+    """Damage gives no leave to file another image under the same UID."""
+    [first] = archive.store(requests[:1])
+    path = archive.layout.resolve(first.relative_path)
+    os.truncate(path, 1000)
+
+    [result] = archive.store([other_bytes(requests[0], tmp_path)])
+
+    assert result.outcome is StoreOutcome.CONFLICT
+    assert path.stat().st_size == 1000
+
+
+def test_reasons_name_the_instance_and_never_the_patient(tmp_path: Path) -> None:
+    """They reach logs: a path in the archive holds the patient id."""
+    source = tmp_path / "canary.dcm"
+    ds = dcmread(pydicom_file("CT_small.dcm"))
+    ds.PatientID = CANARY
+    ds.save_as(source)
+    request = request_for(source)
+    changed = other_bytes(request, tmp_path)
+    reasons = []
+    for number in range(1, len(operations(tmp_path, [request])) + 1):
+        failing = opened(tmp_path / f"failing-{number}", PathsFail(fail_at=number))
+        reasons += [result.reason for result in failing.store([request])]
+        failing.close()
+    archive = opened(tmp_path / "archive")
+    [stored] = archive.store([request])
+    reasons += [result.reason for result in archive.store([changed])]
+    with archive._database.write() as work:
+        work.connection.exec_driver_sql("DELETE FROM archive_instances")
+    reasons += [result.reason for result in archive.store([changed])]
+    archive.close()
+
+    assert CANARY in stored.relative_path
+    assert len([reason for reason in reasons if request.sop_instance_uid in reason]) > 5
+    assert all(reason and CANARY not in reason for reason in reasons)
+
+
+def test_everything_is_for_our_user_only(tmp_path: Path, requests: list[StoreRequest]) -> None:
+    """Folders 0700 and files 0600 wherever the archive is and whatever the process is masked with; the index too."""
+    linked = tmp_path / "linked.dcm"
+    linked.write_bytes(requests[1].source.read_bytes())
+    linked.chmod(0o600)
+    before = os.umask(0)
+    try:
+        archive = Archive.open(tmp_path / "elsewhere" / "archive")
+        results = archive.store([requests[0], request_for(linked, may_link=True), *requests[2:]])
+        for result in results:
+            archive.prepare_frames(result.relative_path)
+        modes = {path: path.stat().st_mode & 0o777 for path in archive.layout.root.rglob("*")}
+        archive.close()
+    finally:
+        os.umask(before)
+
+    assert archive.layout.root.stat().st_mode & 0o777 == 0o700
+    assert {path.suffix for path in modes} >= {".dcm", ".frames", ".inflated", ".sqlite"}
+    assert {oct(mode) for path, mode in modes.items() if path.is_dir()} == {"0o700"}
+    assert {path.name: oct(mode) for path, mode in modes.items() if path.is_file() and mode != 0o600} == {}
+
+
+def test_files_are_flushed_as_the_spool_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through its operations, which know where fsync does not reach the disk."""
+    flushed: list[str] = []
+    for name in ("sync_data", "sync_directory"):
+        real = getattr(OperatingSystem, name)
+
+        def watched(self: OperatingSystem, fd: int, name: str = name, real: Any = real) -> None:
+            flushed.append(name)
+            real(self, fd)
+
+        monkeypatch.setattr(OperatingSystem, name, watched)
+    archive = opened(tmp_path / "archive")
+
+    [result] = archive.store([request_for(pydicom_file("image_dfl.dcm"))])
+    stored = flushed.copy()
+    archive.prepare_frames(result.relative_path)
+    archive.close()
+
+    assert (stored.count("sync_data"), stored.count("sync_directory")) == (1, 5)
+    # The inflated data set and the frame index; four folders above them and the one they are in.
+    assert flushed[len(stored) :].count("sync_data") == 2
+    assert flushed[-1] == "sync_directory"
 
 
 def test_a_file_in_the_way_is_never_overwritten(
