@@ -45,8 +45,10 @@ def configure(*, verbose: bool = False, quiet: bool = False, json: bool | None =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    for noisy in ("alembic", "kombu", "amqp", "tornado.access", "uvicorn.access", "pydicom", "pynetdicom"):
+    for noisy in ("alembic", "kombu", "amqp", "tornado.access", "uvicorn.access", "pynetdicom"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It quotes values that it cannot read, and those are a patient's.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,

@@ -32,6 +32,7 @@ from dicomrelay.ledger.values import (
     StudySummary,
     TransferState,
     Verdict,
+    Waiting,
 )
 
 __all__ = [
@@ -62,5 +63,6 @@ __all__ = [
     "StudySummary",
     "TransferState",
     "Verdict",
+    "Waiting",
     "migrate",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, TextClause, literal, null, select
+from sqlalchemy import ColumnElement, Select, TextClause, case, literal, null, select
 
 from dicomrelay.ledger.engine import Work
 from dicomrelay.ledger.schema import (
@@ -95,7 +95,15 @@ def _gave_up() -> Select[Any]:
     given_up = select(transfers.c.id).where(NEEDS_ATTENTION)
     to_do = (DeliveryState.PENDING.value, DeliveryState.FAILED.value)
     return (
-        _of_delivery()
+        _select(
+            deliveries.c.updated_at,
+            deliveries.c.destination,
+            deliveries.c.transfer_id,
+            deliveries.c.status,
+            case((deliveries.c.reason != "", deliveries.c.reason), else_=transfers.c.reason),
+        )
+        .join(deliveries, deliveries.c.instance_id == instances.c.id)
+        .join(transfers, transfers.c.id == deliveries.c.transfer_id)
         .where(deliveries.c.transfer_id.in_(given_up), deliveries.c.state.in_(to_do))
         .order_by(instances.c.id)
     )

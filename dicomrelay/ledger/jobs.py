@@ -11,8 +11,27 @@ from sqlalchemy.sql.expression import bindparam
 from dicomrelay.errors import LedgerError
 from dicomrelay.ledger import summary
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
-from dicomrelay.ledger.schema import OF_A_JOB, deliveries, instances, job_items, jobs, studies, transfers
-from dicomrelay.ledger.values import DeliveryState, JobInstance, JobProgress, TransferState, Verdict
+from dicomrelay.ledger.schema import (
+    OF_A_JOB,
+    deliveries,
+    instances,
+    job_items,
+    jobs,
+    stages,
+    studies,
+    transfers,
+)
+from dicomrelay.ledger.values import (
+    DeliveryState,
+    InstanceState,
+    JobInstance,
+    JobProgress,
+    Stage,
+    StageState,
+    TransferState,
+    Verdict,
+)
+from dicomrelay.ledger.waiting import active, waiting
 
 # A job that the ledger was not told of: its arrivals came first, or the ledger was rebuilt from the spool.
 RECOVERED = "recovered"
@@ -118,6 +137,8 @@ def progress(work: Work, job_id: str, *, with_instances: bool) -> JobProgress:
         archived=sum(row.archived for row in summaries),
         studies=summaries,
         instances=_instances(work, job_id) if with_instances else (),
+        active=active(work, job_id),
+        waiting=waiting(work, job_id=job_id),
     )
 
 
@@ -129,6 +150,8 @@ def _instances(work: Work, job_id: str) -> tuple[JobInstance, ...]:
             instances.c.sop_instance_uid,
             instances.c.study_instance_uid,
             instances.c.data_set_bytes,
+            instances.c.state.label("instance_state"),
+            stages.c.reason.label("archive_reason"),
             deliveries.c.destination,
             deliveries.c.state,
             deliveries.c.status,
@@ -145,6 +168,12 @@ def _instances(work: Work, job_id: str) -> tuple[JobInstance, ...]:
             & (deliveries.c.job_id == job_items.c.job_id),
         )
         .outerjoin(transfers, transfers.c.id == deliveries.c.transfer_id)
+        .outerjoin(
+            stages,
+            (stages.c.instance_id == job_items.c.instance_id)
+            & (stages.c.stage == Stage.ARCHIVE.value)
+            & (stages.c.state == StageState.NEEDS_ATTENTION.value),
+        )
         .where(job_items.c.job_id == job_id)
         .order_by(job_items.c.spool_id, deliveries.c.destination)
     )
@@ -172,4 +201,6 @@ def _instance(row: AnyRow) -> JobInstance:
         bytes=row.data_set_bytes,
         attempts=row.attempts or 0,
         duration_ms=row.duration_ms or 0,
+        set_aside=row.instance_state == InstanceState.SET_ASIDE.value,
+        archive_problem=row.archive_reason or "",
     )

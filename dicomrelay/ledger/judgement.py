@@ -67,9 +67,9 @@ class Batch:
             # Said again as it was said first: the spool item may not have been set aside yet.
             return known, Verdict.KNOWN if known.state is InstanceState.KEPT else Verdict.CONFLICT
         kept = self.kept.get(arrival.sop_instance_uid)
-        if kept is None:
+        if kept is None and not arrival.aside:
             return self._create(arrival, InstanceState.KEPT), Verdict.NEW
-        if kept.digest == arrival.digest:
+        if kept is not None and kept.digest == arrival.digest:
             return kept, Verdict.DUPLICATE
         aside = self.aside.get((arrival.sop_instance_uid, arrival.digest))
         if aside is not None:

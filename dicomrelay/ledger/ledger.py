@@ -14,6 +14,7 @@ from dicomrelay.ledger import (
     stages,
     summary,
     transfers,
+    waiting,
 )
 from dicomrelay.ledger import due as due_work
 from dicomrelay.ledger.engine import Database
@@ -31,6 +32,7 @@ from dicomrelay.ledger.values import (
     StageResult,
     StudySummary,
     TransferState,
+    Waiting,
 )
 
 
@@ -252,6 +254,11 @@ class Ledger:
         """The studies that were last received, newest first, or one of them."""
         with self._database.read() as work:
             return summary.newest(work, limit=limit, study_instance_uid=study_instance_uid)
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """What failed and will be tried again, by destination, with the reason."""
+        with self._database.read() as work:
+            return waiting.waiting(work)
 
     def needs_attention(self, *, limit: int = 1000) -> list[Attention]:
         """What will not get better by itself, up to `limit` rows, kind by kind."""

@@ -139,6 +139,9 @@ class Arrival:
     priority: Priority = Priority.NORMAL
     archive: bool = True
     job_id: str = ""
+    aside: bool = (
+        False  # known to be other bytes under a UID that is taken: in aside/, or by the archive's word
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +321,23 @@ class JobInstance:
     attempts: int
     duration_ms: int
     gave_up: bool = False  # will not be tried again by itself
+    set_aside: bool = False  # its bytes are not the ones that count for its SOP Instance UID
+    archive_problem: str = ""  # why the archive did not take it
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Transfers to one destination that failed and will be tried again.
+
+    `attempts` is the least that any has had, `reason` the last words of one, `due_in_ms` when the next is tried.
+    """
+
+    destination: str
+    transfers: int
+    instances: int
+    attempts: int
+    reason: str
+    due_in_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +354,8 @@ class JobProgress:
     archived: int
     studies: tuple[StudySummary, ...] = ()
     instances: tuple[JobInstance, ...] = field(default=())
+    active: int = 0  # deliveries and transfers that are under way by themselves
+    waiting: tuple[Waiting, ...] = ()
 
     @property
     def delivered(self) -> int:

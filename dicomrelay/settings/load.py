@@ -78,6 +78,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: is not UTF-8 (byte {error.start})") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path}: is nested too deeply") from error
 
 
 def _refuse_unknown_variables() -> None:
@@ -97,8 +99,10 @@ def _explain(error: ValidationError | SettingsError, origin: str) -> str:
     lines = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         key = ".".join(str(part) for part in item["loc"])
+        variable = "DICOMRELAY_" + "__".join(str(part) for part in item["loc"]).upper()
+        where = variable if variable in os.environ else origin
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "there is no such setting (docs/reference/settings.md lists them)"
-        lines.append(f"{origin}: {key}: {message}" if key else f"{origin}: {message}")
+        lines.append(f"{where}: {key}: {message}" if key else f"{where}: {message}")
     return "\n".join(lines)

@@ -44,6 +44,7 @@ class Settings(BaseSettings):
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"destinations: the name {min(twice)!r} stands twice")
+        self._ports_differ()
         for number, rule in enumerate(self.rules):
             for name in rule.send_to:
                 if name not in names:
@@ -51,6 +52,14 @@ class Settings(BaseSettings):
                         f"rules.{number}.send_to: there is no destination {name!r}; known: {', '.join(names) or 'none'}"
                     )
         return self
+
+    def _ports_differ(self) -> None:
+        taken: dict[int, str] = {}
+        for section in ("gateway", "streamer", "monitor"):
+            port = getattr(self, section).port
+            if port in taken:
+                raise ValueError(f"{taken[port]}.port and {section}.port are both {port}: each needs its own")
+            taken[port] = section
 
     def path(self, *parts: str) -> Path:
         """A path in the home."""

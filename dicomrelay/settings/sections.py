@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -36,6 +37,14 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _require_port(url: str) -> None:
+    """Refuse a port that is none, without quoting the URL: it may hold a password."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("the port in the URL is no number from 0 to 65535") from None
 
 
 class GatewaySettings(_Section):
@@ -97,6 +106,7 @@ class BrokerSettings(_Section):
             raise ValueError(
                 'say "embedded", or a URL that begins with redis://, rediss:// or redis+socket://'
             )
+        _require_port(text)
         return value
 
 
@@ -114,6 +124,7 @@ class DatabaseSettings(_Section):
         text = value.get_secret_value()
         if text != "embedded" and not text.startswith("postgresql://"):
             raise ValueError('say "embedded", or a URL that begins with postgresql://')
+        _require_port(text)
         return value
 
 

@@ -126,6 +126,9 @@ def test_a_list_of_tables_may_come_from_the_environment_as_json(monkeypatch: pyt
         ('[[peers]]\nhost = "10.0.0.0/40"\n', ("peers.0.host", "10.0.0.0/24")),
         ('[monitor]\nhost = "0.0.0.0"\n', ("monitor", "not loopback", "password")),
         ('[monitor]\nuser = "a"\n', ("monitor", "go together")),
+        ("[gateway]\nport = 8080\n", ("gateway.port and streamer.port", "8080")),
+        ('[database]\nurl = "postgresql://u:s3cret@h:port/x"\n', ("database.url", "port")),
+        ("a = " + "[" * 100_000, ("nested too deeply",)),
     ],
 )
 def test_a_mistake_is_told_with_file_and_key(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
@@ -137,6 +140,7 @@ def test_a_mistake_is_told_with_file_and_key(tmp_path: Path, text: str, words: t
 
     message = str(caught.value)
     assert all(word in message for word in (str(config), *words)), message
+    assert "s3cret" not in message
 
 
 def test_the_same_destination_twice_is_refused(tmp_path: Path) -> None:
@@ -159,6 +163,14 @@ def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
     with pytest.raises(ConfigurationError, match="DICOMRELAY_GATWAY__PORT"):
         load()
+
+
+def test_a_wrong_variable_is_named_not_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is fine."""
+    monkeypatch.setenv("DICOMRELAY_GATEWAY__PROT", "3")
+
+    with pytest.raises(ConfigurationError, match="^DICOMRELAY_GATEWAY__PROT: gateway.prot"):
+        load(config=_file(tmp_path, _WHOLE))
 
 
 def test_secrets_do_not_show_in_the_settings_words(tmp_path: Path) -> None:
