@@ -110,6 +110,10 @@ class Archive:
             )
         return found
 
+    def digests(self, sop_instance_uids: Sequence[str]) -> dict[str, str]:
+        """SHA-256 of the data set of those of the instances that the archive holds."""
+        return self._reader.digests(sop_instance_uids)
+
     def path_of(self, instance: StoredInstance) -> Path:
         """The file of an instance."""
         return self.layout.resolve(instance.relative_path)

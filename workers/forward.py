@@ -22,8 +22,6 @@ from workers.sending import send_all
 _log = get_logger("dicomrelay.forward")
 # Others look for the next transfer too: with a few to choose from, one is left for us.
 _CANDIDATES = 4
-# A person waits for a job: after so many attempts it ends, and says why.
-_JOB_ATTEMPTS = 3
 # For a destination whose own schedule is not known.
 _NO_ADDRESS = RetryPolicy(60.0, 600.0, 1000)
 
@@ -123,18 +121,14 @@ class _Attempt:
     @property
     def is_beyond_the_last(self) -> bool:
         """Whether so many runners began it that it must be it that kills them."""
-        return self.claimed.attempt > self._limit
-
-    @property
-    def _limit(self) -> int:
-        return _JOB_ATTEMPTS if self.claimed.job_id else self.retry.attempts
+        return self.claimed.attempt > self.retry.attempts
 
     def retry_in_ms(self, problem: RelayError | None, *, delivered: int) -> int | None:
         """When to try again; None when a person has to look."""
-        hopeless = problem is not None and not problem.retryable
-        if self.claimed.attempt >= self._limit or (hopeless and self.claimed.job_id):
+        if self.claimed.attempt >= self.retry.attempts:
             return None
-        if hopeless:  # what an administrator has to mend, there or here: no hurry
+        if problem is not None and not problem.retryable:
+            # What an administrator has to mend, there or here: no hurry, and no end either.
             return round(self.retry.maximum_s * 1000)
         # What moved forward starts the schedule anew.
         attempt = 1 if delivered else self.claimed.attempt

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
-from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
 from dicomrelay.routing import Facts, ad_hoc, decide
@@ -55,7 +55,8 @@ def group_arrivals(rooms: Rooms) -> Grouped:
 def register(rooms: Rooms, records: Sequence[SpoolRecord]) -> list[Registered]:
     """One batch: ledger first, then the spool items go to where they belong from now on."""
     _sync_ad_hoc(rooms, records)
-    results = rooms.ledger.register([_arrival(rooms, record) for record in records])
+    taken = _taken_uids(rooms, records)
+    results = rooms.ledger.register([_arrival(rooms, record, aside=record.id in taken) for record in records])
     aside = [r.spool_id for r in results if r.verdict is Verdict.CONFLICT]
     ours = [
         r.spool_id for r in results if r.spool_id == r.kept_spool_id and r.verdict is not Verdict.CONFLICT
@@ -97,7 +98,20 @@ def _is_there(rooms: Rooms, spool_id: str) -> bool:
     return True
 
 
-def _arrival(rooms: Rooms, record: SpoolRecord) -> Arrival:
+def _taken_uids(rooms: Rooms, records: Sequence[SpoolRecord]) -> set[str]:
+    """The items that have other bytes than what the house holds under their SOP Instance UID, whatever the ledger knows.
+
+    A ledger that was lost forgets them; where they lie in the spool, and the archive's index, do not.
+    """
+    aside = {record.id for record in records if rooms.spool.is_aside(record.id)}
+    try:
+        held = rooms.archive.digests([record.sop_instance_uid for record in records])
+    except ServiceUnavailable:  # then the archive itself will say so, when it is to take it
+        return aside
+    return aside | {r.id for r in records if held.get(r.sop_instance_uid, r.digest) != r.digest}
+
+
+def _arrival(rooms: Rooms, record: SpoolRecord, *, aside: bool) -> Arrival:
     settings = rooms.settings
     origin = record.provenance
     facts = Facts(
@@ -129,6 +143,7 @@ def _arrival(rooms: Rooms, record: SpoolRecord) -> Arrival:
         priority=decision.priority,
         archive=settings.archive.enabled,
         job_id=origin.job_id,
+        aside=aside,
     )
 
 

@@ -12,7 +12,7 @@ from dicomrelay.log import get_logger
 from dicomrelay.routing import retry_delay_s
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.rooms import Rooms
-from workers.sending import locate
+from workers.sending import verified
 
 _log = get_logger("dicomrelay.keep")
 # Copying a batch of large instances takes its time; nobody works on one for longer than this.
@@ -60,9 +60,11 @@ def _archive_all(rooms: Rooms, items: Sequence[StageItem]) -> list[StageResult]:
     found: list[tuple[StageItem, StoreRequest]] = []
     for item in items:
         try:
-            found.append((item, _request(item.instance, locate(rooms, item.instance))))
+            found.append((item, _request(item.instance, verified(rooms, item.instance))))
         except RelayError as error:
             results.append(_failed(item, str(error), retryable=error.retryable))
+        except OSError as error:
+            results.append(_failed(item, f"the bytes cannot be read now: {error.strerror}", retryable=True))
     stored = rooms.archive.store([request for _, request in found])
     return results + [_archived(item, result) for (item, _), result in zip(found, stored, strict=True)]
 
@@ -103,8 +105,10 @@ def _archived(item: StageItem, result: StoreResult) -> StageResult:
 def _prepare(archive: Archive, item: StageItem) -> StageResult:
     try:
         summary = archive.prepare_frames(item.instance.archive_path)
-    except (RelayError, OSError) as error:
-        return _failed(item, str(error), retryable=isinstance(error, OSError))
+    except RelayError as error:
+        return _failed(item, str(error), retryable=error.retryable)
+    except OSError as error:
+        return _failed(item, f"frames cannot be indexed now: {error.strerror}", retryable=True)
     return StageResult(item.instance.instance_id, done=True, frames=summary.count, reason=summary.reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from workers.outcomes import OutcomeWriter
 from workers.pace import Pace
 from workers.rooms import Rooms
 
+_CHUNK_BYTES = 1 << 20
 _STATES = {
     Outcome.DELIVERED: DeliveryState.DELIVERED,
     Outcome.WARNING: DeliveryState.WARNING,
@@ -115,9 +117,9 @@ def _store(rooms: Rooms, association: Association, facts: InstanceFacts, pace: P
     """Store from where the bytes are now; a spool item that is being moved is looked for once more."""
     item = _item(facts)
     try:
-        return association.store(replace(item, path=locate(rooms, facts)), pace=pace)
+        return association.store(replace(item, path=verified(rooms, facts)), pace=pace)
     except FileNotFoundError:
-        return association.store(replace(item, path=locate(rooms, facts)), pace=pace)
+        return association.store(replace(item, path=verified(rooms, facts)), pace=pace)
 
 
 def _words(reply: StoreReply) -> str:
@@ -136,6 +138,29 @@ def _item(facts: InstanceFacts) -> StoreItem:
         data_set_offset=facts.data_set_offset,
         data_set_bytes=facts.data_set_bytes,
     )
+
+
+def verified(rooms: Rooms, facts: InstanceFacts) -> Path:
+    """Where an instance's bytes are, once they are seen to be the bytes that were acknowledged.
+
+    Raises
+    ------
+    SpoolCorrupt
+        Nowhere, or they are others now: a bad disk, or a file that was read where it lay and has changed.
+    OSError
+        They cannot be read.
+    """
+    path = locate(rooms, facts)
+    digest = hashlib.sha256()
+    left = facts.data_set_bytes
+    with path.open("rb", buffering=0) as file:
+        file.seek(facts.data_set_offset)
+        while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
+            digest.update(chunk)
+            left -= len(chunk)
+    if left or digest.hexdigest() != facts.digest:
+        raise SpoolCorrupt("the bytes are not those that were acknowledged: their digest differs")
+    return path
 
 
 def locate(rooms: Rooms, facts: InstanceFacts) -> Path:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, Select, select
 
 from archive.index.schema import instances, series, studies
 from archive.values import StoredInstance
-from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.engine import Database, chunks
 
 _PAGE: Final = 1000
 _COLUMNS: Final = (
@@ -35,6 +35,19 @@ class IndexReader:
     def instance(self, sop_instance_uid: str) -> StoredInstance | None:
         """The instance of that UID."""
         return self._one(_joined().where(instances.c.sop_instance_uid == sop_instance_uid))
+
+    def digests(self, sop_instance_uids: Sequence[str]) -> dict[str, str]:
+        """Digests of those of the instances that are known."""
+        found: dict[str, str] = {}
+        with self._database.read() as work:
+            for part in chunks(sop_instance_uids):
+                rows = work.connection.execute(
+                    select(instances.c.sop_instance_uid, instances.c.digest).where(
+                        instances.c.sop_instance_uid.in_(part)
+                    )
+                )
+                found.update({row.sop_instance_uid: row.digest for row in rows})
+        return found
 
     def by_path(self, relative_path: str) -> StoredInstance | None:
         """The instance stored under that relative path."""

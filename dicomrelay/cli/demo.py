@@ -141,7 +141,7 @@ class Demo:
         by_command_line = [usable(samples / name) for name in _BY_COMMAND_LINE]
         gateway = self.settings.gateway
         self._say(f"sending {len(by_gateway)} instances to the gateway by C-STORE")
-        answers = send_directly(
+        answers, unreachable = send_directly(
             by_gateway,
             remote=RemoteAe(gateway.ae_title, gateway.host, gateway.port),
             calling_ae_title="DEMO_MODALITY",
@@ -149,6 +149,8 @@ class Demo:
             interrupted=stop,
             progress=lambda _: None,
         )
+        if unreachable:
+            raise ServiceError(f"the demo's own gateway was not reached: {unreachable}")
         for answer in answers:
             if not answer.delivered:
                 self._say(

@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dicomrelay.cli.files import DicomFile
-from dicomrelay.cli.summary import Result
-from dicomrelay.dicom.status import Outcome, c_store_outcome, status_name
+from dicomrelay.cli.summary import Outcome, Result
+from dicomrelay.dicom import status as dimse
+from dicomrelay.dicom.status import c_store_outcome, status_name
 from dicomrelay.errors import AssociationError, NoAcceptedContext, RelayError
 from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, contexts_for
+
+_OUTCOMES = {dimse.Outcome.DELIVERED.value: Outcome.DELIVERED, dimse.Outcome.WARNING.value: Outcome.DELIVERED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,13 @@ def send_directly(
     threads: int,
     interrupted: threading.Event,
     progress: Callable[[int], None],
-) -> list[Result]:
+) -> tuple[list[Result], str]:
     """Send every file by C-STORE, studies shared between threads so that none idles while another has studies left.
 
-    Raises
-    ------
-    AssociationError
-        Not one association came about: the peer is not there, or refuses us.
+    Returns
+    -------
+    list of Result, str
+        One result a file, and why not one association came about ("" when one did).
     """
     peer = _Peer(remote, calling_ae_title, f"{remote.ae_title}@{remote.host}:{remote.port}")
     studies: queue.SimpleQueue[list[DicomFile]] = queue.SimpleQueue()
@@ -50,7 +53,7 @@ def send_directly(
     def note(result: Result) -> None:
         with counted:
             found.append(result)
-            progress(len(found))
+            progress(sum(each.status is not None for each in found))
 
     def work() -> None:
         while not interrupted.is_set():
@@ -67,9 +70,8 @@ def send_directly(
         worker.start()
     for worker in workers:
         worker.join()
-    if problems and not any(result.status is not None for result in found):
-        raise problems[0]
-    return found
+    reached = any(result.status is not None for result in found)
+    return found, "" if reached or not problems else str(problems[0])
 
 
 def _by_study(files: Sequence[DicomFile]) -> list[list[DicomFile]]:
@@ -140,7 +142,7 @@ def _result(
         study_instance_uid=file.study_instance_uid,
         destination=peer.name,
         state=state,
-        delivered=state in (Outcome.DELIVERED.value, Outcome.WARNING.value),
+        outcome=_OUTCOMES.get(state, Outcome.FAILED),
         status=status,
         reason=reason,
         bytes=file.data_set_bytes,

@@ -46,6 +46,7 @@ def send(
     try:
         ledger.create_job(session.id, kind="send", expected=len(files))
         submitted = _submit(session, files, settings, order, interrupted)
+        session.submitted = submitted
         if submitted < len(files):
             ledger.create_job(session.id, kind="send", expected=submitted)
         _wake(wake_ups)
@@ -68,8 +69,10 @@ def _follow(session: Session, ledger: Ledger, interrupted: threading.Event) -> N
     with Progress("delivered") as progress:
         followed = submission.follow(ledger, session.id, progress=progress, interrupted=interrupted)
     session.results = submission.results(followed)
-    if interrupted.is_set() or not followed.finished:
+    if interrupted.is_set():
         session.ending = "interrupted"
+    elif not followed.finished:
+        session.ending = "waiting"
 
 
 def _require_broker(wake_ups: WakeUps, settings: Settings) -> None:

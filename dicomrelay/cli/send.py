@@ -15,7 +15,7 @@ from dicomrelay.cli.files import DicomFile, Passed, scan
 from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.cli.summary import Session, new_session_id
-from dicomrelay.errors import ConfigurationError, ExitCode
+from dicomrelay.errors import ConfigurationError
 from dicomrelay.routing import parse_address
 from dicomrelay.routing.destinations import resolve
 from dicomrelay.runtime import home
@@ -69,12 +69,15 @@ def command(invocation: Invocation, /, **options: Any) -> int:
     if interrupted.is_set():
         session.ending = "interrupted"
         return _report(invocation, session)
-    if not files:
-        for line in session.lines()[1:]:
-            invocation.say(line)
-        raise ConfigurationError(
-            f"nothing to send: no DICOM file in {', '.join(map(str, paths))}{_hint(options)}"
+    if not files and not session.faults:
+        hint = (
+            ""
+            if options["recursive"] or not any(path.is_dir() for path in paths)
+            else " (--recursive looks deeper)"
         )
+        raise ConfigurationError(f"nothing to send: no DICOM file in {', '.join(map(str, paths))}{hint}")
+    if not files:
+        return _report(invocation, session)
     if options["direct"]:
         _send_directly(session, files, settings, destination, options["threads"], interrupted)
     else:
@@ -82,7 +85,6 @@ def command(invocation: Invocation, /, **options: Any) -> int:
 
         order = queued.Order(destination, options["threads"], wait=not options["no_wait"])
         queued.send(session, files, settings, order, interrupted)
-    session.ended = datetime.now(UTC)
     return _report(invocation, session)
 
 
@@ -146,7 +148,7 @@ def _send_directly(
 
     target = resolve(destination, settings.destinations)
     with Progress("sent", len(files)) as progress:
-        session.results = send_directly(
+        session.results, session.unreachable = send_directly(
             files,
             remote=RemoteAe(target.ae_title, target.host, target.port),
             calling_ae_title=str(session.configuration["calling_ae_title"]),
@@ -158,20 +160,34 @@ def _send_directly(
 
 
 def _report(invocation: Invocation, session: Session) -> int:
+    session.ended = datetime.now(UTC)
     summary = session.write(invocation.settings.path("logs"))
     if invocation.as_json:
         invocation.emit(session.as_json())
     elif session.ending == "submitted":
         click.echo(session.id)
-    if session.ending == "submitted":
-        invocation.say(f"submitted {session.files} instances ({size(session.bytes)}) as job {session.id}")
-    else:
-        for line in session.lines():
-            invocation.say(line)
-    if session.ending == "interrupted":
-        invocation.say("interrupted; what was submitted goes on: see `dicomrelay status`")
+    for line in _words(session):
+        invocation.say(line)
     invocation.say(f"summary {summary}")
-    return ExitCode.INTERRUPTED if session.ending == "interrupted" else session.exit_code
+    return session.exit_code
+
+
+def _words(session: Session) -> list[str]:
+    if session.ending == "submitted":
+        faults = [f"  {passed.path}: {passed.reason}" for passed in session.faults]
+        return [
+            f"submitted {session.submitted} instances ({size(session.bytes)}) as job {session.id}",
+            *faults,
+        ]
+    lines = session.lines()
+    goes_on = session.submitted and (session.ending == "interrupted" or session.waiting)
+    if session.unreachable:
+        lines.append(session.unreachable)
+    if session.ending == "interrupted":
+        lines.append("interrupted")
+    if goes_on:
+        lines.append("the relay goes on trying what was submitted: see `dicomrelay status`")
+    return lines
 
 
 def _log_to(settings: Settings, session: Session) -> Path:
@@ -184,7 +200,3 @@ def _log_to(settings: Settings, session: Session) -> Path:
         other.setLevel(max(other.level, logging.ERROR) if root.level != logging.DEBUG else other.level)
     root.addHandler(handler)
     return path
-
-
-def _hint(options: Mapping[str, Any]) -> str:
-    return "" if options["recursive"] else " (folders in folders want --recursive)"

@@ -11,12 +11,13 @@ from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import size
 from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
 from dicomrelay.ledger import Ledger
-from dicomrelay.ledger.values import Attention, AttentionKind, StudySummary
+from dicomrelay.ledger.values import Attention, AttentionKind, StudySummary, Waiting
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Spool, SpoolUsage
 
+_FEW = 3
 _WHY = {
     AttentionKind.CONFLICT: "other bytes came first under this UID; both are kept, these in spool/aside",
     AttentionKind.REFUSED: "the destination refused it",
@@ -48,6 +49,7 @@ def command(invocation: Invocation, count: int) -> int:
     try:
         studies = ledger.studies(limit=count)
         attention = ledger.needs_attention(limit=1000)
+        waiting = ledger.waiting()
     finally:
         ledger.dispose()
     spool = Spool(settings.path("spool"))
@@ -63,6 +65,9 @@ def command(invocation: Invocation, count: int) -> int:
                 "queues": queues,
                 "spool": dataclasses.asdict(usage),
                 "studies": [dataclasses.asdict(study) for study in studies],
+                "low_disk": _is_low(settings, usage),
+                "damaged_spool_items": _damaged(settings),
+                "waiting": [dataclasses.asdict(row) for row in waiting],
                 "needs_attention": [{**dataclasses.asdict(row), "kind": row.kind.value} for row in attention],
             }
         )
@@ -70,12 +75,22 @@ def command(invocation: Invocation, count: int) -> int:
         for line in (
             *_head(settings, running, usage, queues),
             *_studies(studies),
-            *_attention(attention, settings, usage),
+            *_waiting(waiting),
+            *_attention(attention, settings),
         ):
             click.echo(line)
     if usage.corrupt:
         return ExitCode.INTEGRITY
-    return ExitCode.SOME_FAILED if attention else ExitCode.OK
+    return ExitCode.SOME_FAILED if attention or _is_low(settings, usage) else ExitCode.OK
+
+
+def _is_low(settings: Settings, usage: SpoolUsage) -> bool:
+    return usage.free_bytes < settings.gateway.min_free_bytes
+
+
+def _damaged(settings: Settings) -> list[str]:
+    """Spool items whose content cannot be trusted any more."""
+    return sorted(path.name for path in settings.path("spool", "corrupt").glob("*"))
 
 
 def _queues(settings: Settings) -> dict[str, int] | None:
@@ -104,6 +119,11 @@ def _head(settings: Settings, running: bool, usage: SpoolUsage, queues: dict[str
         f"spool   {usage.new} new, {usage.kept} kept, {usage.aside} set aside, {usage.corrupt} corrupt; "
         f"{size(usage.bytes)}, {size(usage.free_bytes)} free"
     )
+    if _is_low(settings, usage):
+        mark = size(settings.gateway.min_free_bytes)
+        lines.append(
+            f"disk    under the low-water mark of {mark}: instances are answered A700 until there is room"
+        )
     return lines
 
 
@@ -137,19 +157,31 @@ def _studies(studies: tuple[StudySummary, ...]) -> list[str]:
     return lines
 
 
-def _attention(rows: list[Attention], settings: Settings, usage: SpoolUsage) -> list[str]:
-    if not rows and not usage.corrupt:
+def _waiting(rows: tuple[Waiting, ...]) -> list[str]:
+    return [
+        f"{row.destination} waits with {row.instances} instances after {row.attempts} attempts, "
+        f"next in {row.due_in_ms / 1000:.0f} s: {row.reason or 'no reason given'}"
+        for row in rows
+    ]
+
+
+def _attention(rows: list[Attention], settings: Settings) -> list[str]:
+    """What a person has to look at: the rare kinds first, alike ones together."""
+    damaged = _damaged(settings)
+    if not rows and not damaged:
         return ["nothing needs attention"]
-    lines = [f"{len(rows) + usage.corrupt} need attention:"]
-    if usage.corrupt:
+    lines = [f"{len(rows) + len(damaged)} need attention:"]
+    if damaged:
+        where = settings.path("spool", "corrupt")
         lines.append(
-            f"    {usage.corrupt} spool items are damaged: see {settings.path('spool', 'corrupt')} and the logs"
+            f"    {len(damaged)} spool items are damaged and were put away in {where}: {', '.join(damaged[:5])}"
         )
-    for row in rows[:20]:
-        to = f" at {row.destination}" if row.destination else ""
-        lines.append(
-            f"    {row.kind.value}{to}: instance {row.sop_instance_uid}: {row.reason or _WHY[row.kind]}"
-        )
-    if len(rows) > 20:
-        lines.append(f"    and {len(rows) - 20} more: --json lists all")
+    alike: dict[tuple[AttentionKind, str, str], list[Attention]] = {}
+    for row in rows:
+        alike.setdefault((row.kind, row.destination, row.reason or _WHY[row.kind]), []).append(row)
+    for (kind, destination, reason), group in sorted(alike.items(), key=lambda item: len(item[1])):
+        to = f" at {destination}" if destination else ""
+        few = ", ".join(row.sop_instance_uid for row in group[:_FEW])
+        more = f" and {len(group) - _FEW} more (--json lists all)" if len(group) > _FEW else ""
+        lines.append(f"    {len(group)} {kind.value}{to}: {reason}: {few}{more}")
     return lines

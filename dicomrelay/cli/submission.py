@@ -13,16 +13,19 @@ from typing import Final
 
 from dicomrelay.cli.files import DicomFile, Passed
 from dicomrelay.cli.progress import Progress
-from dicomrelay.cli.summary import Result
+from dicomrelay.cli.summary import Outcome, Result
 from dicomrelay.dicom.scan import Header
 from dicomrelay.errors import SpoolError
 from dicomrelay.ledger import Ledger
-from dicomrelay.ledger.values import JobProgress, Verdict
+from dicomrelay.ledger.values import DeliveryState, JobInstance, JobProgress, Verdict
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Provenance, Spool
 
 _CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.25
+_ATTEMPTS: Final = 3
+_LONG_MS: Final = 30_000
+_ARCHIVE_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,50 +161,77 @@ def _digest(file: DicomFile) -> str:
 
 
 def follow(ledger: Ledger, job_id: str, *, progress: Progress, interrupted: threading.Event) -> JobProgress:
-    """Watch a job until nothing more will happen to it by itself, or until interrupted."""
+    """Watch a job until nothing more will happen to it for a while, or until interrupted."""
     while True:
         now = ledger.job_progress(job_id)
-        total = sum(
-            row.pending + row.delivered + row.failed + row.refused + row.gave_up for row in now.destinations
-        )
-        waiting = sum(row.failed for row in now.destinations)
-        notes = [f"{now.registered} of {now.expected} grouped"] if now.registered < now.expected else []
-        notes += [f"{now.archived} archived"] if now.archived else []
-        notes += [f"{waiting} to be tried again"] if waiting else []
-        notes += [f"{now.failed} failed"] if now.failed else []
-        progress.show(
-            now.delivered,
-            total=max(total, now.expected if now.registered < now.expected else 0),
-            note=", ".join(notes),
-        )
-        if now.finished or interrupted.wait(_POLL_S):
+        _show(now, progress)
+        if now.finished or is_stalled(now) or interrupted.wait(_POLL_S):
+            _await_archive(ledger, job_id, interrupted)
             return ledger.job_progress(job_id, with_instances=True)
+
+
+def is_stalled(now: JobProgress) -> bool:
+    """Whether all that is left waits for destinations that several attempts did not reach, or for a late one."""
+    grouped = now.registered >= now.expected
+    return (
+        grouped
+        and bool(now.waiting)
+        and now.active == 0
+        and all(row.attempts >= _ATTEMPTS or row.due_in_ms > _LONG_MS for row in now.waiting)
+    )
+
+
+def _show(now: JobProgress, progress: Progress) -> None:
+    total = sum(
+        row.pending + row.delivered + row.failed + row.refused + row.gave_up for row in now.destinations
+    )
+    waiting = sum(row.instances for row in now.waiting)
+    notes = [f"{now.registered} of {now.expected} grouped"] if now.registered < now.expected else []
+    notes += [f"{now.archived} archived"] if now.archived else []
+    notes += [f"{waiting} to be tried again"] if waiting else []
+    notes += [f"{now.failed} failed"] if now.failed else []
+    floor = now.expected if now.registered < now.expected else 0
+    progress.show(now.delivered, total=max(total, floor), note=", ".join(notes))
+
+
+def _await_archive(ledger: Ledger, job_id: str, interrupted: threading.Event) -> None:
+    """The archive works beside the deliveries; give it a moment, so that its refusals are in the account."""
+    deadline = time.monotonic() + _ARCHIVE_S
+    while time.monotonic() < deadline and not interrupted.is_set():
+        now = ledger.job_progress(job_id, with_instances=True)
+        problems = sum(bool(row.archive_problem) for row in now.instances)
+        kept = sum(study.instances for study in now.studies)
+        if now.archived + problems >= kept:
+            return
+        interrupted.wait(_POLL_S)
 
 
 def results(progress: JobProgress) -> list[Result]:
     """What became of each instance of a job."""
-    rows = []
-    for row in progress.instances:
-        conflict = row.verdict is Verdict.CONFLICT
-        state = "set aside" if conflict else row.state.value if row.state else "archived only"
-        state = "gave up" if row.gave_up else state
-        reason = (
-            "another instance with the same SOP Instance UID and other bytes came first"
-            if conflict
-            else row.reason
-        )
-        delivered = not conflict and (row.state is None or row.state.is_delivered)
-        rows.append(
-            Result(
-                sop_instance_uid=row.sop_instance_uid,
-                study_instance_uid=row.study_instance_uid,
-                destination=row.destination,
-                state=state,
-                delivered=delivered,
-                status=row.status,
-                reason=reason,
-                bytes=row.bytes,
-                seconds=row.duration_ms / 1000,
-            )
-        )
-    return rows
+    return [_result(row) for row in progress.instances]
+
+
+def _result(row: JobInstance) -> Result:
+    state, reason = row.state.value if row.state else "archived", row.reason
+    outcome = Outcome.DELIVERED if row.state is None or row.state.is_delivered else Outcome.FAILED
+    if row.verdict is Verdict.CONFLICT or row.set_aside:
+        state, outcome = "set aside", Outcome.FAILED
+        reason = "other bytes came first under the same SOP Instance UID; these are kept in spool/aside"
+    elif row.gave_up:
+        state = "gave up"
+    elif row.state in (DeliveryState.PENDING, DeliveryState.FAILED):
+        state, outcome = "waiting", Outcome.WAITING
+    elif outcome is Outcome.DELIVERED and row.archive_problem:
+        state, outcome = f"{state}, not archived", Outcome.FAILED
+        reason = f"the archive did not take it: {row.archive_problem}"
+    return Result(
+        sop_instance_uid=row.sop_instance_uid,
+        study_instance_uid=row.study_instance_uid,
+        destination=row.destination,
+        state=state,
+        outcome=outcome,
+        status=row.status,
+        reason=reason,
+        bytes=row.bytes,
+        seconds=row.duration_ms / 1000,
+    )

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ def new_session_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
+class Outcome(Enum):
+    """What a result counts as."""
+
+    DELIVERED = "delivered"
+    WAITING = "waiting"  # will be tried again without us
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of one instance at one destination ("" when none was named)."""
@@ -29,11 +38,16 @@ class Result:
     study_instance_uid: str
     destination: str
     state: str
-    delivered: bool
+    outcome: Outcome
     status: int | None
     reason: str
     bytes: int
     seconds: float
+
+    @property
+    def delivered(self) -> bool:
+        """Whether it arrived."""
+        return self.outcome is Outcome.DELIVERED
 
 
 @dataclass(slots=True)
@@ -45,10 +59,12 @@ class Session:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     ended: datetime | None = None
     files: int = 0
+    submitted: int = 0
     bytes: int = 0
     passed: list[Passed] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     ending: str = "finished"
+    unreachable: str = ""  # why not one association came about, sending directly
 
     @property
     def faults(self) -> list[Passed]:
@@ -57,12 +73,21 @@ class Session:
 
     @property
     def failed(self) -> list[Result]:
-        """Instances that did not arrive."""
-        return [result for result in self.results if not result.delivered]
+        """Instances that did not arrive and will not by themselves."""
+        return [result for result in self.results if result.outcome is Outcome.FAILED]
+
+    @property
+    def waiting(self) -> list[Result]:
+        """Instances whose destination could not be reached yet."""
+        return [result for result in self.results if result.outcome is Outcome.WAITING]
 
     @property
     def exit_code(self) -> ExitCode:
         """How it went, in a number."""
+        if self.ending == "interrupted":
+            return ExitCode.INTERRUPTED
+        if self.unreachable or (self.waiting and not self.failed and not self.faults):
+            return ExitCode.UNREACHABLE
         return ExitCode.SOME_FAILED if self.faults or self.failed else ExitCode.OK
 
     def as_json(self) -> dict[str, Any]:
@@ -73,6 +98,7 @@ class Session:
         delivered_bytes = sum(result.bytes for result in self.results if result.delivered)
         return {
             "session_id": self.id,
+            "job_id": self.id if self.submitted else None,
             "ending": self.ending,
             "configuration": dict(self.configuration),
             "timing": {
@@ -86,7 +112,9 @@ class Session:
                 "unusable": [{"path": str(passed.path), "reason": passed.reason} for passed in self.faults],
             },
             "instances": {
-                "delivered": len(self.results) - len(self.failed),
+                "submitted": self.submitted,
+                "delivered": sum(result.delivered for result in self.results),
+                "waiting": len(self.waiting),
                 "failed": len(self.failed),
                 "bytes": delivered_bytes,
                 "bytes_per_second": round(delivered_bytes / seconds) if seconds else 0,
@@ -108,13 +136,15 @@ class Session:
         counts, seconds = data["instances"], data["timing"]["seconds"]
         rate = size(counts["bytes_per_second"])
         account = (
-            f"{counts['delivered']} delivered, {counts['failed']} failed, {len(self.faults)} files unusable, "
+            f"{counts['delivered']} delivered, {counts['failed']} failed, {counts['waiting']} waiting, "
+            f"{len(self.faults)} files unusable, "
             f"{data['files']['skipped']} skipped; {size(counts['bytes'])} in {seconds:.1f} s ({rate}/s)"
         )
         lines = [account]
-        reasons = Counter((result.destination, result.reason or result.state) for result in self.failed)
+        missing = [*self.failed, *self.waiting]
+        reasons = Counter((result.destination, result.reason or result.state) for result in missing)
         lines += [
-            f"  {count} to {to or 'no destination'}: {why}" for (to, why), count in reasons.most_common(10)
+            f"  {count}{f' to {to}' if to else ''}: {why}" for (to, why), count in reasons.most_common(10)
         ]
         lines += [f"  {passed.path}: {passed.reason}" for passed in self.faults[:20]]
         if len(self.faults) > 20:
@@ -130,7 +160,8 @@ def _by_study(results: Sequence[Result]) -> list[dict[str, Any]]:
         {
             "study_instance_uid": uid,
             "delivered": sum(row.delivered for row in rows),
-            "failed": sum(not row.delivered for row in rows),
+            "waiting": sum(row.outcome is Outcome.WAITING for row in rows),
+            "failed": sum(row.outcome is Outcome.FAILED for row in rows),
             "bytes": sum(row.bytes for row in rows if row.delivered),
         }
         for uid, rows in studies.items()

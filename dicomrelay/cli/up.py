@@ -14,7 +14,7 @@ from dicomrelay.net.acceptor import listen
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.runtime.supervisor import Supervisor
-from dicomrelay.settings import Settings
+from dicomrelay.settings import Settings, is_loopback
 
 
 @relay_command(
@@ -120,5 +120,7 @@ def _say_where(settings: Settings, say: Callable[[str], None]) -> None:
     say(f"DICOMweb  http://{settings.streamer.host}:{settings.streamer.port}/")
     if settings.monitor.enabled:
         say(f"Flower    http://{settings.monitor.host}:{settings.monitor.port}/")
+    if not settings.peers and not is_loopback(gateway.host):
+        say(f"no [[peers]] in the settings: nobody but this machine may call {gateway.host}:{gateway.port}")
     if not settings.destinations:
         say("no [[destinations]] in the settings: what arrives is archived and goes nowhere else")

@@ -312,6 +312,10 @@ class Spool:
             for path in self._names_of(item_id, self._layout.new, self._layout.bucket(item_id))
         )
 
+    def is_aside(self, item_id: str) -> bool:
+        """Whether the item was set aside: the way it lies is all that says so once a ledger is lost."""
+        return bool(self._names_of(item_id, self._layout.aside))
+
     def _move(self, moves: Iterable[tuple[Path, Path]]) -> None:
         try:
             move_items(moves)

@@ -182,25 +182,55 @@ def test_a_context_that_is_not_accepted_refuses_its_instances_only(rooms: Rooms,
     assert row.reason == "the peer does not accept CT Image Storage in Explicit VR Little Endian"
 
 
-@pytest.mark.parametrize(("result", "given_up"), [(1, True), (2, False)])
-def test_a_job_is_not_kept_waiting_by_a_permanent_rejection(
-    rooms: Rooms, peer: Running, result: int, given_up: bool
-) -> None:
-    """Transient ones are tried again; what rules decided is tried again in both cases."""
+@pytest.mark.parametrize("result", [1, 2])
+@pytest.mark.parametrize("job_id", ["", "job-1"])
+def test_a_rejection_is_tried_again(rooms: Rooms, peer: Running, result: int, job_id: str) -> None:
+    """A permanent one too: an administrator mends it there, and nobody has to do anything here."""
     peer.service.rejection = AssociateReject(result, 1, 1)
-    spooled(rooms, "1.2.3.4", job_id="job-1", send_to=("pacs",))
+    spooled(rooms, "1.2.3.4", job_id=job_id, send_to=("pacs",) if job_id else ())
     group_arrivals(rooms)
     (transfer,) = transfers_of(rooms)
     forward_transfer(rooms, transfer)
 
-    assert bool(rooms.ledger.needs_attention()) == given_up
+    assert not rooms.ledger.needs_attention()
+    (waiting,) = rooms.ledger.waiting()
+    assert (waiting.destination, waiting.instances, waiting.attempts) == ("pacs", 1, 1)
+    assert "reject" in waiting.reason
 
-    spooled(rooms, "1.2.3.5", study="1.2.4")
+    peer.service.rejection = None
+    _until_due(rooms, transfer)
+
+    assert _states(rooms) == {"delivered": 1}
+
+
+def test_bytes_that_changed_are_not_sent(rooms: Rooms, peer: Running) -> None:
+    """One flipped bit on the disk, and the instance needs attention instead of being delivered as something else."""
+    record = spooled(rooms, "1.2.3.4")
     group_arrivals(rooms)
-    for transfer in transfers_of(rooms):
-        forward_transfer(rooms, transfer)
+    (transfer,) = transfers_of(rooms)
+    with rooms.spool.locate(record.id).open("r+b") as file:
+        file.seek(record.data_set_offset + 20)
+        (byte,) = file.read(1)
+        file.seek(record.data_set_offset + 20)
+        file.write(bytes([byte ^ 1]))
 
-    assert _states(rooms, "1.2.4") == {"pending": 1}
+    forward_transfer(rooms, transfer)
+
+    assert not peer.service.stored
+    (row,) = rooms.ledger.needs_attention()
+    assert "digest differs" in row.reason
+
+
+def test_a_destination_that_nobody_knows_waits_with_the_reason(rooms: Rooms) -> None:
+    """Its name stood in another configuration; it does not spin, and it is not forgotten."""
+    spooled(rooms, "1.2.3.4", job_id="job-1", send_to=("elsewhere",))
+    group_arrivals(rooms)
+    (transfer,) = transfers_of(rooms)
+    forward_transfer(rooms, transfer)
+
+    (waiting,) = rooms.ledger.waiting()
+    assert "elsewhere" in waiting.reason
+    assert waiting.due_in_ms > 60_000
 
 
 def test_nobody_there_is_tried_again(tmp_path: Path) -> None:

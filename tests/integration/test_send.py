@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pydicom.data
 import pytest
 
@@ -21,7 +22,13 @@ _SAMPLES = Path(pydicom.data.__file__).parent / "test_files"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def gone(tmp_path_factory: pytest.TempPathFactory) -> Storescp:
+    """A destination that is not there."""
+    return Storescp("GONE", free_ports(1)[0], tmp_path_factory.mktemp("gone") / "received")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, gone: Storescp) -> Iterator[House]:
     """A house with a destination that takes all, one that takes uncompressed only, and one that is not there."""
     folder = tmp_path_factory.mktemp("destinations")
     with (
@@ -30,7 +37,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         a_home(
             takes_all.toml("all")
             + refuser.toml("refuser")
-            + Storescp("GONE", free_ports(1)[0], folder).toml("gone", "retry_initial_s = 0.2")
+            + gone.toml("gone", "retry_initial_s = 0.2\nretry_max_s = 1")
         ) as running,
     ):
         running.start()
@@ -123,22 +130,56 @@ def test_nothing_to_send_is_a_mistake_in_words(house: House, tmp_path: Path) -> 
 
 
 def test_a_destination_that_refuses_is_named_with_its_reason(house: House) -> None:
-    """A permanent rejection is not tried again for a person who waits."""
+    """Nobody waits for a permanent rejection; the relay tries again later, an administrator may have mended it."""
     ended = house.run("send", str(_SAMPLES / "CT_small.dcm"), "--to", "refuser", "--json")
 
     summary = _summary(ended.stdout)
-    assert ended.returncode == 1
-    assert summary["instances"] | {"failed": 1, "delivered": 0} == summary["instances"]
+    assert ended.returncode == 3
+    assert summary["instances"] | {"waiting": 1, "delivered": 0} == summary["instances"]
     assert "reject" in summary["results"][0]["reason"], summary["results"]
 
 
-def test_a_destination_that_is_not_there_ends_after_three_attempts(house: House) -> None:
-    """With the reason, and the instance kept."""
-    ended = house.run("send", str(_SAMPLES / "CT_small.dcm"), "--to", "gone", "--json")
+def test_a_destination_that_is_not_there_is_told_after_three_attempts_and_gets_it_when_it_is_back(
+    house: House, gone: Storescp
+) -> None:
+    """The command does not wait for days; the relay does."""
+    ended = house.run("send", str(_SAMPLES / "rtplan.dcm"), "--to", "gone", "--json")
+
+    assert ended.returncode == 3
+    assert "cannot connect" in _summary(ended.stdout)["results"][0]["reason"]
+    assert "goes on trying" in ended.stderr
+    status = house.run("status")
+    assert "gone waits with 1 instances after" in status.stdout
+    assert "cannot connect" in status.stdout
+    gone.start()
+    try:
+        wait_for(lambda: len(gone.files()) == 1, timeout_s=60, what="the instance arrives late")
+    finally:
+        gone.stop()
+
+
+def test_what_was_set_aside_is_never_called_delivered(house: House, tmp_path: Path) -> None:
+    """Neither the first time nor when it is sent again."""
+    ds = pydicom.dcmread(_SAMPLES / "CT_small.dcm")
+    ds.PatientComments = "other bytes"
+    ds.save_as(tmp_path / "other.dcm")
+    house.run("send", str(_SAMPLES / "CT_small.dcm"), "--to", "all")
+
+    for _ in range(2):
+        ended = house.run("send", str(tmp_path / "other.dcm"), "--to", "all", "--json")
+
+        assert ended.returncode == 1
+        assert _summary(ended.stdout)["results"][0]["state"] == "set aside"
+
+
+def test_a_truncated_file_alone_is_a_failed_instance(house: House, tmp_path: Path) -> None:
+    """It was DICOM, and it did not arrive."""
+    path = tmp_path / "truncated.dcm"
+    path.write_bytes((_SAMPLES / "MR_small.dcm").read_bytes()[:-500])
+    ended = house.run("send", str(path), "--to", "all")
 
     assert ended.returncode == 1
-    assert "cannot connect" in _summary(ended.stdout)["results"][0]["reason"]
-    assert house.run("status").returncode == 1
+    assert "truncated at byte" in ended.stderr
 
 
 def test_a_summary_file_holds_what_the_seeds_ask_for(house: House) -> None:
@@ -179,6 +220,8 @@ def test_directly_to_nobody_is_exit_code_3() -> None:
 
     assert ended.returncode == 3
     assert f"cannot connect to X@127.0.0.1:{port}" in ended.stderr
+    assert "sent: 0 of 1" in ended.stderr
+    assert "summary " in ended.stderr
 
 
 def test_without_a_broker_it_says_what_to_start() -> None:

@@ -244,12 +244,15 @@ def test_the_streamer_reads_the_archive_and_cannot_change_it() -> None:
     assert "frames" in SERVICES["intake"]["command"][-1].split(",")
 
 
-def test_all_who_drain_one_spool_are_one_host() -> None:
-    """The ledger knows a spool by its host: an intake that is made anew must find what the one before it has taken."""
-    assert SERVICES["intake"]["hostname"] == SERVICES["scheduler"]["hostname"]
-    assert "hostname" not in SERVICES["worker"], (
-        "workers are scaled: each needs a name of its own in the queue"
-    )
+def test_all_who_drain_one_spool_mount_it() -> None:
+    """A spool keeps its own name (spool/identity), so containers may be made anew; workers are scaled, so none is named."""
+    spool = {
+        name
+        for name, service in SERVICES.items()
+        if any(v.startswith("home:") for v in service.get("volumes", []))
+    }
+    assert {"gateway", "intake", "scheduler"} <= spool
+    assert not [name for name, service in SERVICES.items() if "hostname" in service]
 
 
 def test_every_queue_has_somebody_who_takes_from_it() -> None:

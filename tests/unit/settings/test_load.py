@@ -169,7 +169,7 @@ def test_a_wrong_variable_is_named_not_the_file(tmp_path: Path, monkeypatch: pyt
     """The file is fine."""
     monkeypatch.setenv("DICOMRELAY_GATEWAY__PROT", "3")
 
-    with pytest.raises(ConfigurationError, match="^DICOMRELAY_GATEWAY__PROT: gateway.prot"):
+    with pytest.raises(ConfigurationError, match=r"^DICOMRELAY_GATEWAY__PROT: gateway\.prot"):
         load(config=_file(tmp_path, _WHOLE))
 
 

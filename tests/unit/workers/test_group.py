@@ -210,6 +210,32 @@ def test_a_ledger_that_was_deleted_is_rebuilt_from_the_spool(rooms: Rooms, tmp_p
     again.ledger.dispose()
 
 
+def test_a_lost_ledger_does_not_make_the_second_the_first(archive_only: Rooms) -> None:
+    """What was set aside stays aside, though the first is in the archive only and the ledger has forgotten both."""
+    rooms = archive_only
+    spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    archive_batch(rooms)
+    release_batch(rooms)
+    aside = spooled(rooms, "1.2.3.4", more=b"\x20\x00\x10\x00SH\x02\x001 ")
+    group_arrivals(rooms)
+    rooms.ledger.dispose()
+    shutil.rmtree(rooms.settings.path("db"))
+    home.prepare(rooms.settings)
+    url = home.ledger_url(rooms.settings)
+    migrate(url)
+    again = Rooms(rooms.settings, Ledger.open(url), rooms.spool, rooms.archive, rooms.wake_ups, rooms.host)
+    reconcile(again, stop=threading.Event())
+
+    (row,) = again.ledger.needs_attention()
+    assert (row.kind, row.spool_id) == (AttentionKind.CONFLICT, aside.id)
+
+    spooled(rooms, "1.2.3.4", more=b"\x20\x00\x10\x00SH\x02\x002 ")
+    assert group_arrivals(again).verdicts == {Verdict.CONFLICT: 1}
+    assert not transfers_of(again)
+    again.ledger.dispose()
+
+
 def test_what_a_crash_left_behind_after_release_is_removed(archive_only: Rooms) -> None:
     """Between the ledger's mark and the removal."""
     rooms = archive_only
