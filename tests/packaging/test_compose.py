@@ -249,7 +249,7 @@ def test_all_who_drain_one_spool_mount_it() -> None:
     spool = {
         name
         for name, service in SERVICES.items()
-        if any(v.startswith("home:") for v in service.get("volumes", []))
+        if any(v.startswith("spool:") for v in service.get("volumes", []))
     }
     assert {"gateway", "intake", "scheduler"} <= spool
     assert not [name for name, service in SERVICES.items() if "hostname" in service]
