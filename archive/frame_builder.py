@@ -183,7 +183,7 @@ def _data_file(stored: StoredInstance, *, layout: Layout, disk: Disk) -> _Data:
     try:
         inflate(path, offset=stored.data_set_offset, target=temporary)
         disk.replace(temporary, target)
-    except (OSError, MalformedDataSet):
+    except (OSError, MalformedDataSet, FramesNotAddressable):
         disk.remove(temporary)
         raise
     return _Data(relative, target, 0, transfer_syntax(EXPLICIT_VR_LITTLE_ENDIAN))

@@ -29,6 +29,7 @@ from dicomrelay.runtime import home
 from dicomrelay.settings import Settings, is_loopback
 from streamer import frames
 from streamer.answers import AsgiApp, Receive, Scope, Send, error_body, secured, status_of
+from streamer.bounds import BOUNDS, Bounds, bounded
 from streamer.front_page import FrontPage
 from streamer.host_check import for_this_host
 from streamer.open_frames import FrameCache
@@ -141,13 +142,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event) -> None:
+def run(
+    settings: Settings, *, ready: Callable[[], None], stop: threading.Event, bounds: Bounds = BOUNDS
+) -> None:
     """Serve until `stop` is set; requests under way have ten seconds to finish.
 
     Parameters
     ----------
     ready : callable
         Called once requests are answered.
+    bounds : Bounds
+        What a connection may cost.
 
     Raises
     ------
@@ -162,12 +167,14 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
             create_app(archive, only_host=settings.streamer.host if is_loopback(host) else None),
-            http="httptools",
+            http=bounded(bounds),
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
+            # Work that goes on for connections that were dropped counts too; those that are open have a limit of their own.
+            limit_concurrency=2 * bounds.connections,
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=_GRACE_S,
         )

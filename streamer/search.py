@@ -21,7 +21,7 @@ from streamer.frames import checked_uids
 DICOM_JSON: Final = "application/dicom+json"
 _DEFAULT_LIMIT: Final = 100
 _NO_ATTRIBUTES: Final = frozenset({"limit", "offset", "includefield", "fuzzymatching", "accept"})
-_LARGEST_OFFSET: Final = 2**31 - 1
+_LARGEST_COUNT_DIGITS: Final = 9
 
 
 class Search:
@@ -108,8 +108,8 @@ def _query(request: Request, level: Level) -> SearchQuery:
 
 def _count(parameters: QueryParams, name: str, default: int) -> int:
     text = parameters.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= _LARGEST_OFFSET):
-        raise HttpError(400, f"{name}={text[:40]!r} is no count")
+    if not (text.isascii() and text.isdigit() and len(text) <= _LARGEST_COUNT_DIGITS):
+        raise HttpError(400, f"{name}={text[:40]!r} is no count of at most {_LARGEST_COUNT_DIGITS} digits")
     return int(text)
 
 

@@ -318,6 +318,9 @@ def test_search_pages_and_says_when_there_is_more(client: httpx.Client) -> None:
         "InstanceNumber=1",
         "PixelData=1",
         "limit=" + "9" * 30,
+        "limit=" + "0" * 5000 + "1",
+        "offset=" + "9" * 5000,
+        "offset=1000000000",
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused_in_words(client: httpx.Client, query: str) -> None:

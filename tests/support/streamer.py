@@ -12,6 +12,7 @@ import httpx
 
 from dicomrelay.settings import Settings, StreamerSettings
 from streamer import app
+from streamer.bounds import BOUNDS, Bounds
 
 
 def free_port() -> int:
@@ -22,11 +23,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_streamer(home: Path) -> Iterator[httpx.Client]:
+def running_streamer(home: Path, *, bounds: Bounds = BOUNDS) -> Iterator[httpx.Client]:
     """The streamer of a home, in a thread, until the block ends."""
     settings = Settings(home=home, streamer=StreamerSettings(port=free_port()))
     ready, stop = threading.Event(), threading.Event()
-    thread = threading.Thread(target=app.run, args=(settings,), kwargs={"ready": ready.set, "stop": stop})
+    thread = threading.Thread(
+        target=app.run, args=(settings,), kwargs={"ready": ready.set, "stop": stop, "bounds": bounds}
+    )
     thread.start()
     try:
         assert ready.wait(20), "the streamer did not become ready"

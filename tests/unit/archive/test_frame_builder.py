@@ -13,19 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate_extended
 
 from archive import Archive, FrameSummary
+from archive import inflate as inflating
 from archive.disk import digest_of
 from archive.frame_header import FrameLayout
 from archive.frame_index import FrameIndex
 from archive.frame_reader import frame_chunks
-from archive.inflate import inflate
+from archive.inflate import inflate, largest_inflated
 from dicomrelay.dicom.uids import new_uid
 from dicomrelay.errors import FrameOutOfRange, FramesNotAddressable, InstanceNotFound, MalformedDataSet
 from tests.support.archive import pydicom_file, request_for
 
+DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT, BIG, JPEG, RLE, MPEG = (f"1.2.840.10008.1.2{end}" for end in (".1", ".2", ".4.50", ".5", ".4.102"))
 
 
@@ -81,6 +84,11 @@ class Shelf:
             finally:
                 os.close(descriptor)
         return summary, frames
+
+
+def leftovers(shelf: Shelf) -> list[Path]:
+    """Inflated data sets, whole or not, that are in the archive."""
+    return [path for path in shelf.archive.layout.root.rglob("*") if path.suffix in {".inflated", ".part"}]
 
 
 @pytest.fixture
@@ -303,9 +311,7 @@ def test_a_damaged_deflated_data_set_says_so(shelf: Shelf, cut: int) -> None:
 
     assert summary.count == 0
     assert "deflated data set" in summary.reason
-    assert not [
-        path for path in shelf.archive.layout.root.rglob("*") if path.suffix in {".inflated", ".part"}
-    ]
+    assert not leftovers(shelf)
 
 
 def test_inflating_stops_at_its_limit(tmp_path: Path) -> None:
@@ -318,6 +324,49 @@ def test_inflating_stops_at_its_limit(tmp_path: Path) -> None:
         inflate(bomb, offset=0, target=tmp_path / "out", limit_bytes=5_000_000)
 
     assert (tmp_path / "out").stat().st_size <= 5_000_000
+
+
+def test_a_deflate_bomb_in_the_archive_is_a_reason_and_no_file(shelf: Shelf) -> None:
+    """What inflates to more than 200 times its size, and 16 MiB, has no frames; the reason is kept, the bytes are not."""
+    bomb = shelf.file(bytes(40_000_000), EXPLICIT, Rows=5000, Columns=8000)
+    ds = dcmread(bomb)
+    ds.file_meta.TransferSyntaxUID = DEFLATED
+    ds.save_as(bomb, enforce_file_format=True)
+    request = request_for(bomb)
+    assert request.data_set_bytes < 100_000
+    [stored] = shelf.archive.store([request])
+
+    summary = shelf.archive.prepare_frames(stored.relative_path)
+
+    assert summary.count == 0
+    assert f"inflates to more than {largest_inflated(request.data_set_bytes)} bytes" in summary.reason
+    assert shelf.archive.prepare_frames(stored.relative_path) == summary
+    assert not leftovers(shelf)
+
+
+@pytest.mark.parametrize(
+    ("deflated", "most"), [(0, 2**24), (1_000_000, 200_000_000 + 2**24), (10_000_000, 2**30), (2**40, 2**30)]
+)
+def test_what_a_data_set_may_inflate_to_grows_with_it_to_one_gibibyte(deflated: int, most: int) -> None:
+    """200 times its size and 16 MiB, 1 GiB at most."""
+    assert largest_inflated(deflated) == most
+
+
+def test_nothing_is_inflated_into_the_reserve_of_the_disk(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all of the disk as the reserve: a reason that says what to do, and no file."""
+    monkeypatch.setattr(inflating, "RESERVE_BYTES", 2**62)
+    monkeypatch.setattr(inflating, "RESERVE_SHARE", 1.0)
+    [stored] = shelf.archive.store([request_for(pydicom_file("image_dfl.dcm"))])
+
+    summary = shelf.archive.prepare_frames(stored.relative_path)
+
+    assert (summary.count, "make room" in summary.reason) == (0, True)
+    assert not leftovers(shelf)
+    monkeypatch.undo()
+    next(shelf.archive.layout.root.rglob("*.frames")).unlink()
+    assert shelf.archive.prepare_frames(stored.relative_path) == FrameSummary(1)
 
 
 def test_an_index_that_fits_is_kept_and_a_damaged_one_is_made_again(shelf: Shelf) -> None:

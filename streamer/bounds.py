@@ -1,0 +1,208 @@
+"""What a connection may cost before it has asked for anything: bytes, seconds and descriptors, counted as they arrive.
+
+uvicorn buffers header fields of any size, waits without end for the first request, and counts connections only once a
+request is whole. Here each of them has an end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from dicomrelay.log import get_logger
+from streamer.answers import SECURITY_HEADERS
+
+_log = get_logger("dicomrelay.streamer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The limits of the connections of one server.
+
+    Parameters
+    ----------
+    head_bytes : int
+        The request line and the header fields of one request, at most.
+    body_bytes : int
+        What follows them: nothing here takes a body, so it is read only to be passed over.
+    head_s : float
+        From the connection, or the first byte after an answer, until the header fields are whole; in seconds.
+    write_s : float
+        How long a client may take nothing of an answer that waits for it; in seconds.
+    connections : int
+        Open at once; one more is told 503 and closed.
+    pipelined : int
+        Requests on one connection that wait for the answer to the one in front.
+    """
+
+    head_bytes: int = 64 * 1024
+    body_bytes: int = 64 * 1024
+    head_s: float = 10
+    write_s: float = 120
+    connections: int = 256
+    pipelined: int = 32
+
+
+BOUNDS: Final = Bounds()
+
+
+class _RefusedError(Exception):
+    """Stops the parser; the answer is in `_refusal`."""
+
+
+_DAMAGED: Final = (400, "this is no HTTP request")
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One connection, within `bounds`."""
+
+    bounds: ClassVar[Bounds] = BOUNDS
+
+    _is_head: bool = True
+    _taken: int = 0
+    _refusal: tuple[int, str] = _DAMAGED
+    _head_deadline: asyncio.TimerHandle | None = None
+    _write_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Start the clock of the first request; refuse one connection too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.bounds.connections:
+            self._refuse(503, f"there are {self.bounds.connections} connections already: ask again later")
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clocks."""
+        self._stop_waiting_for_head()
+        self._stop_waiting_for_client()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Give the parser no more than the part of the request that it is in may have."""
+        while data and not self.transport.is_closing():
+            bounds = self.bounds
+            room = (bounds.head_bytes if self._is_head else bounds.body_bytes) - self._taken
+            if room <= 0:
+                self._refuse(*(self._head_too_large() if self._is_head else self._body_too_large()))
+                return
+            piece, data = data[:room], data[room:]
+            # The callbacks below begin a new count; what is behind such an end in this piece is not in it.
+            self._taken += len(piece)
+            super().data_received(piece)
+        if self._head_deadline is None and not self._is_answering() and not self.transport.is_closing():
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """Begin the answer, unless the request is one that nobody answers."""
+        self._is_head, self._taken = False, 0
+        self._stop_waiting_for_head()
+        for name, value in self.headers:
+            # The parser has refused what is no number, and what is more than 64 bits.
+            if name == b"content-length" and int(value) > self.bounds.body_bytes:
+                self._refusal = self._body_too_large()
+                raise _RefusedError
+        if len(self.pipeline) >= self.bounds.pipelined:
+            self._refusal = (429, f"more than {self.bounds.pipelined} requests wait on this connection")
+            raise _RefusedError
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next byte belongs to another request."""
+        self._is_head, self._taken = True, 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """See that the end of the answer is taken, where the connection ends with it."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._await_client()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing came after an answer."""
+        super().timeout_keep_alive_handler()
+        self._await_client()
+
+    def pause_writing(self) -> None:
+        """The client does not take the answer as fast as it is made."""
+        super().pause_writing()
+        self._await_client()
+
+    def resume_writing(self) -> None:
+        """The client has taken it."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stop_waiting_for_client()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words; ours are JSON
+        """Answer what the parser stopped at."""
+        self._refuse(*self._refusal)
+
+    def _refuse(self, status: int, words: str) -> None:
+        _log.warning("request refused", action="streamer.refuse", status=status, reason=words)
+        if self._is_answering():
+            # In the middle of another answer there is no place for words.
+            self.transport.abort()
+            return
+        body = json.dumps({"status": status, "error": words}).encode()
+        fields = (
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            *SECURITY_HEADERS,
+        )
+        head = b"".join(b"%s: %s\r\n" % field for field in fields)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
+        self._close()
+
+    def _head_too_large(self) -> tuple[int, str]:
+        return 431, f"the request line and header fields have more than {self.bounds.head_bytes} bytes"
+
+    def _body_too_large(self) -> tuple[int, str]:
+        return 413, f"nothing here takes a body, and this one has more than {self.bounds.body_bytes} bytes"
+
+    def _is_answering(self) -> bool:
+        # None before the first request, whatever uvicorn declares.
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
+
+    def _await_head(self) -> None:
+        self._head_deadline = self.loop.call_later(self.bounds.head_s, self._head_is_late)
+
+    def _stop_waiting_for_head(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+
+    def _head_is_late(self) -> None:
+        if self._is_head and self._taken:
+            self._refuse(408, f"the header fields were not whole after {self.bounds.head_s} s")
+        else:
+            self._close()
+
+    def _await_client(self) -> None:
+        self._stop_waiting_for_client()
+        self._write_deadline = self.loop.call_later(self.bounds.write_s, self.transport.abort)
+
+    def _stop_waiting_for_client(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    def _close(self) -> None:
+        # What is written is still sent, but not for ever to somebody who does not read.
+        self.transport.close()
+        self._await_client()
+
+
+def bounded(bounds: Bounds) -> type[BoundedHttp]:
+    """The protocol for uvicorn, with limits of its own."""
+
+    class Bounded(BoundedHttp):
+        pass
+
+    Bounded.bounds = bounds
+    return Bounded
