@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dicomrelay.dicom.scan import Header
 from dicomrelay.ledger.values import DeliveryState, TransferState
 from dicomrelay.net.service import StoreReply
+from dicomrelay.routing import resolve
+from dicomrelay.spool import Provenance
 from dicomrelay.ul.pdu import AssociateReject
+from tests.support.data_sets import CT_IMAGE_STORAGE, ENCODERS, EXPLICIT, UNDEFINED
 from tests.support.engine import MemoryService, Running, running_acceptor
 from tests.support.house import free_ports, storescp
 from tests.support.rooms import data_set, rooms_at, spooled, transfers_of
 from workers.forward import forward_transfer, send_claimed
 from workers.group import group_arrivals
+from workers.lease import LeaseKeeper
+from workers.outcomes import OutcomeWriter
 from workers.rooms import Rooms
+from workers.sending import send_all
 
 _MINUTE_MS = 60_000
 
@@ -109,6 +117,51 @@ def test_the_bytes_that_arrived_are_the_bytes_that_are_sent(rooms: Rooms, peer: 
     forward_transfer(rooms, transfer)
 
     assert [stored.data_set for stored in peer.service.stored] == [data_set("1.2.3.4")]
+
+
+def _odd_data_set() -> bytes:
+    """Legal, or met in the field, and none of it what an encoder would write again."""
+    encoder = ENCODERS[EXPLICIT]
+    element, mark = encoder.element, encoder.mark
+    item, item_end, sequence_end = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+    code = element(0x00080100, b"SH", b"121311")
+    items = mark(item, UNDEFINED) + code + mark(item_end) + mark(item, len(code)) + code + mark(item, 0)
+    return b"".join(
+        (
+            element(0x00080000, b"UL", b"\x04\x03\x02\x01"),  # a group length that is not its group's
+            element(0x00080016, b"UI", CT_IMAGE_STORAGE.encode()),
+            element(0x00080018, b"UI", b"1.2.3.4" + b" "),  # padded, but not with NUL
+            element(0x00080060, b"LO", b"CT"),  # of VR CS
+            element(0x00081032, b"SQ", items + mark(sequence_end), length=UNDEFINED),
+            element(0x00090010, b"LO", b"ODD CREATOR 1.0"),
+            element(0x00091001, b"UN", b"\0\1\2"),
+            element(0x00100010, b"PN", b"\xff^\xfe^^"),  # in no character set that is named
+            element(0x00180050, b"DS", b"+1.50E+000 "),
+            element(0x0020000D, b"UI", b"1.2.3"),
+            element(0x0020000E, b"UI", b"1.2.3.1"),
+            element(0x00280010, b"US", b""),
+            element(0xFFFCFFFC, b"OB", bytes(6)),
+        )
+    )
+
+
+def test_odd_bytes_are_sent_as_they_arrived(rooms: Rooms, peer: Running) -> None:
+    """Nothing on the way decodes a data set and encodes it again, which would mend it."""
+    odd = _odd_data_set()
+    writer = rooms.spool.writer(
+        sop_class_uid=CT_IMAGE_STORAGE,
+        sop_instance_uid="1.2.3.4",
+        transfer_syntax_uid=EXPLICIT,
+        provenance=Provenance("CT_1", "DICOMRELAY", "127.0.0.1", "a1", 1, ""),
+    )
+    writer.write([odd])
+    writer.commit(Header(CT_IMAGE_STORAGE, "1.2.3.4", "1.2.3", "1.2.3.1", "CT"))
+    group_arrivals(rooms)
+    (transfer,) = transfers_of(rooms)
+
+    forward_transfer(rooms, transfer)
+
+    assert [stored.data_set for stored in peer.service.stored] == [odd]
 
 
 def test_a_retry_sends_what_is_missing_and_no_more(rooms: Rooms, peer: Running) -> None:
@@ -290,6 +343,41 @@ def test_a_runner_whose_lease_was_taken_writes_nothing(rooms: Rooms, peer: Runni
     peer.service.reply = StoreReply(0)
     assert send_claimed(rooms, fast) is TransferState.DONE
     assert _states(rooms) == {"delivered": 1}
+
+
+def test_a_runner_that_loses_its_lease_sends_nothing_more(rooms: Rooms, peer: Running) -> None:
+    """Somebody else sends the rest; the lease is lost while the peer has the first of three in hand."""
+    for number in (1, 2, 3):
+        spooled(rooms, f"1.2.3.{number}")
+    group_arrivals(rooms)
+    (transfer,) = transfers_of(rooms)
+    claimed = rooms.ledger.claim_transfer(transfer, owner="slow", lease_ms=_MINUTE_MS)
+    assert claimed is not None
+    arrived, asked = threading.Event(), threading.Event()
+
+    def taken_by_another() -> bool:
+        assert arrived.wait(10)
+        asked.set()
+        return False
+
+    lease = LeaseKeeper(taken_by_another, patience_s=60, every_s=0.001)
+
+    def first_is_in_hand() -> None:
+        arrived.set()
+        assert asked.wait(10)
+        for _ in range(1000):
+            if lease.lost:
+                return
+            threading.Event().wait(0.01)
+
+    peer.service.on_finish = first_is_in_hand
+    writer = OutcomeWriter(rooms.ledger, claimed)
+    with lease:
+        send_all(rooms, claimed, resolve("pacs", rooms.settings.destinations), writer, lease)
+        assert lease.lost
+
+    assert len(peer.service.stored) == 1
+    assert writer.delivered == 1
 
 
 def test_what_a_peer_says_stays_out_of_the_log(

@@ -394,6 +394,36 @@ def test_files_are_flushed_as_the_spool_does_it(tmp_path: Path, monkeypatch: pyt
     assert flushed[-1] == "sync_directory"
 
 
+def test_a_copy_is_flushed_when_it_is_whole_and_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that a power cut leaves is one of a whole file: of a Part 10 file, and of a data set behind a new preface."""
+    whole = request_for(pydicom_file("CT_small.dcm"))
+    behind = request_for(pydicom_file("MR_small.dcm"))
+    bare = tmp_path / "bare"
+    bare.write_bytes(behind.source.read_bytes()[behind.data_set_offset :])
+    archive = opened(tmp_path / "archive")
+    flushed: dict[int, tuple[int, set[int]]] = {}
+    real = OperatingSystem.sync_data
+
+    def watched(self: OperatingSystem, fd: int) -> None:
+        named = {path.stat().st_ino for path in archive.layout.root.rglob("*.dcm")}
+        status = os.fstat(fd)
+        flushed[status.st_ino] = (status.st_size, named)
+        real(self, fd)
+
+    monkeypatch.setattr(OperatingSystem, "sync_data", watched)
+    results = archive.store([whole, dataclasses.replace(behind, source=bare, data_set_offset=0)])
+    archive.close()
+
+    assert [result.outcome for result in results] == [StoreOutcome.STORED] * 2
+    for result in results:
+        file = archive.layout.resolve(result.relative_path).stat()
+        size_then, named_then = flushed[file.st_ino]
+        assert size_then == file.st_size
+        assert file.st_ino not in named_then
+
+
 def test_a_file_in_the_way_is_never_overwritten(
     archive: Archive, requests: list[StoreRequest], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ Nothing acknowledged is lost, nothing half written is shown, and an error never 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +14,23 @@ from pathlib import Path
 import pytest
 
 from dicomrelay.errors import SpoolError, SpoolFull
-from dicomrelay.spool import Spool
-from tests.support.spool import DATA_SET, Faulty, PowerCut, UnpoweredDisk, begin, store
+from dicomrelay.spool import Spool, SpoolRecord
+from tests.support.data_sets import EXPLICIT
+from tests.support.spool import (
+    DATA_SET,
+    FROM_MODALITY,
+    HEADER,
+    Faulty,
+    PowerCut,
+    UnpoweredDisk,
+    begin,
+    store,
+)
 
 # The second pwritev writes file meta and record.
 CALLS = ["create", "pwritev", "pwritev", "sync_data", "close", "rename", "sync_directory"]
+# Of a reference only the record is written.
+REFERENCE_CALLS = [call for number, call in enumerate(CALLS) if number != 1]
 
 
 def test_a_commit_makes_these_calls_in_this_order(tmp_path: Path) -> None:
@@ -138,3 +151,57 @@ def test_the_model_of_the_disk_sees_an_answer_before_the_flush(tmp_path: Path) -
     after = Spool(tmp_path / "after")
     disk.after(tmp_path / "after" / "new", names="durable")
     assert item_id not in [record.id for record in after.arrivals(10)]
+
+
+def _refer(spool: Spool, file: Path) -> SpoolRecord:
+    """Commit a reference to a file that stays where it lies, and is safe there."""
+    file.write_bytes(DATA_SET)
+    return spool.add_reference(
+        file,
+        header=HEADER,
+        transfer_syntax_uid=EXPLICIT,
+        data_set_offset=0,
+        data_set_bytes=len(DATA_SET),
+        digest=hashlib.sha256(DATA_SET).hexdigest(),
+        provenance=FROM_MODALITY,
+    )
+
+
+def test_a_reference_is_committed_by_these_calls_in_this_order(tmp_path: Path) -> None:
+    """As durably as an item: its record, then its name, then the answer."""
+    operations = Faulty()
+    _refer(Spool(tmp_path / "spool", operations=operations), tmp_path / "mine.dcm")
+    assert operations.calls == REFERENCE_CALLS
+
+
+@pytest.mark.parametrize("at", range(1, len(REFERENCE_CALLS) + 1))
+def test_an_error_in_any_call_of_a_reference_refuses_it_and_leaves_nothing(tmp_path: Path, at: int) -> None:
+    """Whoever named the file is told, and names it again."""
+    operations = Faulty(at, fail_with=errno.EIO)
+    spool = Spool(tmp_path / "spool", operations=operations)
+    with pytest.raises(SpoolError, match=os.strerror(errno.EIO)):
+        _refer(spool, tmp_path / "mine.dcm")
+    assert list((tmp_path / "spool" / "new").iterdir()) == []
+    assert spool.verify(_refer(spool, tmp_path / "mine.dcm").id)
+
+
+@pytest.mark.parametrize("names", ["durable", "latest"])
+@pytest.mark.parametrize("at", range(1, 2 * len(REFERENCE_CALLS) + 2))
+def test_a_power_cut_at_any_call_loses_no_reference_that_was_answered(
+    tmp_path: Path, at: int, names: str
+) -> None:
+    """The same model of the disk; the user's own file is on another, that kept its power."""
+    disk = UnpoweredDisk(at)
+    spool = Spool(tmp_path / "spool", operations=disk)
+    acknowledged = []
+    with suppress(PowerCut):
+        acknowledged.append(_refer(spool, tmp_path / "mine.dcm").id)
+        acknowledged.append(_refer(spool, tmp_path / "mine.dcm").id)
+    after = Spool(tmp_path / "after")
+    disk.after(tmp_path / "after" / "new", names=names)
+    after.recover()
+    found = [record.id for record in after.arrivals(10)]
+    assert set(acknowledged) <= set(found)
+    for item_id in found:
+        after.verify(item_id)
+    assert not any((tmp_path / "after" / "corrupt").iterdir())

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dicomrelay.errors import SpoolCorrupt, SpoolError
+from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt, SpoolError
 from dicomrelay.ledger import Ledger, migrate
-from dicomrelay.ledger.values import AttentionKind, Verdict
+from dicomrelay.ledger.values import Arrival, AttentionKind, Registered, Verdict
 from dicomrelay.runtime import home
 from tests.support.rooms import rooms_at, spooled, transfers_of
 from tests.support.spool import count_listings, unreadable
@@ -70,6 +71,29 @@ def test_other_bytes_under_the_same_uid_are_set_aside_and_listed(rooms: Rooms) -
     (row,) = rooms.ledger.needs_attention()
     assert (row.kind, row.spool_id) == (AttentionKind.CONFLICT, other.id)
     assert rooms.spool.locate(other.id).exists()
+
+
+class _LedgerIsAway(Ledger):
+    """Answers everything but the registration."""
+
+    def register(self, arrivals: Sequence[Arrival]) -> list[Registered]:
+        raise ServiceUnavailable("the database does not answer (test)")
+
+
+def test_nothing_leaves_new_before_the_ledger_has_it(rooms: Rooms) -> None:
+    """Not the instance, not its copy, not the other bytes: the next run finds all of them and loses none."""
+    arrived = [
+        spooled(rooms, "1.2.3.4"),
+        spooled(rooms, "1.2.3.4"),
+        spooled(rooms, "1.2.3.4", more=b"\x20\x00\x10\x00SH\x02\x001 "),
+    ]
+    with pytest.raises(ServiceUnavailable):
+        group_arrivals(replace(rooms, ledger=_LedgerIsAway(rooms.ledger._database)))
+
+    assert rooms.spool.arrivals(10) == arrived
+    assert (rooms.spool.usage().kept, rooms.spool.usage().aside) == (0, 0)
+    assert group_arrivals(rooms).verdicts == {Verdict.NEW: 1, Verdict.DUPLICATE: 1, Verdict.CONFLICT: 1}
+    assert (rooms.spool.usage().new, rooms.spool.usage().kept, rooms.spool.usage().aside) == (0, 1, 1)
 
 
 def test_a_copy_takes_the_place_of_bytes_that_were_lost(rooms: Rooms) -> None:
