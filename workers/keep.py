@@ -12,7 +12,7 @@ from dicomrelay.log import get_logger
 from dicomrelay.routing import retry_delay_s
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.rooms import Rooms
-from workers.sending import verified
+from workers.sending import locate, verified
 
 _log = get_logger("dicomrelay.keep")
 # Copying a batch of large instances takes its time; nobody works on one for longer than this.
@@ -60,7 +60,9 @@ def _archive_all(rooms: Rooms, items: Sequence[StageItem]) -> list[StageResult]:
     found: list[tuple[StageItem, StoreRequest]] = []
     for item in items:
         try:
-            found.append((item, _request(item.instance, verified(rooms, item.instance))))
+            # A user's file is copied, and the copy held against the digest; ours is linked, and looked at before.
+            find = locate if item.instance.source_path else verified
+            found.append((item, _request(item.instance, find(rooms, item.instance))))
         except RelayError as error:
             results.append(_failed(item, str(error), retryable=error.retryable))
         except OSError as error:

@@ -151,6 +151,8 @@ def verified(rooms: Rooms, facts: InstanceFacts) -> Path:
         They cannot be read.
     """
     path = locate(rooms, facts)
+    if facts.source_path and not path.exists():
+        raise SpoolCorrupt("the file that was to be read where it lies is gone")
     digest = hashlib.sha256()
     left = facts.data_set_bytes
     with path.open("rb", buffering=0) as file:
