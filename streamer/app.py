@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable, Generator
@@ -171,6 +172,8 @@ def run(
             ws="none",
             lifespan="on",
             log_config=None,
+            # Its warnings are one for each bad request, as many as anybody likes to send; ours are counted.
+            log_level=logging.ERROR,
             access_log=False,
             server_header=False,
             # Work that goes on for connections that were dropped counts too; those that are open have a limit of their own.

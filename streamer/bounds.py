@@ -54,6 +54,7 @@ class _RefusedError(Exception):
     """Stops the parser; the answer is in `_refusal`."""
 
 
+_TELL_EVERY_S: Final = 10
 _DAMAGED: Final = (400, "this is no HTTP request")
 
 
@@ -61,6 +62,9 @@ class BoundedHttp(HttpToolsProtocol):
     """One connection, within `bounds`."""
 
     bounds: ClassVar[Bounds] = BOUNDS
+    # Of all connections of a server: refusals that the log has not told yet, and when it may be told again.
+    untold: ClassVar[int] = 0
+    tell_at: ClassVar[float] = 0
 
     _is_head: bool = True
     _taken: int = 0
@@ -143,7 +147,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._refuse(*self._refusal)
 
     def _refuse(self, status: int, words: str) -> None:
-        _log.warning("request refused", action="streamer.refuse", status=status, reason=words)
+        self._tell(status, words)
         if self._is_answering():
             # In the middle of another answer there is no place for words.
             self.transport.abort()
@@ -158,6 +162,16 @@ class BoundedHttp(HttpToolsProtocol):
         head = b"".join(b"%s: %s\r\n" % field for field in fields)
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
         self._close()
+
+    def _tell(self, status: int, words: str) -> None:
+        # A line for each would let anybody fill the disk of the log.
+        server, now = type(self), self.loop.time()
+        server.untold += 1
+        if now >= server.tell_at:
+            refused, server.untold, server.tell_at = server.untold, 0, now + _TELL_EVERY_S
+            _log.warning(
+                "requests refused", action="streamer.refuse", refused=refused, status=status, reason=words
+            )
 
     def _head_too_large(self) -> tuple[int, str]:
         return 431, f"the request line and header fields have more than {self.bounds.head_bytes} bytes"

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
@@ -278,3 +279,18 @@ def test_a_slow_client_gets_its_whole_answer(client: httpx.Client) -> None:
 
     assert time.monotonic() - started > BOUNDS.write_s
     assert size > 1000 * 32_768
+
+
+def test_refusals_do_not_fill_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line in ten seconds, however many there are."""
+    Archive.open(tmp_path / "archive").close()
+    with running_streamer(tmp_path, bounds=BOUNDS) as client:
+        for _ in range(30):
+            assert asked(client, b"GET /" + b"a" * 4096).startswith(b"HTTP/1.1 431 ")
+            assert asked(client, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+    logged = caplog.text + "".join(capfd.readouterr())
+    assert logged.count("requests refused") == 1
+    assert logged.count("Invalid HTTP request") == 0
