@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from archive import Archive, StoreOutcome, StoreRequest, StoreResult
-from dicomrelay.errors import RelayError
+from dicomrelay.errors import ArchiveError, RelayError
 from dicomrelay.ledger.values import InstanceFacts, Stage, StageItem, StageResult
 from dicomrelay.log import get_logger
 from dicomrelay.routing import retry_delay_s
@@ -108,7 +108,8 @@ def _prepare(archive: Archive, item: StageItem) -> StageResult:
     try:
         summary = archive.prepare_frames(item.instance.archive_path)
     except RelayError as error:
-        return _failed(item, str(error), retryable=error.retryable)
+        # A plain ArchiveError is the file system's or the index's trouble; its kinds are about the instance.
+        return _failed(item, str(error), retryable=error.retryable or type(error) is ArchiveError)
     except OSError as error:
         return _failed(item, f"frames cannot be indexed now: {error.strerror}", retryable=True)
     return StageResult(item.instance.instance_id, done=True, frames=summary.count, reason=summary.reason)
