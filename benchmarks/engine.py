@@ -22,6 +22,7 @@ from pathlib import Path
 from time import monotonic, perf_counter, sleep
 
 from benchmarks.data_sets import LOADS, DataSets, write
+from dicomrelay.runtime.ports import free_ports
 
 # DCMTK waits for delayed acknowledgements without it (40 ms an instance).
 _ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
@@ -160,8 +161,7 @@ def _send(sender: str, port: int, load: DataSets, source: Path) -> float:
 @contextmanager
 def _receiver(name: str, directory: Path) -> Iterator[int]:
     if name == "storescp":
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        (port,) = free_ports(1)
         options = ["--max-pdu", "131072", "+B", "-od", str(directory), str(port)]
         process = subprocess.Popen(["storescp", *options], env=_ENVIRONMENT)
         _await_listener(port)

@@ -27,6 +27,7 @@ from typing import Final
 from chaos.senders import EngineSender, Sender, StorescuSender, Tally
 from dicomrelay.errors import ExitCode, SpoolCorrupt
 from dicomrelay.net.requestor import RemoteAe
+from dicomrelay.runtime.ports import free_ports
 from dicomrelay.spool import Spool
 
 GATEWAY: Final = (sys.executable, "-m", "scp_gateway")
@@ -91,18 +92,11 @@ class Scorecard:
         )
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Gateway:
     """The gateway as a process of its own, to be killed."""
 
     def __init__(self, home: Path, command: Sequence[str]) -> None:
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self._home = home
         self._command = command
         self._log = (home / "gateway.log").open("ab")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from dicomrelay.errors import ExitCode, RelayError, ServiceError
 from dicomrelay.ledger import Ledger
 from dicomrelay.net.requestor import RemoteAe
 from dicomrelay.runtime import home, process
+from dicomrelay.runtime.ports import free_ports
 from dicomrelay.runtime.readiness import ReadinessSocket
 from dicomrelay.settings import load
 
@@ -88,7 +88,7 @@ class Demo:
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self._say = say
         self._receiver: subprocess.Popen[bytes] | None = None
-        self._receiver_port, gateway, streamer, monitor = _free_ports(4)
+        self._receiver_port, gateway, streamer, monitor = free_ports(4)
         self.config = folder / "relay.toml"
         folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(
@@ -274,11 +274,3 @@ def _folder(named: Path | None) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports

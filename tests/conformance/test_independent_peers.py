@@ -26,6 +26,7 @@ from pynetdicom.pdu_primitives import (
 
 from dicomrelay.net.requestor import Association, RemoteAe, StoreItem
 from dicomrelay.net.service import EndingKind, StoreReply
+from dicomrelay.runtime.ports import free_ports
 from tests.support.engine import (
     CT_IMAGE_STORAGE,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -305,8 +306,7 @@ def test_storescp_that_refuses_or_aborts(tmp_path: Path) -> None:
 @contextmanager
 def _storescp(options: list[str]) -> Iterator[int]:
     """A storescp on a free port; its output is thrown away."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     process = subprocess.Popen(
         [_tool("storescp"), *options, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -14,11 +14,12 @@ from dicomrelay.dicom.scan import Header
 from dicomrelay.ledger.values import DeliveryState, TransferState
 from dicomrelay.net.service import StoreReply
 from dicomrelay.routing import resolve
+from dicomrelay.runtime.ports import free_ports
 from dicomrelay.spool import Provenance
 from dicomrelay.ul.pdu import AssociateReject
 from tests.support.data_sets import CT_IMAGE_STORAGE, ENCODERS, EXPLICIT, UNDEFINED
 from tests.support.engine import MemoryService, Running, running_acceptor
-from tests.support.house import free_ports, storescp
+from tests.support.house import storescp
 from tests.support.rooms import data_set, rooms_at, spooled, transfers_of
 from workers.forward import forward_transfer, send_claimed
 from workers.group import group_arrivals

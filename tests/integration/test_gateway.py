@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from chaos.instances import Instance, make_instances
-from chaos.kill_gateway import free_port
 from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
 from dicomrelay.dicom.scan import HeaderScanner
 from dicomrelay.dicom.sop_classes import is_storage_sop_class
@@ -26,6 +25,7 @@ from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.errors import AssociationRejected, ExitCode
 from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, contexts_for
+from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Spool
 from scp_gateway.app import run
@@ -57,7 +57,9 @@ def running(
     **gateway: object,
 ) -> Iterator[Running]:
     """The composition root in a thread; stopped at the end."""
-    settings = Settings(home=home, peers=peers, gateway={"port": free_port(), "min_free_bytes": 0, **gateway})
+    settings = Settings(
+        home=home, peers=peers, gateway={"port": free_ports(1)[0], "min_free_bytes": 0, **gateway}
+    )
     ready, stop, wakes = threading.Event(), threading.Event(), threading.Semaphore(0)
     values = {"wake": wake or wakes.release, "ready": ready.set, "stop": stop}
     thread = threading.Thread(target=run, args=(settings,), kwargs=values)
@@ -245,7 +247,7 @@ class Process:
     """`python -m scp_gateway` with settings of its own."""
 
     def __init__(self, home: Path, **gateway: int) -> None:
-        self.port = int(gateway.setdefault("port", free_port()))
+        self.port = int(gateway.setdefault("port", free_ports(1)[0]))
         home.mkdir(exist_ok=True)
         lines = [f"{key} = {value}" for key, value in {"min_free_bytes": 0, **gateway}.items()]
         (home / "relay.toml").write_text("\n".join(["[gateway]", *lines, ""]))

@@ -14,7 +14,8 @@ import pytest
 
 from dicomrelay.dicom.part10 import MEDIA_STORAGE_DIRECTORY, FileMeta, encode_file_meta
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
-from tests.support.house import House, Storescp, a_home, free_ports, storescp, wait_for
+from dicomrelay.runtime.ports import free_ports
+from tests.support.house import House, Storescp, a_home, storescp, wait_for
 
 pytestmark = [pytest.mark.dcmtk, pytest.mark.timeout(300)]
 

@@ -19,7 +19,8 @@ import pytest
 
 from dicomrelay.ledger import Ledger
 from dicomrelay.runtime.home import ledger_url
-from tests.support.house import House, Storescp, a_home, free_ports, require, storescp, wait_for
+from dicomrelay.runtime.ports import free_ports
+from tests.support.house import House, Storescp, a_home, require, storescp, wait_for
 
 pytestmark = [pytest.mark.dcmtk, pytest.mark.timeout(300)]
 

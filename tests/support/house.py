@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import Settings, load
 
 
@@ -28,15 +29,6 @@ def require(program: str) -> str:
             pytest.fail(f"{program} is not installed")
         pytest.skip(f"{program} is not installed")
     return found
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def wait_for(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:

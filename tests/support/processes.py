@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from dicomrelay.runtime.ports import free_ports
+
 BIN = Path(sys.executable).parent
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listened on just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that nobody listens on."""
+    return free_ports(1)[0]
 
 
 def listens(port: int | str) -> bool:

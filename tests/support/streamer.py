@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import Settings, StreamerSettings
 from streamer import app
 from streamer.bounds import BOUNDS, Bounds
@@ -17,9 +17,7 @@ from streamer.bounds import BOUNDS, Bounds
 
 def free_port() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @contextmanager
