@@ -14,7 +14,7 @@ import pytest
 from archive import Archive, StoreOutcome, StoreRequest, StoreResult
 from archive.values import FrameSummary
 from dicomrelay.dicom.scan import Header
-from dicomrelay.errors import ArchiveError
+from dicomrelay.errors import InstanceNotFound
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.values import AttentionKind
@@ -130,7 +130,7 @@ class _ArchiveNamesPaths(Archive):
         ]
 
     def prepare_frames(self, relative_path: str) -> FrameSummary:
-        raise ArchiveError(f"/archive/{CANARY}/{relative_path}: cannot be read (test)")
+        raise InstanceNotFound(f"/archive/{CANARY}/{relative_path}: is not there (test)")
 
 
 @pytest.mark.parametrize(
