@@ -49,11 +49,14 @@ def send_directly(
     found: list[Result] = []
     problems: list[AssociationError] = []
     counted = threading.Lock()
+    answered = 0
 
     def note(result: Result) -> None:
+        nonlocal answered
         with counted:
             found.append(result)
-            progress(sum(each.status is not None for each in found))
+            answered += result.status is not None
+            progress(answered)
 
     def work() -> None:
         while not interrupted.is_set():
@@ -70,8 +73,7 @@ def send_directly(
         worker.start()
     for worker in workers:
         worker.join()
-    reached = any(result.status is not None for result in found)
-    return found, "" if reached or not problems else str(problems[0])
+    return found, "" if answered or not problems else str(problems[0])
 
 
 def _by_study(files: Sequence[DicomFile]) -> list[list[DicomFile]]:

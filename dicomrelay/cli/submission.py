@@ -198,12 +198,17 @@ def _await_archive(ledger: Ledger, job_id: str, interrupted: threading.Event) ->
     """The archive works beside the deliveries; give it a moment, so that its refusals are in the account."""
     deadline = time.monotonic() + _ARCHIVE_S
     while time.monotonic() < deadline and not interrupted.is_set():
-        now = ledger.job_progress(job_id, with_instances=True)
-        problems = sum(bool(row.archive_problem) for row in now.instances)
-        kept = sum(study.instances for study in now.studies)
-        if now.archived + problems >= kept:
+        now = ledger.job_progress(job_id)
+        missing = sum(study.instances for study in now.studies) - now.archived
+        # The rows of all instances are asked for only where something is missing.
+        if missing <= 0 or missing <= _archive_problems(ledger, job_id):
             return
         interrupted.wait(_POLL_S)
+
+
+def _archive_problems(ledger: Ledger, job_id: str) -> int:
+    rows = ledger.job_progress(job_id, with_instances=True).instances
+    return sum(bool(row.archive_problem) for row in rows)
 
 
 def results(progress: JobProgress) -> list[Result]:
