@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test check lock bench kill-test clean
+.PHONY: help setup dev demo test check lock bench fuzz kill-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ bench: dev  ## speed against the minimal programs, DCMTK and pynetdicom
 
 kill-test: dev  ## kill -9 the gateway again and again; KILLS=300 for the long one
 	$(BIN)/python -m chaos.kill_gateway --kills $(or $(KILLS),50)
+
+fuzz: dev  ## mutated PDUs, command sets, headers and files against reader and listener; INPUTS=100000
+	$(BIN)/python -m chaos.fuzz --inputs $(or $(INPUTS),100000)
 
 lock:  ## the hash-pinned lock files anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11 --custom-compile-command "make lock" -o locks/runtime.txt

@@ -1,0 +1,1 @@
+"""Lossless changes of transfer syntax, on a copy (docs/design/delivery.md)."""
