@@ -11,16 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final
 
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dimse.fragments import command_bytes, largest_fragment
 from dicomrelay.errors import SpoolCorrupt
 from dicomrelay.net.transport import Transport
-
-_HAS_SENDFILE: Final = hasattr(os, "sendfile")
-# Read and sent by hand where there is no sendfile.
-_CHUNK_BYTES: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +47,11 @@ class DataSetFile:
         It is shorter than the item says, or holds an odd number of bytes that must not be made even.
     """
 
-    __slots__ = ("_path", "_position", "_use_sendfile", "descriptor", "left", "padding")
+    __slots__ = ("_path", "_position", "descriptor", "left", "padding")
 
-    def __init__(self, item: StoreItem, *, use_sendfile: bool = _HAS_SENDFILE) -> None:
+    def __init__(self, item: StoreItem) -> None:
         self._path = item.path
         self._position = item.data_set_offset
-        self._use_sendfile = use_sendfile
         self.left = item.data_set_bytes
         # A fragment has an even length. A deflated stream may be odd in a file and gets a NUL on the wire (PS3.5 Annex A.5);
         # behind any other data set it would be garbage.
@@ -74,24 +68,14 @@ class DataSetFile:
                 f"{item.path} has {size} bytes, {self._position + self.left} are recorded: not sent"
             )
 
-    def send_to(self, out: int) -> Callable[[int, int], int]:
-        """A step for `Transport.transfer` that sends from here to the socket `out`, and moves on."""
-
-        def by_sendfile(_sent: int, left: int) -> int:
-            return self._moved(os.sendfile(out, self.descriptor, self._position, left))
-
-        def by_copy(_sent: int, left: int) -> int:
-            chunk = os.pread(self.descriptor, min(left, _CHUNK_BYTES), self._position)
-            return self._moved(os.write(out, chunk) if chunk else 0)
-
-        return by_sendfile if self._use_sendfile else by_copy
-
-    def _moved(self, count: int) -> int:
-        if count == 0:
-            raise SpoolCorrupt(f"{self._path} became shorter while it was sent")
+    def send(self, transport: Transport, count: int) -> None:
+        """Send the next `count` bytes."""
+        try:
+            transport.send_file(self.descriptor, self._position, count)
+        except EOFError as error:
+            raise SpoolCorrupt(f"{self._path} became shorter while it was sent") from error
         self._position += count
         self.left -= count
-        return count
 
     def __enter__(self) -> DataSetFile:
         return self
@@ -119,7 +103,6 @@ def send_data_set(
         The file became shorter, or cannot be read.
     """
     connection = transport.connection
-    step = data_set.send_to(transport.sock.fileno())
     fragment_bytes = largest_fragment(connection.peer_max_pdu_bytes)
     ahead = command_bytes(connection, context_id, command)
     while True:
@@ -132,7 +115,7 @@ def send_data_set(
         if pace is not None:
             pace(count)
         transport.send(ahead, more=count > 0)
-        transport.transfer(step, count)
+        data_set.send(transport, count)
         if padding:
             transport.send(padding)
         if is_last:

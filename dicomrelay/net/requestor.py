@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType, TracebackType
 from typing import Final, TypeVar
@@ -19,11 +19,13 @@ from dicomrelay.errors import (
     AssociationRejected,
     NoAcceptedContext,
     PeerUnreachable,
+    RelayError,
     RemoteProtocolError,
+    SpoolCorrupt,
 )
 from dicomrelay.net.limits import Timeouts
 from dicomrelay.net.outgoing_store import DataSetFile, StoreItem, send_data_set
-from dicomrelay.net.proposal import MAX_PDU_BYTES, RemoteAe, accepted_contexts, contexts_for, request_pdu
+from dicomrelay.net.proposal import MAX_PDU_BYTES, RemoteAe, contexts_for, read_answer, request_pdu
 from dicomrelay.net.service import StoreReply
 from dicomrelay.net.transport import Transport, new_association_id
 from dicomrelay.ul.connection import Connection, ConnectionClosed
@@ -33,9 +35,13 @@ from dicomrelay.ul.pdu import (
     AssociateAccept,
     AssociateReject,
     AssociateRequest,
+    CommonExtendedNegotiation,
+    ExtendedNegotiation,
     PDataTf,
     ReleaseRequest,
     ReleaseResponse,
+    RoleSelection,
+    UserIdentity,
 )
 from dicomrelay.ul.reasons import rejection_in_words
 from dicomrelay.ul.state import State
@@ -62,6 +68,16 @@ class Association:
     remote : RemoteAe
     accepted : mapping of (str, str) to int
         Abstract syntax and transfer syntax to the presentation context that carries them.
+    window : int
+        Operations that we may have outstanding (PS3.7 Annex D.3.3.3), 1 unless more was negotiated.
+    roles : mapping of str to (bool, bool)
+        SOP class to our roles, (SCU, SCP), for each that one was proposed for.
+    extended : mapping of str to bytes
+        SOP class to the application information that the peer answered.
+    window : int
+        Operations that we may have outstanding, as negotiated; 0 means any number.
+    identity_response : bytes or None
+        What the peer answered to the user identity, when it did.
     is_open : bool
         Whether messages may still be sent.
     """
@@ -70,6 +86,11 @@ class Association:
         self.id = new_association_id()
         self.remote = remote
         self.accepted: Mapping[tuple[str, str], int] = MappingProxyType({})
+        self.roles: Mapping[str, tuple[bool, bool]] = MappingProxyType({})
+        self.extended: Mapping[str, bytes] = MappingProxyType({})
+        self.window = 1
+        self.identity_response: bytes | None = None
+        self.window = 1
         self._transport = transport
         self._connection = transport.connection
         self._timeouts = timeouts
@@ -77,13 +98,18 @@ class Association:
         self._message_id = 0
 
     @classmethod
-    def request(
+    def request(  # noqa: PLR0913 - one for each item that is negotiated (PS3.7 Annex D.3.3)
         cls,
         remote: RemoteAe,
         *,
         calling_ae_title: str,
         contexts: Sequence[tuple[str, Sequence[str]]] = ((VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,)),),
         timeouts: Timeouts = _PATIENT,
+        identity: UserIdentity | None = None,
+        roles: Sequence[RoleSelection] = (),
+        extended: Sequence[ExtendedNegotiation] = (),
+        common_extended: Sequence[CommonExtendedNegotiation] = (),
+        window: int = 1,
     ) -> Association:
         """Open an association.
 
@@ -91,6 +117,12 @@ class Association:
         ----------
         contexts : sequence of (str, sequence of str)
             1 to 128 abstract syntaxes, each with the transfer syntaxes to offer; verification alone by default.
+        identity : UserIdentity, optional
+            Who the user is; a peer that does not know user identity ignores it.
+        roles, extended, common_extended : sequence
+            Role selection, SOP class extended and common extended negotiation (PS3.7 Annex D.3.3.4 to D.3.3.6).
+        window : int
+            Operations to have outstanding, 0 (no limit) to 65,535; the peer may lower it.
 
         Raises
         ------
@@ -101,9 +133,18 @@ class Association:
         AssociationAborted, AssociationTimeout
             The peer aborted, closed, broke the protocol, or did not answer in time.
         ConfigurationError
-            No context, more than 128, or an AE title or a port that is none.
+            No context, more than 128, an AE title or a port that is none, or more to negotiate than its item holds.
         """
-        wanted = request_pdu(remote, calling_ae_title, contexts)
+        wanted = request_pdu(
+            remote,
+            calling_ae_title,
+            contexts,
+            identity=identity,
+            roles=roles,
+            extended=extended,
+            common_extended=common_extended,
+            window=window,
+        )
         connection = Connection(max_pdu_bytes=MAX_PDU_BYTES, receive_buffer_bytes=_RECEIVE_BUFFER_BYTES)
         connection.associate(wanted)
         try:
@@ -168,6 +209,41 @@ class Association:
             response = self._guarded(lambda: self._store(context_id, command, data_set, request, pace))
         return StoreReply(response.status, response.error_comment)
 
+    def stores(
+        self, items: Iterable[StoreItem], *, pace: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[StoreItem, StoreReply | RelayError | OSError]]:
+        """C-STORE many instances: each item with the peer's answer to it, as the answers come.
+
+        Parameters
+        ----------
+        items : iterable of StoreItem
+            Taken one by one, as they are sent.
+        pace : callable, optional
+            As of `store`.
+
+        Yields
+        ------
+        tuple of StoreItem and StoreReply or error
+            In place of an answer NoAcceptedContext, SpoolCorrupt or OSError for an item that could not be sent. The
+            association lives on, unless the file failed in the middle of its data set: AssociationAborted comes next.
+
+        Raises
+        ------
+        AssociationError
+            The association died. Of what was not yielded by then, it is not known whether the peer has it.
+        """
+        for item in items:
+            try:
+                reply = self.store(item, pace=pace)
+            except (NoAcceptedContext, SpoolCorrupt, OSError) as error:
+                yield item, error
+                if not self.is_open:
+                    raise AssociationAborted(
+                        f"the association with {self.remote} was aborted: {error}"
+                    ) from error
+            else:
+                yield item, reply
+
     def release(self) -> None:
         """A-RELEASE, and close. Does nothing when the association is over.
 
@@ -218,9 +294,13 @@ class Association:
             )
         if not isinstance(answer, AssociateAccept):
             raise self._ending(answer)
-        accepted = accepted_contexts(request, answer)
-        self.accepted = MappingProxyType(accepted)
-        self._assembler = MessageAssembler(accepted.values())
+        agreed = read_answer(request, answer)
+        self.accepted = MappingProxyType(agreed.accepted)
+        self.roles = MappingProxyType(agreed.roles)
+        self.extended = MappingProxyType(agreed.extended)
+        self.window = agreed.window
+        self.identity_response = agreed.identity_response
+        self._assembler = MessageAssembler(agreed.accepted.values())
 
     def _echo(self, context_id: int, request: CEchoRequest) -> int:
         command = encode_message(request, has_data_set=False)

@@ -8,6 +8,7 @@ the deadline of its PDU, however often it sends. All times are of the monotonic 
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import socket
 import struct
@@ -22,6 +23,9 @@ from dicomrelay.ul.state import State
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
 _MAX_TICK_S: Final = 1.0
+_HAS_SENDFILE: Final = hasattr(os, "sendfile")
+# Read and sent by hand where there is no sendfile.
+_CHUNK_BYTES: Final = 1 << 18
 
 
 class Transport:
@@ -132,36 +136,71 @@ class Transport:
             The connection is lost.
         """
         flags = MSG_MORE if more else 0
-        send = self.sock.send
-        self.transfer(lambda sent, _left: send(data[sent:] if sent else data, flags), len(data))
-
-    def transfer(self, step: Callable[[int, int], int], total: int) -> None:
-        """Call `step(sent, left)`, which sends some and answers how much, until `total` bytes are sent."""
-        sent = 0
+        sent = self._try_to_send(data, flags)
         deadline: float | None = None
-        while sent < total:
-            try:
-                count = step(sent, total - sent)
-            except BlockingIOError:
-                count = 0
-            except OSError as error:
-                if error.errno == errno.EIO:  # the file that is sent, not the connection
-                    raise
-                raise AssociationAborted(
-                    f"the connection was lost while sending: {error.strerror}"
-                ) from error
-            sent += count
-            if sent == total:
-                return
-            now = monotonic()
-            if deadline is None:
-                deadline = now + self._pdu_timeout_s
-            if now > deadline:
-                raise AssociationTimeout(
-                    f"the peer took no PDU within {self._pdu_timeout_s:g} s", timer="PDU"
-                )
-            if count == 0 and self._interrupted is not None:
-                self._interrupted()
+        while sent < len(data):
+            deadline = self._patience(deadline)
+            sent += self._try_to_send(memoryview(data)[sent:], flags)
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Send `count` bytes of an open file, from `offset` on, within the time for one PDU: the one door for file bytes.
+
+        Raises
+        ------
+        AssociationTimeout, AssociationAborted
+            As `send`.
+        EOFError
+            The file ends too soon; what it had is sent.
+        OSError
+            The file cannot be read.
+        """
+        if count == 0:
+            return
+        end = offset + count
+        deadline: float | None = None
+        offset += self._try_to_send_file(descriptor, offset, count)
+        while offset < end:
+            deadline = self._patience(deadline)
+            offset += self._try_to_send_file(descriptor, offset, end - offset)
+
+    def _try_to_send(self, data: bytes | memoryview, flags: int) -> int:
+        """How many bytes went out in one tick, perhaps none."""
+        try:
+            return self.sock.send(data, flags)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise _lost(error) from error
+
+    def _try_to_send_file(self, descriptor: int, offset: int, count: int) -> int:
+        """How many bytes of the file went out in one tick, perhaps none."""
+        if not _HAS_SENDFILE:
+            chunk = os.pread(descriptor, min(count, _CHUNK_BYTES), offset)
+            if not chunk:
+                raise EOFError
+            return self._try_to_send(chunk, 0)
+        try:
+            sent = os.sendfile(self.sock.fileno(), descriptor, offset, count)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno == errno.EIO:  # the file that is sent, not the connection
+                raise
+            raise _lost(error) from error
+        if sent == 0:
+            raise EOFError
+        return sent
+
+    def _patience(self, deadline: float | None) -> float:
+        """The peer has not taken everything at once: until when it may take the rest."""
+        now = monotonic()
+        if deadline is None:
+            deadline = now + self._pdu_timeout_s
+        if now > deadline:
+            raise AssociationTimeout(f"the peer took no PDU within {self._pdu_timeout_s:g} s", timer="PDU")
+        if self._interrupted is not None:
+            self._interrupted()
+        return deadline
 
     def close(self, linger_s: float = 0.0) -> None:
         """Say the last word that waits in the connection's output, read on for at most `linger_s`, and close.
@@ -195,6 +234,10 @@ class Transport:
             raise AssociationTimeout(f"the peer was silent too long ({timer})", timer=timer)
         if self._interrupted is not None:
             self._interrupted()
+
+
+def _lost(error: OSError) -> AssociationAborted:
+    return AssociationAborted(f"the connection was lost while sending: {error.strerror}")
 
 
 def new_association_id() -> str:

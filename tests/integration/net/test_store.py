@@ -20,9 +20,8 @@ from dicomrelay.errors import (
 )
 from dicomrelay.net.acceptor import listen
 from dicomrelay.net.limits import AcceptorLimits
-from dicomrelay.net.outgoing_store import DataSetFile
 from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts, contexts_for
-from dicomrelay.net.service import EndingKind, Rejection, StoreReply
+from dicomrelay.net.service import Admission, EndingKind, Rejection, StoreReply
 from tests.support.engine import (
     CT_IMAGE_STORAGE,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -182,16 +181,55 @@ def test_pace_is_asked_for_every_byte(tmp_path: Path) -> None:
     assert len(asked) == 3
 
 
-def test_without_sendfile_the_same_bytes_are_sent(tmp_path: Path) -> None:
+def test_without_sendfile_the_same_bytes_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fallback reads and writes by hand."""
+    monkeypatch.setattr("dicomrelay.net.transport._HAS_SENDFILE", False)
     data_set = os.urandom(700_000)
     item = store_item(tmp_path / "x", data_set, offset=10)
-    target = tmp_path / "y"
-    with DataSetFile(item, use_sendfile=False) as source, target.open("wb") as out:
-        step = source.send_to(out.fileno())
-        while source.left:
-            step(0, source.left)
-    assert target.read_bytes() == data_set
+    with running_acceptor() as running, _associate(running) as association:
+        assert association.store(item) == StoreReply(0)
+        assert running.service.stored[0].data_set == data_set
+        os.truncate(item.path, 300_000)
+        with pytest.raises(SpoolCorrupt):
+            association.store(item)
+
+
+def test_many_are_stored_one_after_another_and_each_gets_its_answer(tmp_path: Path) -> None:
+    """What cannot be sent is yielded with its error, in its place, and the association lives on."""
+    good = [store_item(tmp_path / f"{number}", os.urandom(1000), uid=f"1.{number}") for number in range(4)]
+    gone = StoreItem(CT_IMAGE_STORAGE, "1.9", EXPLICIT_VR_LITTLE_ENDIAN, tmp_path / "gone", 0, 10)
+    other = StoreItem("1.2.840.10008.5.1.4.1.1.4", "1.10", EXPLICIT_VR_LITTLE_ENDIAN, good[0].path, 0, 2)
+    longer = StoreItem(CT_IMAGE_STORAGE, "1.11", EXPLICIT_VR_LITTLE_ENDIAN, good[0].path, 1, 1000)
+    with running_acceptor() as running, _associate(running) as association:
+        found = dict(association.stores([good[0], gone, good[1], other, longer, *good[2:]]))
+        assert [found[item] for item in good] == [StoreReply(0)] * 4
+        assert isinstance(found[gone], FileNotFoundError)
+        assert isinstance(found[other], NoAcceptedContext)
+        assert isinstance(found[longer], SpoolCorrupt)
+        assert association.is_open
+        uids = [stored.request.sop_instance_uid for stored in running.service.stored]
+        assert uids == [item.sop_instance_uid for item in good]
+
+
+def test_a_file_that_fails_in_its_middle_is_yielded_and_ends_the_association(tmp_path: Path) -> None:
+    """First the error of that item, then AssociationAborted; the next item was never begun."""
+    good, bad, never = (store_item(tmp_path / name, bytes(2_000_000), uid=f"1.{name}") for name in "123")
+
+    def pace(_count: int) -> None:
+        if len(running.service.stored) == 1:
+            os.truncate(bad.path, 1000)
+
+    with running_acceptor() as running:
+        association = _associate(running)
+        answers = association.stores([good, bad, never], pace=pace)
+        assert next(answers) == (good, StoreReply(0))
+        item, error = next(answers)
+        assert item == bad
+        assert isinstance(error, SpoolCorrupt)
+        with pytest.raises(AssociationAborted, match="became shorter while it was sent"):
+            next(answers)
+        assert not association.is_open
+        assert len(running.service.stored) == 1
 
 
 @pytest.mark.parametrize("rejection", [Rejection(1, 1, 3), Rejection(1, 1, 7), Rejection(2, 3, 1)])
@@ -357,7 +395,7 @@ def test_over_the_limits_a_peer_is_told_to_come_later() -> None:
 @pytest.mark.parametrize("limits", [QUICK, AcceptorLimits(max_associations=0, linger_s=0.2)])
 def test_an_address_that_is_not_admitted_is_told_not_to_come_again(limits: AcceptorLimits) -> None:
     """A-ASSOCIATE-RJ (1, 1, 1), also when there is no room: a stranger shall not try for ever."""
-    with running_acceptor(MemoryService(admits=False), limits) as running:
+    with running_acceptor(MemoryService(admits=Admission.REFUSED), limits) as running:
         with pytest.raises(AssociationRejected, match=r"permanently: no reason given \(1, 1, 1\)") as caught:
             _associate(running)
         assert not caught.value.retryable
