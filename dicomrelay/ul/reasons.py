@@ -1,13 +1,13 @@
-"""The reasons of PS3.8 Table 9-21 in words, for people who read a log."""
+"""The reasons of PS3.8 Tables 9-21 and 9-26 in words, for people who read a log."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from dicomrelay.ul.pdu import AssociateReject
+from dicomrelay.ul.pdu import AbortReason, AbortSource, AssociateReject
 
-_RESULTS: Final = {1: "permanently", 2: "for now"}
-_REASONS: Final = {
+REJECT_RESULTS: Final = {1: "permanently", 2: "for now"}
+REJECT_REASONS: Final = {
     (1, 1): "no reason given",
     (1, 2): "application context name not supported",
     (1, 3): "calling AE title not recognized",
@@ -17,10 +17,31 @@ _REASONS: Final = {
     (3, 1): "temporary congestion",
     (3, 2): "local limit exceeded",
 }
+UNKNOWN_REASON: Final = "for a reason the standard does not know"
+
+ABORT_REASONS: Final = {
+    AbortReason.NOT_SPECIFIED: "no reason given",
+    AbortReason.UNRECOGNIZED_PDU: "unrecognized PDU",
+    AbortReason.UNEXPECTED_PDU: "unexpected PDU",
+    AbortReason.UNRECOGNIZED_PARAMETER: "unrecognized PDU parameter",
+    AbortReason.UNEXPECTED_PARAMETER: "unexpected PDU parameter",
+    AbortReason.INVALID_PARAMETER_VALUE: "invalid PDU parameter value",
+}
 
 
 def rejection_in_words(reject: AssociateReject) -> str:
     """Such as "for now: local limit exceeded (2, 3, 2)"."""
-    result = _RESULTS.get(reject.result, "with an unknown result")
-    reason = _REASONS.get((reject.source, reject.reason), "for a reason the standard does not know")
+    result = REJECT_RESULTS.get(reject.result, "with an unknown result")
+    reason = REJECT_REASONS.get((reject.source, reject.reason), UNKNOWN_REASON)
     return f"{result}: {reason} ({reject.result}, {reject.source}, {reject.reason})"
+
+
+def abort_in_words(source: int, reason: int) -> str:
+    """Such as "by its service provider: unexpected PDU (2, 2)"; a user gives no reason (PS3.8 Section 9.3.8)."""
+    numbers = f"({source}, {reason})"
+    if source == AbortSource.SERVICE_USER:
+        return f"by its service user {numbers}"
+    if source == AbortSource.SERVICE_PROVIDER:
+        words = {int(number): text for number, text in ABORT_REASONS.items()}.get(reason, UNKNOWN_REASON)
+        return f"by its service provider: {words} {numbers}"
+    return f"by a source the standard does not know {numbers}"
