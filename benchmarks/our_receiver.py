@@ -15,7 +15,14 @@ from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
-from dicomrelay.net.service import AssociationEnding, AssociationInfo, StoreReply
+from dicomrelay.net.service import (
+    Acceptance,
+    Admission,
+    AssociationEnding,
+    AssociationInfo,
+    PeerConnection,
+    StoreReply,
+)
 from dicomrelay.ul.pdu import AssociateRequest, ContextDecision, ContextResult
 
 
@@ -51,16 +58,18 @@ class FileService:
     def __init__(self, directory: str) -> None:
         self._directory = directory
 
-    def admit(self, peer_address: str, open_associations: int) -> bool:  # noqa: ARG002 - the port's signature
+    def admit(self, peer_address: str, open_associations: int) -> Admission:  # noqa: ARG002 - the port's signature
         """Everybody."""
-        return True
+        return Admission.KNOWN
 
-    def negotiate(self, request: AssociateRequest, peer_address: str) -> list[ContextDecision]:  # noqa: ARG002
+    def negotiate(self, request: AssociateRequest, peer: PeerConnection) -> Acceptance:  # noqa: ARG002
         """Everything."""
-        return [
-            ContextDecision(each.context_id, ContextResult.ACCEPTANCE, each.transfer_syntaxes[0])
-            for each in request.contexts
-        ]
+        return Acceptance(
+            [
+                ContextDecision(each.context_id, ContextResult.ACCEPTANCE, each.transfer_syntaxes[0])
+                for each in request.contexts
+            ]
+        )
 
     def opened(self, association: AssociationInfo) -> None:
         """Nothing to do."""

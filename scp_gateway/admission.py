@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from dicomrelay.net.service import Admission
 from dicomrelay.settings import PeerSettings
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -23,7 +24,7 @@ class _Peer:
         return self.network is None or address in self.network
 
 
-class Admission:
+class Peers:
     """Decides by the peers of the settings; with none, any AE title may call from loopback and nobody from elsewhere."""
 
     def __init__(self, peers: Sequence[PeerSettings]) -> None:
@@ -34,20 +35,30 @@ class Admission:
             )
             for peer in peers
         )
+        self._names_addresses = any(peer.network is not None for peer in self._peers)
 
-    def admits_address(self, peer_address: str) -> bool:
-        """Whether any association could be accepted from that address."""
+    def of_address(self, peer_address: str) -> Admission:
+        """What an address alone says.
+
+        It is known when an entry names it, alone or in its network. Where no entry names any address, nobody is
+        better known than another, and all are.
+        """
         address = _parse(peer_address)
         if address is None:
-            return False
+            return Admission.REFUSED
         if not self._peers:
-            return address.is_loopback
-        return any(peer.covers(address) for peer in self._peers)
+            return Admission.KNOWN if address.is_loopback else Admission.REFUSED
+        covering = [peer for peer in self._peers if peer.covers(address)]
+        if not covering:
+            return Admission.REFUSED
+        if not self._names_addresses or any(peer.network is not None for peer in covering):
+            return Admission.KNOWN
+        return Admission.STRANGER
 
     def admits(self, calling_ae_title: str, peer_address: str) -> bool:
         """Whether that AE title may call from that address."""
         if not self._peers:
-            return self.admits_address(peer_address)
+            return self.of_address(peer_address) is not Admission.REFUSED
         address = _parse(peer_address)
         title = calling_ae_title.strip()
         return address is not None and any(

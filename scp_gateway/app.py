@@ -13,7 +13,7 @@ from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.settings import GatewaySettings, Settings, is_loopback
 from dicomrelay.spool import Spool
-from scp_gateway.admission import Admission
+from scp_gateway.admission import Peers
 from scp_gateway.notifier import Notifier
 from scp_gateway.processes import run_processes
 from scp_gateway.service import GatewayService
@@ -100,7 +100,7 @@ def _serve(
     stop: threading.Event,
 ) -> None:
     notifier = Notifier(wake)
-    service = GatewayService(settings.gateway, Admission(settings.peers), spool, notifier.notify)
+    service = GatewayService(settings.gateway, Peers(settings.peers), spool, notifier.notify)
     acceptor = Acceptor(listener, service, limits_of(settings.gateway))
     stopper = threading.Thread(target=_stop_when_told, args=(acceptor, stop), name="stop", daemon=True)
     notifier.start()
@@ -123,6 +123,7 @@ def limits_of(gateway: GatewaySettings) -> AcceptorLimits:
     return AcceptorLimits(
         max_associations=gateway.max_associations,
         max_associations_per_peer=gateway.max_associations_per_peer,
+        reserved_associations=gateway.reserved_room,
         max_pdu_bytes=gateway.max_pdu_bytes,
         association_timeout_s=gateway.association_timeout_s,
         pdu_timeout_s=gateway.pdu_timeout_s,

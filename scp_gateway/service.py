@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from dicomrelay.dicom.status import Status
@@ -12,15 +12,18 @@ from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import SpoolError
 from dicomrelay.log import get_logger
 from dicomrelay.net.service import (
+    Acceptance,
+    Admission,
     AssociationEnding,
     AssociationInfo,
+    PeerConnection,
     Rejection,
     StoreReply,
 )
 from dicomrelay.settings import GatewaySettings
 from dicomrelay.spool import Provenance, Spool
-from dicomrelay.ul.pdu import AssociateRequest, ContextDecision
-from scp_gateway.admission import Admission
+from dicomrelay.ul.pdu import AssociateRequest
+from scp_gateway.admission import Peers
 from scp_gateway.negotiation import decide_contexts, stores
 from scp_gateway.replies import reply_to
 from scp_gateway.store_sink import SpoolSink, log_refusal
@@ -42,39 +45,39 @@ class GatewayService:
     """
 
     def __init__(
-        self, settings: GatewaySettings, admission: Admission, spool: Spool, committed: Callable[[], None]
+        self, settings: GatewaySettings, peers: Peers, spool: Spool, committed: Callable[[], None]
     ) -> None:
         self._settings = settings
-        self._admission = admission
+        self._peers = peers
         self._spool = spool
         self._committed = committed
 
-    def admit(self, peer_address: str, open_associations: int) -> bool:  # noqa: ARG002 - the acceptor keeps count
-        """Whether anybody may call from that address; if not it is rejected for good (1, 1, 1)."""
-        admitted = self._admission.admits_address(peer_address)
-        if not admitted:
+    def admit(self, peer_address: str, open_associations: int) -> Admission:  # noqa: ARG002 - the acceptor counts
+        """Whether anybody may call from that address, and whether we know it."""
+        admission = self._peers.of_address(peer_address)
+        if admission is Admission.REFUSED:
             _log.warning("address refused", action="connection.refused", peer_address=peer_address)
-        return admitted
+        return admission
 
-    def negotiate(
-        self, request: AssociateRequest, peer_address: str
-    ) -> Rejection | Sequence[ContextDecision]:
+    def negotiate(self, request: AssociateRequest, peer: PeerConnection) -> Rejection | Acceptance:
         """Whether that AE may call us, and in which presentation contexts."""
-        rejection = self._rejection(request, peer_address)
+        rejection = self._rejection(request, peer.address)
         if rejection is not None:
             _log.warning(
                 "association rejected",
                 action="association.rejected",
                 calling_ae_title=request.calling_ae_title,
                 called_ae_title=request.called_ae_title,
-                peer_address=peer_address,
+                peer_address=peer.address,
                 reason=rejection.reason,
             )
             return rejection
-        return decide_contexts(request.contexts, accept_unknown=self._settings.accept_unknown_sop_classes)
+        return Acceptance(
+            decide_contexts(request.contexts, accept_unknown=self._settings.accept_unknown_sop_classes)
+        )
 
     def _rejection(self, request: AssociateRequest, peer_address: str) -> Rejection | None:
-        if not self._admission.admits(request.calling_ae_title, peer_address):
+        if not self._peers.admits(request.calling_ae_title, peer_address):
             return CALLING_AE_TITLE_NOT_RECOGNISED
         ours = self._settings.ae_title
         if self._settings.check_called_ae_title and request.called_ae_title.strip() != ours:

@@ -26,7 +26,7 @@ from dicomrelay.net.provider import (
     Stopped,
 )
 from dicomrelay.net.refusal import Refusal
-from dicomrelay.net.service import AssociationService, Rejection
+from dicomrelay.net.service import Admission, AssociationService, Rejection
 
 _log = get_logger("dicomrelay.net")
 
@@ -192,10 +192,11 @@ class Acceptor:
         with self._lock:
             is_open, of_peer = len(self._threads), self._by_peer[peer]
         admitted, failure = ask(lambda: self._service.admit(peer, is_open))
-        is_full = (
-            is_open >= self._limits.max_associations or of_peer >= self._limits.max_associations_per_peer
-        )
-        if failure is None and not admitted:
+        room = self._limits.max_associations
+        if admitted is not Admission.KNOWN:
+            room -= self._limits.reserved_associations
+        is_full = is_open >= room or of_peer >= self._limits.max_associations_per_peer
+        if failure is None and admitted is Admission.REFUSED:
             self._refuse(sock, ADDRESS_NOT_ADMITTED)
         elif failure is not None or is_full:
             self._refuse(sock, LOCAL_LIMIT_EXCEEDED)

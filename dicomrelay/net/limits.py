@@ -13,6 +13,8 @@ class AcceptorLimits:
     ----------
     max_associations, max_associations_per_peer : int
         Connections at once, in all and from one address; whoever is over is rejected for now (2, 3, 2).
+    reserved_associations : int
+        How many of `max_associations` are for addresses that the service knows; fewer than all.
     max_refusals : int
         Connections at once that are being rejected, for now or for good, without a thread; over that they are closed unheard.
     max_pdu_bytes : int
@@ -29,6 +31,7 @@ class AcceptorLimits:
 
     max_associations: int = 200
     max_associations_per_peer: int = 50
+    reserved_associations: int = 0
     max_refusals: int = 64
     max_pdu_bytes: int = 262_144
     association_timeout_s: float = 30.0

@@ -39,10 +39,12 @@ from dicomrelay.net.edge import ask
 from dicomrelay.net.incoming_store import IncomingStore
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.service import (
+    Acceptance,
     AssociationEnding,
     AssociationInfo,
     AssociationService,
     EndingKind,
+    PeerConnection,
     Rejection,
 )
 from dicomrelay.net.transport import Transport, new_association_id
@@ -113,6 +115,7 @@ class ProviderAssociation:
         )
         self._info: AssociationInfo | None = None
         self._transfer_syntaxes: dict[int, str] = {}
+        self._window = 1
         self._assembler = MessageAssembler(())
         self._incoming: IncomingStore | None = None
         self._echoes = self._stored = self._failed = self._bytes_received = 0
@@ -153,30 +156,16 @@ class ProviderAssociation:
         request = self._transport.wait_event(deadline, _ARTIM)
         if not isinstance(request, AssociateRequest):
             raise _ending_of(request)
-        decided, error = ask(lambda: self._service.negotiate(request, self._address[0]))
-        if request.application_context != APPLICATION_CONTEXT_NAME:
-            decided = WRONG_APPLICATION_CONTEXT
-        elif error is not None or decided is None:
-            decided = NO_REASON_FOR_NOW
+        decided = self._decided(request)
         if isinstance(decided, Rejection):
             self._transport.send(self._connection.send(decided))
             numbers = f"{decided.result}, {decided.source}, {decided.reason}"
             raise _Finished(EndingKind.ABORTED_BY_US, f"rejected ({numbers}): {request.calling_ae_title!r}")
         self._transfer_syntaxes = {
-            each.context_id: each.transfer_syntax for each in decided if each.is_accepted
+            each.context_id: each.transfer_syntax for each in decided.contexts if each.is_accepted
         }
         self._assembler = MessageAssembler(self._transfer_syntaxes)
-        acceptance = AssociateAccept(
-            called_ae_title=request.called_ae_title,
-            calling_ae_title=request.calling_ae_title,
-            application_context=APPLICATION_CONTEXT_NAME,
-            contexts=tuple(decided),
-            user_information=UserInformation(
-                maximum_length=self._limits.max_pdu_bytes,
-                implementation_class_uid=IMPLEMENTATION_CLASS_UID,
-                implementation_version_name=IMPLEMENTATION_VERSION_NAME,
-            ),
-        )
+        self._window = decided.window.invoked if decided.window is not None else 1
         info = AssociationInfo(
             id=new_association_id(),
             calling_ae_title=request.calling_ae_title,
@@ -191,7 +180,31 @@ class ProviderAssociation:
             self._transport.send(self._connection.send(NO_REASON_FOR_NOW))
             raise _Finished(EndingKind.ABORTED_BY_US, "rejected: the service could not open the association")
         self._info = info
-        self._transport.send(self._connection.send(acceptance))
+        self._transport.send(self._connection.send(self._acceptance(request, decided)))
+
+    def _decided(self, request: AssociateRequest) -> Rejection | Acceptance:
+        if request.application_context != APPLICATION_CONTEXT_NAME:
+            return WRONG_APPLICATION_CONTEXT
+        peer = PeerConnection(*self._address)
+        decided, _ = ask(lambda: self._service.negotiate(request, peer))
+        return NO_REASON_FOR_NOW if decided is None else decided
+
+    def _acceptance(self, request: AssociateRequest, decided: Acceptance) -> AssociateAccept:
+        return AssociateAccept(
+            called_ae_title=request.called_ae_title,
+            calling_ae_title=request.calling_ae_title,
+            application_context=APPLICATION_CONTEXT_NAME,
+            contexts=tuple(decided.contexts),
+            user_information=UserInformation(
+                maximum_length=self._limits.max_pdu_bytes,
+                implementation_class_uid=IMPLEMENTATION_CLASS_UID,
+                implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+                asynchronous_operations=decided.window,
+                roles=tuple(decided.roles),
+                extended=tuple(decided.extended),
+                user_identity_response=decided.identity_response,
+            ),
+        )
 
     # ---- messages
 

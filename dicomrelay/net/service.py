@@ -6,15 +6,74 @@ The acceptor owns sockets, threads and deadlines; a service owns decisions and d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from dicomrelay.dimse.messages import CStoreRequest
-from dicomrelay.ul.pdu import AssociateReject, AssociateRequest, ContextDecision
+from dicomrelay.ul.pdu import (
+    AssociateReject,
+    AssociateRequest,
+    AsynchronousOperations,
+    ContextDecision,
+    ExtendedNegotiation,
+    RoleSelection,
+)
 
 # The service's word for a refusal; PS3.8 Table 9-21 numbers its result, source and reason.
 Rejection = AssociateReject
+
+
+class Admission(Enum):
+    """What an address alone says, before an A-ASSOCIATE-RQ is read."""
+
+    REFUSED = "refused"  # nobody may call from there: rejected for good
+    STRANGER = "stranger"  # somebody may call from there; the room kept for those we know is not for them
+    KNOWN = "known"  # a peer that the settings name lives there
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnection:
+    """Where a connection comes from.
+
+    Attributes
+    ----------
+    is_tls : bool
+        Whether the connection is under TLS.
+    certificate_subject : str
+        Of the peer's certificate, verified; empty when it has shown none.
+    """
+
+    address: str
+    port: int
+    is_tls: bool = False
+    certificate_subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What an accepted association is answered with.
+
+    Attributes
+    ----------
+    contexts : sequence of ContextDecision
+        One for each proposed context.
+    roles : sequence of RoleSelection
+        One for each proposed role; none for a SOP class that none was proposed for (PS3.7 Annex D.3.3.4).
+    extended : sequence of ExtendedNegotiation
+        For SOP classes that were proposed with one (PS3.7 Annex D.3.3.5). Common extended negotiation has no answer.
+    window : AsynchronousOperations or None
+        `invoked`: what the requestor may have outstanding; `performed`: what we may. None when the requestor has not
+        asked, and means one each (PS3.7 Annex D.3.3.3).
+    identity_response : bytes or None
+        The server response; None when the requestor wants none (PS3.7 Annex D.3.3.7).
+    """
+
+    contexts: Sequence[ContextDecision]
+    roles: Sequence[RoleSelection] = ()
+    extended: Sequence[ExtendedNegotiation] = ()
+    window: AsynchronousOperations | None = None
+    identity_response: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +168,19 @@ class StoreSink(Protocol):
 class AssociationService(Protocol):
     """What the acceptor asks. Called from the association's thread, except `admit`."""
 
-    def admit(self, peer_address: str, open_associations: int) -> bool:
-        """Whether that address is served at all; asked in the accept loop before a thread exists; must not block.
+    def admit(self, peer_address: str, open_associations: int) -> Admission:
+        """What that address may expect; asked in the accept loop before a thread exists; must not block.
 
-        An address that is not admitted is rejected for good (1, 1, 1). Room is the acceptor's own matter, and a
-        service that fails here rejects for now (2, 3, 2).
+        REFUSED is rejected for good (1, 1, 1). Room is the acceptor's own matter: a STRANGER finds none in what is
+        kept for those we know (`AcceptorLimits.reserved_associations`), and is rejected for now (2, 3, 2), as
+        everybody is when the service fails here.
         """
 
-    def negotiate(
-        self, request: AssociateRequest, peer_address: str
-    ) -> Rejection | Sequence[ContextDecision]:
-        """A pure decision: a rejection, or one decision for each proposed context."""
+    def negotiate(self, request: AssociateRequest, peer: PeerConnection) -> Rejection | Acceptance:
+        """A rejection, or what is accepted; may take its time, as checking a passcode does.
+
+        Once it has accepted, `opened` and `closed` follow.
+        """
 
     def opened(self, association: AssociationInfo) -> None:
         """The association is accepted."""

@@ -66,6 +66,13 @@ class GatewaySettings(_Section):
     max_associations_per_peer: int = Field(
         50, ge=1, le=10_000, description="Associations at once from one address, in one listener process."
     )
+    reserved_associations: int | None = Field(
+        None,
+        ge=0,
+        le=9_999,
+        description="How many of max_associations only peers whose address [[peers]] names may use, so that strangers "
+        "cannot crowd them out; none: a tenth.",
+    )
     max_pdu_bytes: int = Field(
         262_144,
         ge=16_384,
@@ -87,6 +94,21 @@ class GatewaySettings(_Section):
     accept_unknown_sop_classes: bool = Field(
         False, description="Accept private and unknown SOP classes as if they were storage SOP classes."
     )
+
+    @model_validator(mode="after")
+    def _room_for_strangers(self) -> GatewaySettings:
+        if self.reserved_room >= self.max_associations:
+            raise ValueError(
+                f"reserved_associations ({self.reserved_room}) must be less than max_associations "
+                f"({self.max_associations})"
+            )
+        return self
+
+    @property
+    def reserved_room(self) -> int:
+        """Associations that are kept for peers we know."""
+        reserved = self.reserved_associations
+        return self.max_associations // 10 if reserved is None else reserved
 
 
 class BrokerSettings(_Section):

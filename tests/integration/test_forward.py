@@ -12,11 +12,11 @@ import pytest
 
 from dicomrelay.dicom.scan import Header
 from dicomrelay.ledger.values import DeliveryState, TransferState
-from dicomrelay.net.service import StoreReply
+from dicomrelay.net.service import Acceptance, StoreReply
 from dicomrelay.routing import resolve
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.spool import Provenance
-from dicomrelay.ul.pdu import AssociateReject
+from dicomrelay.ul.pdu import AssociateReject, ContextDecision, ContextResult
 from tests.support.data_sets import CT_IMAGE_STORAGE, ENCODERS, EXPLICIT, UNDEFINED
 from tests.support.engine import MemoryService, Running, running_acceptor
 from tests.support.house import storescp
@@ -225,10 +225,9 @@ def test_a_context_that_is_not_accepted_refuses_its_instances_only(rooms: Rooms,
     spooled(rooms, "1.2.3.4")
     group_arrivals(rooms)
     (transfer,) = transfers_of(rooms)
-    peer.service.negotiate = lambda request, _address: [  # type: ignore[method-assign]
-        type(decision)(decision.context_id, decision.result.__class__(3))
-        for decision in MemoryService.negotiate(peer.service, request, "")
-    ]
+    peer.service.answer = lambda _request, decisions: Acceptance(
+        [ContextDecision(each.context_id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED) for each in decisions]
+    )
 
     forward_transfer(rooms, transfer)
 

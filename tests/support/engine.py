@@ -14,8 +14,11 @@ from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.requestor import RemoteAe, StoreItem
 from dicomrelay.net.service import (
+    Acceptance,
+    Admission,
     AssociationEnding,
     AssociationInfo,
+    PeerConnection,
     Rejection,
     StoreReply,
     StoreSink,
@@ -68,7 +71,8 @@ class MemoryService:
 
     reply: StoreReply = field(default_factory=lambda: StoreReply(0))
     rejection: Rejection | None = None
-    admits: bool = True
+    admits: Admission = Admission.KNOWN
+    answer: Callable[[AssociateRequest, list[ContextDecision]], Acceptance] | None = None
     on_begin: Callable[[], StoreReply | None] | None = None
     on_write: Callable[[], None] | None = None
     on_finish: Callable[[], None] | None = None
@@ -79,17 +83,18 @@ class MemoryService:
     endings: list[AssociationEnding] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def admit(self, peer_address: str, open_associations: int) -> bool:
+    def admit(self, peer_address: str, open_associations: int) -> Admission:
         return self.admits
 
-    def negotiate(self, request: AssociateRequest, peer_address: str) -> Rejection | list[ContextDecision]:
+    def negotiate(self, request: AssociateRequest, peer: PeerConnection) -> Rejection | Acceptance:
         self.requests.append(request)
         if self.rejection is not None:
             return self.rejection
-        return [
+        decisions = [
             ContextDecision(each.context_id, ContextResult.ACCEPTANCE, each.transfer_syntaxes[0])
             for each in request.contexts
         ]
+        return self.answer(request, decisions) if self.answer is not None else Acceptance(decisions)
 
     def opened(self, association: AssociationInfo) -> None:
         self.infos.append(association)

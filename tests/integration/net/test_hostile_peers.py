@@ -15,7 +15,7 @@ from dicomrelay.errors import AssociationAborted, AssociationTimeout
 from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.requestor import Association, RemoteAe, Timeouts
-from dicomrelay.net.service import EndingKind
+from dicomrelay.net.service import Admission, EndingKind
 from dicomrelay.ul.pdu import (
     Abort,
     AssociateAccept,
@@ -85,7 +85,9 @@ def test_a_request_that_drips_in_is_gone_after_artim() -> None:
         assert monotonic() - began < 2
 
 
-@pytest.mark.parametrize("service", [MemoryService(), MemoryService(admits=False)], ids=["served", "refused"])
+@pytest.mark.parametrize(
+    "service", [MemoryService(), MemoryService(admits=Admission.REFUSED)], ids=["served", "refused"]
+)
 def test_an_unknown_protocol_version_is_rejected_at_once(service: MemoryService) -> None:
     """AE-6: the provider's own (1, 2, 2), with a thread and without one, long before ARTIM ends."""
     with running_acceptor(service) as running, running.connect() as sock:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dicomrelay.net.service import Admission
 from dicomrelay.settings import PeerSettings
-from scp_gateway.admission import Admission
+from scp_gateway.admission import Peers
 
 
 def peer(ae_title: str = "*", host: str = "*") -> PeerSettings:
@@ -15,8 +16,8 @@ def peer(ae_title: str = "*", host: str = "*") -> PeerSettings:
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
 def test_with_no_peers_any_ae_title_may_call_from_this_machine(address: str) -> None:
     """Safe to start without settings."""
-    assert Admission([]).admits_address(address)
-    assert Admission([]).admits("ANY", address)
+    assert Peers([]).of_address(address) is Admission.KNOWN
+    assert Peers([]).admits("ANY", address)
 
 
 @pytest.mark.parametrize(
@@ -24,32 +25,32 @@ def test_with_no_peers_any_ae_title_may_call_from_this_machine(address: str) -> 
 )
 def test_with_no_peers_nobody_may_call_from_elsewhere(address: str) -> None:
     """Open doors are made on purpose only."""
-    assert not Admission([]).admits_address(address)
-    assert not Admission([]).admits("ANY", address)
+    assert Peers([]).of_address(address) is Admission.REFUSED
+    assert not Peers([]).admits("ANY", address)
 
 
 def test_with_peers_title_and_address_must_agree_in_one_entry() -> None:
     """A title of one entry does not come in through the network of another."""
-    admission = Admission([peer("CT_*", "10.0.0.0/24"), peer("MR1", "10.1.0.7")])
-    assert admission.admits("CT_1", "10.0.0.200")
-    assert admission.admits(" MR1 ", "10.1.0.7")
-    assert not admission.admits("CT_1", "10.1.0.7")
-    assert not admission.admits("MR1", "10.0.0.200")
-    assert not admission.admits("MR2", "10.1.0.7")
-    assert admission.admits_address("10.0.0.200")
-    assert not admission.admits_address("10.2.0.1")
+    peers = Peers([peer("CT_*", "10.0.0.0/24"), peer("MR1", "10.1.0.7")])
+    assert peers.admits("CT_1", "10.0.0.200")
+    assert peers.admits(" MR1 ", "10.1.0.7")
+    assert not peers.admits("CT_1", "10.1.0.7")
+    assert not peers.admits("MR1", "10.0.0.200")
+    assert not peers.admits("MR2", "10.1.0.7")
+    assert peers.of_address("10.0.0.200") is Admission.KNOWN
+    assert peers.of_address("10.2.0.1") is Admission.REFUSED
 
 
 def test_with_peers_loopback_is_an_address_like_any_other() -> None:
     """Whoever names peers means these and no more."""
-    admission = Admission([peer("CT_*", "10.0.0.0/24")])
-    assert not admission.admits_address("127.0.0.1")
-    assert Admission([peer("CT_*", "*")]).admits("CT_1", "127.0.0.1")
+    peers = Peers([peer("CT_*", "10.0.0.0/24")])
+    assert peers.of_address("127.0.0.1") is Admission.REFUSED
+    assert Peers([peer("CT_*", "*")]).admits("CT_1", "127.0.0.1")
 
 
 def test_an_ipv4_peer_is_known_when_it_comes_over_an_ipv6_socket() -> None:
     """::ffff:10.0.0.5 is 10.0.0.5."""
-    assert Admission([peer(host="10.0.0.0/24")]).admits("CT", "::ffff:10.0.0.5")
+    assert Peers([peer(host="10.0.0.0/24")]).admits("CT", "::ffff:10.0.0.5")
 
 
 @pytest.mark.parametrize(
@@ -68,4 +69,4 @@ def test_an_ipv4_peer_is_known_when_it_comes_over_an_ipv6_socket() -> None:
 )
 def test_only_star_and_question_mark_are_wildcards(pattern: str, title: str, fits: bool) -> None:
     """And upper case is not lower case (PS3.5 Table 6.2-1)."""
-    assert Admission([peer(pattern)]).admits(title, "10.0.0.1") == fits
+    assert Peers([peer(pattern)]).admits(title, "10.0.0.1") == fits

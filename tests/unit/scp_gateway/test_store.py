@@ -14,11 +14,18 @@ from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.uids import derived_uid
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import RelayError
-from dicomrelay.net.service import AssociationEnding, AssociationInfo, EndingKind, StoreReply
+from dicomrelay.net.service import (
+    Admission,
+    AssociationEnding,
+    AssociationInfo,
+    EndingKind,
+    PeerConnection,
+    StoreReply,
+)
 from dicomrelay.settings import GatewaySettings, PeerSettings
 from dicomrelay.spool import Spool
 from dicomrelay.ul.pdu import AssociateReject, AssociateRequest, ProposedContext, UserInformation
-from scp_gateway.admission import Admission
+from scp_gateway.admission import Peers
 from scp_gateway.replies import REPLIES, reply_to
 from scp_gateway.service import GatewayService
 from scp_gateway.store_sink import SpoolSink
@@ -35,7 +42,7 @@ class Gateway:
     def __init__(self, root: Path, operations: Faulty | None = None, *, min_free_bytes: int = 0) -> None:
         self.spool = Spool(root, operations=operations, min_free_bytes=min_free_bytes)
         self.commits = 0
-        self.service = GatewayService(GatewaySettings(), Admission([]), self.spool, self._committed)
+        self.service = GatewayService(GatewaySettings(), Peers([]), self.spool, self._committed)
 
     def _committed(self) -> None:
         self.commits += 1
@@ -238,11 +245,12 @@ def test_who_is_rejected_and_how(
 ) -> None:
     """PS3.8 Table 9-21: calling AE title not recognised 3, called 7."""
     settings = GatewaySettings(check_called_ae_title=check)
-    service = GatewayService(settings, Admission(peers), Spool(tmp_path / "spool"), lambda: None)
-    answer = service.negotiate(asked, "127.0.0.1")
+    service = GatewayService(settings, Peers(peers), Spool(tmp_path / "spool"), lambda: None)
+    answer = service.negotiate(asked, PeerConnection("127.0.0.1", 5000))
     if expected is None:
         assert not isinstance(answer, AssociateReject)
-        assert [each.is_accepted for each in answer] == [True]
+        assert [each.is_accepted for each in answer.contexts] == [True]
     else:
         assert answer == expected
-    assert service.admit("127.0.0.1", 0) == (not peers or peers[0].host == "*")
+    is_admitted = service.admit("127.0.0.1", 0) is not Admission.REFUSED
+    assert is_admitted == (not peers or peers[0].host == "*")
