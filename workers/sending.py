@@ -1,20 +1,15 @@
-"""Sends the instances of a claimed transfer over one association after another, and says what became of each."""
+"""A claimed transfer as a delivery: its instances, where their bytes are, and what the ledger is told of each."""
 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
-from dicomrelay.dicom.sop_classes import sop_class_name
-from dicomrelay.dicom.status import Outcome, c_store_outcome, status_name
-from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
-from dicomrelay.errors import AssociationAborted, NoAcceptedContext, SpoolCorrupt, SpoolError
+from dicomrelay.delivery import Answer, Instance, Target, deliver
+from dicomrelay.dicom.status import Outcome
+from dicomrelay.errors import SpoolCorrupt
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState, InstanceFacts
-from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts, contexts_for
-from dicomrelay.net.service import StoreReply
+from dicomrelay.net.requestor import RemoteAe, StoreItem, Timeouts
 from dicomrelay.routing import Destination
 from workers.lease import LeaseKeeper
 from workers.outcomes import OutcomeWriter
@@ -44,88 +39,40 @@ def send_all(
     AssociationError
         No association came about, or one died; what was answered by then is with the writer.
     """
-    items = {delivery.instance.instance_id: _item(delivery.instance) for delivery in claimed.deliveries}
-    remote = RemoteAe(destination.ae_title, destination.host, destination.port)
-    calling = destination.calling_ae_title or rooms.settings.gateway.ae_title
-    timeouts = Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s)
-    pace = Pace(destination.max_bytes_per_s, moved=lease.progress)
-    for contexts in contexts_for(items.values()):
-        ours = {(abstract, syntax) for abstract, syntaxes in contexts for syntax in syntaxes}
-        group = [
-            delivery.instance
-            for delivery in claimed.deliveries
-            if (delivery.instance.sop_class_uid, delivery.instance.transfer_syntax_uid) in ours
-        ]
-        with Association.request(
-            remote, calling_ae_title=calling, contexts=contexts, timeouts=timeouts
-        ) as association:
-            if not _send_group(rooms, association, group, writer, lease, pace):
-                return
+    facts = {delivery.instance.instance_id: delivery.instance for delivery in claimed.deliveries}
 
-
-def _send_group(
-    rooms: Rooms,
-    association: Association,
-    group: Iterable[InstanceFacts],
-    writer: OutcomeWriter,
-    lease: LeaseKeeper,
-    pace: Pace,
-) -> bool:
-    for facts in group:
-        if lease.lost:
-            return False
-        writer.add(_send_one(rooms, association, facts, pace))
+    def answered(answer: Answer) -> None:
+        writer.add(_outcome(answer))
         lease.progress()
-        if not association.is_open:
-            # A file that fails in the middle of a data set takes the association with it; the rest goes over a new one.
-            raise AssociationAborted(
-                "the association was given up because a file could not be read to its end"
-            )
-    return True
 
-
-def _send_one(rooms: Rooms, association: Association, facts: InstanceFacts, pace: Pace) -> DeliveryOutcome:
-    started = time.monotonic()
-    try:
-        reply = _store(rooms, association, facts, pace)
-    except NoAcceptedContext:
-        syntax = transfer_syntax(facts.transfer_syntax_uid).name
-        reason = f"the peer does not accept {sop_class_name(facts.sop_class_uid)} in {syntax}"
-        return DeliveryOutcome(
-            facts.instance_id, DeliveryState.REFUSED, reason=reason, association_id=association.id
-        )
-    except SpoolCorrupt as error:  # nowhere, or damaged: trying again will not bring it back
-        return DeliveryOutcome(
-            facts.instance_id, DeliveryState.REFUSED, reason=f"the bytes cannot be read: {error}"
-        )
-    except (OSError, SpoolError) as error:  # this machine's trouble of the moment
-        return DeliveryOutcome(
-            facts.instance_id, DeliveryState.FAILED, reason=f"the bytes cannot be read now: {error}"
-        )
-    return DeliveryOutcome(
-        facts.instance_id,
-        _STATES[c_store_outcome(reply.status)],
-        status=reply.status,
-        reason=_words(reply),
-        association_id=association.id,
-        sent_bytes=facts.data_set_bytes,
-        duration_ms=round((time.monotonic() - started) * 1000),
+    deliver(
+        [Instance(key, _item(each)) for key, each in facts.items()],
+        _target(rooms, destination),
+        locate=lambda instance: verified(rooms, facts[instance.key]),
+        answered=answered,
+        keep_going=lambda: not lease.lost,
+        pace=Pace(destination.max_bytes_per_s, moved=lease.progress),
     )
 
 
-def _store(rooms: Rooms, association: Association, facts: InstanceFacts, pace: Pace) -> StoreReply:
-    """Store from where the bytes are now; a spool item that is being moved is looked for once more."""
-    item = _item(facts)
-    try:
-        return association.store(replace(item, path=verified(rooms, facts)), pace=pace)
-    except FileNotFoundError:
-        return association.store(replace(item, path=verified(rooms, facts)), pace=pace)
+def _target(rooms: Rooms, destination: Destination) -> Target:
+    return Target(
+        remote=RemoteAe(destination.ae_title, destination.host, destination.port),
+        calling_ae_title=destination.calling_ae_title or rooms.settings.gateway.ae_title,
+        timeouts=Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s),
+    )
 
 
-def _words(reply: StoreReply) -> str:
-    if reply.status == 0:
-        return ""
-    return f"{status_name(reply.status)}: {reply.comment}" if reply.comment else status_name(reply.status)
+def _outcome(answer: Answer) -> DeliveryOutcome:
+    return DeliveryOutcome(
+        answer.key,
+        _STATES[answer.outcome],
+        status=answer.status,
+        reason=": ".join(filter(None, (answer.words, answer.comment))),
+        association_id=answer.association_id,
+        sent_bytes=answer.sent_bytes,
+        duration_ms=round(answer.seconds * 1000),
+    )
 
 
 def _item(facts: InstanceFacts) -> StoreItem:

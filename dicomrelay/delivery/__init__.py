@@ -1,1 +1,6 @@
-"""Instances to one peer over associations, by its policies, and a verdict on each (docs/design/delivery.md)."""
+"""Instances to one peer, over as many associations as it takes (docs/design/delivery.md)."""
+
+from dicomrelay.delivery.deliver import deliver
+from dicomrelay.delivery.values import Answer, Instance, Target, TransferSyntaxPolicy
+
+__all__ = ["Answer", "Instance", "Target", "TransferSyntaxPolicy", "deliver"]

@@ -1,0 +1,97 @@
+"""What goes into a delivery and what comes out: frozen values."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dicomrelay.dicom.status import Outcome
+from dicomrelay.net.limits import Timeouts
+from dicomrelay.net.outgoing_store import StoreItem
+from dicomrelay.net.proposal import RemoteAe
+
+
+class TransferSyntaxPolicy(StrEnum):
+    """What may be done to an instance that a peer does not accept in its own transfer syntax."""
+
+    AS_IS = "as_is"  # nothing: it is refused
+    LOSSLESS = "lossless"  # a copy is sent, changed without loss
+    NEVER = "never"  # nothing, whatever an option or a rule says
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A peer, and all that an association to it takes.
+
+    Attributes
+    ----------
+    remote : RemoteAe
+    calling_ae_title : str
+        What we call ourselves.
+    timeouts : Timeouts
+    tls : ssl.SSLContext, optional
+        None for plain TCP.
+    window : int
+        Operations that may be outstanding at once, 1 to 65535 (PS3.7 Annex D.3.3.3); the peer may grant fewer.
+    policy : TransferSyntaxPolicy
+    """
+
+    remote: RemoteAe
+    calling_ae_title: str
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    tls: ssl.SSLContext | None = None
+    window: int = 1
+    policy: TransferSyntaxPolicy = TransferSyntaxPolicy.AS_IS
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Something to send.
+
+    Attributes
+    ----------
+    key : str
+        The caller's own; unique in a batch.
+    item : StoreItem
+        Its path is not looked at: `locate` says at the last moment where the file is.
+    """
+
+    key: str
+    item: StoreItem
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one instance.
+
+    Attributes
+    ----------
+    key : str
+        The instance's.
+    outcome : Outcome
+    status : int, optional
+        Of the C-STORE response; None when there was none.
+    words : str
+        Ours, for people and logs; "" when there is nothing to say.
+    comment : str
+        What the peer said of its own, Error Comment (0000,0902): it may name a patient, so it is not for a log.
+    association_id : str
+        "" when it did not come so far.
+    sent_bytes : int
+        Length of the data set that was sent; 0 when none was.
+    seconds : float
+        From when the association could take it up to its answer.
+    transfer_syntax_uid : str
+        Of what was sent; "" when nothing was.
+    """
+
+    key: str
+    outcome: Outcome
+    status: int | None = None
+    words: str = ""
+    comment: str = ""
+    association_id: str = ""
+    sent_bytes: int = 0
+    seconds: float = 0.0
+    transfer_syntax_uid: str = ""
