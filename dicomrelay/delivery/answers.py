@@ -1,12 +1,13 @@
-"""The words and the outcome of one instance: no I/O."""
+"""What became of one instance, judged by the one table (docs/design/outcomes.md). No I/O."""
 
 from __future__ import annotations
 
 from dicomrelay.delivery.values import Answer, Instance
 from dicomrelay.dicom.sop_classes import sop_class_name
-from dicomrelay.dicom.status import Outcome, c_store_outcome, status_name
+from dicomrelay.dicom.status import Outcome
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
-from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.errors import RelayError
+from dicomrelay.net.outcomes import judge
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.service import StoreReply
 
@@ -15,11 +16,12 @@ def answer_of(
     instance: Instance, sent: StoreItem, reply: StoreReply, *, association_id: str, seconds: float
 ) -> Answer:
     """The peer answered."""
+    verdict = judge(reply)
     return Answer(
         instance.key,
-        c_store_outcome(reply.status),
+        verdict.outcome,
         status=reply.status,
-        words="" if reply.status == 0 else status_name(reply.status),
+        words="" if verdict.outcome is Outcome.DELIVERED else verdict.name,
         comment=reply.comment,
         association_id=association_id,
         sent_bytes=sent.data_set_bytes,
@@ -40,9 +42,8 @@ def not_accepted(instance: Instance, association_id: str) -> Answer:
     )
 
 
-def not_readable(instance: Instance, error: Exception) -> Answer:
+def not_readable(instance: Instance, error: RelayError | OSError) -> Answer:
     """Its file is at fault: for good when the bytes are gone or are others, else for now."""
-    if isinstance(error, SpoolCorrupt):  # nowhere, or damaged: trying again will not bring it back
-        return Answer(instance.key, Outcome.REFUSED, words=f"the bytes cannot be read: {error}")
-    # this machine's trouble of the moment
-    return Answer(instance.key, Outcome.RETRY, words=f"the bytes cannot be read now: {error}")
+    verdict = judge(error)
+    # The error names the file, whose name may be a patient's.
+    return Answer(instance.key, verdict.outcome, words=verdict.name, comment=str(error))

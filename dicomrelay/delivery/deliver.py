@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from errno import ENOENT
 from pathlib import Path
 from time import monotonic
 
@@ -60,6 +61,8 @@ def deliver(
             calling_ae_title=target.calling_ae_title,
             contexts=contexts,
             timeouts=target.timeouts,
+            identity=target.identity,
+            window=target.window,
         ) as association:
             sending = _Sending(
                 association, locate=locate, answered=answered, keep_going=keep_going, pace=pace
@@ -95,7 +98,7 @@ class _Sending:
         # What is not where it was a moment ago has been moved: once more, from where it is now.
         moved = self._send(instances)
         for instance in self._send(moved):
-            self._answered(not_readable(instance, FileNotFoundError("its file is being moved")))
+            self._answered(not_readable(instance, FileNotFoundError(ENOENT, "its file is being moved")))
         return not self._stopped
 
     def _send(self, instances: Iterable[Instance]) -> list[Instance]:

@@ -10,6 +10,7 @@ from dicomrelay.dicom.status import Outcome
 from dicomrelay.net.limits import Timeouts
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.proposal import RemoteAe
+from dicomrelay.ul.pdu import UserIdentity
 
 
 class TransferSyntaxPolicy(StrEnum):
@@ -32,6 +33,8 @@ class Target:
     timeouts : Timeouts
     tls : ssl.SSLContext, optional
         None for plain TCP.
+    identity : UserIdentity, optional
+        Who we say the user is.
     window : int
         Operations that may be outstanding at once, 1 to 65535 (PS3.7 Annex D.3.3.3); the peer may grant fewer.
     policy : TransferSyntaxPolicy
@@ -41,6 +44,7 @@ class Target:
     calling_ae_title: str
     timeouts: Timeouts = field(default_factory=Timeouts)
     tls: ssl.SSLContext | None = None
+    identity: UserIdentity | None = None
     window: int = 1
     policy: TransferSyntaxPolicy = TransferSyntaxPolicy.AS_IS
 
@@ -75,7 +79,8 @@ class Answer:
     words : str
         Ours, for people and logs; "" when there is nothing to say.
     comment : str
-        What the peer said of its own, Error Comment (0000,0902): it may name a patient, so it is not for a log.
+        What the peer said of its own, Error Comment (0000,0902), or an error that names a file: it may name a patient, so
+        it is for the ledger and for whoever looks, not for a log.
     association_id : str
         "" when it did not come so far.
     sent_bytes : int

@@ -29,6 +29,7 @@ class Destination:
     connect_timeout_s: float
     response_timeout_s: float
     retry: RetryPolicy
+    window: int = 1  # operations that may be outstanding at once on an association
     kind: DestinationKind = DestinationKind.CONFIGURED
 
     def info(self) -> DestinationInfo:
@@ -97,5 +98,6 @@ def _from_settings(
         connect_timeout_s=settings.connect_timeout_s,
         response_timeout_s=settings.response_timeout_s,
         retry=RetryPolicy(settings.retry_initial_s, settings.retry_max_s, settings.retry_attempts),
+        window=settings.asynchronous_operations,
         kind=kind,
     )

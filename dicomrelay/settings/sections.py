@@ -253,6 +253,13 @@ class DestinationSettings(_Section):
     max_bytes_per_s: int | None = Field(
         None, ge=10_000, description="Bytes per second on one association; none for no limit."
     )
+    asynchronous_operations: int = Field(
+        1,
+        ge=1,
+        le=1_000,
+        description="Instances that may be on their way at once on one association, where the peer grants it; "
+        "1 to wait for each answer.",
+    )
     connect_timeout_s: float = Field(10, gt=0, description="Time to connect.")
     response_timeout_s: float = Field(60, gt=0, description="Time for it to answer a request.")
     retry_initial_s: float = Field(

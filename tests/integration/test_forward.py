@@ -310,7 +310,7 @@ def test_bytes_that_are_gone_need_attention_and_the_rest_goes_on(rooms: Rooms, p
 
     assert _states(rooms) == {"delivered": 1, "refused": 1}
     (row,) = rooms.ledger.needs_attention()
-    assert "cannot be read" in row.reason
+    assert "damaged or gone" in row.reason
 
 
 def test_a_second_runner_finds_the_claim_and_stops(rooms: Rooms, peer: Running) -> None:
