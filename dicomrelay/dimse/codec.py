@@ -1,4 +1,4 @@
-"""Messages to command sets and back, by the table in `messages`."""
+"""Messages to command sets and back, by the table in `forms`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dicomrelay.dimse.command_set import (
     encode_element,
     with_group_length,
 )
+from dicomrelay.dimse.forms import MESSAGES, MessageForm
 from dicomrelay.dimse.messages import (
-    MESSAGES,
     CommandField,
     Message,
-    MessageForm,
+    QueryRetrieveRequest,
     UnsupportedRequest,
     UnsupportedResponse,
 )
@@ -76,7 +76,7 @@ def encode_message(message: Message, *, has_data_set: bool) -> bytes:
             continue
         element, attribute, mandatory = step
         value = getattr(message, attribute)
-        if mandatory or (value is not None and value != ""):
+        if mandatory or value not in (None, "", ()):
             parts.append(encode_element(element, value))
     return with_group_length(parts)
 
@@ -91,11 +91,16 @@ def _plan(field: CommandField, has_data_set: bool) -> tuple[bytes | tuple[int, s
     return tuple(steps[element] for element in sorted(steps))
 
 
-def encode_unsupported_response(request: UnsupportedRequest, status: int) -> bytes:
-    """The response to a request of a kind that we do not know: its own command field with bit 15 set."""
+def encode_unsupported_response(request: UnsupportedRequest | QueryRetrieveRequest, status: int) -> bytes:
+    """The response to a request of a kind that we do not serve: its own command field with bit 15 set."""
+    field: int = (
+        request.command_field
+        if isinstance(request, UnsupportedRequest)
+        else _BY_TYPE[type(request)].command_field
+    )
     return encode_command_set(
         {
-            COMMAND_FIELD: request.command_field | _RESPONSE_BIT,
+            COMMAND_FIELD: field | _RESPONSE_BIT,
             0x0120: request.message_id,
             DATA_SET_TYPE: NO_DATA_SET,
             0x0900: status,
@@ -105,7 +110,7 @@ def encode_unsupported_response(request: UnsupportedRequest, status: int) -> byt
 
 
 def _unsupported(field: int, elements: dict[int, Value]) -> UnsupportedRequest | UnsupportedResponse:
-    if field & _RESPONSE_BIT or field == CommandField.C_CANCEL_RQ:
+    if field & _RESPONSE_BIT:
         status = elements.get(0x0900)
         return UnsupportedResponse(
             field, _number(elements, 0x0120), status if isinstance(status, int) else None

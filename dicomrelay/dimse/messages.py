@@ -1,13 +1,12 @@
-"""DIMSE messages, typed (PS3.7 Section 9.3 and 10.3), and the one table that ties them to their command elements.
+"""DIMSE messages, typed (PS3.7 Section 9.3 and 10.3); `forms` ties them to their command elements.
 
-A further service (C-FIND, C-MOVE, C-GET, N-ACTION and so on) joins with a value class and a row of `MESSAGES`.
+A further service (N-ACTION and so on) joins with a value class here and a row of `forms.MESSAGES`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
 
 
 class CommandField(IntEnum):
@@ -90,6 +89,83 @@ class CStoreResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class CFindRequest:
+    """C-FIND-RQ (PS3.7 Section 9.3.2.1); the identifier is its data set."""
+
+    message_id: int
+    sop_class_uid: str
+    priority: int = Priority.MEDIUM
+
+
+@dataclass(frozen=True, slots=True)
+class CFindResponse:
+    """C-FIND-RSP (PS3.7 Section 9.3.2.2); with an identifier while it is pending."""
+
+    message_id_being_responded_to: int
+    status: int
+    sop_class_uid: str = ""
+    offending_element: tuple[int, ...] = ()
+    error_comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CGetRequest:
+    """C-GET-RQ (PS3.7 Section 9.3.3.1); the identifier is its data set."""
+
+    message_id: int
+    sop_class_uid: str
+    priority: int = Priority.MEDIUM
+
+
+@dataclass(frozen=True, slots=True)
+class CMoveRequest:
+    """C-MOVE-RQ (PS3.7 Section 9.3.4.1): send what the identifier matches to the AE `move_destination`."""
+
+    message_id: int
+    sop_class_uid: str
+    move_destination: str
+    priority: int = Priority.MEDIUM
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveResponse:
+    """What C-GET-RSP and C-MOVE-RSP have in common (PS3.7 Sections 9.3.3.2 and 9.3.4.2).
+
+    Attributes
+    ----------
+    remaining, completed, failed, warning : int or None
+        C-STORE sub-operations so far, 0 to 65,535; None for a counter that the peer leaves out.
+    """
+
+    message_id_being_responded_to: int
+    status: int
+    sop_class_uid: str = ""
+    remaining: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    warning: int | None = None
+    offending_element: tuple[int, ...] = ()
+    error_comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CGetResponse(RetrieveResponse):
+    """C-GET-RSP."""
+
+
+@dataclass(frozen=True, slots=True)
+class CMoveResponse(RetrieveResponse):
+    """C-MOVE-RSP."""
+
+
+@dataclass(frozen=True, slots=True)
+class CCancelRequest:
+    """C-CANCEL-RQ of a C-FIND, C-GET or C-MOVE (PS3.7 Sections 9.3.2.3, 9.3.3.3, 9.3.4.3); it has no response."""
+
+    message_id_being_responded_to: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnsupportedRequest:
     """A request of a kind that has no row in `MESSAGES`; answered with 0x0211 (PS3.7 Annex C.5)."""
 
@@ -100,74 +176,22 @@ class UnsupportedRequest:
 
 @dataclass(frozen=True, slots=True)
 class UnsupportedResponse:
-    """A response, or a C-CANCEL, of a kind that has no row in `MESSAGES`."""
+    """A response of a kind that has no row in `MESSAGES`."""
 
     command_field: int
     message_id_being_responded_to: int
     status: int | None = None
 
 
-Message = (
-    CEchoRequest | CEchoResponse | CStoreRequest | CStoreResponse | UnsupportedRequest | UnsupportedResponse
+QueryRetrieveRequest = CFindRequest | CGetRequest | CMoveRequest
+QueryRetrieveResponse = CFindResponse | CGetResponse | CMoveResponse
+FormedMessage = (
+    CEchoRequest
+    | CEchoResponse
+    | CStoreRequest
+    | CStoreResponse
+    | QueryRetrieveRequest
+    | QueryRetrieveResponse
+    | CCancelRequest
 )
-
-
-@dataclass(frozen=True, slots=True)
-class MessageForm:
-    """How one message is laid out as a command set.
-
-    Attributes
-    ----------
-    command_field : CommandField
-        Value of (0000,0100).
-    message : type
-        The value class.
-    fields : tuple of (int, str, bool)
-        Element number in group 0000, attribute of the value class, whether it must be there.
-    """
-
-    command_field: CommandField
-    message: type[CEchoRequest | CEchoResponse | CStoreRequest | CStoreResponse]
-    fields: tuple[tuple[int, str, bool], ...]
-
-
-# PS3.7 Tables 9.3-1, 9.3-2, 9.3-12 and 9.3-13, in ascending order of the element.
-MESSAGES: Final = (
-    MessageForm(
-        CommandField.C_STORE_RQ,
-        CStoreRequest,
-        (
-            (0x0002, "sop_class_uid", True),
-            (0x0110, "message_id", True),
-            (0x0700, "priority", False),
-            (0x1000, "sop_instance_uid", True),
-            (0x1030, "move_originator_ae_title", False),
-            (0x1031, "move_originator_message_id", False),
-        ),
-    ),
-    MessageForm(
-        CommandField.C_STORE_RSP,
-        CStoreResponse,
-        (
-            (0x0002, "sop_class_uid", False),
-            (0x0120, "message_id_being_responded_to", True),
-            (0x0900, "status", True),
-            (0x0902, "error_comment", False),
-            (0x1000, "sop_instance_uid", False),
-        ),
-    ),
-    MessageForm(
-        CommandField.C_ECHO_RQ,
-        CEchoRequest,
-        ((0x0002, "sop_class_uid", True), (0x0110, "message_id", True)),
-    ),
-    MessageForm(
-        CommandField.C_ECHO_RSP,
-        CEchoResponse,
-        (
-            (0x0002, "sop_class_uid", False),
-            (0x0120, "message_id_being_responded_to", True),
-            (0x0900, "status", True),
-        ),
-    ),
-)
+Message = FormedMessage | UnsupportedRequest | UnsupportedResponse

@@ -20,8 +20,12 @@ from dicomrelay.dicom.uids import (
 from dicomrelay.dimse.codec import encode_message, encode_unsupported_response
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler, command_bytes
 from dicomrelay.dimse.messages import (
+    CCancelRequest,
     CEchoRequest,
     CEchoResponse,
+    CFindRequest,
+    CGetRequest,
+    CMoveRequest,
     CStoreRequest,
     CStoreResponse,
     UnsupportedRequest,
@@ -244,12 +248,12 @@ class ProviderAssociation:
             self._echoes += 1
             response = CEchoResponse(message.message_id, Status.SUCCESS, message.sop_class_uid)
             self._respond(received.context_id, encode_message(response, has_data_set=False))
-        elif isinstance(message, UnsupportedRequest):
+        elif isinstance(message, UnsupportedRequest | CFindRequest | CGetRequest | CMoveRequest):
             # Its data set, if it has one, is read and thrown away: nothing is incoming.
             self._respond(
                 received.context_id, encode_unsupported_response(message, Status.UNRECOGNISED_OPERATION)
             )
-        elif not isinstance(message, UnsupportedResponse):  # a C-CANCEL has nothing to cancel, and is ignored
+        elif not isinstance(message, UnsupportedResponse | CCancelRequest):  # it has nothing to cancel, and is ignored
             raise RemoteProtocolError(
                 f"a {type(message).__name__} is not what an SCP can take here",
                 section="PS3.7 Section 9.3",
