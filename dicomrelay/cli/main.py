@@ -20,6 +20,8 @@ _COMMANDS: Final = {
     "send": ("send", "Submit files and folders, and follow them to the end."),
     "status": ("status", "What is where: studies, deliveries, what needs attention."),
     "echo": ("echo", "C-ECHO toward a destination."),
+    "sop-classes": ("sop_classes", "Every storage SOP class that is known, by category."),
+    "transfer-syntaxes": ("transfer_syntaxes", "Every transfer syntax that is known, by category."),
     "gateway": ("gateway", "The listener alone."),
     "worker": ("worker", "A worker alone."),
     "scheduler": ("scheduler", "The sweeper alone."),

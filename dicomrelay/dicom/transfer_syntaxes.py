@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from typing import Final
 
@@ -37,6 +38,58 @@ _NATIVE: Final = frozenset(
 _VIDEO_PREFIXES: Final = tuple(
     f"1.2.840.10008.1.2.4.{n}" for n in (100, 101, 102, 103, 104, 105, 106, 107, 108)
 )
+_PREFIX: Final = "1.2.840.10008.1.2."
+
+
+class TransferSyntaxCategory(StrEnum):
+    """What a transfer syntax does to pixel data."""
+
+    UNCOMPRESSED = "uncompressed"
+    DEFLATED = "deflated"
+    LOSSLESS = "lossless"
+    LOSSY = "lossy"
+    VIDEO = "video"
+    HTJ2K = "htj2k"
+    JPEG_XL = "jpeg-xl"
+    REFERENCED = "referenced"
+    REAL_TIME = "real-time"
+    RETIRED = "retired"
+    PRIVATE = "private"
+
+    @property
+    def heading(self) -> str:
+        """A heading for people."""
+        return _HEADINGS[self]
+
+
+_HEADINGS: Final = {
+    TransferSyntaxCategory.UNCOMPRESSED: "Uncompressed",
+    TransferSyntaxCategory.DEFLATED: "Deflated",
+    TransferSyntaxCategory.LOSSLESS: "Compressed without loss",
+    TransferSyntaxCategory.LOSSY: "Compressed, perhaps with loss",
+    TransferSyntaxCategory.VIDEO: "Video",
+    TransferSyntaxCategory.HTJ2K: "High-throughput JPEG 2000",
+    TransferSyntaxCategory.JPEG_XL: "JPEG XL",
+    TransferSyntaxCategory.REFERENCED: "Pixel data elsewhere (JPIP)",
+    TransferSyntaxCategory.REAL_TIME: "Real-time video (SMPTE ST 2110)",
+    TransferSyntaxCategory.RETIRED: "Retired",
+    TransferSyntaxCategory.PRIVATE: "Private or unknown",
+}
+# Of those that the standard has not retired; video by its prefixes.
+_CATEGORIES: Final = {
+    f"{_PREFIX}{number}" if number else IMPLICIT_VR_LITTLE_ENDIAN: category
+    for category, numbers in {
+        TransferSyntaxCategory.UNCOMPRESSED: ("", "1", "1.98"),
+        TransferSyntaxCategory.DEFLATED: ("1.99", "8.1"),
+        TransferSyntaxCategory.LOSSLESS: ("4.57", "4.70", "4.80", "4.90", "4.92", "5"),
+        TransferSyntaxCategory.LOSSY: ("4.50", "4.51", "4.81", "4.91", "4.93"),
+        TransferSyntaxCategory.HTJ2K: ("4.201", "4.202", "4.203"),
+        TransferSyntaxCategory.JPEG_XL: ("4.110", "4.111", "4.112"),
+        TransferSyntaxCategory.REFERENCED: ("4.94", "4.95", "4.204", "4.205"),
+        TransferSyntaxCategory.REAL_TIME: ("7.1", "7.2", "7.3"),
+    }.items()
+    for number in numbers
+}
 # MIME and XML wrappings and Papyrus 3: forms of a file, never of a data set on an association.
 _NOT_ON_AN_ASSOCIATION: Final = ("1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20")
 # Newer than pydicom's dictionary (PS3.6 2024e and later). pynetdicom adds them to it when it happens to be imported.
@@ -88,6 +141,15 @@ class TransferSyntax:
     def is_video(self) -> bool:
         """Whether all frames share one bit stream."""
         return self.uid.startswith(_VIDEO_PREFIXES)
+
+    @property
+    def category(self) -> TransferSyntaxCategory:
+        """What it does to pixel data; retired ones and those that the standard does not know are kinds of their own."""
+        if self.retired:
+            return TransferSyntaxCategory.RETIRED
+        if self.is_video:
+            return TransferSyntaxCategory.VIDEO
+        return _CATEGORIES.get(self.uid, TransferSyntaxCategory.PRIVATE)
 
 
 @cache

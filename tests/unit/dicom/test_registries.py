@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
+from pynetdicom import _globals
 from pynetdicom.presentation import AllStoragePresentationContexts
 
+from dicomrelay.dicom.part10 import MEDIA_STORAGE_DIRECTORY
+from dicomrelay.dicom.sop_class_categories import SopClassCategory, category_of
 from dicomrelay.dicom.sop_classes import is_storage_sop_class, sop_class_name, storage_sop_classes
 from dicomrelay.dicom.status import Outcome, c_store_outcome, status_name
-from dicomrelay.dicom.transfer_syntaxes import transfer_syntax, transfer_syntaxes
+from dicomrelay.dicom.transfer_syntaxes import TransferSyntaxCategory, transfer_syntax, transfer_syntaxes
 from dicomrelay.dicom.uids import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -19,6 +23,7 @@ from dicomrelay.dicom.uids import (
     is_valid_uid,
     new_uid,
 )
+from tests.support.data_sets import data_root
 
 
 def test_every_storage_sop_class_of_pynetdicom_is_known_by_name() -> None:
@@ -139,3 +144,71 @@ def test_our_own_uids_are_valid_and_derived_ones_stay_the_same() -> None:
     assert derived_uid("study", "1.2.3") == derived_uid("study", "1.2.3") != derived_uid("series", "1.2.3")
     assert is_valid_uid(derived_uid("study", "1.2.3"))
     assert sop_class_name("1.2.840.10008.5.1.4.1.1.2") == "CT Image Storage"
+
+
+def test_the_registry_has_what_the_standard_and_pynetdicom_have() -> None:
+    """PS3.6 as JSON from elsewhere, and pynetdicom's lists: nothing is missing, and names agree."""
+    listed = json.loads((data_root() / "standard" / "sops.json").read_text("utf-8"))
+    standard = {entry["id"]: entry["name"] for entry in listed if entry["id"] != MEDIA_STORAGE_DIRECTORY}
+    known = storage_sop_classes()
+
+    assert len(standard) > 170
+    assert standard.keys() <= known.keys()
+    # PS3.4 and PS3.6 differ on this one.
+    standard["1.2.840.10008.5.1.4.1.1.79.1"] += " Storage"
+    assert {uid: name for uid, name in standard.items() if known[uid].name != name} == {}
+    assert set(_globals.ALL_TRANSFER_SYNTAXES) <= transfer_syntaxes().keys()
+
+
+def test_every_storage_sop_class_has_a_category_of_its_own_accord() -> None:
+    """No class of the standard falls through the table, and the table has no row that nothing falls into."""
+    assert [uid for uid in storage_sop_classes() if category_of(uid) is None] == []
+    found = {entry.category for entry in storage_sop_classes().values()}
+    assert found == set(SopClassCategory) - {SopClassCategory.PRIVATE}
+
+
+@pytest.mark.parametrize(
+    ("number", "category"),
+    [
+        ("1", "x-ray"),  # CR
+        ("1.2", "mammography"),
+        ("2.1", "ct"),
+        ("12.1.1", "x-ray"),
+        ("13.1.3", "mammography"),
+        ("66", "other"),
+        ("66.4", "derived"),
+        ("77.1.1", "visible-light"),
+        ("77.1.1.1", "video"),
+        ("77.1.5.4", "ophthalmology"),
+        ("9.1.1", "waveform"),
+        ("9.100.1", "presentation-state"),
+        ("88.59", "structured-report"),
+        ("481.3", "radiotherapy"),
+        ("104.1", "document"),
+    ],
+)
+def test_the_longest_root_decides_the_category(number: str, category: str) -> None:
+    """As people would look for them."""
+    assert category_of(f"1.2.840.10008.5.1.4.1.1.{number}") == category
+    assert category_of("1.2.3") is None
+
+
+def test_every_transfer_syntax_has_a_category() -> None:
+    """Private is what the standard does not know."""
+    found = {entry.category for entry in transfer_syntaxes().values()}
+
+    assert found == set(TransferSyntaxCategory) - {TransferSyntaxCategory.PRIVATE}
+    assert transfer_syntax("1.2.3").category is TransferSyntaxCategory.PRIVATE
+    assert transfer_syntax("1.2.840.10008.1.2.2").category is TransferSyntaxCategory.RETIRED
+    assert transfer_syntax("1.2.840.10008.1.2.4.202").category is TransferSyntaxCategory.HTJ2K
+
+
+def test_the_registry_does_without_pynetdicom() -> None:
+    """Its import takes a fifth of a second, which every command would pay."""
+    code = (
+        "import sys; from dicomrelay.dicom.sop_classes import storage_sop_classes as s;"
+        "n = len(s()); assert 'pynetdicom' not in sys.modules; print(n)"
+    )
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert int(alone) == len(storage_sop_classes())
