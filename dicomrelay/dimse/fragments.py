@@ -19,6 +19,8 @@ from dicomrelay.ul.writer import PDV_OVERHEAD_BYTES
 
 # The largest command sets there are (an N-GET-RQ with a list of attributes) stay under a tenth of this.
 MAX_COMMAND_BYTES: Final = 65_536
+# Between messages there is no presentation context. Not 0: a peer can write that into a PDV.
+_NONE: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,13 @@ class MessageAssembler:
     def __init__(self, context_ids: Collection[int]) -> None:
         self._context_ids = frozenset(context_ids)
         self._command = bytearray()
-        self._context_id = 0  # of the message that has begun; 0 between messages
+        self._context_id = _NONE  # of the message that has begun
         self._in_data_set = False
 
     @property
     def is_between_messages(self) -> bool:
         """Whether no message has begun and not ended."""
-        return self._context_id == 0
+        return self._context_id == _NONE
 
     def feed(self, pdvs: Iterable[Pdv]) -> list[CommandReceived | DataSetReceived]:
         """What the PDVs of one PDU complete.
@@ -94,13 +96,13 @@ class MessageAssembler:
                 if is_last:
                     found.append(DataSetReceived(context_id, views, is_complete=True))
                     views = []
-                    self._context_id, self._in_data_set = 0, False
+                    self._context_id, self._in_data_set = _NONE, False
         if views:
             found.append(DataSetReceived(self._context_id, views, is_complete=False))
         return found
 
     def _begin(self, context_id: int) -> None:
-        if self._context_id:
+        if self._context_id != _NONE:
             raise _invalid(
                 f"a message of presentation context {self._context_id} goes on in context {context_id}",
                 "PS3.8 Annex E.1",
@@ -120,7 +122,7 @@ class MessageAssembler:
         self._command.clear()
         self._in_data_set = has_data_set
         if not has_data_set:
-            self._context_id = 0
+            self._context_id = _NONE
         return received
 
 

@@ -78,6 +78,8 @@ def test_an_empty_last_fragment_ends_a_data_set() -> None:
         ([_command(COMMAND)], _data(b"ab", context_id=3), "of presentation context 1 goes on in context 3"),
         ([_command(COMMAND[:10], last=False)], _command(COMMAND[10:], context_id=3), "goes on in context 3"),
         ([], _command(ECHO, context_id=5), "presentation context 5 was not accepted"),
+        ([], _command(ECHO, context_id=0), "presentation context 0 was not accepted"),  # found by chaos.fuzz
+        ([_command(ECHO)], _command(COMMAND, context_id=0), "presentation context 0 was not accepted"),
         ([], _command(bytes(MAX_COMMAND_BYTES + 1), last=False), "more than 65536 bytes"),
         ([_command(bytes(40_000), last=False)], _command(bytes(40_000), last=False), "more than 65536 bytes"),
         ([], _command(b"\1"), "cut off"),
