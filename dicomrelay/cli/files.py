@@ -5,22 +5,32 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
-from dicomrelay.dicom.scan import HeaderScanner
+from dicomrelay.dicom.part10 import HEAD_BYTES, FileMeta, parse_file_meta, quick_file_meta
+from dicomrelay.dicom.quick_scan import quick_scan
+from dicomrelay.dicom.scan import Header, HeaderScanner
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.errors import MalformedDataSet, MissingAttribute, NotDicom, RelayError
 
+# Enough of most files for all that stands before their pixel data.
+_FIRST_BYTES: Final = 16_384
+
 
 @dataclass(frozen=True, slots=True)
 class DicomFile:
-    """A file that can be sent. UIDs of study and series are "" where the data set has none."""
+    """A file that can be sent. UIDs of study and series are "" where the data set has none.
 
-    path: Path
+    There may be a million of them: the folder and every UID that repeats are one object for all.
+    """
+
+    folder: str
+    name: str
     sop_class_uid: str
     sop_instance_uid: str
     study_instance_uid: str
@@ -29,6 +39,11 @@ class DicomFile:
     transfer_syntax_uid: str
     data_set_offset: int
     data_set_bytes: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.folder, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +56,14 @@ class Passed:
 
 
 def scan(paths: Sequence[Path], *, recursive: bool) -> Iterator[DicomFile | Passed]:
-    """Look at every file named, and at the files in every folder named.
+    """Look at every file named, and at the files in every folder named; a file that is met twice counts once.
 
     Parameters
     ----------
     recursive : bool
         Folders in folders too. Links to folders are not followed.
     """
-    seen: set[tuple[int, int]] = set()
+    seen: dict[int, set[int]] = {}  # inodes by device
     for path in paths:
         try:
             kind = path.stat().st_mode
@@ -58,10 +73,10 @@ def scan(paths: Sequence[Path], *, recursive: bool) -> Iterator[DicomFile | Pass
         if stat.S_ISDIR(kind):
             yield from _scan_folder(path, recursive, seen)
         else:
-            yield from _look(path, seen, named=True)
+            yield from _look(str(path.parent), path.name, seen, named=True)
 
 
-def _scan_folder(folder: Path, recursive: bool, seen: set[tuple[int, int]]) -> Iterator[DicomFile | Passed]:
+def _scan_folder(folder: Path, recursive: bool, seen: dict[int, set[int]]) -> Iterator[DicomFile | Passed]:
     problems: list[Passed] = []
 
     def problem(error: OSError) -> None:
@@ -73,29 +88,32 @@ def _scan_folder(folder: Path, recursive: bool, seen: set[tuple[int, int]]) -> I
         folders.sort()
         if not recursive:
             folders.clear()
-        for name in sorted(names):
-            yield from _look(Path(place, name), seen, named=False)
+        names.sort()
+        for name in names:
+            yield from _look(place, name, seen, named=False)
     yield from problems
 
 
-def _look(path: Path, seen: set[tuple[int, int]], *, named: bool) -> Iterator[DicomFile | Passed]:
+def _look(folder: str, name: str, seen: dict[int, set[int]], *, named: bool) -> Iterator[DicomFile | Passed]:
+    path = f"{folder}/{name}"
     try:
-        state = path.stat()
-        if (state.st_dev, state.st_ino) in seen:
+        state = os.stat(path)  # noqa: PTH116  # no Path for each of a million files
+        inodes = seen.setdefault(state.st_dev, set())
+        if state.st_ino in inodes:
             return
-        seen.add((state.st_dev, state.st_ino))
+        inodes.add(state.st_ino)
         if not stat.S_ISREG(state.st_mode):
-            yield Passed(path, "is no regular file", fault=named)
+            yield Passed(Path(path), "is no regular file", fault=named)
         elif state.st_size == 0:
-            yield Passed(path, "is empty", fault=named)
+            yield Passed(Path(path), "is empty", fault=named)
         else:
-            yield read(path)
+            yield _read(folder, name, state.st_size)
     except NotDicom as error:
-        yield Passed(path, str(error), fault=named)
+        yield Passed(Path(path), str(error), fault=named)
     except RelayError as error:
-        yield Passed(path, str(error), fault=True)
+        yield Passed(Path(path), str(error), fault=True)
     except OSError as error:
-        yield Passed(path, f"cannot be read: {error.strerror}", fault=True)
+        yield Passed(Path(path), f"cannot be read: {error.strerror}", fault=True)
 
 
 def read(path: Path) -> DicomFile | Passed:
@@ -108,15 +126,40 @@ def read(path: Path) -> DicomFile | Passed:
     OSError
         It cannot be read.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    return _read(str(path.parent), path.name, path.stat().st_size)
+
+
+def _read(folder: str, name: str, size: int) -> DicomFile | Passed:
+    descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        head = os.pread(descriptor, _FIRST_BYTES, 0)
+        meta = quick_file_meta(head)
+        header = quick_scan(head, meta.data_set_offset, size, meta.transfer_syntax_uid) if meta else None
+        if meta is None or header is None:
+            meta, header, size = _walk(descriptor)
+    finally:
+        os.close(descriptor)
+    if meta.is_directory:
+        return Passed(Path(folder, name), "is a DICOMDIR", fault=False)
+    return _file(folder, name, meta, header, size - meta.data_set_offset)
+
+
+def _walk(descriptor: int) -> tuple[FileMeta, Header, int]:
+    """By the general scan, which knows every way in which a file can be odd."""
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
         meta = parse_file_meta(content[:HEAD_BYTES])
         if meta.is_directory:
-            return Passed(path, "is a DICOMDIR", fault=False)
-        scanner = HeaderScanner(meta.transfer_syntax_uid, whole=True)
-        with memoryview(content) as view, view[meta.data_set_offset :] as data_set:
-            scanner.feed(data_set)
-            header = scanner.finish()
-            size = len(data_set)
+            return meta, Header(), len(content)
+        header = quick_scan(content, meta.data_set_offset, len(content), meta.transfer_syntax_uid)
+        if header is None:
+            scanner = HeaderScanner(meta.transfer_syntax_uid, whole=True)
+            with memoryview(content) as view, view[meta.data_set_offset :] as data_set:
+                scanner.feed(data_set)
+                header = scanner.finish()
+        return meta, header, len(content)
+
+
+def _file(folder: str, name: str, meta: FileMeta, header: Header, size: int) -> DicomFile:
     if size == 0:
         raise MalformedDataSet("has a file meta and no data set")
     if size % 2 and not transfer_syntax(meta.transfer_syntax_uid).is_deflated:
@@ -130,14 +173,16 @@ def read(path: Path) -> DicomFile | Passed:
             raise MissingAttribute(f"has no {keyword}, so it cannot be sent", keyword=keyword)
         if not is_tolerable_uid(uid):
             raise MalformedDataSet(f"{keyword} is no UID")
+    intern = sys.intern
     return DicomFile(
-        path=path,
-        sop_class_uid=sop_class_uid,
-        sop_instance_uid=sop_instance_uid,
-        study_instance_uid=header.study_instance_uid,
-        series_instance_uid=header.series_instance_uid,
-        modality=header.modality,
-        transfer_syntax_uid=meta.transfer_syntax_uid,
-        data_set_offset=meta.data_set_offset,
-        data_set_bytes=size,
+        folder,
+        name,
+        intern(sop_class_uid),
+        sop_instance_uid,
+        intern(header.study_instance_uid),
+        intern(header.series_instance_uid),
+        intern(header.modality),
+        intern(meta.transfer_syntax_uid),
+        meta.data_set_offset,
+        size,
     )

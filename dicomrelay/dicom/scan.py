@@ -38,8 +38,8 @@ _PIXEL_DATA: Final = 0x7FE00010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 # A UID has 64 bytes at most (PS3.5 Section 9.1); twice that is still read, so that the refusal can name it.
-_MAX_VALUE_BYTES: Final = 128
-_LOOK_AHEAD_BYTES: Final = 12 + _MAX_VALUE_BYTES
+MAX_VALUE_BYTES: Final = 128
+_LOOK_AHEAD_BYTES: Final = 12 + MAX_VALUE_BYTES
 _INFLATE_STEP_BYTES: Final = 65_536
 
 
@@ -310,7 +310,7 @@ class HeaderScanner:
         return tag >= _PIXEL_DATA_GROUP or self._values.keys() >= _UIDS
 
     def _keep(self, data: memoryview, offset: int, tag: int, value: int, length: int) -> int:
-        if length > _MAX_VALUE_BYTES:
+        if length > MAX_VALUE_BYTES:
             if tag in _UIDS:
                 raise MalformedDataSet(
                     f"byte {offset}: {tag_name(tag)} has {length} bytes, a UID has 64 at most", offset=offset
