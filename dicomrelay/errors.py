@@ -6,16 +6,19 @@ RelayError(exit_code, retryable)
   ProtocolError                 abstract; `section` names the clause of the standard
     LocalProtocolError          we asked for something illegal
     RemoteProtocolError         the peer did; carries the abort source and reason we answer with
+      PeerSpeaksTls             a TLS record came where a PDU should be
   AssociationError
     AssociationRejected         A-ASSOCIATE-RJ: result, source, reason
     AssociationAborted          A-ABORT: source, reason; or the connection was lost
     AssociationTimeout          a deadline passed; `timer` names it
     NoAcceptedContext           the peer accepted none of what we need
     PeerUnreachable             no TCP connection
+    TlsFailed                   no TLS connection; `fault` says what is wrong
   DataSetError
     MalformedDataSet            offset, in bytes from the start of the data set
     MissingAttribute            keyword and tag
     NotDicom                    the file is something else
+    NotTranscodable             no copy in another transfer syntax without loss, or within the limits
   SpoolError
     SpoolFull                   below the low-water mark
     SpoolCorrupt                an item whose record or bytes do not agree
@@ -38,7 +41,7 @@ This module knows no other module of ours.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
@@ -89,6 +92,10 @@ class RemoteProtocolError(ProtocolError):
     def __init__(self, message: str, *, section: str = "", abort_reason: int = 0) -> None:
         super().__init__(message, section=section)
         self.abort_reason = abort_reason
+
+
+class PeerSpeaksTls(RemoteProtocolError):
+    """A TLS record came where a PDU should be: the peer speaks TLS, we do not."""
 
 
 class AssociationError(RelayError):
@@ -142,6 +149,30 @@ class PeerUnreachable(AssociationError):
     """No TCP connection to the peer."""
 
 
+class TlsFault(StrEnum):
+    """What stands between two ends that want TLS, or that do not agree about it."""
+
+    PLAIN_PEER = "plain-peer"  # we speak TLS, the peer plain DICOM
+    TLS_PEER = "tls-peer"  # the other way round
+    EXPIRED = "expired"  # the peer's certificate, or one of its chain
+    WRONG_HOST = "wrong-host"
+    UNTRUSTED = "untrusted"  # no chain to an authority that we know
+    NO_CERTIFICATE = "no-certificate"  # one side wants to see one, the other shows none
+    REFUSED = "refused"  # the peer does not take our certificate
+    NOTHING_IN_COMMON = "nothing-in-common"  # no version, or no cipher suite
+    PEER_TROUBLE = "peer-trouble"  # the peer is busy, or has a fault of its own
+    OTHER = "other"
+
+
+class TlsFailed(AssociationError):
+    """TLS could not be agreed on; `fault` says why. Only a peer's trouble of the moment is worth another try soon."""
+
+    def __init__(self, message: str, *, fault: TlsFault) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.retryable = fault is TlsFault.PEER_TROUBLE
+
+
 class DataSetError(RelayError):
     """A file or a data set is not what it should be."""
 
@@ -170,6 +201,10 @@ class MissingAttribute(DataSetError):
 
 class NotDicom(DataSetError):
     """The file is something else, and that is no fault."""
+
+
+class NotTranscodable(DataSetError):
+    """A data set cannot be changed to another transfer syntax without loss, or not within the limits."""
 
 
 class SpoolError(RelayError):

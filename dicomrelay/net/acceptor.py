@@ -27,6 +27,7 @@ from dicomrelay.net.provider import (
 )
 from dicomrelay.net.refusal import Refusal
 from dicomrelay.net.service import Admission, AssociationService, Rejection
+from dicomrelay.net.tls import TlsDoor
 
 _log = get_logger("dicomrelay.net")
 
@@ -85,12 +86,21 @@ class Acceptor:
         From `listen`; closed when serving ends.
     service : AssociationService
     limits : AcceptorLimits
+    tls : TlsDoor, optional
+        None for plain DICOM. Handshakes are the associations' own, in their threads.
     """
 
-    def __init__(self, listener: socket.socket, service: AssociationService, limits: AcceptorLimits) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        service: AssociationService,
+        limits: AcceptorLimits,
+        tls: TlsDoor | None = None,
+    ) -> None:
         self._listener = listener
         self._service = service
         self._limits = limits
+        self._tls = tls
         self._selector = selectors.DefaultSelector()
         self._wake: socket.socket | None = None
         self._stopping = threading.Event()
@@ -219,7 +229,7 @@ class Acceptor:
 
     def _run(self, sock: socket.socket, address: tuple[str, int]) -> None:
         try:
-            ProviderAssociation(sock, address, self._service, self._limits, self._check_stop).run()
+            ProviderAssociation(sock, address, self._service, self._limits, self._check_stop, self._tls).run()
         except OSError as error:  # the socket died before it could be set up
             _log.info("connection lost at once", action="association-refused", error=str(error))
         finally:

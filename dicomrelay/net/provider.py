@@ -37,6 +37,7 @@ from dicomrelay.errors import (
     AssociationTimeout,
     LocalProtocolError,
     RemoteProtocolError,
+    TlsFault,
 )
 from dicomrelay.log import get_logger
 from dicomrelay.net.edge import ask
@@ -50,7 +51,11 @@ from dicomrelay.net.service import (
     EndingKind,
     PeerConnection,
     Rejection,
+    TlsFacts,
 )
+from dicomrelay.net.tls import TlsDoor
+from dicomrelay.net.tls_faults import HANDSHAKE, UNEXPECTED_MESSAGE, alert, failed
+from dicomrelay.net.tls_transport import TlsTransport
 from dicomrelay.net.transport import Transport, new_association_id
 from dicomrelay.ul.connection import Connection, ConnectionClosed
 from dicomrelay.ul.pdu import (
@@ -93,6 +98,8 @@ class ProviderAssociation:
     ----------
     interrupted : callable
         Raises `Stopped` when the association has to end.
+    tls : TlsDoor, optional
+        None for plain DICOM.
     """
 
     def __init__(
@@ -102,8 +109,11 @@ class ProviderAssociation:
         service: AssociationService,
         limits: AcceptorLimits,
         interrupted: Callable[[], None],
+        tls: TlsDoor | None = None,
     ) -> None:
         self._service = service
+        self._tls = tls
+        self._tls_facts: TlsFacts | None = None
         self._limits = limits
         self._address = address
         self._started = monotonic()
@@ -129,6 +139,8 @@ class ProviderAssociation:
         kind, reason = EndingKind.ABORTED_BY_US, "a fault of our own"
         try:
             self._connection.transport_accepted()
+            if self._tls is not None:
+                self._secure(self._tls)
             self._establish()
             self._converse()
         except _Finished as finished:
@@ -155,6 +167,19 @@ class ProviderAssociation:
 
     # ---- the association is made
 
+    def _secure(self, door: TlsDoor) -> None:
+        """The TLS handshake, under the same deadline as the A-ASSOCIATE-RQ behind it."""
+        deadline = self._started + self._limits.association_timeout_s
+        first = self._transport.peek(deadline, _ARTIM)
+        if first == HANDSHAKE:
+            secured = TlsTransport(self._transport, door.context(), server_hostname=None, peer="the peer")
+            self._transport = secured
+            self._tls_facts = secured.handshake(deadline, _ARTIM)
+        elif first is not None and not door.allow_plain:
+            self._transport.send(alert(UNEXPECTED_MESSAGE))
+            words = "it speaks plain DICOM" if first <= 7 else "it speaks neither TLS nor DICOM"
+            raise failed("the peer", TlsFault.PLAIN_PEER, words)
+
     def _establish(self) -> None:
         deadline = self._started + self._limits.association_timeout_s
         request = self._transport.wait_event(deadline, _ARTIM)
@@ -178,6 +203,7 @@ class ProviderAssociation:
             peer_port=self._address[1],
             implementation_class_uid=request.user_information.implementation_class_uid,
             implementation_version_name=request.user_information.implementation_version_name,
+            tls=self._tls_facts,
         )
         _, error = ask(lambda: self._service.opened(info))
         if error is not None:
@@ -189,7 +215,7 @@ class ProviderAssociation:
     def _decided(self, request: AssociateRequest) -> Rejection | Acceptance:
         if request.application_context != APPLICATION_CONTEXT_NAME:
             return WRONG_APPLICATION_CONTEXT
-        peer = PeerConnection(*self._address)
+        peer = PeerConnection(*self._address, tls=self._tls_facts)
         decided, _ = ask(lambda: self._service.negotiate(request, peer))
         return NO_REASON_FOR_NOW if decided is None else decided
 
@@ -253,7 +279,9 @@ class ProviderAssociation:
             self._respond(
                 received.context_id, encode_unsupported_response(message, Status.UNRECOGNISED_OPERATION)
             )
-        elif not isinstance(message, UnsupportedResponse | CCancelRequest):  # it has nothing to cancel, and is ignored
+        elif not isinstance(
+            message, UnsupportedResponse | CCancelRequest
+        ):  # it has nothing to cancel, and is ignored
             raise RemoteProtocolError(
                 f"a {type(message).__name__} is not what an SCP can take here",
                 section="PS3.7 Section 9.3",

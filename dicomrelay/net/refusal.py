@@ -7,9 +7,11 @@ loop drives it and ends it at its deadline.
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
-from dicomrelay.errors import LocalProtocolError, RemoteProtocolError
+from dicomrelay.errors import LocalProtocolError, PeerSpeaksTls, RemoteProtocolError
 from dicomrelay.net.service import Rejection
+from dicomrelay.net.tls_faults import ACCESS_DENIED, INTERNAL_ERROR, alert
 from dicomrelay.ul.connection import Connection
 from dicomrelay.ul.pdu import AssociateRequest
 from dicomrelay.ul.state import State
@@ -55,6 +57,11 @@ class Refusal:
                 self.sock.shutdown(socket.SHUT_WR)
         except BlockingIOError:
             return False
+        except PeerSpeaksTls:  # no PDU reaches it without a handshake, which a refusal is not worth
+            with suppress(OSError):
+                is_final = self._rejection.result == 1
+                self.sock.send(alert(ACCESS_DENIED if is_final else INTERNAL_ERROR))
+            return True
         except (OSError, RemoteProtocolError, LocalProtocolError):
             return True
         return connection.state is State.STA1_IDLE

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from types import MappingProxyType, TracebackType
 from typing import Final, TypeVar
@@ -11,22 +13,35 @@ from typing import Final, TypeVar
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.dimse.codec import encode_message
-from dicomrelay.dimse.fragments import CommandReceived, MessageAssembler, command_bytes
-from dicomrelay.dimse.messages import CEchoRequest, CEchoResponse, CStoreRequest, CStoreResponse, Message
+from dicomrelay.dimse.fragments import (
+    CommandReceived,
+    DataSetReceived,
+    MessageAssembler,
+    command_bytes,
+    largest_fragment,
+)
+from dicomrelay.dimse.messages import CEchoRequest, CEchoResponse, Message
 from dicomrelay.errors import (
     AssociationAborted,
     AssociationError,
     AssociationRejected,
+    AssociationTimeout,
+    LocalProtocolError,
     NoAcceptedContext,
+    PeerSpeaksTls,
     PeerUnreachable,
     RelayError,
     RemoteProtocolError,
     SpoolCorrupt,
+    TlsFault,
 )
 from dicomrelay.net.limits import Timeouts
-from dicomrelay.net.outgoing_store import DataSetFile, StoreItem, send_data_set
+from dicomrelay.net.outgoing_store import OutgoingStore, StoreItem
+from dicomrelay.net.outgoing_window import MAX_OUTSTANDING, OutgoingWindow
 from dicomrelay.net.proposal import MAX_PDU_BYTES, RemoteAe, contexts_for, read_answer, request_pdu
-from dicomrelay.net.service import StoreReply
+from dicomrelay.net.service import StoreReply, TlsFacts
+from dicomrelay.net.tls_faults import failed
+from dicomrelay.net.tls_transport import TlsTransport
 from dicomrelay.net.transport import Transport, new_association_id
 from dicomrelay.ul.connection import Connection, ConnectionClosed
 from dicomrelay.ul.pdu import (
@@ -68,16 +83,16 @@ class Association:
     remote : RemoteAe
     accepted : mapping of (str, str) to int
         Abstract syntax and transfer syntax to the presentation context that carries them.
-    window : int
-        Operations that we may have outstanding (PS3.7 Annex D.3.3.3), 1 unless more was negotiated.
     roles : mapping of str to (bool, bool)
         SOP class to our roles, (SCU, SCP), for each that one was proposed for.
     extended : mapping of str to bytes
         SOP class to the application information that the peer answered.
     window : int
-        Operations that we may have outstanding, as negotiated; 0 means any number.
+        Operations that we may have outstanding (PS3.7 Annex D.3.3.3), as negotiated; 0 means any number.
     identity_response : bytes or None
         What the peer answered to the user identity, when it did.
+    tls : TlsFacts or None
+        What TLS was agreed on; None without.
     is_open : bool
         Whether messages may still be sent.
     """
@@ -88,13 +103,14 @@ class Association:
         self.accepted: Mapping[tuple[str, str], int] = MappingProxyType({})
         self.roles: Mapping[str, tuple[bool, bool]] = MappingProxyType({})
         self.extended: Mapping[str, bytes] = MappingProxyType({})
-        self.window = 1
         self.identity_response: bytes | None = None
         self.window = 1
+        self.tls: TlsFacts | None = None
         self._transport = transport
         self._connection = transport.connection
         self._timeouts = timeouts
         self._assembler = MessageAssembler(())
+        self._outstanding = self._window_of(self._assembler)
         self._message_id = 0
 
     @classmethod
@@ -105,6 +121,7 @@ class Association:
         calling_ae_title: str,
         contexts: Sequence[tuple[str, Sequence[str]]] = ((VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,)),),
         timeouts: Timeouts = _PATIENT,
+        tls: ssl.SSLContext | None = None,
         identity: UserIdentity | None = None,
         roles: Sequence[RoleSelection] = (),
         extended: Sequence[ExtendedNegotiation] = (),
@@ -117,6 +134,8 @@ class Association:
         ----------
         contexts : sequence of (str, sequence of str)
             1 to 128 abstract syntaxes, each with the transfer syntaxes to offer; verification alone by default.
+        tls : ssl.SSLContext, optional
+            Of `net.tls.requestor_context`; None for plain DICOM.
         identity : UserIdentity, optional
             Who the user is; a peer that does not know user identity ignores it.
         roles, extended, common_extended : sequence
@@ -128,6 +147,8 @@ class Association:
         ------
         PeerUnreachable
             No TCP connection, or no host can have that name.
+        TlsFailed
+            No TLS: certificates, versions, or one side speaks plain DICOM; `fault` says which.
         AssociationRejected
             The peer said no; `retryable` when only for now.
         AssociationAborted, AssociationTimeout
@@ -162,9 +183,17 @@ class Association:
             pdu_timeout_s=timeouts.pdu_s,
             shortest_wait_s=min(timeouts.association_s, timeouts.response_s, timeouts.release_s),
         )
+        if tls is not None:
+            transport = _secured(transport, tls, remote, timeouts)
         association = cls(remote, transport, timeouts)
+        association.tls = transport.facts if isinstance(transport, TlsTransport) else None
         association._guarded(lambda: association._negotiate(wanted))
         return association
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long it waits."""
+        return self._timeouts
 
     @property
     def is_open(self) -> bool:
@@ -181,6 +210,7 @@ class Association:
         AssociationError
             The association died.
         """
+        self._nothing_outstanding()
         context_id = self._any_context(VERIFICATION)
         request = CEchoRequest(self._next_message_id(), VERIFICATION)
         return self._guarded(lambda: self._echo(context_id, request))
@@ -202,22 +232,24 @@ class Association:
         AssociationError
             The association died; whether the peer has kept the instance is not known.
         """
-        context_id = self._context(item.sop_class_uid, item.transfer_syntax_uid)
-        request = CStoreRequest(self._next_message_id(), item.sop_class_uid, item.sop_instance_uid)
-        command = encode_message(request, has_data_set=True)
-        with DataSetFile(item) as data_set:
-            response = self._guarded(lambda: self._store(context_id, command, data_set, request, pace))
-        return StoreReply(response.status, response.error_comment)
+        self._nothing_outstanding()
+        store = self._prepared(item)
+        self._guarded(lambda: self._send_and_wait(store, pace))
+        ((_, reply),) = self._told()
+        return reply
 
     def stores(
         self, items: Iterable[StoreItem], *, pace: Callable[[int], None] | None = None
     ) -> Iterator[tuple[StoreItem, StoreReply | RelayError | OSError]]:
         """C-STORE many instances: each item with the peer's answer to it, as the answers come.
 
+        As many requests as `window` allows are outstanding at once. Leaving the iteration early while some are aborts the
+        association; so end `items` to stop.
+
         Parameters
         ----------
         items : iterable of StoreItem
-            Taken one by one, as they are sent.
+            Taken one by one, one ahead: the next is prepared before an answer is waited for.
         pace : callable, optional
             As of `store`.
 
@@ -232,17 +264,80 @@ class Association:
         AssociationError
             The association died. Of what was not yielded by then, it is not known whether the peer has it.
         """
-        for item in items:
-            try:
-                reply = self.store(item, pace=pace)
-            except (NoAcceptedContext, SpoolCorrupt, OSError) as error:
-                yield item, error
-                if not self.is_open:
+        self._nothing_outstanding()
+        outstanding = self._outstanding
+        at_most = min(self.window or MAX_OUTSTANDING, MAX_OUTSTANDING)
+        store: OutgoingStore | None = None
+        try:
+            for item in items:
+                try:
+                    store = self._prepared(item)
+                except (NoAcceptedContext, SpoolCorrupt, OSError) as error:
+                    yield item, error
+                    continue
+                while len(outstanding) >= at_most:
+                    self._guarded(outstanding.wait)
+                    yield from self._told()
+                try:
+                    self._guarded(partial(outstanding.send, store, pace))
+                except (SpoolCorrupt, OSError) as error:
+                    yield from self._told()
+                    yield item, error
                     raise AssociationAborted(
                         f"the association with {self.remote} was aborted: {error}"
                     ) from error
-            else:
-                yield item, reply
+                if outstanding.answered:
+                    yield from self._told()
+            while outstanding:
+                self._guarded(outstanding.wait)
+                yield from self._told()
+        except AssociationError:
+            yield from self._told()
+            raise
+        finally:
+            if store is not None:
+                store.close()
+            if outstanding:  # left early, or died: nobody waits for what is still to come
+                outstanding.forget()
+                self.abort()
+
+    def send_message(self, message: Message, context_id: int, data_set: bytes | None = None) -> None:
+        """Send a message of another service, such as a C-FIND request with its identifier or a C-STORE response.
+
+        Raises
+        ------
+        AssociationError
+            The association died.
+        """
+        command = encode_message(message, has_data_set=data_set is not None)
+        self._guarded(lambda: self._send_message(context_id, command, data_set))
+
+    def receive(
+        self,
+        take: Callable[[Sequence[CommandReceived | DataSetReceived]], _T],
+        *,
+        deadline: float,
+        wake_at: float,
+    ) -> _T | None:
+        """Wait for the next PDU with messages, and answer what `take` makes of what it completes.
+
+        Parameters
+        ----------
+        take : callable
+            Gets parts whose views are valid until the next call; what it raises ends the association.
+        deadline, wake_at : float
+            Of the monotonic clock. When `wake_at` comes first the answer is None, and nothing is lost.
+
+        Raises
+        ------
+        AssociationError
+            The association died, of silence until `deadline` among others.
+        """
+        return self._guarded(lambda: self._receive(take, deadline, wake_at))
+
+    def next_message_id(self) -> int:
+        """A message id for the next request: 1 to 65,535."""
+        return self._next_message_id()
 
     def release(self) -> None:
         """A-RELEASE, and close. Does nothing when the association is over.
@@ -301,6 +396,7 @@ class Association:
         self.window = agreed.window
         self.identity_response = agreed.identity_response
         self._assembler = MessageAssembler(agreed.accepted.values())
+        self._outstanding = self._window_of(self._assembler)
 
     def _echo(self, context_id: int, request: CEchoRequest) -> int:
         command = encode_message(request, has_data_set=False)
@@ -310,19 +406,56 @@ class Association:
             raise _wrong_response(response)
         return response.status
 
-    def _store(
+    def _window_of(self, assembler: MessageAssembler) -> OutgoingWindow:
+        return OutgoingWindow(self._transport, assembler, self._timeouts.response_s, self._ending)
+
+    def _nothing_outstanding(self) -> None:
+        if self._outstanding:
+            raise LocalProtocolError("answers are outstanding: end the iteration over stores() first")
+
+    def _send_and_wait(self, store: OutgoingStore, pace: Callable[[int], None] | None) -> None:
+        self._outstanding.send(store, pace)
+        self._outstanding.wait()
+
+    def _prepared(self, item: StoreItem) -> OutgoingStore:
+        context_id = self._context(item.sop_class_uid, item.transfer_syntax_uid)
+        return OutgoingStore(self._connection, item, context_id, self._next_message_id())
+
+    def _told(self) -> list[tuple[StoreItem, StoreReply]]:
+        """The answers that have come, once."""
+        answered = self._outstanding.answered
+        self._outstanding.answered = []
+        return answered
+
+    def _send_message(self, context_id: int, command: bytes, data_set: bytes | None) -> None:
+        connection, send = self._connection, self._transport.send
+        ahead = command_bytes(connection, context_id, command)
+        step = largest_fragment(connection.peer_max_pdu_bytes)
+        if data_set is None:
+            send(ahead)
+            return
+        for begin in range(0, max(len(data_set), 1), step):
+            piece = data_set[begin : begin + step]
+            is_last = begin + step >= len(data_set)
+            header = connection.send_p_data_header(context_id, len(piece), is_command=False, is_last=is_last)
+            send(ahead + header + piece)
+            ahead = b""
+
+    def _receive(
         self,
-        context_id: int,
-        command: bytes,
-        data_set: DataSetFile,
-        request: CStoreRequest,
-        pace: Callable[[int], None] | None,
-    ) -> CStoreResponse:
-        send_data_set(self._transport, context_id, command, data_set, pace)
-        response = self._response(request.message_id)
-        if not isinstance(response, CStoreResponse):
-            raise _wrong_response(response)
-        return response
+        take: Callable[[Sequence[CommandReceived | DataSetReceived]], _T],
+        deadline: float,
+        wake_at: float,
+    ) -> _T | None:
+        try:
+            event = self._transport.wait_event(min(deadline, wake_at), "response")
+        except AssociationTimeout as error:
+            if error.timer == "response" and monotonic() < deadline:
+                return None
+            raise
+        if not isinstance(event, PDataTf):
+            raise self._ending(event)
+        return take(self._assembler.feed(event.pdvs))
 
     def _response(self, message_id: int) -> Message:
         """The response to what was sent last."""
@@ -344,6 +477,9 @@ class Association:
         """Run a part of the conversation; whatever it raises, the association is over then."""
         try:
             return call()
+        except PeerSpeaksTls as error:
+            self._transport.close()
+            raise failed(str(self.remote), TlsFault.TLS_PEER, "it speaks TLS, and we do not") from error
         except RemoteProtocolError as error:
             self._connection.request_abort(Abort(AbortSource.SERVICE_PROVIDER, error.abort_reason))
             self._transport.close()
@@ -364,8 +500,10 @@ class Association:
 
     def _last_word(self) -> AssociationError | None:
         """The A-ABORT of a peer that closed while we were sending, when it has said one."""
+        deadline = monotonic() + _LAST_WORD_S
         try:
-            event = self._transport.wait_event(monotonic() + _LAST_WORD_S, "last word")
+            while isinstance(event := self._transport.wait_event(deadline, "last word"), PDataTf):
+                self._outstanding.take_event(event)  # an answer that it gave before
         except (AssociationError, RemoteProtocolError):
             return None
         return self._ending(event) if isinstance(event, Abort) else None
@@ -396,8 +534,22 @@ class Association:
                 reason=event.reason,
             )
         if isinstance(event, ConnectionClosed):
-            return AssociationAborted(f"{self.remote} closed the connection")
+            is_first = not self._connection.pdus_received and self.tls is None
+            hint = " without a word; a peer that speaks TLS may do so" if is_first else ""
+            return AssociationAborted(f"{self.remote} closed the connection{hint}")
         return AssociationAborted(f"{self.remote} ended the association with a {type(event).__name__}")
+
+
+def _secured(plain: Transport, context: ssl.SSLContext, remote: RemoteAe, timeouts: Timeouts) -> TlsTransport:
+    """The same connection under TLS; closed when there is none."""
+    transport = plain
+    try:
+        transport = secured = TlsTransport(plain, context, server_hostname=remote.host, peer=str(remote))
+        secured.handshake(monotonic() + timeouts.association_s, "association")
+    except BaseException:
+        transport.close()
+        raise
+    return secured
 
 
 def _wrong_response(response: Message) -> RemoteProtocolError:

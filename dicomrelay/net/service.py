@@ -33,21 +33,35 @@ class Admission(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class PeerConnection:
-    """Where a connection comes from.
+class TlsFacts:
+    """What a TLS handshake agreed on, and whom it showed.
 
     Attributes
     ----------
-    is_tls : bool
-        Whether the connection is under TLS.
+    version, cipher : str
+        "TLSv1.3", "TLS_AES_256_GCM_SHA384".
     certificate_subject : str
         Of the peer's certificate, verified; empty when it has shown none.
+    certificate_names : tuple of str
+        Its DNS names and addresses (subject alternative names).
+    certificate_sha256 : str
+        Fingerprint of the whole certificate, 64 lower case hexadecimal digits.
     """
+
+    version: str
+    cipher: str
+    certificate_subject: str = ""
+    certificate_names: tuple[str, ...] = ()
+    certificate_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnection:
+    """Where a connection comes from; `tls` is None without TLS."""
 
     address: str
     port: int
-    is_tls: bool = False
-    certificate_subject: str = ""
+    tls: TlsFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,8 @@ class AssociationInfo:
     ----------
     id : str
         Ours: short, unique, for logs and provenance.
+    tls : TlsFacts or None
+        None without TLS.
     """
 
     id: str
@@ -93,6 +109,7 @@ class AssociationInfo:
     peer_port: int
     implementation_class_uid: str = ""
     implementation_version_name: str = ""
+    tls: TlsFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

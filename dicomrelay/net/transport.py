@@ -7,12 +7,15 @@ the deadline of its PDU, however often it sends. All times are of the monotonic 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
+import select
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Final
 
@@ -56,10 +59,12 @@ class Transport:
         self.sock = sock
         self.connection = connection
         self._pdu_timeout_s = pdu_timeout_s
+        self._shortest_wait_s = shortest_wait_s
         self._interrupted = interrupted
+        self._hear: Callable[[], None] | None = None
         self._pdu_deadline: float | None = None  # of the PDU that has begun to arrive
         self._pdu_number = 0
-        tick_s = min(_MAX_TICK_S, pdu_timeout_s / 4, shortest_wait_s / 4)
+        self._tick_s = tick_s = min(_MAX_TICK_S, pdu_timeout_s / 4, shortest_wait_s / 4)
         interval = struct.pack("ll", int(tick_s), int(tick_s % 1 * 1_000_000) or 1)
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -79,18 +84,43 @@ class Transport:
         AssociationAborted
             The connection was lost while sending.
         """
-        connection = self.connection
-        while True:
-            event = connection.next_event()
-            if event is not None:
-                return event
-            output = connection.take_output()  # an A-ASSOCIATE-RJ (AE-6), an A-ABORT (AA-7)
-            if output:
-                self.send(output)
-            # An A-ABORT in Sta2 or Sta13 is indicated to nobody (AA-2), and nothing will come any more.
-            if connection.state is State.STA1_IDLE:
-                return ConnectionClosed()
+        while (event := self.next_event()) is None:
             self.receive(deadline, timer)
+        return event
+
+    def next_event(self) -> ConnectionEvent | None:
+        """The next event of what is received already; what the machine itself has to say is sent.
+
+        Raises
+        ------
+        RemoteProtocolError, AssociationTimeout, AssociationAborted
+            As `wait_event`.
+        """
+        connection = self.connection
+        event = connection.next_event()
+        if event is not None:
+            return event
+        output = connection.take_output()  # an A-ASSOCIATE-RJ (AE-6), an A-ABORT (AA-7)
+        if output:
+            self.send(output)
+        # An A-ABORT in Sta2 or Sta13 is indicated to nobody (AA-2), and nothing will come any more.
+        return ConnectionClosed() if connection.state is State.STA1_IDLE else None
+
+    @contextmanager
+    def hearing(self, hear: Callable[[], None]) -> Iterator[None]:
+        """While it lasts a send that finds no room calls `hear` when the peer has something to say, and goes on.
+
+        Otherwise two ends that both send would wait for each other with full buffers. `hear` reads with `receive`, which
+        does not wait then.
+        """
+        self._hear = hear
+        self.sock.setblocking(False)
+        try:
+            yield
+        finally:
+            self._hear = None
+            with contextlib.suppress(OSError):  # closed meanwhile
+                self.sock.setblocking(True)
 
     def receive(self, deadline: float, timer: str, *, more_is_due: bool = False) -> None:
         """One read into the connection, waiting for it until `deadline`. Voids the views of earlier events.
@@ -114,9 +144,11 @@ class Transport:
         space = connection.receive_buffer()
         while True:
             try:
-                count = self.sock.recv_into(space)
+                count = self._read_into(space)
                 break
             except BlockingIOError:
+                if self._hear is not None:
+                    return
                 self._check(deadline, timer, monotonic())
             except OSError:
                 count = 0  # reset: gone, as after a close
@@ -124,6 +156,26 @@ class Transport:
         if count == 0 and self._interrupted is not None:
             self._interrupted()  # an acceptor that stops wakes us by closing this end
         connection.received(count)
+
+    def peek(self, deadline: float, timer: str) -> int | None:
+        """The first byte that waits to be read, waiting for it until `deadline`; None when the peer has closed.
+
+        Raises
+        ------
+        AssociationTimeout
+            The deadline passed.
+        """
+        while True:
+            self._check(deadline, timer, monotonic())
+            try:
+                waiting = self.sock.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return None
+            if not waiting and self._interrupted is not None:
+                self._interrupted()
+            return waiting[0] if waiting else None
 
     def send(self, data: bytes | memoryview, *, more: bool = False) -> None:
         """Send all of `data` within the time for one PDU.
@@ -163,6 +215,10 @@ class Transport:
             deadline = self._patience(deadline)
             offset += self._try_to_send_file(descriptor, offset, end - offset)
 
+    def _read_into(self, space: memoryview) -> int:
+        """One read; BlockingIOError when a tick passed, or when nothing came of what was read, 0 at the end."""
+        return self.sock.recv_into(space)
+
     def _try_to_send(self, data: bytes | memoryview, flags: int) -> int:
         """How many bytes went out in one tick, perhaps none."""
         try:
@@ -200,7 +256,17 @@ class Transport:
             raise AssociationTimeout(f"the peer took no PDU within {self._pdu_timeout_s:g} s", timer="PDU")
         if self._interrupted is not None:
             self._interrupted()
+        if self._hear is not None:
+            self._wait_for_either(self._hear)
         return deadline
+
+    def _wait_for_either(self, hear: Callable[[], None]) -> None:
+        """Wait one tick for room to send, or for something to read."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN | select.POLLOUT)
+        found = poll.poll(max(1, int(self._tick_s * 1000)))
+        if found and found[0][1] & ~select.POLLOUT:
+            hear()
 
     def close(self, linger_s: float = 0.0) -> None:
         """Say the last word that waits in the connection's output, read on for at most `linger_s`, and close.
@@ -208,7 +274,7 @@ class Transport:
         Reading on matters: closing a socket with unread bytes sends a reset, which may overtake an A-ABORT.
         """
         try:
-            output = self.connection.take_output()
+            output = self._last_bytes(self.connection.take_output())
             if output:
                 self.sock.setblocking(False)
                 self.sock.send(output)
@@ -219,6 +285,10 @@ class Transport:
             pass  # nobody is there to hear it
         finally:
             self.sock.close()
+
+    def _last_bytes(self, output: bytes) -> bytes:
+        """What the last word is on the wire."""
+        return output
 
     def _drain(self, deadline: float) -> None:
         waste = bytearray(65_536)

@@ -4,6 +4,12 @@ Built once, at the composition root of each service, by `load`; no other module 
 described in docs/reference/settings.md, and a test holds the two together.
 """
 
+from dicomrelay.settings.identity import (
+    DestinationIdentitySettings,
+    GatewayIdentitySettings,
+    TokenSettings,
+    UserSettings,
+)
 from dicomrelay.settings.load import load
 from dicomrelay.settings.model import Settings
 from dicomrelay.settings.sections import (
@@ -22,12 +28,16 @@ from dicomrelay.settings.sections import (
     WorkerSettings,
     is_loopback,
 )
+from dicomrelay.settings.tls import DestinationTlsSettings, TlsSettings
 
 __all__ = [
     "ArchiveSettings",
     "BrokerSettings",
     "DatabaseSettings",
+    "DestinationIdentitySettings",
     "DestinationSettings",
+    "DestinationTlsSettings",
+    "GatewayIdentitySettings",
     "GatewaySettings",
     "MonitorSettings",
     "PeerSettings",
@@ -37,6 +47,9 @@ __all__ = [
     "Settings",
     "StreamerSettings",
     "StudySettings",
+    "TlsSettings",
+    "TokenSettings",
+    "UserSettings",
     "WorkerSettings",
     "is_loopback",
     "load",

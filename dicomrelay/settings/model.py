@@ -45,6 +45,8 @@ class Settings(BaseSettings):
         if twice:
             raise ValueError(f"destinations: the name {min(twice)!r} stands twice")
         self._ports_differ()
+        self._peers_can_show()
+        self._identities_can_be_checked()
         for number, rule in enumerate(self.rules):
             for name in rule.send_to:
                 if name not in names:
@@ -60,6 +62,27 @@ class Settings(BaseSettings):
             if port in taken:
                 raise ValueError(f"{taken[port]}.port and {section}.port are both {port}: each needs its own")
             taken[port] = section
+
+    def _peers_can_show(self) -> None:
+        """What [[peers]] demand of TLS can be had from the listener."""
+        tls = self.gateway.tls
+        for number, peer in enumerate(self.peers):
+            if (peer.tls or peer.certificate) and tls is None:
+                raise ValueError(
+                    f"peers.{number}: demands TLS, and the gateway speaks none: set certificate and key in [gateway.tls]"
+                )
+            if peer.certificate and (tls is None or tls.ca is None):
+                raise ValueError(
+                    f"peers.{number}.certificate: clients show no certificate without gateway.tls.ca: set it to the file of "
+                    "their authority"
+                )
+
+    def _identities_can_be_checked(self) -> None:
+        for number, peer in enumerate(self.peers):
+            if peer.identity_required and self.gateway.identity is None:
+                raise ValueError(
+                    f"peers.{number}.identity_required: nothing says who may call: set users or token in [gateway.identity]"
+                )
 
     def path(self, *parts: str) -> Path:
         """A path in the home."""

@@ -17,6 +17,9 @@ from pydantic import (
     model_validator,
 )
 
+from dicomrelay.settings.identity import DestinationIdentitySettings, GatewayIdentitySettings
+from dicomrelay.settings.tls import DestinationTlsSettings, TlsSettings
+
 
 def is_loopback(host: str) -> bool:
     """Whether an address, or the name localhost, stays on this machine."""
@@ -32,6 +35,7 @@ AeTitle = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$"),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
+UidPattern = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9.*?]+$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -94,6 +98,21 @@ class GatewaySettings(_Section):
     accept_unknown_sop_classes: bool = Field(
         False, description="Accept private and unknown SOP classes as if they were storage SOP classes."
     )
+    private_sop_classes: list[UidPattern] = Field(
+        [],
+        description="Private SOP classes to accept as storage SOP classes: UIDs, or patterns such as 1.3.46.670589.* "
+        "with * and ? as wildcards.",
+    )
+    max_outstanding: int = Field(
+        32,
+        ge=1,
+        le=1000,
+        description="Operations that a peer may have outstanding on one association, when it asks for more than one.",
+    )
+    identity: GatewayIdentitySettings | None = Field(
+        None, description="User identity of those who call; the table's presence turns the check on."
+    )
+    tls: TlsSettings | None = Field(None, description="TLS; the table's presence turns it on.")
 
     @model_validator(mode="after")
     def _room_for_strangers(self) -> GatewaySettings:
@@ -225,6 +244,29 @@ class PeerSettings(_Section):
         "*", min_length=1, max_length=16, description="Calling AE title; * and ? are wildcards."
     )
     host: str = Field("*", description="Address or network (10.0.0.0/24) the peer calls from; * for any.")
+    max_associations: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Associations at once that this entry admits, in one listener process; none for no limit of its own.",
+    )
+    transfer_syntaxes: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Transfer syntaxes that are accepted, in our order of preference: UIDs, or names such as "
+        '"explicit-little-endian" (`dicomrelay transfer-syntaxes` lists them). None: all, in the peer\'s order.',
+    )
+    identity_required: bool | None = Field(
+        None,
+        description="Reject the peer when it shows no user identity; none: as gateway.identity.required.",
+    )
+    tls: bool = Field(False, description="The peer must come under TLS.")
+    certificate: str | None = Field(
+        None,
+        min_length=1,
+        description="The peer must show a certificate with this subject (`CN=CT 1,O=Clinic`), common name, DNS name or "
+        "address, * and ? being wildcards, or with this SHA-256 fingerprint. Implies `tls`.",
+    )
 
     @field_validator("host")
     @classmethod
@@ -267,6 +309,17 @@ class DestinationSettings(_Section):
     )
     retry_max_s: float = Field(600, gt=0, description="The longest wait between attempts.")
     retry_attempts: int = Field(1000, ge=1, description="Attempts before what is left needs attention.")
+    identity: DestinationIdentitySettings | None = Field(
+        None, description="User identity to show there; none: no identity."
+    )
+    tls: DestinationTlsSettings | None = Field(
+        None, description="TLS: `true` with the authorities of the system, or a table."
+    )
+
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _switch(cls, value: object) -> object:
+        return ({} if value else None) if isinstance(value, bool) else value
 
     @field_validator("host")
     @classmethod

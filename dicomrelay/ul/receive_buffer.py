@@ -11,13 +11,15 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from dicomrelay.errors import RemoteProtocolError
+from dicomrelay.errors import PeerSpeaksTls, RemoteProtocolError
 from dicomrelay.ul.pdu import AbortReason
 
 # type 1 + reserved 1 + length 4 (PS3.8 Section 9.3.1)
 HEADER_BYTES: Final = 6
 _HEADER = struct.Struct(">BxI")
 _FIRST_BYTES: Final = 16_384
+# The first byte of a TLS record (RFC 8446 Section 5.1): what a TLS client begins with, and what a TLS server refuses with.
+_TLS_ALERT, _TLS_HANDSHAKE = 0x15, 0x16
 
 
 class ReceiveBuffer:
@@ -93,6 +95,15 @@ class ReceiveBuffer:
         self.pdus_read += 1
         return pdu_type, self._view[begin + HEADER_BYTES : after]
 
+    def take_exactly(self, pdu: bytes) -> bool:
+        """Take the next PDU, header too, when its bytes are these and no more than its type may have."""
+        begin, after = self._begin, self._begin + len(pdu)
+        if after > self._end or self._bytes[begin:after] != pdu or len(pdu) > HEADER_BYTES + self._limits[pdu[0]]:
+            return False
+        self._begin = after
+        self.pdus_read += 1
+        return True
+
     def _rest_fits(self) -> bool:
         """Whether the PDU that has begun has room behind what is there."""
         if self._end - self._begin < HEADER_BYTES:
@@ -117,6 +128,12 @@ class ReceiveBuffer:
 
 
 def _refusal(pdu_type: int, length: int, limit: int | None) -> RemoteProtocolError:
+    if limit is None and pdu_type in {_TLS_ALERT, _TLS_HANDSHAKE}:
+        return PeerSpeaksTls(
+            f"the peer speaks TLS (it sent a record of type 0x{pdu_type:02X}), plain DICOM is spoken here",
+            section="PS3.8 Section 9.3.1",
+            abort_reason=AbortReason.UNRECOGNIZED_PDU,
+        )
     if limit is None:
         return RemoteProtocolError(
             f"PDU type 0x{pdu_type:02X} is not one of 0x01 to 0x07",

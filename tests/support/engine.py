@@ -23,6 +23,7 @@ from dicomrelay.net.service import (
     StoreReply,
     StoreSink,
 )
+from dicomrelay.net.tls import TlsDoor
 from dicomrelay.ul.pdu import AssociateRequest, ContextDecision, ContextResult
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -139,13 +140,17 @@ class Running:
 
 @contextmanager
 def running_acceptor(
-    service: MemoryService | None = None, limits: AcceptorLimits = QUICK, *, grace_s: float = 0.0
+    service: MemoryService | None = None,
+    limits: AcceptorLimits = QUICK,
+    *,
+    grace_s: float = 0.0,
+    tls: TlsDoor | None = None,
 ) -> Iterator[Running]:
     """An acceptor in a thread; stopped at the end, and no thread of it may be left."""
     service = service or MemoryService()
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    acceptor = Acceptor(listener, service, limits)
+    acceptor = Acceptor(listener, service, limits, tls)
     thread = threading.Thread(target=acceptor.serve, daemon=True)
     thread.start()
     try:

@@ -73,14 +73,27 @@ def rows(model: type[BaseModel], section: str, *, repeats: bool, prefix: str = "
     """One row a key; a table inside a table gives dotted keys."""
     properties = model.model_json_schema()["properties"]
     for key, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from rows(field.annotation, section, repeats=repeats, prefix=f"{prefix}{key}.")
+        table = _table_of(field)
+        if table is not None:
+            variables = section if repeats else f"{section}__{key}"
+            if table is not field.annotation:
+                variable = "" if repeats else f"DICOMRELAY_{variables}".upper()
+                yield Row(prefix + key, "table", "none", "", variable, field.description or "")
+            yield from rows(table, variables, repeats=repeats, prefix=f"{prefix}{key}.")
             continue
         schema = _without_null(properties[key])
         variable = "" if repeats else f"DICOMRELAY_{section}__{key}".upper()
         yield Row(
             prefix + key, _kind(schema), _default(field), _bounds(schema), variable, field.description or ""
         )
+
+
+def _table_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The class of a key that is a table of its own, one that may be left out too."""
+    for choice in (field.annotation, *getattr(field.annotation, "__args__", ())):
+        if isinstance(choice, type) and issubclass(choice, BaseModel):
+            return choice
+    return None
 
 
 def render() -> str:
