@@ -254,6 +254,13 @@ class Connection:
                 return event
         return None
 
+    def take_exactly(self, pdu: bytes) -> bool:
+        """Take the next PDU when it is this very P-DATA-TF, byte for byte; False, and nothing happens, when it is not.
+
+        For a response that is known in advance: it saves decoding it. Only in Sta6, where a P-DATA-TF changes nothing (DT-2).
+        """
+        return self.state is State.STA6_ESTABLISHED and not self._is_deaf and self._buffer.take_exactly(pdu)
+
     # ---- inside
 
     def _step_remote(self, event: Event, pdu: Pdu) -> Pdu | None:

@@ -1,0 +1,170 @@
+"""The C-STORE requests of one association that are not answered yet (PS3.7 Annex D.3.3.3, docs/design/upper-layer.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from dicomrelay.dimse.fragments import CommandReceived, MessageAssembler
+from dicomrelay.dimse.messages import CStoreResponse
+from dicomrelay.errors import AssociationError, RemoteProtocolError
+from dicomrelay.net.outgoing_store import OutgoingStore, StoreItem
+from dicomrelay.net.service import StoreReply
+from dicomrelay.net.transport import Transport
+from dicomrelay.ul.connection import ConnectionEvent
+from dicomrelay.ul.pdu import PDataTf
+
+# What we keep to when the peer sets no limit: enough to keep a disk busy, few to send again after a death.
+MAX_OUTSTANDING: Final = 64
+_STORED: Final = StoreReply(0)
+
+
+class OutgoingWindow:
+    """Sends requests, and puts the responses to them, in whatever order they come.
+
+    Parameters
+    ----------
+    assembler : MessageAssembler
+        Of what the peer sends.
+    response_s : float
+        How long one response may take.
+    ending : callable
+        The error for an event that ends the association.
+
+    Attributes
+    ----------
+    answered : list of (StoreItem, StoreReply)
+        Responses that have come and are not yet told of; whoever tells of them clears it.
+    """
+
+    __slots__ = (
+        "_assembler",
+        "_ending",
+        "_heard_at",
+        "_outstanding",
+        "_response_s",
+        "_transport",
+        "answered",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        assembler: MessageAssembler,
+        response_s: float,
+        ending: Callable[[object], AssociationError],
+    ) -> None:
+        self._transport = transport
+        self._assembler = assembler
+        self._response_s = response_s
+        self._ending = ending
+        self._outstanding: dict[int, OutgoingStore] = {}
+        self._heard_at = 0.0
+        self.answered: list[tuple[StoreItem, StoreReply]] = []
+
+    def __len__(self) -> int:
+        return len(self._outstanding)
+
+    def forget(self) -> None:
+        """Wait for none of them any more: the association is over."""
+        self._outstanding.clear()
+
+    def send(self, store: OutgoingStore, pace: Callable[[int], None] | None) -> None:
+        """Send a request; responses to others that come meanwhile are taken.
+
+        Raises
+        ------
+        AssociationError, RemoteProtocolError
+            The association is over.
+        SpoolCorrupt, OSError
+            The file failed in the middle of its data set.
+        """
+        try:
+            if self._outstanding:
+                with self._transport.hearing(self._hear):
+                    store.send(self._transport, pace)
+            else:
+                store.send(self._transport, pace)
+        finally:
+            store.close()
+        now = monotonic()
+        if not self._outstanding:
+            self._heard_at = now
+        self._outstanding[store.message_id] = store
+        # A peer may do one after the other.
+        store.due_at = now + self._response_s * len(self._outstanding)
+
+    def wait(self) -> None:
+        """Return when there is something in `answered`.
+
+        Raises
+        ------
+        AssociationError, RemoteProtocolError
+            The association is over; what came before its end is in `answered`.
+        """
+        while not self.answered and not self._take():
+            due_at = min([store.due_at for store in self._outstanding.values()])
+            deadline = min(due_at, self._heard_at + self._response_s)
+            self._transport.receive(deadline, "response")
+
+    def take_event(self, event: ConnectionEvent) -> None:
+        """Take the responses that an event brings.
+
+        Raises
+        ------
+        AssociationError, RemoteProtocolError
+            It is something else.
+        """
+        if not isinstance(event, PDataTf):
+            raise self._ending(event)
+        for part in self._assembler.feed(event.pdvs):
+            if not isinstance(part, CommandReceived) or part.has_data_set:
+                raise RemoteProtocolError(
+                    "a message that answers nothing we asked", section="PS3.7 Section 9.3"
+                )
+            message = part.message
+            if not isinstance(message, CStoreResponse):
+                raise RemoteProtocolError(
+                    f"a {type(message).__name__} does not answer what we asked", section="PS3.7 Section 9.3"
+                )
+            store = self._outstanding.pop(message.message_id_being_responded_to, None)
+            if store is None:
+                raise RemoteProtocolError(
+                    f"a response to message {message.message_id_being_responded_to}, which waits for none",
+                    section="PS3.7 Section 9.1.2.1.1",
+                )
+            self.answered.append((store.item, StoreReply(message.status, message.error_comment)))
+
+    def _hear(self) -> None:
+        """The peer has something to say while we are sending."""
+        self._transport.receive(float("inf"), "response")
+        self._take()
+
+    def _take(self) -> bool:
+        """Take the responses that are received already; whether there were any."""
+        before = len(self.answered)
+        connection = self._transport.connection
+        while True:
+            while self._take_success():
+                pass
+            if len(self.answered) > before and not connection.has_partial_pdu:
+                break
+            event = self._transport.next_event()
+            if event is None:
+                break
+            self.take_event(event)
+        if len(self.answered) == before:
+            return False
+        self._heard_at = monotonic()
+        return True
+
+    def _take_success(self) -> bool:
+        """Take the usual response to the oldest request by its looks: the same bytes decode to the same answer."""
+        for store in self._outstanding.values():
+            if self._assembler.is_between_messages and self._transport.connection.take_exactly(store.success):
+                del self._outstanding[store.message_id]
+                self.answered.append((store.item, _STORED))
+                return True
+            return False
+        return False
