@@ -1,40 +1,68 @@
-"""Who may call: [[peers]], by calling AE title and address."""
+"""Who may call: [[peers]], by calling AE title, address, and what TLS shows of the peer."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dicomrelay.net.service import Admission
+from dicomrelay.net.service import Admission, TlsFacts
 from dicomrelay.settings import PeerSettings
+from scp_gateway.preferences import transfer_syntax_uids, wildcards
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+_FINGERPRINT = re.compile("[0-9a-f]{64}")  # SHA-256
 
 
 @dataclass(frozen=True, slots=True)
-class _Peer:
+class Peer:
+    """An entry of [[peers]]."""
+
     ae_title: re.Pattern[str]
     network: IpNetwork | None  # None: any
+    needs_tls: bool
+    certificate: re.Pattern[str] | None  # of a name, a subject or a fingerprint; None: any, or none
+    max_associations: int | None  # None: no limit of its own
+    transfer_syntaxes: tuple[str, ...] | None  # UIDs, the best first; None: all
+    identity_required: bool | None  # None: as the gateway
+
+    @classmethod
+    def of(cls, settings: PeerSettings, where: str) -> Peer:
+        """From the settings; ConfigurationError names what in `where` is no transfer syntax."""
+        names = settings.transfer_syntaxes
+        return cls(
+            wildcards(settings.ae_title),
+            None if settings.host == "*" else ipaddress.ip_network(settings.host, strict=False),
+            settings.tls or settings.certificate is not None,
+            _certificate(settings.certificate) if settings.certificate is not None else None,
+            settings.max_associations,
+            transfer_syntax_uids(names, f"{where}.transfer_syntaxes") if names is not None else None,
+            settings.identity_required,
+        )
 
     def covers(self, address: IpAddress) -> bool:
         return self.network is None or address in self.network
 
+    def trusts(self, tls: TlsFacts | None) -> bool:
+        if tls is None:
+            return not self.needs_tls
+        return self.certificate is None or any(map(self.certificate.fullmatch, _names(tls)))
+
 
 class Peers:
-    """Decides by the peers of the settings; with none, any AE title may call from loopback and nobody from elsewhere."""
+    """Decides by the peers of the settings; with none, any AE title may call from loopback and nobody from elsewhere.
+
+    Raises
+    ------
+    ConfigurationError
+        A transfer syntax of an entry is none.
+    """
 
     def __init__(self, peers: Sequence[PeerSettings]) -> None:
-        self._peers = tuple(
-            _Peer(
-                _wildcards(peer.ae_title),
-                None if peer.host == "*" else ipaddress.ip_network(peer.host, strict=False),
-            )
-            for peer in peers
-        )
+        self._peers = tuple(Peer.of(peer, f"peers.{number}") for number, peer in enumerate(peers))
         self._names_addresses = any(peer.network is not None for peer in self._peers)
 
     def of_address(self, peer_address: str) -> Admission:
@@ -55,23 +83,41 @@ class Peers:
             return Admission.KNOWN
         return Admission.STRANGER
 
-    def admits(self, calling_ae_title: str, peer_address: str) -> bool:
-        """Whether that AE title may call from that address."""
+    def admits(self, calling_ae_title: str, peer_address: str, tls: TlsFacts | None = None) -> bool:
+        """Whether that AE title may call from that address, as the peer that TLS shows it to be."""
         if not self._peers:
             return self.of_address(peer_address) is not Admission.REFUSED
+        return self.entry(calling_ae_title, peer_address, tls) is not None
+
+    def entry(self, calling_ae_title: str, peer_address: str, tls: TlsFacts | None = None) -> Peer | None:
+        """The first entry that admits it; None when none does, or there are none."""
         address = _parse(peer_address)
         title = calling_ae_title.strip()
-        return address is not None and any(
-            peer.covers(address) and peer.ae_title.fullmatch(title) for peer in self._peers
+        if address is None:
+            return None
+        return next(
+            (
+                peer
+                for peer in self._peers
+                if peer.covers(address) and peer.ae_title.fullmatch(title) and peer.trusts(tls)
+            ),
+            None,
         )
 
 
-def _wildcards(pattern: str) -> re.Pattern[str]:
-    """* and ? and nothing else; AE titles tell upper from lower case (PS3.5 Table 6.2-1)."""
-    parts = {"*": ".*", "?": "."}
-    return re.compile(
-        "".join(parts.get(character, re.escape(character)) for character in pattern.strip()), re.DOTALL
-    )
+def _certificate(text: str) -> re.Pattern[str]:
+    digits = text.replace(":", "").lower()
+    return re.compile(digits) if _FINGERPRINT.fullmatch(digits) else wildcards(text.lower())
+
+
+def _names(tls: TlsFacts) -> Iterator[str]:
+    """Whatever an entry may call the peer by, in lower case: host names know no other (RFC 4343)."""
+    yield tls.certificate_sha256
+    yield tls.certificate_subject.lower()
+    for part in tls.certificate_subject.lower().split(","):
+        if part.startswith("cn="):
+            yield part.removeprefix("cn=")
+    yield from (name.lower() for name in tls.certificate_names)
 
 
 @lru_cache(maxsize=1024)

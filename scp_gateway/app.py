@@ -11,11 +11,13 @@ from dicomrelay.dicom.sop_classes import storage_sop_classes
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
+from dicomrelay.net.tls import acceptor_context, door
 from dicomrelay.settings import GatewaySettings, Settings, is_loopback
 from dicomrelay.spool import Spool
 from scp_gateway.admission import Peers
 from scp_gateway.notifier import Notifier
 from scp_gateway.processes import run_processes
+from scp_gateway.reception import Reception
 from scp_gateway.service import GatewayService
 
 _log = get_logger("dicomrelay.gateway")
@@ -40,11 +42,14 @@ def run(
     Raises
     ------
     PortInUse, ConfigurationError
-        The address cannot be listened on.
+        The address cannot be listened on, or a file of [gateway.tls] cannot be used.
     SpoolError
         The spool cannot be made.
     """
     gateway = settings.gateway
+    if gateway.tls is not None:
+        acceptor_context(gateway.tls)  # what is wrong with its files is said here, and not by a child
+    Reception(gateway, Peers(settings.peers))  # the same for names, hashes and keys
     spool = _open_spool(settings)
     recovery = spool.recover()
     _log.info("spool recovered", action="spool.recovered", swept=recovery.swept, waiting=recovery.waiting)
@@ -63,6 +68,7 @@ def run(
             ae_title=gateway.ae_title,
             host=gateway.host,
             port=gateway.port,
+            tls=gateway.tls is not None,
             processes=gateway.processes,
         )
         if gateway.processes == 1:
@@ -101,7 +107,8 @@ def _serve(
 ) -> None:
     notifier = Notifier(wake)
     service = GatewayService(settings.gateway, Peers(settings.peers), spool, notifier.notify)
-    acceptor = Acceptor(listener, service, limits_of(settings.gateway))
+    tls = settings.gateway.tls
+    acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
     stopper = threading.Thread(target=_stop_when_told, args=(acceptor, stop), name="stop", daemon=True)
     notifier.start()
     stopper.start()

@@ -1,41 +1,160 @@
-"""Which presentation contexts are accepted, and in which transfer syntax. Pure."""
+"""What an A-ASSOCIATE-RQ is answered, item by item. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydicom._uid_dict import UID_dictionary
 
 from dicomrelay.dicom.sop_classes import is_storage_sop_class, sop_class_name
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
 from dicomrelay.dicom.uids import VERIFICATION
-from dicomrelay.ul.pdu import ContextDecision, ContextResult, ProposedContext
+from dicomrelay.net.service import Acceptance
+from dicomrelay.ul.pdu import (
+    AssociateRequest,
+    AsynchronousOperations,
+    ContextDecision,
+    ContextResult,
+    ExtendedNegotiation,
+    ProposedContext,
+    RoleSelection,
+    UserInformation,
+)
+from scp_gateway.preferences import wildcards
+
+STORAGE_SERVICE_CLASS: Final = "1.2.840.10008.4.2"
+# Level 2 (full), digital signatures level 3 (bits are preserved), no coercion (PS3.4 Table B.3-2).
+STORAGE_SUPPORT: Final = bytes((2, 0, 3, 0, 0, 0))
 
 
-def stores(sop_class_uid: str, *, accept_unknown: bool) -> bool:
-    """Whether objects of that SOP class are taken: all storage classes, and unknown ones by setting."""
-    if is_storage_sop_class(sop_class_uid):
-        return True
-    # A class that the standard knows and that stores nothing, such as a query, is no unknown storage class.
-    return accept_unknown and sop_class_name(sop_class_uid) == sop_class_uid
+@dataclass(frozen=True, slots=True)
+class StorableClasses:
+    """Which SOP classes are stored.
 
-
-def decide_contexts(proposed: Sequence[ProposedContext], *, accept_unknown: bool) -> list[ContextDecision]:
-    """One decision for each proposed context (PS3.8 Section 9.3.3.2).
-
-    Of the transfer syntaxes the first in the registry is taken: the requestor knows what its files are in, and we
-    change nothing.
+    Attributes
+    ----------
+    accept_unknown : bool
+        Whether those are that the standard does not know.
+    private : tuple of patterns
+        Of UIDs that are though the standard does not know them.
     """
+
+    accept_unknown: bool = False
+    private: tuple[re.Pattern[str], ...] = ()
+
+    @classmethod
+    def of(cls, patterns: Sequence[str], *, accept_unknown: bool) -> StorableClasses:
+        """From the settings: UIDs with * and ? as wildcards."""
+        return cls(accept_unknown, tuple(map(wildcards, patterns)))
+
+    def stores(self, sop_class_uid: str) -> bool:
+        """Whether objects of that SOP class are stored whatever the peer says of it."""
+        if is_storage_sop_class(sop_class_uid):
+            return True
+        return is_unknown(sop_class_uid) and (
+            self.accept_unknown or any(pattern.fullmatch(sop_class_uid) for pattern in self.private)
+        )
+
+    def specialised(self, information: UserInformation) -> frozenset[str]:
+        """The unknown SOP classes that the peer says are storage, of a general one that is stored.
+
+        PS3.4 Section B.4.1.2: a Level 2 SCP may accept them.
+        """
+        return frozenset(
+            each.sop_class_uid
+            for each in information.common_extended
+            if each.service_class_uid == STORAGE_SERVICE_CLASS
+            and is_unknown(each.sop_class_uid)
+            and any(map(self.stores, each.related_general_sop_class_uids))
+        )
+
+
+def is_unknown(sop_class_uid: str) -> bool:
+    """Whether the standard has nothing of that UID: a query is no unknown storage class."""
+    return sop_class_name(sop_class_uid) == sop_class_uid and sop_class_uid not in UID_dictionary
+
+
+def answer(
+    request: AssociateRequest,
+    storable: StorableClasses,
+    *,
+    preferred: Sequence[str] | None = None,
+    max_outstanding: int = 1,
+    identity_response: bytes | None = None,
+) -> Acceptance:
+    """What a request is accepted with.
+
+    Parameters
+    ----------
+    preferred : sequence of str, optional
+        Transfer syntaxes that are accepted, the best first; None for all, in the requestor's order.
+    max_outstanding : int
+        Operations that a peer may have outstanding, 1 or more.
+    """
+    information = request.user_information
+    roles = {role.sop_class_uid: role for role in reversed(information.roles)}
+    specialised = storable.specialised(information)
+    contexts = [
+        _decision(
+            context,
+            is_served=context.abstract_syntax in specialised
+            or context.abstract_syntax == VERIFICATION
+            or storable.stores(context.abstract_syntax),
+            role=roles.get(context.abstract_syntax),
+            preferred=preferred,
+        )
+        for context in request.contexts
+    ]
+    accepted = {
+        context.abstract_syntax
+        for context, decision in zip(request.contexts, contexts, strict=True)
+        if decision.is_accepted
+    }
+    return Acceptance(
+        contexts=contexts,
+        roles=[
+            RoleSelection(uid, scu=role.scu and uid in accepted, scp=False) for uid, role in roles.items()
+        ],
+        extended=[
+            ExtendedNegotiation(uid, STORAGE_SUPPORT)
+            for uid in dict.fromkeys(each.sop_class_uid for each in information.extended)
+            if uid in accepted and uid != VERIFICATION
+        ],
+        window=_window(information.asynchronous_operations, max_outstanding),
+        identity_response=identity_response,
+    )
+
+
+def _decision(
+    context: ProposedContext,
+    *,
+    is_served: bool,
+    role: RoleSelection | None,
+    preferred: Sequence[str] | None,
+) -> ContextDecision:
+    if not is_served:
+        return ContextDecision(context.context_id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED)
+    if role is not None and not role.scu:  # we send nothing on an association that we did not ask for
+        return ContextDecision(context.context_id, ContextResult.USER_REJECTION)
+    chosen = next(_candidates(context, preferred), None)
+    if chosen is None:
+        return ContextDecision(context.context_id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED)
+    return ContextDecision(context.context_id, ContextResult.ACCEPTANCE, chosen)
+
+
+def _candidates(context: ProposedContext, preferred: Sequence[str] | None) -> Iterator[str]:
+    # C-ECHO has no data set: a preference among transfer syntaxes is about something else.
+    if preferred is not None and context.abstract_syntax != VERIFICATION:
+        return (uid for uid in preferred if uid in context.transfer_syntaxes)
     known = transfer_syntaxes()
-    decisions = []
-    for context in proposed:
-        if context.abstract_syntax != VERIFICATION and not stores(
-            context.abstract_syntax, accept_unknown=accept_unknown
-        ):
-            decisions.append(ContextDecision(context.context_id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED))
-            continue
-        chosen = next((uid for uid in context.transfer_syntaxes if uid in known), None)
-        if chosen is None:
-            refusal = ContextDecision(context.context_id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED)
-            decisions.append(refusal)
-        else:
-            decisions.append(ContextDecision(context.context_id, ContextResult.ACCEPTANCE, chosen))
-    return decisions
+    return (uid for uid in context.transfer_syntaxes if uid in known)
+
+
+def _window(asked: AsynchronousOperations | None, max_outstanding: int) -> AsynchronousOperations | None:
+    """What they may invoke, and the one operation that we may (PS3.7 Annex D.3.3.3); we invoke none."""
+    if asked is None:
+        return None
+    return AsynchronousOperations(min(asked.invoked or max_outstanding, max_outstanding), 1)

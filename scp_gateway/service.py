@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.uids import is_tolerable_uid
@@ -24,15 +23,11 @@ from dicomrelay.settings import GatewaySettings
 from dicomrelay.spool import Provenance, Spool
 from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peers
-from scp_gateway.negotiation import decide_contexts, stores
+from scp_gateway.reception import Reception, tls_facts
 from scp_gateway.replies import reply_to
 from scp_gateway.store_sink import SpoolSink, log_refusal
 
 _log = get_logger("dicomrelay.gateway")
-
-# Result permanent, source service user (PS3.8 Table 9-21).
-CALLING_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=3)
-CALLED_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=7)
 
 
 class GatewayService:
@@ -42,13 +37,18 @@ class GatewayService:
     ----------
     committed : Callable
         Called after each commit; must return at once.
+
+    Raises
+    ------
+    ConfigurationError
+        Something in [gateway.identity] cannot be used.
     """
 
     def __init__(
         self, settings: GatewaySettings, peers: Peers, spool: Spool, committed: Callable[[], None]
     ) -> None:
-        self._settings = settings
         self._peers = peers
+        self._reception = Reception(settings, peers)
         self._spool = spool
         self._committed = committed
 
@@ -60,29 +60,8 @@ class GatewayService:
         return admission
 
     def negotiate(self, request: AssociateRequest, peer: PeerConnection) -> Rejection | Acceptance:
-        """Whether that AE may call us, and in which presentation contexts."""
-        rejection = self._rejection(request, peer.address)
-        if rejection is not None:
-            _log.warning(
-                "association rejected",
-                action="association.rejected",
-                calling_ae_title=request.calling_ae_title,
-                called_ae_title=request.called_ae_title,
-                peer_address=peer.address,
-                reason=rejection.reason,
-            )
-            return rejection
-        return Acceptance(
-            decide_contexts(request.contexts, accept_unknown=self._settings.accept_unknown_sop_classes)
-        )
-
-    def _rejection(self, request: AssociateRequest, peer_address: str) -> Rejection | None:
-        if not self._peers.admits(request.calling_ae_title, peer_address):
-            return CALLING_AE_TITLE_NOT_RECOGNISED
-        ours = self._settings.ae_title
-        if self._settings.check_called_ae_title and request.called_ae_title.strip() != ours:
-            return CALLED_AE_TITLE_NOT_RECOGNISED
-        return None
+        """Whether that AE may call us now, and what is agreed with it."""
+        return self._reception.receive(request, peer)
 
     def opened(self, association: AssociationInfo) -> None:
         """Nothing is said yet: the one line comes at the end."""
@@ -91,7 +70,7 @@ class GatewayService:
         self, association: AssociationInfo, request: CStoreRequest, transfer_syntax_uid: str
     ) -> SpoolSink | StoreReply:
         """A place in the spool, or a refusal before the data set is read."""
-        refusal = self._refusal(request)
+        refusal = self._refusal(association, request)
         if refusal is not None:
             log_refusal(association, request, refusal, None)
             return refusal
@@ -114,15 +93,17 @@ class GatewayService:
             return reply
         return SpoolSink(writer, association, request, transfer_syntax_uid, self._committed)
 
-    def _refusal(self, request: CStoreRequest) -> StoreReply | None:
-        if not stores(request.sop_class_uid, accept_unknown=self._settings.accept_unknown_sop_classes):
+    def _refusal(self, association: AssociationInfo, request: CStoreRequest) -> StoreReply | None:
+        where = association.peer_address, association.peer_port
+        if not self._reception.stores(*where, request.sop_class_uid):
             return StoreReply(Status.SOP_CLASS_NOT_SUPPORTED, "no storage SOP class")
         if not is_tolerable_uid(request.sop_instance_uid):
             return StoreReply(Status.INVALID_SOP_INSTANCE, "Affected SOP Instance UID (0000,1000) is no UID")
         return None
 
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
-        """The one line of an association."""
+        """The one line of an association, and its seat is free."""
+        user = self._reception.leave(association.peer_address, association.peer_port)
         _log.info(
             "association",
             action="association.closed",
@@ -138,4 +119,6 @@ class GatewayService:
             refused=ending.failed,
             bytes=ending.bytes_received,
             seconds=round(ending.duration_s, 3),
+            **({"user": user} if user else {}),
+            **tls_facts(association.tls),
         )

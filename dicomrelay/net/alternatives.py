@@ -89,7 +89,9 @@ def category_of(sop_class_uid: str) -> Category:
     tail = sop_class_uid.removeprefix(_STORAGE_ROOT)
     if tail == sop_class_uid:  # objects without a patient, and instructions of radiation therapy
         return Category.NO_FRAMES
-    if tail not in _FRAMES_AFTER_ALL and any(f"{tail}.".startswith(f"{root}.") for root in _NO_FRAMES.split()):
+    if tail not in _FRAMES_AFTER_ALL and any(
+        f"{tail}.".startswith(f"{root}.") for root in _NO_FRAMES.split()
+    ):
         return Category.NO_FRAMES
     name = sop_class_name(sop_class_uid)
     return Category.MULTI_FRAME if any(word in name for word in _MANY_FRAMES) else Category.IMAGE

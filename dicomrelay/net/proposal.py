@@ -161,8 +161,8 @@ def read_answer(request: AssociateRequest, answer: AssociateAccept) -> Negotiate
     Raises
     ------
     RemoteProtocolError
-        A presentation context, a transfer syntax or a role that was not proposed. A larger window and answers about
-        SOP classes that were not asked for grant nothing, and are passed over.
+        A presentation context or a transfer syntax that was not proposed. A larger window, a role that was not
+        proposed, and answers about SOP classes that were not asked for grant nothing, and are passed over.
     """
     said, heard = request.user_information, answer.user_information
     asked = {each.sop_class_uid for each in said.extended}
@@ -182,19 +182,15 @@ def read_answer(request: AssociateRequest, answer: AssociateAccept) -> Negotiate
 def _agreed_roles(
     proposed: Sequence[RoleSelection], answered: Sequence[RoleSelection]
 ) -> dict[str, tuple[bool, bool]]:
+    """PS3.7 Annex D.3.3.4: an answer about a role that was not proposed is ignored."""
     answers = {role.sop_class_uid: role for role in answered}
     agreed: dict[str, tuple[bool, bool]] = {}
     for role in proposed:
         answer = answers.get(role.sop_class_uid)
         if answer is None:
             agreed[role.sop_class_uid] = (True, False)
-        elif (answer.scu and not role.scu) or (answer.scp and not role.scp):
-            raise RemoteProtocolError(
-                f"a role for {role.sop_class_uid} is accepted that was not proposed",
-                section="PS3.7 Annex D.3.3.4.2",
-            )
         else:
-            agreed[role.sop_class_uid] = (answer.scu, answer.scp)
+            agreed[role.sop_class_uid] = (role.scu and answer.scu, role.scp and answer.scp)
     return agreed
 
 

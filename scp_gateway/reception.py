@@ -1,0 +1,131 @@
+"""From an A-ASSOCIATE-RQ to its answer, and who sits where until the association is over (docs/design/negotiation.md)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dicomrelay.log import get_logger
+from dicomrelay.net.service import Acceptance, PeerConnection, Rejection, TlsFacts
+from dicomrelay.settings import GatewaySettings
+from dicomrelay.ul.pdu import AssociateRequest
+from scp_gateway.admission import Peer, Peers
+from scp_gateway.identity import Identified, IdentityCheck, Refused
+from scp_gateway.negotiation import StorableClasses, answer
+from scp_gateway.seats import Seats
+
+_log = get_logger("dicomrelay.gateway")
+
+# Result permanent, source service user (PS3.8 Table 9-21).
+CALLING_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=3)
+CALLED_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=7)
+# Transient, service provider: local limit exceeded.
+NO_ROOM_FOR_THIS_PEER: Final = Rejection(result=2, source=3, reason=2)
+
+
+class Reception:
+    """Decides by the settings; for all threads of a listener.
+
+    Raises
+    ------
+    ConfigurationError
+        A passcode hash or the key file of [gateway.identity] cannot be used.
+    """
+
+    def __init__(self, settings: GatewaySettings, peers: Peers) -> None:
+        self._settings = settings
+        self._peers = peers
+        self._seats = Seats()
+        self._identity = IdentityCheck(settings.identity) if settings.identity is not None else None
+        self._storable = StorableClasses.of(
+            settings.private_sop_classes, accept_unknown=settings.accept_unknown_sop_classes
+        )
+
+    def receive(self, request: AssociateRequest, connection: PeerConnection) -> Rejection | Acceptance:
+        """Whether that AE may call us now, and with what. Once accepted it has a seat until `leave`."""
+        peer = self._peers.entry(request.calling_ae_title, connection.address, connection.tls)
+        refused = self._turned_away(request, connection)
+        if refused is None and not self._seats.take(connection, peer):
+            refused = Refused(NO_ROOM_FOR_THIS_PEER, "the associations of its [[peers]] entry are taken")
+        if refused is not None:
+            return _logged(refused, request, connection)
+        try:
+            identified = self._identify(request, connection, peer)
+            if isinstance(identified, Identified):
+                return self._accept(request, connection, peer, identified)
+        except BaseException:
+            self._seats.leave(connection.address, connection.port)
+            raise
+        self._seats.leave(connection.address, connection.port)
+        return _logged(identified, request, connection)
+
+    def stores(self, address: str, port: int, sop_class_uid: str) -> bool:
+        """Whether objects of that SOP class are stored, on that connection."""
+        return (
+            self._storable.stores(sop_class_uid) or sop_class_uid in self._seats.of(address, port).specialised
+        )
+
+    def leave(self, address: str, port: int) -> str:
+        """The association is over; the user that it had, "" for none."""
+        user = self._seats.of(address, port).user
+        self._seats.leave(address, port)
+        return user
+
+    def _turned_away(self, request: AssociateRequest, connection: PeerConnection) -> Refused | None:
+        if not self._peers.admits(request.calling_ae_title, connection.address, connection.tls):
+            return Refused(CALLING_AE_TITLE_NOT_RECOGNISED, "no [[peers]] entry fits")
+        is_ours = request.called_ae_title.strip() == self._settings.ae_title
+        if self._settings.check_called_ae_title and not is_ours:
+            return Refused(CALLED_AE_TITLE_NOT_RECOGNISED, "the called AE title is not ours")
+        return None
+
+    def _identify(
+        self, request: AssociateRequest, connection: PeerConnection, peer: Peer | None
+    ) -> Identified | Refused:
+        if self._identity is None:
+            return Identified()
+        required = peer.identity_required if peer is not None else None
+        return self._identity.check(
+            request.user_information.user_identity,
+            connection.address,
+            required=self._identity.required if required is None else required,
+        )
+
+    def _accept(
+        self, request: AssociateRequest, connection: PeerConnection, peer: Peer | None, identified: Identified
+    ) -> Acceptance:
+        self._seats.note(
+            connection,
+            user=identified.user,
+            specialised=self._storable.specialised(request.user_information),
+        )
+        return answer(
+            request,
+            self._storable,
+            preferred=peer.transfer_syntaxes if peer is not None else None,
+            max_outstanding=self._settings.max_outstanding,
+            identity_response=identified.response,
+        )
+
+
+def _logged(refused: Refused, request: AssociateRequest, connection: PeerConnection) -> Rejection:
+    rejection = refused.rejection
+    _log.warning(
+        "association rejected",
+        action="association.rejected",
+        calling_ae_title=request.calling_ae_title,
+        called_ae_title=request.called_ae_title,
+        peer_address=connection.address,
+        result=rejection.result,
+        source=rejection.source,
+        reason=rejection.reason,
+        why=refused.why,
+        **tls_facts(connection.tls),
+    )
+    return rejection
+
+
+def tls_facts(facts: TlsFacts | None) -> dict[str, str]:
+    """For the log; nothing without TLS."""
+    if facts is None:
+        return {}
+    return {"tls": facts.version, "cipher": facts.cipher, "certificate": facts.certificate_subject}
