@@ -11,6 +11,7 @@ from typing import Any
 
 from dicomrelay.ledger import migrate
 from dicomrelay.log import get_logger
+from dicomrelay.net import tls
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Queue, build_celery
 from dicomrelay.settings import Settings
@@ -75,6 +76,7 @@ def run(
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     from celery import signals  # noqa: PLC0415 - it reads the variable when it is imported
 
+    tls.check_destinations(settings)
     migrate(home.ledger_url(settings))
     app = build_celery(settings)
     tasks.register(app, _PerProcess(settings))

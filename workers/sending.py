@@ -60,6 +60,7 @@ def _target(rooms: Rooms, destination: Destination) -> Target:
         remote=RemoteAe(destination.ae_title, destination.host, destination.port),
         calling_ae_title=destination.calling_ae_title or rooms.settings.gateway.ae_title,
         timeouts=Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s),
+        tls=destination.tls_context(),
         window=destination.window,
     )
 

@@ -10,6 +10,7 @@ from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
 from dicomrelay.cli.services import services
 from dicomrelay.errors import ExitCode, PortInUse, ServiceUnavailable
 from dicomrelay.ledger import migrate
+from dicomrelay.net import tls
 from dicomrelay.net.acceptor import listen
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import WakeUps
@@ -40,10 +41,13 @@ def run(
 
     Raises
     ------
+    ConfigurationError
+        A certificate, a key or an authority of TLS cannot be used.
     ServiceError
         It runs here already, a port is taken, or a service did not start; the message says which.
     """
     home.prepare(settings)
+    tls.check(settings)
     lock = home.HomeLock(settings)
     lock.take()
     try:

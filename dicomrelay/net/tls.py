@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
-from dicomrelay.settings import DestinationTlsSettings, TlsSettings
+from dicomrelay.settings import DestinationTlsSettings, Settings, TlsSettings
 
 _log = get_logger("dicomrelay.net")
 
@@ -96,6 +96,26 @@ def requestor_context(settings: DestinationTlsSettings, *, where: str = "destina
             files = [path for path in (settings.certificate, settings.key, settings.ca) if path is not None]
             source = _requestors[settings] = _Renewed(lambda: _requestor_context(settings, where), files)
     return source()
+
+
+def check(settings: Settings) -> None:
+    """Look at every file of the settings that TLS needs, so that a mistake is told at start and not by the first peer.
+
+    Raises
+    ------
+    ConfigurationError
+        The first that cannot be used.
+    """
+    if settings.gateway.tls is not None:
+        acceptor_context(settings.gateway.tls)
+    check_destinations(settings)
+
+
+def check_destinations(settings: Settings) -> None:
+    """`check`, for a process that only sends."""
+    for destination in settings.destinations:
+        if destination.tls is not None:
+            requestor_context(destination.tls, where=f"destinations.{destination.name}.tls")
 
 
 # One for each destination of the settings, at most.

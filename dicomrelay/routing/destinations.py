@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.values import DestinationInfo, DestinationKind
+from dicomrelay.net.tls import requestor_context
 from dicomrelay.routing.address import parse_address
 from dicomrelay.routing.retry import RetryPolicy
-from dicomrelay.settings import DestinationSettings
+from dicomrelay.settings import DestinationSettings, DestinationTlsSettings
 
 # What a name in the settings may be, so that an ad hoc destination has the same defaults as a configured one.
 _AD_HOC_NAME = "ad-hoc"
@@ -30,7 +32,18 @@ class Destination:
     response_timeout_s: float
     retry: RetryPolicy
     window: int = 1  # operations that may be outstanding at once on an association
+    tls: DestinationTlsSettings | None = None  # None: plain DICOM
     kind: DestinationKind = DestinationKind.CONFIGURED
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """For `Association.request`, from its files as they are now; None for plain DICOM.
+
+        Raises
+        ------
+        ConfigurationError
+            A file cannot be used; it names the file.
+        """
+        return requestor_context(self.tls, where=f"destinations.{self.name}.tls") if self.tls else None
 
     def info(self) -> DestinationInfo:
         """What the ledger keeps of it."""
@@ -99,5 +112,6 @@ def _from_settings(
         response_timeout_s=settings.response_timeout_s,
         retry=RetryPolicy(settings.retry_initial_s, settings.retry_max_s, settings.retry_attempts),
         window=settings.asynchronous_operations,
+        tls=settings.tls,
         kind=kind,
     )
