@@ -13,6 +13,7 @@ RelayError(exit_code, retryable)
     AssociationTimeout          a deadline passed; `timer` names it
     NoAcceptedContext           the peer accepted none of what we need
     PeerUnreachable             no TCP connection
+    IdentityNotConfirmed        the peer was to confirm the user identity, and did not
     TlsFailed                   no TLS connection; `fault` says what is wrong
   DataSetError
     MalformedDataSet            offset, in bytes from the start of the data set
@@ -171,6 +172,12 @@ class TlsFailed(AssociationError):
         super().__init__(message)
         self.fault = fault
         self.retryable = fault is TlsFault.PEER_TROUBLE
+
+
+class IdentityNotConfirmed(AssociationError):
+    """The peer accepted, and gave no positive response to the user identity: it does not check them."""
+
+    retryable = False
 
 
 class DataSetError(RelayError):

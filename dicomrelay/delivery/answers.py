@@ -6,40 +6,63 @@ from dicomrelay.delivery.values import Answer, Instance
 from dicomrelay.dicom.sop_classes import sop_class_name
 from dicomrelay.dicom.status import Outcome
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
-from dicomrelay.errors import RelayError
+from dicomrelay.errors import NotTranscodable, RelayError
 from dicomrelay.net.outcomes import judge
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.service import StoreReply
 
 
 def answer_of(
-    instance: Instance, sent: StoreItem, reply: StoreReply, *, association_id: str, seconds: float
+    instance: Instance,
+    sent: StoreItem,
+    reply: StoreReply,
+    *,
+    association_id: str,
+    seconds: float,
+    digest: str = "",
 ) -> Answer:
-    """The peer answered."""
+    """The peer answered; `digest` is that of a copy, when one was sent."""
     verdict = judge(reply)
+    words = "" if verdict.outcome is Outcome.DELIVERED else verdict.name
+    if digest:
+        words = "; ".join(filter(None, (words, _copy_in_words(instance.item, sent, digest))))
     return Answer(
         instance.key,
         verdict.outcome,
         status=reply.status,
-        words="" if verdict.outcome is Outcome.DELIVERED else verdict.name,
+        words=words,
         comment=reply.comment,
         association_id=association_id,
         sent_bytes=sent.data_set_bytes,
         seconds=seconds,
         transfer_syntax_uid=sent.transfer_syntax_uid,
+        digest=digest,
     )
 
 
-def not_accepted(instance: Instance, association_id: str) -> Answer:
-    """The peer accepted no presentation context for it."""
+def _copy_in_words(item: StoreItem, sent: StoreItem, digest: str) -> str:
+    was, became = (transfer_syntax(each.transfer_syntax_uid).name for each in (item, sent))
+    return f"sent in {became}, changed without loss from {was}, SHA-256 {digest}"
+
+
+def not_accepted(instance: Instance, association_id: str, *, offered: int = 0) -> Answer:
+    """The peer accepted no presentation context for it, nor any of so many alternatives that were offered."""
+    words = _does_not_accept(instance)
+    if offered:
+        words += " nor in any transfer syntax that it can be changed to without loss"
+    return Answer(instance.key, Outcome.REFUSED, words=words, association_id=association_id)
+
+
+def not_transcodable(instance: Instance, error: NotTranscodable, association_id: str) -> Answer:
+    """The peer would take it in another transfer syntax, and no copy can be made."""
+    words = f"{_does_not_accept(instance)}, and it cannot be changed without loss: {error}"
+    return Answer(instance.key, Outcome.REFUSED, words=words, association_id=association_id)
+
+
+def _does_not_accept(instance: Instance) -> str:
     item = instance.item
     syntax = transfer_syntax(item.transfer_syntax_uid).name
-    return Answer(
-        instance.key,
-        Outcome.REFUSED,
-        words=f"the peer does not accept {sop_class_name(item.sop_class_uid)} in {syntax}",
-        association_id=association_id,
-    )
+    return f"the peer does not accept {sop_class_name(item.sop_class_uid)} in {syntax}"
 
 
 def not_readable(instance: Instance, error: RelayError | OSError) -> Answer:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from dicomrelay.dicom.status import Outcome
 from dicomrelay.net.limits import Timeouts
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.proposal import RemoteAe
+from dicomrelay.transcode import TranscodeLimits
 from dicomrelay.ul.pdu import UserIdentity
 
 
@@ -38,6 +40,10 @@ class Target:
     window : int
         Operations that may be outstanding at once, 1 to 65535 (PS3.7 Annex D.3.3.3); the peer may grant fewer.
     policy : TransferSyntaxPolicy
+    copies : Path, optional
+        Where copies are made; `LOSSLESS` without it is as `AS_IS`.
+    limits : TranscodeLimits
+        What a copy may cost.
     """
 
     remote: RemoteAe
@@ -47,6 +53,8 @@ class Target:
     identity: UserIdentity | None = None
     window: int = 1
     policy: TransferSyntaxPolicy = TransferSyntaxPolicy.AS_IS
+    copies: Path | None = None
+    limits: TranscodeLimits = field(default_factory=TranscodeLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ class Answer:
         From when the association could take it up to its answer.
     transfer_syntax_uid : str
         Of what was sent; "" when nothing was.
+    digest : str
+        SHA-256 of the data set that was sent, hexadecimal, when it was a copy; "" when it was as is.
     """
 
     key: str
@@ -100,3 +110,4 @@ class Answer:
     sent_bytes: int = 0
     seconds: float = 0.0
     transfer_syntax_uid: str = ""
+    digest: str = ""

@@ -1,0 +1,66 @@
+"""The process that decodes: one line of JSON in, one out, until its input ends.
+
+It is started for a batch with a bound on its memory, and dies with its parent. What kills it costs one instance.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import warnings
+from errno import EFBIG, ENOSPC
+from pathlib import Path
+from typing import Any
+
+from dicomrelay.errors import NotTranscodable
+from dicomrelay.transcode.change import change
+from dicomrelay.transcode.values import Source, TranscodeLimits
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(parent: int, limits: TranscodeLimits) -> None:
+    """Serve until the input ends."""
+    _bind(parent, limits)
+    warnings.simplefilter("ignore")  # of pydicom, about values: they are nobody's business
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    # Whatever a codec prints must not stand between our lines.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(json.loads(line), limits)) + "\n")
+        answers.flush()
+
+
+def _bind(parent: int, limits: TranscodeLimits) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it closes our input
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold a patient's image
+
+
+def _answer(asked: dict[str, Any], limits: TranscodeLimits) -> dict[str, Any]:
+    # A file that would become larger fails with EFBIG: no copy takes the room that the spool needs.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (asked["most"], resource.RLIM_INFINITY))
+    source = Source(Path(asked["source"]), asked["offset"], asked["length"], asked["from"])
+    try:
+        copy = change(source, asked["to"], Path(asked["copy"]), limits)
+    except NotTranscodable as error:
+        return {"refused": str(error)}
+    except MemoryError:
+        return {"refused": f"it needs more than {limits.memory_bytes} bytes of memory"}
+    except OSError as error:
+        if error.errno == EFBIG:
+            return {"errno": ENOSPC, "words": "no room for a copy"}
+        return {"errno": error.errno, "words": error.strerror or type(error).__name__}
+    return {"length": copy.length, "digest": copy.digest}
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), TranscodeLimits(**json.loads(sys.argv[2])))
