@@ -181,7 +181,7 @@ class Acceptor:
         for key, _ in self._selector.select(self._patience_s(now)):
             if key.fileobj is self._listener:
                 self._accept()
-            elif isinstance(key.data, Refusal) and key.data.advance():
+            elif isinstance(key.data, Refusal) and key.data.sock in self._refusals and key.data.advance():
                 self._forget(key.data)
 
     def _patience_s(self, now: float) -> float | None:
@@ -256,8 +256,8 @@ class Acceptor:
 
     def _refuse(self, sock: socket.socket, rejection: Rejection) -> None:
         if len(self._refusals) >= self._limits.max_refusals:
-            sock.close()
-            return
+            # Who waits longest had its chance to ask; in a crowd of silent peers the newcomer may be one that does.
+            self._forget(next(iter(self._refusals.values())))
         patience_s = min(self._limits.association_timeout_s, self._limits.linger_s + 3.0)
         refusal = Refusal(sock, monotonic() + patience_s, rejection)
         self._refusals[sock] = refusal

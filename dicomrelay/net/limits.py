@@ -16,7 +16,8 @@ class AcceptorLimits:
     reserved_associations : int
         How many of `max_associations` are for addresses that the service knows; fewer than all.
     max_refusals : int
-        Connections at once that are being rejected, for now or for good, without a thread; over that they are closed unheard.
+        Connections at once that are being rejected, for now or for good, without a thread, at some 20 KiB each; over
+        that the one that waits longest is closed unheard. With `max_associations` under the usual 1,024 descriptors.
     max_pdu_bytes : int
         The maximum length we advertise (PS3.8 Annex D.1); a longer P-DATA-TF PDU aborts the association.
     association_timeout_s : float
@@ -32,7 +33,7 @@ class AcceptorLimits:
     max_associations: int = 200
     max_associations_per_peer: int = 50
     reserved_associations: int = 0
-    max_refusals: int = 64
+    max_refusals: int = 512
     max_pdu_bytes: int = 262_144
     association_timeout_s: float = 30.0
     pdu_timeout_s: float = 60.0
