@@ -46,6 +46,8 @@ class TlsFacts:
         Its DNS names and addresses (subject alternative names).
     certificate_sha256 : str
         Fingerprint of the whole certificate, 64 lower case hexadecimal digits.
+    certificate_ends_s : float or None
+        When it expires, in seconds since 1970.
     """
 
     version: str
@@ -53,6 +55,7 @@ class TlsFacts:
     certificate_subject: str = ""
     certificate_names: tuple[str, ...] = ()
     certificate_sha256: str = ""
+    certificate_ends_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

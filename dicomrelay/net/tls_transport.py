@@ -138,6 +138,7 @@ class TlsTransport(Transport):
             certificate_subject=_subject(verified),
             certificate_names=tuple(str(value) for _, value in verified.get("subjectAltName", ())),
             certificate_sha256=hashlib.sha256(shown).hexdigest() if shown and verified else "",
+            certificate_ends_s=ssl.cert_time_to_seconds(verified["notAfter"]) if verified else None,
         )
 
     # ---- the three steps

@@ -1,0 +1,121 @@
+"""Spool, ledger and broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicomrelay.cli.checks.finding import Finding, failed, ok, warning
+from dicomrelay.errors import ExitCode, RelayError, ServiceUnavailable
+from dicomrelay.ledger.engine import mapped_errors, open_engine
+from dicomrelay.ledger.migrate import current_revision, newest_revision
+from dicomrelay.runtime import broker, home
+from dicomrelay.runtime.queue import WakeUps
+from dicomrelay.settings import Settings
+from dicomrelay.spool import Spool
+
+
+def check_spool(settings: Settings) -> Iterator[Finding]:
+    """What waits, what was set aside, what is damaged."""
+    folder = settings.path("spool")
+    if not folder.is_dir():
+        yield ok("spool", "none yet")
+        return
+    with Spool(folder) as spool:
+        usage = spool.usage()
+    words = f"{usage.new} waiting, {usage.kept} kept, {usage.aside} set aside, {usage.corrupt} damaged"
+    if usage.corrupt:
+        yield failed(
+            "spool",
+            words,
+            f"look at {folder / 'corrupt'} and send those instances again; check the disk",
+            ExitCode.INTEGRITY,
+        )
+    elif usage.aside:
+        yield warning("spool", words, "`dicomrelay status` lists what came twice with other bytes")
+    else:
+        yield ok("spool", words)
+
+
+def check_ledger(settings: Settings) -> Iterator[Finding]:
+    """Does it answer, and is it of this version."""
+    about = "ledger"
+    if (
+        _is_embedded(settings.database.url.get_secret_value())
+        and not settings.path("db", "ledger.sqlite").exists()
+    ):
+        yield ok(about, "none yet: it is made at the first start")
+        return
+    engine = open_engine(home.ledger_url(settings))
+    try:
+        with mapped_errors(engine.url.render_as_string(hide_password=True)), engine.connect() as connection:
+            found = current_revision(connection)
+    except ServiceUnavailable as error:
+        yield failed(about, str(error), "start the database, or correct database.url", ExitCode.UNREACHABLE)
+        return
+    except (RelayError, SQLAlchemyError) as error:
+        yield failed(
+            about,
+            f"cannot be read: {type(error).__name__}",
+            "restore db/ from a backup, or move it away: it is built again from the spool",
+            ExitCode.INTEGRITY,
+        )
+        return
+    finally:
+        engine.dispose()
+    newest = newest_revision()
+    if found == newest:
+        yield ok(about, f"answers, revision {found}")
+    elif found is None or (newest is not None and found < newest):
+        yield warning(
+            about,
+            f"revision {found or 'none'}, this version has {newest}",
+            "it is migrated at the next start",
+        )
+    else:
+        yield failed(about, f"revision {found} is of a newer dicomrelay", "update dicomrelay", ExitCode.USAGE)
+
+
+def check_broker(settings: Settings, *, is_up: bool) -> Iterator[Finding]:
+    """Does it answer."""
+    url = settings.broker.url.get_secret_value()
+    if _is_embedded(url):
+        yield _embedded_broker(settings, is_up=is_up)
+        return
+    where = urlsplit(url).hostname or "the socket of broker.url"  # the URL itself may hold a password
+    wake_ups = WakeUps(settings)
+    try:
+        waiting = sum(wake_ups.depths().values())
+        yield ok("broker", f"{where} answers, {waiting} messages wait")
+    except ServiceUnavailable:
+        yield failed(
+            "broker",
+            f"{where} does not answer; what arrives is kept in the spool",
+            "start it, or correct broker.url",
+            ExitCode.UNREACHABLE,
+        )
+    finally:
+        wake_ups.close()
+
+
+def _embedded_broker(settings: Settings, *, is_up: bool) -> Finding:
+    try:
+        binary = broker.server_binary()
+    except ServiceUnavailable as error:
+        return failed("broker", str(error), "install one of them", ExitCode.UNREACHABLE)
+    if not is_up:
+        return ok("broker", f"embedded, started by `dicomrelay up` ({binary.name})")
+    if broker.answers(settings):
+        return ok("broker", "embedded, answers")
+    return failed(
+        "broker",
+        "embedded, and does not answer; what arrives is kept in the spool",
+        f"see {settings.path('logs', 'broker.log')}",
+        ExitCode.UNREACHABLE,
+    )
+
+
+def _is_embedded(url: str) -> bool:
+    return url == "embedded"

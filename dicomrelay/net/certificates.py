@@ -1,0 +1,57 @@
+"""What stands in certificate files: names and dates, for people who look after them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from dicomrelay.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One certificate of a file; times are aware, of UTC."""
+
+    subject: str
+    issuer: str
+    begins: datetime
+    ends: datetime
+
+
+def read_certificates(path: Path) -> list[Certificate]:
+    """All certificates of a PEM file, in its order.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be read, or holds none.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: holds no certificate in PEM form") from error
+    return [
+        Certificate(
+            each.subject.rfc4514_string(),
+            each.issuer.rfc4514_string(),
+            each.not_valid_before_utc,
+            each.not_valid_after_utc,
+        )
+        for each in found
+    ]
+
+
+def certificate_expiry(path: Path) -> datetime:
+    """When the first certificate of a PEM file to expire does so.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be read, or holds none.
+    """
+    return min(each.ends for each in read_certificates(path))
