@@ -11,6 +11,7 @@ from dicomrelay.log import get_logger
 from dicomrelay.routing.destinations import configured
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
+from dicomrelay.transcode import sweep as sweep_copies
 from workers.reconcile import reconcile
 from workers.rooms import Rooms
 from workers.sweep import Sweeper
@@ -24,6 +25,8 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     migrate(home.ledger_url(settings))
     rooms = Rooms.open(settings)
     rooms.ledger.sync_destinations(configured(settings.destinations))
+    if removed := sweep_copies(home.copies_folder(settings)):
+        _log.info("removed what dead processes left", folders=removed)
     sweeper = Sweeper(rooms)
     # Beside the sweeping: what is new does not wait for what is old.
     threading.Thread(target=_reconcile, args=(rooms, stop), name="reconcile", daemon=True).start()

@@ -11,6 +11,8 @@ from dicomrelay.errors import SpoolCorrupt
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState, InstanceFacts
 from dicomrelay.net.requestor import RemoteAe, StoreItem, Timeouts
 from dicomrelay.routing import Destination
+from dicomrelay.runtime import home
+from dicomrelay.transcode import TranscodeLimits
 from workers.lease import LeaseKeeper
 from workers.outcomes import OutcomeWriter
 from workers.pace import Pace
@@ -61,7 +63,11 @@ def _target(rooms: Rooms, destination: Destination) -> Target:
         calling_ae_title=destination.calling_ae_title or rooms.settings.gateway.ae_title,
         timeouts=Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s),
         tls=destination.tls_context(),
+        identity=destination.user_identity(),
         window=destination.window,
+        policy=destination.policy,
+        copies=home.copies_folder(rooms.settings),
+        limits=TranscodeLimits(min_free_bytes=rooms.settings.gateway.min_free_bytes),
     )
 
 

@@ -6,12 +6,15 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dicomrelay.delivery import TransferSyntaxPolicy
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.values import DestinationInfo, DestinationKind
+from dicomrelay.net.identity import shown_identity
 from dicomrelay.net.tls import requestor_context
 from dicomrelay.routing.address import parse_address
 from dicomrelay.routing.retry import RetryPolicy
-from dicomrelay.settings import DestinationSettings, DestinationTlsSettings
+from dicomrelay.settings import DestinationIdentitySettings, DestinationSettings, DestinationTlsSettings
+from dicomrelay.ul.pdu import UserIdentity
 
 # What a name in the settings may be, so that an ad hoc destination has the same defaults as a configured one.
 _AD_HOC_NAME = "ad-hoc"
@@ -31,8 +34,10 @@ class Destination:
     connect_timeout_s: float
     response_timeout_s: float
     retry: RetryPolicy
+    policy: TransferSyntaxPolicy = TransferSyntaxPolicy.AS_IS
     window: int = 1  # operations that may be outstanding at once on an association
     tls: DestinationTlsSettings | None = None  # None: plain DICOM
+    identity: DestinationIdentitySettings | None = None  # None: no user identity is shown
     kind: DestinationKind = DestinationKind.CONFIGURED
 
     def tls_context(self) -> ssl.SSLContext | None:
@@ -44,6 +49,16 @@ class Destination:
             A file cannot be used; it names the file.
         """
         return requestor_context(self.tls, where=f"destinations.{self.name}.tls") if self.tls else None
+
+    def user_identity(self) -> UserIdentity | None:
+        """For `Association.request`; a token is read from its file now. None when none is shown.
+
+        Raises
+        ------
+        ConfigurationError
+            The token's file cannot be read, or holds none; it names the file.
+        """
+        return shown_identity(self.identity) if self.identity else None
 
     def info(self) -> DestinationInfo:
         """What the ledger keeps of it."""
@@ -111,7 +126,9 @@ def _from_settings(
         connect_timeout_s=settings.connect_timeout_s,
         response_timeout_s=settings.response_timeout_s,
         retry=RetryPolicy(settings.retry_initial_s, settings.retry_max_s, settings.retry_attempts),
+        policy=TransferSyntaxPolicy(settings.transfer_syntax_policy),
         window=settings.asynchronous_operations,
         tls=settings.tls,
+        identity=settings.identity,
         kind=kind,
     )

@@ -99,6 +99,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def copies_folder(settings: Settings) -> Path:
+    """Where instances in another transfer syntax are made, to be sent and removed: on the spool's disk, `run/` may be memory."""
+    return settings.path("spool", "copies")
+
+
 def ledger_url(settings: Settings) -> str:
     """The ledger's database, as SQLAlchemy names it."""
     url = settings.database.url.get_secret_value()

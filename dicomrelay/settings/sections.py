@@ -295,6 +295,11 @@ class DestinationSettings(_Section):
     max_bytes_per_s: int | None = Field(
         None, ge=10_000, description="Bytes per second on one association; none for no limit."
     )
+    transfer_syntax_policy: Literal["as_is", "lossless", "never"] = Field(
+        "as_is",
+        description='What to do with an instance that it does not accept in its own transfer syntax: "as_is" refuses it, '
+        '"lossless" sends a copy that is changed without loss, "never" refuses it whatever else is said.',
+    )
     asynchronous_operations: int = Field(
         1,
         ge=1,

@@ -86,7 +86,7 @@ def read_jpeg_2000(frame: bytes) -> Codestream:
     Raises
     ------
     NotTranscodable
-        There is no SIZ marker segment, or the components differ in size or precision.
+        There is no image and tile size at its beginning, or the components differ in size or precision.
 
     References: ITU-T T.800 Annex A.5.1.
     """

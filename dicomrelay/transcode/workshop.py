@@ -150,7 +150,7 @@ class Workshop:
 def sweep(place: Path) -> int:
     """Remove what dead processes left behind; how many folders."""
     count = 0
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # not there, or not ours: a later one tries again
         for folder in place.iterdir():
             lock = _locked(folder)
             if lock >= 0:
