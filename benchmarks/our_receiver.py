@@ -1,6 +1,8 @@
 """Our acceptor with the plainest sink: what the minimal receiver does, with every check of the engine on.
 
-Usage: python -m benchmarks.our_receiver DIRECTORY     (prints its port)
+Usage: python -m benchmarks.our_receiver PORT DIRECTORY [count]
+
+With `count` nothing is kept: each data set becomes one line of counts.txt, its SOP Instance UID, bytes and CRC-32.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dicomrelay.dicom.uids import is_tolerable_uid
@@ -22,8 +25,13 @@ from dicomrelay.net.service import (
     AssociationInfo,
     PeerConnection,
     StoreReply,
+    StoreSink,
 )
-from dicomrelay.ul.pdu import AssociateRequest, ContextDecision, ContextResult
+from dicomrelay.ul.pdu import AssociateRequest, AsynchronousOperations, ContextDecision, ContextResult
+
+# The most operations that we let a requestor have outstanding.
+MAX_WINDOW = 16
+COUNTS = "counts.txt"
 
 
 class FileSink:
@@ -52,11 +60,36 @@ class FileSink:
         Path(self._path).unlink()
 
 
-class FileService:
-    """Accepts the first transfer syntax of every context."""
+class CountingSink:
+    """Keeps the length and the CRC-32 of a data set of any size, and not the data set."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, request: CStoreRequest, transfer_syntax_uid: str) -> None:  # noqa: ARG002
+        self._path = f"{directory}/{COUNTS}"
+        self._uid = request.sop_instance_uid
+        self._bytes = self._crc = 0
+
+    def write(self, fragments: Sequence[memoryview]) -> None:
+        """Count."""
+        for fragment in fragments:
+            self._bytes += len(fragment)
+            self._crc = zlib.crc32(fragment, self._crc)
+
+    def finish(self) -> StoreReply:
+        """Write the line."""
+        with open(self._path, "a", encoding="ascii") as out:
+            out.write(f"{self._uid} {self._bytes} {self._crc}\n")
+        return StoreReply(0)
+
+    def abandon(self) -> None:
+        """Half a data set is none."""
+
+
+class FileService:
+    """Accepts the first transfer syntax of every context, and a window of asynchronous operations."""
+
+    def __init__(self, directory: str, sink: Callable[[str, CStoreRequest, str], StoreSink]) -> None:
         self._directory = directory
+        self._sink = sink
 
     def admit(self, peer_address: str, open_associations: int) -> Admission:  # noqa: ARG002 - the port's signature
         """Everybody."""
@@ -64,11 +97,15 @@ class FileService:
 
     def negotiate(self, request: AssociateRequest, peer: PeerConnection) -> Acceptance:  # noqa: ARG002
         """Everything."""
+        asked = request.user_information.asynchronous_operations
         return Acceptance(
             [
                 ContextDecision(each.context_id, ContextResult.ACCEPTANCE, each.transfer_syntaxes[0])
                 for each in request.contexts
-            ]
+            ],
+            window=None
+            if asked is None
+            else AsynchronousOperations(min(asked.invoked or MAX_WINDOW, MAX_WINDOW), 1),
         )
 
     def opened(self, association: AssociationInfo) -> None:
@@ -79,11 +116,11 @@ class FileService:
         association: AssociationInfo,  # noqa: ARG002
         request: CStoreRequest,
         transfer_syntax_uid: str,
-    ) -> FileSink | StoreReply:
-        """A file of its own; what is no UID becomes no name."""
+    ) -> StoreSink | StoreReply:
+        """A sink of its own; what is no UID becomes no name."""
         if not is_tolerable_uid(request.sop_instance_uid):
             return StoreReply(0x0117)
-        return FileSink(self._directory, request, transfer_syntax_uid)
+        return self._sink(self._directory, request, transfer_syntax_uid)
 
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
         """Nothing to do."""
@@ -103,9 +140,9 @@ def _file_head(request: CStoreRequest, transfer_syntax_uid: str) -> bytes:
 
 def main() -> None:
     """Serve for ever."""
-    listener = listen("127.0.0.1", 0)
-    print(listener.getsockname()[1], flush=True)
-    Acceptor(listener, FileService(sys.argv[1]), AcceptorLimits()).serve()
+    sink = CountingSink if "count" in sys.argv[3:] else FileSink
+    listener = listen("127.0.0.1", int(sys.argv[1]))
+    Acceptor(listener, FileService(sys.argv[2], sink), AcceptorLimits()).serve()
 
 
 if __name__ == "__main__":

@@ -1,17 +1,23 @@
 """Our requestor, from a directory to the release: what the minimal sender does, with every check on.
 
-Usage: python -m benchmarks.our_sender PORT DIRECTORY SOP_CLASS_UID     (prints its seconds)
+Usage: python -m benchmarks.our_sender PORT DIRECTORY SOP_CLASS_UID [--window N] [--part K/N] [--wait]
+
+Prints its seconds, from the first file's head to the release, and the window that was negotiated, as JSON. With `--wait` it
+says "ready" first and begins when it is sent a line; with `--part` it sends every Nth file only.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import struct
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import monotonic
 
 from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, contexts_for
+from dicomrelay.net.service import StoreReply
 
 SYNTAX = "1.2.840.10008.1.2.1"
 
@@ -28,20 +34,41 @@ def item_of(path: Path, sop_class_uid: str) -> StoreItem:
     return StoreItem(sop_class_uid, uid, SYNTAX, path, offset, size - offset)
 
 
-def main() -> None:
-    """Time everything from the first file's head to the release."""
-    remote = RemoteAe("ANY", "127.0.0.1", int(sys.argv[1]))
-    paths = sorted(Path(sys.argv[2]).iterdir())
-    began = perf_counter()
-    items = [item_of(path, sys.argv[3]) for path in paths]
+def send(port: int, paths: list[Path], sop_class_uid: str, window: int) -> int:
+    """All of them over one association; the window that was negotiated."""
+    items = [item_of(path, sop_class_uid) for path in paths]
     with Association.request(
-        remote, calling_ae_title="BENCH", contexts=contexts_for(items)[0]
+        RemoteAe("ANY", "127.0.0.1", port),
+        calling_ae_title="BENCH",
+        contexts=contexts_for(items)[0],
+        window=window,
     ) as association:
-        for item in items:
-            reply = association.store(item)
-            if reply.status:
+        for item, reply in association.stores(items):
+            if not isinstance(reply, StoreReply) or reply.status:
                 raise SystemExit(f"{item.path}: {reply}")
-    print(perf_counter() - began)
+        return association.window
+
+
+def main() -> None:
+    """Send, and say how long it took."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.our_sender", description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("sop_class_uid")
+    parser.add_argument("--window", type=int, default=1)
+    parser.add_argument("--part", default="1/1")
+    parser.add_argument("--wait", action="store_true")
+    options = parser.parse_args()
+
+    part, parts = map(int, options.part.split("/"))
+    paths = sorted(options.directory.iterdir())[part - 1 :: parts]
+    if options.wait:
+        print("ready", flush=True)
+        sys.stdin.readline()
+    began = monotonic()
+    window = send(options.port, paths, options.sop_class_uid, options.window)
+    ended = monotonic()
+    print(json.dumps({"seconds": ended - began, "began": began, "ended": ended, "window": window}))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 It checks no length against what it advertised, no state, no context, no value; it has no deadline and no limit but its
 buffer. One thread an association, one buffer of 4 MiB, one writev for what one read brought.
 
-Usage: python -m benchmarks.speed_of_light.minimal_receiver DIRECTORY [sync]     (prints its port; sync: fdatasync each)
+Usage: python -m benchmarks.speed_of_light.minimal_receiver PORT DIRECTORY [sync]     (sync: fdatasync each)
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 
 BUFFER_BYTES = 4 << 20
 MAX_PDU_BYTES = 131_072
 QUICKACK = getattr(socket, "TCP_QUICKACK", socket.TCP_NODELAY)
 
 
-def items(raw: bytes):
+def items(raw: bytes) -> Iterator[tuple[int, bytes]]:
     """Type and value of each item."""
     at = 0
     while at < len(raw):
@@ -160,9 +161,8 @@ def length_at(buffer: bytearray, begin: int) -> int:
 
 def main() -> None:
     """Serve for ever."""
-    directory, sync = sys.argv[1], "sync" in sys.argv[2:]
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    print(listener.getsockname()[1], flush=True)
+    port, directory, sync = int(sys.argv[1]), sys.argv[2], "sync" in sys.argv[3:]
+    listener = socket.create_server(("127.0.0.1", port), backlog=64)
     while True:
         sock, _ = listener.accept()
         threading.Thread(target=serve, args=(sock, directory, sync), daemon=True).start()
