@@ -104,7 +104,8 @@ class PasscodeHash:
 
     def _derive(self, passcode: bytes) -> bytes:
         return hashlib.scrypt(
-            passcode,
+            # Hashed first: as it is, "x" and "x\0" would be one key to the HMAC inside (RFC 2104 Section 2).
+            hashlib.sha256(passcode).digest(),
             salt=self.salt,
             n=self.cost,
             r=self.block_size,

@@ -12,8 +12,17 @@ from typing import Final
 
 from dicomrelay import errors
 from dicomrelay.dicom.status import Outcome, status_name, status_row
-from dicomrelay.errors import AssociationAborted, AssociationRejected, AssociationTimeout, RelayError
+from dicomrelay.errors import (
+    AssociationAborted,
+    AssociationRejected,
+    AssociationTimeout,
+    RelayError,
+    TlsFailed,
+    TlsFault,
+)
 from dicomrelay.net.service import StoreReply
+from dicomrelay.net.tls_faults import ADVICE as TLS_ADVICE
+from dicomrelay.net.tls_faults import WORDS as TLS_WORDS
 from dicomrelay.ul.reasons import ABORT_REASONS, REJECT_REASONS
 
 
@@ -141,6 +150,13 @@ TIMEOUT_UNKNOWN: Final = Row(
     "timeout: any other", _RETRY, "a deadline passed", _BY_ITSELF + "if it lasts, the peer's log says why."
 )
 
+# ---- TLS
+
+TLS_FAULTS: Final = {
+    fault: Row(f"TLS: {fault.value}", _RETRY if fault is TlsFault.PEER_TROUBLE else _REFUSED, TLS_WORDS[fault], f"{advice[0].upper()}{advice[1:]}.")
+    for fault, advice in TLS_ADVICE.items()
+}  # fmt: skip
+
 # ---- everything else, by class: the nearest class upwards that has a row
 
 _OURS: Final = "A fault of our own: report it with the log."
@@ -152,6 +168,8 @@ FAULTS: Final[Mapping[type[RelayError], Row]] = {
                                 _BY_ITSELF + "if it lasts, check host, port and firewall."),
     errors.NoAcceptedContext: Row("no accepted presentation context", _REFUSED, "the peer accepts no such object",
                                   "Let the peer's administrator enable SOP class and transfer syntax, or route it elsewhere."),
+    errors.IdentityNotConfirmed: Row("user identity not confirmed", _REFUSED, "the peer does not check user identity",
+                                     "Let the peer's administrator turn the check on, or take identity.confirm away."),
     errors.AssociationError: Row("any other end of an association", _RETRY, "the association failed",
                                  _BY_ITSELF + "if it lasts, the log says why."),
     errors.RemoteProtocolError: Row("protocol error of the peer", _REFUSED, "the peer broke the protocol", _REPORT),
@@ -196,6 +214,7 @@ TABLE: Final = (
     CONNECTION_LOST,
     *TIMEOUTS.values(),
     TIMEOUT_UNKNOWN,
+    *TLS_FAULTS.values(),
     *FAULTS.values(),
     *FILE_FAULTS.values(),
     FILE_FAULT_UNKNOWN,
@@ -226,6 +245,8 @@ def _row(error: RelayError | OSError) -> Row:
         return _abort_row(error)
     if isinstance(error, AssociationTimeout):
         return TIMEOUTS.get(error.timer, TIMEOUT_UNKNOWN)
+    if isinstance(error, TlsFailed):
+        return TLS_FAULTS.get(error.fault, TLS_FAULTS[TlsFault.OTHER])
     return next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
 
 

@@ -26,6 +26,7 @@ from dicomrelay.errors import (
     AssociationError,
     AssociationRejected,
     AssociationTimeout,
+    IdentityNotConfirmed,
     LocalProtocolError,
     NoAcceptedContext,
     PeerSpeaksTls,
@@ -137,7 +138,7 @@ class Association:
         tls : ssl.SSLContext, optional
             Of `net.tls.requestor_context`; None for plain DICOM.
         identity : UserIdentity, optional
-            Who the user is; a peer that does not know user identity ignores it.
+            Who the user is; a peer that does not know user identity ignores it, unless a response is requested.
         roles, extended, common_extended : sequence
             Role selection, SOP class extended and common extended negotiation (PS3.7 Annex D.3.3.4 to D.3.3.6).
         window : int
@@ -151,6 +152,8 @@ class Association:
             No TLS: certificates, versions, or one side speaks plain DICOM; `fault` says which.
         AssociationRejected
             The peer said no; `retryable` when only for now.
+        IdentityNotConfirmed
+            A response to the identity was requested, and the peer accepted without one (PS3.7 Annex D.3.3.7).
         AssociationAborted, AssociationTimeout
             The peer aborted, closed, broke the protocol, or did not answer in time.
         ConfigurationError
@@ -395,6 +398,11 @@ class Association:
         self.extended = MappingProxyType(agreed.extended)
         self.window = agreed.window
         self.identity_response = agreed.identity_response
+        identity = request.user_information.user_identity
+        if identity is not None and identity.response_requested and agreed.identity_response is None:
+            raise IdentityNotConfirmed(
+                f"{self.remote} accepted the association and did not confirm the user identity"
+            )
         self._assembler = MessageAssembler(agreed.accepted.values())
         self._outstanding = self._window_of(self._assembler)
 
