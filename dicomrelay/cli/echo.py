@@ -3,37 +3,118 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Final
 
 import click
 
 from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.peer import Peer, find_peer, reason
 from dicomrelay.dicom.status import status_name
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import VERIFICATION
-from dicomrelay.errors import ExitCode
-from dicomrelay.net.requestor import Association, RemoteAe
-from dicomrelay.routing.destinations import resolve
+from dicomrelay.errors import ConfigurationError, ExitCode, RelayError
+
+_AT_ONCE: Final = 16
+
+
+@dataclass(slots=True)
+class Echo:
+    """What became of the echoes to one destination; times in milliseconds."""
+
+    destination: str
+    address: str
+    association_ms: float | None = None  # connect and negotiate
+    echo_ms: list[float] = field(default_factory=list)
+    status: int | None = None  # of the last response
+    error: str = ""
+    exit_code: int = ExitCode.OK
 
 
 @relay_command(
-    about="Ask a peer for a C-ECHO: is it there, does it know us?",
-    examples="dicomrelay echo pacs\ndicomrelay echo PACS@10.0.0.9:104",
+    about="Ask a peer for a C-ECHO: is it there, does it know us? With --all, every destination of the settings at once.",
+    examples="dicomrelay echo pacs\ndicomrelay echo PACS@10.0.0.9:104 --repeat 5\ndicomrelay echo --all --json",
 )
-@click.argument("destination")
+@click.argument("destinations", metavar="[DESTINATION]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All destinations of the settings.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Echoes on the association.",
+)
 @click.option("-c", "--calling-ae", help="What we call ourselves.  [default: gateway.ae_title]")
-def command(invocation: Invocation, destination: str, calling_ae: str | None) -> int:
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0.1, 86_400),
+    help="Seconds to wait for a response.  [default: response_timeout_s of the destination, or 60]",
+)
+def command(
+    invocation: Invocation,
+    destinations: tuple[str, ...],
+    every: bool,
+    repeat: int,
+    calling_ae: str | None,
+    timeout_s: float | None,
+) -> int:
     settings = invocation.settings
-    target = resolve(destination, settings.destinations)
-    remote = RemoteAe(target.ae_title, target.host, target.port)
-    calling = calling_ae or target.calling_ae_title or settings.gateway.ae_title
-    started = time.monotonic()
-    with Association.request(
-        remote, calling_ae_title=calling, contexts=[(VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))]
-    ) as association:
-        status = association.echo()
-    took_ms = (time.monotonic() - started) * 1000
-    where = f"{remote.ae_title}@{remote.host}:{remote.port}"
-    invocation.say(f"{where}: {status_name(status)} ({took_ms:.0f} ms)")
+    names = [each.name for each in settings.destinations] if every else list(destinations)
+    if every and destinations:
+        raise ConfigurationError("--all asks every destination of the settings: name none, or leave it out")
+    if not names:
+        what = "the settings have no destination" if every else "name a destination, or all of them by --all"
+        raise ConfigurationError(f"nothing to ask: {what}")
+    peers = [(name, find_peer(settings, name, calling_ae, timeout_s)) for name in names]
+    with ThreadPoolExecutor(min(len(peers), _AT_ONCE)) as pool:
+        echoes = list(pool.map(lambda each: _ask(each[0], each[1], repeat), peers))
+    for echo in echoes:
+        invocation.say(_words(echo))
     if invocation.as_json:
-        invocation.emit({"destination": where, "status": status, "milliseconds": round(took_ms, 1)})
-    return ExitCode.OK if status == 0 else ExitCode.SOME_FAILED
+        rows = [asdict(echo) for echo in echoes]
+        if every or len(rows) > 1:
+            invocation.emit(rows)
+        else:
+            invocation.emit(rows[0])
+    return _exit_code(echoes)
+
+
+def _ask(name: str, peer: Peer, repeat: int) -> Echo:
+    echo = Echo(name, str(peer.remote))
+    started = time.monotonic()
+    try:
+        with peer.associate([(VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))]) as association:
+            echo.association_ms = _since(started)
+            for _ in range(repeat):
+                started = time.monotonic()
+                echo.status = association.echo()
+                echo.echo_ms.append(_since(started))
+                if echo.status:
+                    echo.exit_code = ExitCode.SOME_FAILED
+    except RelayError as error:
+        echo.error, echo.exit_code = reason(error), error.exit_code
+    return echo
+
+
+def _since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 1)
+
+
+def _words(echo: Echo) -> str:
+    head = echo.address if echo.destination == echo.address else f"{echo.destination} ({echo.address})"
+    if echo.error or echo.status is None:
+        return f"{head}: {echo.error}"
+    times = sorted(echo.echo_ms)
+    how_long = f"{times[0]:.1f} ms"
+    if len(times) > 1:
+        how_long = f"{len(times)} echoes, {times[0]:.1f} / {times[len(times) // 2]:.1f} / {times[-1]:.1f} ms"
+    return f"{head}: {status_name(echo.status)} (association {echo.association_ms:.1f} ms, echo {how_long})"
+
+
+def _exit_code(echoes: Sequence[Echo]) -> int:
+    """Nobody answered: that peer's code. Of several, some answered and some did not: 1."""
+    codes = {echo.exit_code for echo in echoes}
+    return codes.pop() if len(codes) == 1 else ExitCode.SOME_FAILED
