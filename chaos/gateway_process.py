@@ -78,6 +78,7 @@ class GatewayProcess:
     def __init__(self, home: Path, settings: Mapping[str, object] | None = None, *, more: str = "") -> None:
         self.home = home
         self.port = free_ports(1)[0]
+        self._ae_title = str((settings or {}).get("ae_title", "DICOMRELAY"))
         home.mkdir(parents=True, exist_ok=True)
         lines = [
             f"{key} = {_toml(value)}"
@@ -90,7 +91,7 @@ class GatewayProcess:
     @property
     def remote(self) -> RemoteAe:
         """Where it listens."""
-        return RemoteAe("DICOMRELAY", "127.0.0.1", self.port)
+        return RemoteAe(self._ae_title, "127.0.0.1", self.port)
 
     @property
     def is_alive(self) -> bool:
