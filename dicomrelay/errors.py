@@ -168,6 +168,8 @@ class TlsFault(StrEnum):
 class TlsFailed(AssociationError):
     """TLS could not be agreed on; `fault` says why. Only a peer's trouble of the moment is worth another try soon."""
 
+    retryable = False
+
     def __init__(self, message: str, *, fault: TlsFault) -> None:
         super().__init__(message)
         self.fault = fault

@@ -153,9 +153,14 @@ TIMEOUT_UNKNOWN: Final = Row(
 # ---- TLS
 
 TLS_FAULTS: Final = {
-    fault: Row(f"TLS: {fault.value}", _RETRY if fault is TlsFault.PEER_TROUBLE else _REFUSED, TLS_WORDS[fault], f"{advice[0].upper()}{advice[1:]}.")
+    fault: Row(
+        f"TLS: {fault.value}",
+        _RETRY if fault is TlsFault.PEER_TROUBLE else _REFUSED,
+        TLS_WORDS[fault],
+        f"{advice[0].upper()}{advice[1:]}.",
+    )
     for fault, advice in TLS_ADVICE.items()
-}  # fmt: skip
+}
 
 # ---- everything else, by class: the nearest class upwards that has a row
 

@@ -33,6 +33,20 @@ ADVICE: Final[Mapping[TlsFault, str]] = {
     TlsFault.OTHER: "the logs of both ends say more",
 }
 
+# For a table, where the peer's own case is not told.
+WORDS: Final[Mapping[TlsFault, str]] = {
+    TlsFault.PLAIN_PEER: "the peer speaks plain DICOM, we TLS",
+    TlsFault.TLS_PEER: "the peer speaks TLS, we plain DICOM",
+    TlsFault.EXPIRED: "the peer's certificate has expired, or is not valid yet",
+    TlsFault.WRONG_HOST: "the peer's certificate is of another host",
+    TlsFault.UNTRUSTED: "the peer's certificate is of no authority that we trust",
+    TlsFault.NO_CERTIFICATE: "a certificate is asked for and none is shown",
+    TlsFault.REFUSED: "the peer does not take our certificate, or us",
+    TlsFault.NOTHING_IN_COMMON: "no version or cipher suite of TLS in common",
+    TlsFault.PEER_TROUBLE: "the peer has no room, or a fault of its own",
+    TlsFault.OTHER: "TLS could not be agreed on",
+}
+
 # X509_V_ERR_*: CERT_NOT_YET_VALID, CERT_HAS_EXPIRED; HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH; the others are about the chain.
 _VERIFY: Final[Mapping[int, tuple[TlsFault, str]]] = {
     9: (TlsFault.EXPIRED, "its certificate is not valid yet"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,30 +71,32 @@ def sections() -> Iterator[tuple[str, str, type[BaseModel], bool]]:
 
 
 def rows(model: type[BaseModel], section: str, *, repeats: bool, prefix: str = "") -> Iterator[Row]:
-    """One row a key; a table inside a table gives dotted keys."""
+    """One row a key; a table inside a table gives a row of its own when it may be left out, and dotted keys."""
     properties = model.model_json_schema()["properties"]
     for key, field in model.model_fields.items():
-        table = _table_of(field)
+        path = f"{section}__{key}" if section else key
+        variable = "" if repeats else f"DICOMRELAY_{path}".upper()
+        table, is_list = _table_of(field)
         if table is not None:
-            variables = section if repeats else f"{section}__{key}"
             if table is not field.annotation:
-                variable = "" if repeats else f"DICOMRELAY_{variables}".upper()
-                yield Row(prefix + key, "table", "none", "", variable, field.description or "")
-            yield from rows(table, variables, repeats=repeats, prefix=f"{prefix}{key}.")
+                kind = "list of tables" if is_list else "table"
+                yield Row(prefix + key, kind, "none", "", variable, field.description or "")
+            # A list of tables is one variable, with JSON.
+            yield from rows(table, path, repeats=repeats or is_list, prefix=f"{prefix}{key}.")
             continue
         schema = _without_null(properties[key])
-        variable = "" if repeats else f"DICOMRELAY_{section}__{key}".upper()
         yield Row(
             prefix + key, _kind(schema), _default(field), _bounds(schema), variable, field.description or ""
         )
 
 
-def _table_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The class of a key that is a table of its own, one that may be left out too."""
+def _table_of(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
+    """The class of a key that is a table of its own, one that may be left out too, and whether it is a list of them."""
+    is_list = getattr(field.annotation, "__origin__", None) is list
     for choice in (field.annotation, *getattr(field.annotation, "__args__", ())):
         if isinstance(choice, type) and issubclass(choice, BaseModel):
-            return choice
-    return None
+            return choice, is_list
+    return None, False
 
 
 def render() -> str:
@@ -165,6 +168,8 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        return f"`{json.dumps(value)}`" if value else "none"
     return _number(value) if isinstance(value, int | float) else f'`"{value}"`'
 
 
@@ -173,7 +178,7 @@ def _table(table_rows: list[Row], *, repeats: bool) -> str:
     lines = [heads, ["---"] * len(heads)]
     for row in table_rows:
         cells = [f"`{row.key}`", row.kind, row.default, row.bounds, row.meaning.replace("|", "\\|")]
-        lines.append(cells if repeats else [*cells, f"`{row.variable}`"])
+        lines.append(cells if repeats else [*cells, f"`{row.variable}`" if row.variable else ""])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
