@@ -20,9 +20,10 @@ import pydicom.data
 from dicomrelay.cli import up
 from dicomrelay.cli.demo_checks import StudyResult, check, usable
 from dicomrelay.cli.demo_receiver import AE_TITLE
-from dicomrelay.cli.direct import send_directly
+from dicomrelay.cli.direct import Order, send_directly
 from dicomrelay.cli.files import DicomFile
 from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.delivery import Target
 from dicomrelay.errors import ExitCode, RelayError, ServiceError
 from dicomrelay.ledger import Ledger
 from dicomrelay.net.requestor import RemoteAe
@@ -141,13 +142,12 @@ class Demo:
         by_command_line = [usable(samples / name) for name in _BY_COMMAND_LINE]
         gateway = self.settings.gateway
         self._say(f"sending {len(by_gateway)} instances to the gateway by C-STORE")
+        remote = RemoteAe(gateway.ae_title, gateway.host, gateway.port)
         answers, unreachable = send_directly(
             by_gateway,
-            remote=RemoteAe(gateway.ae_title, gateway.host, gateway.port),
-            calling_ae_title="DEMO_MODALITY",
-            threads=2,
+            Order(Target(remote, "DEMO_MODALITY"), "gateway", threads=2, retries=0),
             interrupted=stop,
-            progress=lambda _: None,
+            progress=lambda *_: None,
         )
         if unreachable:
             raise ServiceError(f"the demo's own gateway was not reached: {unreachable}")

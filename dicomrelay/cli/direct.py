@@ -1,155 +1,240 @@
-"""`dicomrelay send --direct`: from this process to the peer, with no broker and no spool."""
+"""`dicomrelay send --direct`: from this process to the peer, with no broker and no spool.
+
+Threads take shares (`shares`), `dicomrelay.delivery` sends them, and every instance ends in one result.
+"""
 
 from __future__ import annotations
 
-import queue
+import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dicomrelay.cli.files import DicomFile
+from dicomrelay.cli.shares import Pause, Share, Shares
 from dicomrelay.cli.summary import Outcome, Result
+from dicomrelay.delivery import Answer, Instance, Target, deliver
 from dicomrelay.dicom import status as dimse
-from dicomrelay.dicom.status import c_store_outcome, status_name
-from dicomrelay.errors import AssociationError, NoAcceptedContext, RelayError
-from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, contexts_for
+from dicomrelay.errors import AssociationError
+from dicomrelay.log import get_logger
+from dicomrelay.net.outcomes import judge
+from dicomrelay.net.requestor import StoreItem
 
-_OUTCOMES = {dimse.Outcome.DELIVERED.value: Outcome.DELIVERED, dimse.Outcome.WARNING.value: Outcome.DELIVERED}
+_log = get_logger("dicomrelay.send")
+
+_ARRIVED: Final = frozenset({dimse.Outcome.DELIVERED, dimse.Outcome.WARNING})
+# How long at most a thread that has nothing to do waits before it looks whether it was interrupted.
+_LOOK_EVERY_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Peer:
-    remote: RemoteAe
-    calling_ae_title: str
+class Order:
+    """How it is to be sent.
+
+    Attributes
+    ----------
+    name : str
+        The destination's, for the account.
+    threads : int
+        Associations at once.
+    retries : int
+        How many more times what may succeed later is tried.
+    pace : callable
+        Makes the brake of one thread, or None.
+    """
+
+    target: Target
     name: str
+    threads: int
+    retries: int
+    pace: Callable[[], Callable[[int], None] | None] = lambda: None
 
 
 def send_directly(
     files: Sequence[DicomFile],
+    order: Order,
     *,
-    remote: RemoteAe,
-    calling_ae_title: str,
-    threads: int,
     interrupted: threading.Event,
-    progress: Callable[[int], None],
+    progress: Callable[[int, int], None],
 ) -> tuple[list[Result], str]:
     """Send every file by C-STORE, studies shared between threads so that none idles while another has studies left.
+
+    Parameters
+    ----------
+    progress : callable
+        Told how many instances have their final answer, and their bytes.
 
     Returns
     -------
     list of Result, str
-        One result a file, and why not one association came about ("" when one did).
+        One result a file, and why there was not one answer ("" when there was).
+
+    Raises
+    ------
+    ConfigurationError
+        An AE title or a port that is none.
     """
-    peer = _Peer(remote, calling_ae_title, f"{remote.ae_title}@{remote.host}:{remote.port}")
-    studies: queue.SimpleQueue[list[DicomFile]] = queue.SimpleQueue()
-    for study in _by_study(files):
-        studies.put(study)
-    found: list[Result] = []
-    problems: list[AssociationError] = []
-    counted = threading.Lock()
-    answered = 0
-
-    def note(result: Result) -> None:
-        nonlocal answered
-        with counted:
-            found.append(result)
-            answered += result.status is not None
-            progress(answered)
-
-    def work() -> None:
-        while not interrupted.is_set():
-            try:
-                study = studies.get_nowait()
-            except queue.Empty:
-                return
-            problem = _send_study(peer, study, note, interrupted)
-            if problem:
-                problems.append(problem)
-
-    workers = [threading.Thread(target=work, name=f"send-{n}") for n in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return found, "" if answered or not problems else str(problems[0])
+    sending = _Sending(files, order, interrupted, progress)
+    threads = [
+        threading.Thread(target=sending.work, args=(number,), name=f"send-{number}")
+        for number in range(order.threads)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sending.finish()
 
 
-def _by_study(files: Sequence[DicomFile]) -> list[list[DicomFile]]:
-    studies: dict[str, list[DicomFile]] = defaultdict(list)
-    for file in files:
-        studies[file.study_instance_uid or file.sop_instance_uid].append(file)
+class _Sending:
+    """What the threads share."""
+
+    def __init__(
+        self,
+        files: Sequence[DicomFile],
+        order: Order,
+        interrupted: threading.Event,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._files = files
+        self._order = order
+        self._interrupted = interrupted
+        self._progress = progress
+        self._shares = Shares(
+            _by_study(files),
+            lambda number: files[number].data_set_bytes,
+            threads=order.threads,
+            retries=order.retries,
+        )
+        self._changed = threading.Condition()
+        self._results: list[Result] = []
+        self._answers = 0
+        self._answered_bytes = 0
+        self._problem = ""
+        self._fault: BaseException | None = None
+
+    def work(self, thread: int) -> None:
+        """Take shares until there are none."""
+        pace = self._order.pace()
+        try:
+            while not self._interrupted.is_set():
+                with self._changed:
+                    step = self._shares.take(thread, time.monotonic())
+                    if isinstance(step, Pause):
+                        self._changed.wait(min(step.seconds, _LOOK_EVERY_S))
+                if step is None:
+                    return
+                if isinstance(step, Share):
+                    self._send(step, pace)
+        except BaseException as fault:  # noqa: BLE001 - the edge of a thread: raised again where it was started
+            with self._changed:
+                self._fault = self._fault or fault
+                self._interrupted.set()
+                self._changed.notify_all()
+
+    def finish(self) -> tuple[list[Result], str]:
+        """The account, once the threads have ended."""
+        if self._fault is not None:
+            raise self._fault
+        reason = self._shares.closed or ("interrupted" if self._interrupted.is_set() else "")
+        for number in self._shares.rest():
+            self._note(self._not_sent(number, reason))
+        return self._results, "" if self._answers else self._problem
+
+    # ---- inside
+
+    def _send(self, share: Share, pace: Callable[[int], None] | None) -> None:
+        instances = [Instance(str(number), _item(self._files[number])) for number in share.left]
+        problem, permanent = "", False
+        try:
+            deliver(
+                instances,
+                self._order.target,
+                locate=lambda instance: self._files[int(instance.key)].path,
+                answered=lambda answer: self._answered(share, answer),
+                keep_going=lambda: self._goes_on(share),
+                pace=pace,
+            )
+        except AssociationError as error:
+            problem, permanent = str(error), judge(error).outcome is dimse.Outcome.REFUSED
+            _log.warning("association failed", reason=problem, left=len(share.left))
+        with self._changed:
+            self._problem = self._problem or problem
+            for number in self._shares.end(share, time.monotonic(), problem, permanent=permanent):
+                self._note(self._not_sent(number, problem or "interrupted"))
+            self._changed.notify_all()
+
+    def _goes_on(self, share: Share) -> bool:
+        """Asked before each instance, when there is an association."""
+        share.is_open = True
+        return not self._interrupted.is_set()
+
+    def _answered(self, share: Share, answer: Answer) -> None:
+        number = int(answer.key)
+        retry = answer.outcome is dimse.Outcome.RETRY
+        with self._changed:
+            self._answers += 1
+            again = self._shares.answer(share, number, time.monotonic(), retry=retry)
+            if not again:
+                self._answered_bytes += self._files[number].data_set_bytes
+                self._note(self._result(number, answer))
+        _log.log(
+            logging.DEBUG if answer.outcome is dimse.Outcome.DELIVERED else logging.WARNING,
+            answer.outcome.value,
+            sop_instance_uid=self._files[number].sop_instance_uid,
+            status=None if answer.status is None else f"0x{answer.status:04X}",
+            reason=answer.words,
+            association_id=answer.association_id,
+            bytes=answer.sent_bytes,
+            seconds=round(answer.seconds, 6),
+            again=again,
+        )
+
+    def _note(self, result: Result) -> None:
+        self._results.append(result)
+        self._progress(len(self._results), self._answered_bytes)
+
+    def _result(self, number: int, answer: Answer) -> Result:
+        file = self._files[number]
+        state = "gave up" if answer.outcome is dimse.Outcome.RETRY else answer.outcome.value
+        return Result(
+            sop_instance_uid=file.sop_instance_uid,
+            study_instance_uid=file.study_instance_uid,
+            destination=self._order.name,
+            state=state,
+            outcome=Outcome.DELIVERED if answer.outcome in _ARRIVED else Outcome.FAILED,
+            status=answer.status,
+            reason=answer.words,
+            comment=answer.comment,
+            bytes=answer.sent_bytes or file.data_set_bytes,
+            seconds=round(answer.seconds, 6),
+            attempts=max(1, self._shares.attempts(number) + (answer.outcome in _ARRIVED)),
+            transfer_syntax_uid=answer.transfer_syntax_uid,
+        )
+
+    def _not_sent(self, number: int, reason: str) -> Result:
+        file = self._files[number]
+        return Result(
+            sop_instance_uid=file.sop_instance_uid,
+            study_instance_uid=file.study_instance_uid,
+            destination=self._order.name,
+            state="not sent",
+            outcome=Outcome.FAILED,
+            status=None,
+            reason=reason,
+            bytes=file.data_set_bytes,
+            seconds=0.0,
+            attempts=self._shares.attempts(number),
+        )
+
+
+def _by_study(files: Sequence[DicomFile]) -> list[list[int]]:
+    studies: dict[str, list[int]] = {}
+    for number, file in enumerate(files):
+        studies.setdefault(file.study_instance_uid or file.sop_instance_uid, []).append(number)
     return list(studies.values())
-
-
-def _send_study(
-    peer: _Peer, study: list[DicomFile], note: Callable[[Result], None], interrupted: threading.Event
-) -> AssociationError | None:
-    left = {(file.sop_class_uid, file.sop_instance_uid, str(file.path)): file for file in study}
-    problem: AssociationError | None = None
-    try:
-        for contexts in contexts_for(_item(file) for file in study):
-            ours = {(abstract, syntax) for abstract, syntaxes in contexts for syntax in syntaxes}
-            with Association.request(
-                peer.remote, calling_ae_title=peer.calling_ae_title, contexts=contexts
-            ) as association:
-                for key, file in list(left.items()):
-                    if interrupted.is_set():
-                        break
-                    if (file.sop_class_uid, file.transfer_syntax_uid) in ours:
-                        note(_send_one(peer, association, file))
-                        del left[key]
-    except AssociationError as error:
-        problem = error
-    reason = str(problem) if problem else "interrupted"
-    for file in left.values():
-        note(_result(peer, file, "not sent", reason=reason))
-    return problem
-
-
-def _send_one(peer: _Peer, association: Association, file: DicomFile) -> Result:
-    started = time.monotonic()
-    try:
-        reply = association.store(_item(file))
-    except NoAcceptedContext as error:
-        return _result(peer, file, "refused", reason=str(error))
-    except AssociationError:
-        raise
-    except (OSError, RelayError) as error:
-        raise AssociationError(f"{file.path}: {error}") from error
-    outcome = c_store_outcome(reply.status)
-    words = "" if reply.status == 0 else " ".join(filter(None, (status_name(reply.status), reply.comment)))
-    return _result(
-        peer,
-        file,
-        outcome.value,
-        status=reply.status,
-        reason=words,
-        seconds=round(time.monotonic() - started, 6),
-    )
-
-
-def _result(
-    peer: _Peer,
-    file: DicomFile,
-    state: str,
-    *,
-    status: int | None = None,
-    reason: str = "",
-    seconds: float = 0.0,
-) -> Result:
-    return Result(
-        sop_instance_uid=file.sop_instance_uid,
-        study_instance_uid=file.study_instance_uid,
-        destination=peer.name,
-        state=state,
-        outcome=_OUTCOMES.get(state, Outcome.FAILED),
-        status=status,
-        reason=reason,
-        bytes=file.data_set_bytes,
-        seconds=seconds,
-    )
 
 
 def _item(file: DicomFile) -> StoreItem:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from dicomrelay.cli.files import DicomFile, Passed, scan
 from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
 from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.session_log import log_to_file
 from dicomrelay.cli.summary import Session, new_session_id
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.routing import parse_address
 from dicomrelay.routing.destinations import resolve
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
+
+_RETRIES: Final = 2
+_DIRECT_ONLY: Final = ("retries", "window", "transcode")
 
 
 @relay_command(
@@ -29,7 +34,8 @@ from dicomrelay.settings import Settings
     "dicomrelay send image.dcm PACS@10.0.0.9:104\n"
     "dicomrelay send -i scans/ -r -a PACS -H 10.0.0.9 -p 104 -c WORKSTATION -t 8\n"
     "dicomrelay send scans/ -r --to pacs --no-wait\n"
-    "dicomrelay send scans/ -r PACS@10.0.0.9:104 --direct",
+    "dicomrelay send scans/ -r PACS@10.0.0.9:104 --direct\n"
+    "dicomrelay send scans/ -r --to pacs --direct -t 8 --retries 5 --json",
 )
 @click.argument("paths", nargs=-1)
 @click.option("-i", "--input", "inputs", multiple=True, help="File or folder; may be repeated.")
@@ -49,6 +55,23 @@ from dicomrelay.settings import Settings
 )
 @click.option("--no-wait", is_flag=True, help="Return once submitted, with the job's id.")
 @click.option("--direct", is_flag=True, help="Send from this process, without broker and spool.")
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    help="With --direct: how many more times to try what may succeed later, after 1 s, 2 s, 4 s and so on.  [default: 2]",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(1, 1000),
+    help="With --direct: instances on their way at once on an association, where the peer grants it.  "
+    "[default: asynchronous_operations of the destination]",
+)
+@click.option(
+    "--transcode/--no-transcode",
+    default=None,
+    help="With --direct: where the peer refuses the transfer syntax of a file, send a copy changed without loss, or not.  "
+    "[default: transfer_syntax_policy of the destination]",
+)
 def command(invocation: Invocation, /, **options: Any) -> int:
     settings = invocation.settings
     paths, destination = _split(options, settings)
@@ -60,9 +83,10 @@ def command(invocation: Invocation, /, **options: Any) -> int:
             "destination": destination or "by rules",
             "calling_ae_title": options["calling_ae"] or settings.gateway.ae_title,
             **{key: options[key] for key in ("recursive", "threads", "direct", "no_wait")},
+            **{key: options[key] for key in _DIRECT_ONLY if options[key] is not None},
         },
     )
-    log_file = _log_to(settings, session)
+    log_file = log_to_file(settings, f"send_{session.id}")
     invocation.say(f"session {session.id}, log {log_file}")
     interrupted = stop_on_signals()
     files = _scan(session, paths, interrupted, recursive=options["recursive"])
@@ -79,7 +103,7 @@ def command(invocation: Invocation, /, **options: Any) -> int:
     if not files:
         return _report(invocation, session)
     if options["direct"]:
-        _send_directly(session, files, settings, destination, options["threads"], interrupted)
+        _send_directly(session, files, invocation, destination, options, interrupted)
     else:
         from dicomrelay.cli import queued  # noqa: PLC0415 - ledger and queue only where they are needed
 
@@ -112,6 +136,11 @@ def _split(options: Mapping[str, Any], settings: Settings) -> tuple[list[Path], 
         resolve(named[0], settings.destinations)
     if options["direct"] and not named:
         raise ConfigurationError("--direct needs a destination: --to NAME, AET@host:port, or -a, -H and -p")
+    for key in _DIRECT_ONLY:
+        if options[key] is not None and not options["direct"]:
+            raise ConfigurationError(
+                f"--{key} goes with --direct; for the queue the settings of the destination say it"
+            )
     return paths, named[0] if named else ""
 
 
@@ -120,6 +149,7 @@ def _scan(
 ) -> list[DicomFile]:
     log = logging.getLogger("dicomrelay.send")
     files: list[DicomFile] = []
+    began_at = time.monotonic()
     with Progress("looking for DICOM") as progress:
         for found in scan(paths, recursive=recursive):
             if isinstance(found, Passed):
@@ -130,40 +160,67 @@ def _scan(
             progress.show(len(files))
             if interrupted.is_set():
                 break
+    session.scan_seconds = time.monotonic() - began_at
     session.files = len(files)
     session.bytes = sum(file.data_set_bytes for file in files)
+    log.info(
+        "found %d instances of %d bytes in %.1f s, %d files passed over",
+        session.files,
+        session.bytes,
+        session.scan_seconds,
+        len(session.passed),
+    )
     return files
 
 
 def _send_directly(
     session: Session,
     files: list[DicomFile],
-    settings: Settings,
+    invocation: Invocation,
     destination: str,
-    threads: int,
+    options: Mapping[str, Any],
     interrupted: threading.Event,
 ) -> None:
-    from dicomrelay.cli.direct import send_directly  # noqa: PLC0415 - only where it runs
-    from dicomrelay.net.requestor import RemoteAe  # noqa: PLC0415
+    from dicomrelay.cli import direct, targets  # noqa: PLC0415 - only where it runs
+    from workers.pace import Pace  # noqa: PLC0415
 
-    target = resolve(destination, settings.destinations)
+    target, known = targets.target_of(
+        destination,
+        invocation.settings,
+        calling_ae_title=options["calling_ae"],
+        window=options["window"],
+        transcode=options["transcode"],
+    )
+    limit = known.max_bytes_per_s
+    order = direct.Order(
+        target,
+        known.name,
+        threads=options["threads"],
+        retries=_RETRIES if options["retries"] is None else options["retries"],
+        pace=lambda: Pace(limit, moved=_nothing) if limit else None,
+    )
     with Progress("sent", len(files)) as progress:
-        session.results, session.unreachable = send_directly(
+        session.results, session.unreachable = direct.send_directly(
             files,
-            remote=RemoteAe(target.ae_title, target.host, target.port),
-            calling_ae_title=str(session.configuration["calling_ae_title"]),
-            threads=threads,
+            order,
             interrupted=interrupted,
-            progress=progress.show,
+            progress=lambda done, data_bytes: progress.show(done, data_bytes=data_bytes),
         )
     session.ending = "interrupted" if interrupted.is_set() else "finished"
+
+
+def _nothing() -> None:
+    """Nobody waits to hear that something moved."""
 
 
 def _report(invocation: Invocation, session: Session) -> int:
     session.ended = datetime.now(UTC)
     summary = session.write(invocation.settings.path("logs"))
+    counts = session.account()["instances"]
+    logging.getLogger("dicomrelay.send").info("%s: %s", session.ending, counts)
     if invocation.as_json:
-        invocation.emit(session.as_json())
+        for piece in session.text():
+            click.echo(piece, nl=False)
     elif session.ending == "submitted":
         click.echo(session.id)
     for line in _words(session):
@@ -188,15 +245,3 @@ def _words(session: Session) -> list[str]:
     if goes_on:
         lines.append("the relay goes on trying what was submitted: see `dicomrelay status`")
     return lines
-
-
-def _log_to(settings: Settings, session: Session) -> Path:
-    """A log file for this session; what is for people stays on standard error."""
-    path = settings.path("logs", f"send_{session.id}.log")
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    root = logging.getLogger()
-    for other in root.handlers:
-        other.setLevel(max(other.level, logging.ERROR) if root.level != logging.DEBUG else other.level)
-    root.addHandler(handler)
-    return path

@@ -23,11 +23,21 @@ def pause_s(attempt: int) -> float:
 
 @dataclass(slots=True)
 class Share:
-    """Instances of one study for one call of `deliver`; `left` are those without an answer, in their order."""
+    """Instances of one study for one call of `deliver`.
+
+    Attributes
+    ----------
+    left : dict of int to None
+        Those without an answer, in their order.
+    is_open : bool
+        Whether an association came about; for the caller to set.
+    """
 
     study: int
     left: dict[int, None]
+    thread: int = 0
     answers: int = 0
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,8 @@ class Shares:
         self._retries = retries
         self._own: dict[int, int] = {}  # the study that a thread was at last
         self._again: list[_Again] = []
-        self._under_way = 0
+        self._under_way: list[Share] = []
+        self._resting: dict[int, tuple[int, float]] = {}  # threads: failures in a row, and until when
         self._attempts: Counter[int] = Counter()
         self._failures = 0  # in a row, without one answer
         self._resume_at = float("-inf")
@@ -97,11 +108,13 @@ class Shares:
         waiting = bool(self._weight or self._again)
         if not waiting and not self._under_way:
             return None
-        if waiting and now < self._resume_at:
-            return Pause(self._resume_at - now)
+        resume_at = max(self._resume_at, self._resting.get(thread, (0, now))[1])
+        if waiting and now < resume_at:
+            return Pause(resume_at - now)
         share = self._due(now) or self._part(thread)
         if share:
-            self._under_way += 1
+            share.thread = thread
+            self._under_way.append(share)
             return share
         due = min((again.due for again in self._again), default=float("inf"))
         return Pause(due - now)
@@ -111,6 +124,7 @@ class Shares:
         share.left.pop(instance, None)
         share.answers += 1
         self._failures = 0
+        self._resting.pop(share.thread, None)
         return retry and self._try_again(share.study, instance, now)
 
     def end(self, share: Share, now: float, problem: str = "", *, permanent: bool = False) -> list[int]:
@@ -128,7 +142,7 @@ class Shares:
         list of int
             Those without an answer that will not be tried again.
         """
-        self._under_way -= 1
+        self._under_way = [each for each in self._under_way if each is not share]
         left = list(share.left)
         share.left.clear()
         if not left:
@@ -140,7 +154,13 @@ class Shares:
             if left[1:]:
                 self._again.append(_Again(share.study, left[1:]))
             return [] if self._try_again(share.study, left[0], now) else left[:1]
-        return self._nothing_came(share.study, left, now, problem)
+        if not self._rest(share.thread, now):
+            self.closed = problem
+            return left
+        if share.is_open:
+            return self._charge(share.study, left)
+        self._again.append(_Again(share.study, left))
+        return []
 
     def rest(self) -> list[int]:
         """Takes away and gives what nobody has taken: for the account, once it is closed or interrupted."""
@@ -207,14 +227,19 @@ class Shares:
         self._again.append(_Again(study, [instance], now + pause_s(attempt)))
         return True
 
-    def _nothing_came(self, study: int, left: list[int], now: float, problem: str) -> list[int]:
-        """Not one answer: everybody pauses, and after so many times in a row nobody tries any more."""
+    def _rest(self, thread: int, now: float) -> bool:
+        """Not one answer: this thread pauses while others are heard, else all do; False when it was once too often."""
+        if any(share.is_open for share in self._under_way):
+            failures = self._resting.get(thread, (0, now))[0] + 1
+            self._resting[thread] = failures, now + pause_s(failures)
+            return True
         if now >= self._resume_at:  # the others that failed at the same time met the same
             self._failures += 1
             self._resume_at = now + pause_s(self._failures)
-        if self._failures > self._retries:
-            self.closed = problem
-            return left
+        return self._failures <= self._retries
+
+    def _charge(self, study: int, left: list[int]) -> list[int]:
+        """An association died without an answer: one attempt of each is used up; those that have no more."""
         for instance in left:
             self._attempts[instance] += 1
         gone = [instance for instance in left if self._attempts[instance] > self._retries]

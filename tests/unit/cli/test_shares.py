@@ -154,6 +154,7 @@ def test_after_an_abort_only_what_has_no_answer_goes_on_and_the_suspect_goes_alo
     assert list(others.left) == [3, 4]
     answer_all(shares, others)
     suspect = taken(shares, now=1.0)
+    suspect.is_open = True
     assert list(suspect.left) == [2]
     assert shares.end(suspect, 1.0, "aborted") == [2]
     assert not shares.closed
@@ -178,6 +179,24 @@ def test_a_peer_that_is_not_there_is_left_in_peace_after_so_many_times() -> None
     assert now == pause_s(1) + pause_s(2) == 3.0
     assert shares.closed == "cannot connect"
     assert shares.rest()
+
+
+def test_while_others_are_heard_only_the_thread_that_is_not_pauses() -> None:
+    """A peer with one place: the second thread is told to wait for 1 s, 2 s, 4 s; the first goes on, all the time."""
+    shares, _ = made([[1]] * 4, threads=2, retries=1)
+    heard = taken(shares, 0)
+    heard.is_open = True
+    now = 0.0
+    for attempt in (1, 2, 3):
+        rejected = taken(shares, 1, now)
+        assert shares.end(rejected, now, "rejected for now") == []
+        assert shares.take(1, now) == Pause(pause_s(attempt))
+        now += pause_s(attempt)
+    answer_all(shares, heard, now)
+
+    assert len([n for _ in range(3) for n in answer_all(shares, taken(shares, 0, now), now)]) == 3
+    assert shares.take(0, now) is None
+    assert not shares.closed
 
 
 def test_a_peer_that_comes_back_gets_all_of_it() -> None:
