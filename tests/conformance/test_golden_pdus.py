@@ -107,7 +107,40 @@ ACCEPT = AssociateAccept(
     (ContextDecision(1, 0, "1.2.840.10008.1.2"), ContextDecision(3, 3)),
     UserInformation(implementation_class_uid="1.2.3", user_identity_response=b"ok"),
 )
+ASSOCIATE_AC_NEGOTIATED = _bytes("""
+02 00  00 00 00 c3
+00 01  00 00
+"ANY-SCP         " "ECHOSCU         "
+00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+10 00  00 15  "1.2.840.10008.3.1.1.1"
+21 00  00 19  01 00 00 00  40 00  00 11  "1.2.840.10008.1.2"
+50 00  00 45
+  51 00  00 04  00 04 00 00                                    # maximum length 262144
+  52 00  00 05  "1.2.3"
+  53 00  00 04  00 20 00 01                                    # 32 they may invoke, 1 we may
+  54 00  00 09  00 05 "1.2.4" 01 00                            # role selection: SCU granted, SCP not
+  55 00  00 04  "NAME"
+  56 00  00 0d  00 05 "1.2.4" 02 00 03 00 00 00                # level 2, signatures 3, no coercion
+  59 00  00 02  00 00                                          # user identity holds; nothing more to say
+""")
+ACCEPT_NEGOTIATED = AssociateAccept(
+    "ANY-SCP",
+    "ECHOSCU",
+    "1.2.840.10008.3.1.1.1",
+    (ContextDecision(1, 0, "1.2.840.10008.1.2"),),
+    UserInformation(
+        maximum_length=262_144,
+        implementation_class_uid="1.2.3",
+        implementation_version_name="NAME",
+        asynchronous_operations=AsynchronousOperations(32, 1),
+        roles=(RoleSelection("1.2.4", scu=True, scp=False),),
+        extended=(ExtendedNegotiation("1.2.4", b"\x02\x00\x03\x00\x00\x00"),),
+        user_identity_response=b"",
+    ),
+)
 GOLDEN: dict[str, tuple[bytes, Pdu]] = {
+    "A-ASSOCIATE-AC with every answer": (ASSOCIATE_AC_NEGOTIATED, ACCEPT_NEGOTIATED),
     "A-ASSOCIATE-RQ": (ASSOCIATE_RQ, REQUEST),
     "A-ASSOCIATE-AC": (ASSOCIATE_AC, ACCEPT),
     "A-ASSOCIATE-RJ": (_bytes("03 00  00 00 00 04  00 02 03 02"), AssociateReject(2, 3, 2)),
