@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dicomrelay.dicom.scan import HeaderScanner
+from dicomrelay.dicom.scan import Header, HeaderScanner
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import DataSetError, RelayError, SpoolError
 from dicomrelay.log import get_logger
-from dicomrelay.net.service import AssociationInfo, StoreReply
+from dicomrelay.net.service import AssociationInfo, Commit, StoreReply
 from dicomrelay.spool import SpoolWriter
 from scp_gateway.replies import STORED, mismatch, reply_to
 
@@ -54,21 +54,28 @@ class SpoolSink:
         except (DataSetError, SpoolError) as error:
             self._refuse(reply_to(error), error)
 
-    def finish(self) -> StoreReply:
-        """Commit, and only then answer Success."""
+    def finish(self) -> StoreReply | Commit:
+        """What is wrong with the data set, or the commit that is left to do."""
         if self._refusal is not None:
             return self._refusal
         try:
             header = self._scanner.finish()
-            wrong = mismatch(
-                header,
-                sop_class_uid=self._request.sop_class_uid,
-                sop_instance_uid=self._request.sop_instance_uid,
-            )
-            if wrong is not None:
-                return self._refuse(wrong, None)
+        except DataSetError as error:
+            return self._refuse(reply_to(error), error)
+        wrong = mismatch(
+            header,
+            sop_class_uid=self._request.sop_class_uid,
+            sop_instance_uid=self._request.sop_instance_uid,
+        )
+        if wrong is not None:
+            return self._refuse(wrong, None)
+        return lambda: self._commit(header)
+
+    def _commit(self, header: Header) -> StoreReply:
+        """Make it durable, and only then answer Success."""
+        try:
             self._writer.commit(header)
-        except (DataSetError, SpoolError) as error:
+        except SpoolError as error:
             return self._refuse(reply_to(error), error)
         self._committed()
         return STORED

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicomrelay.dimse.codec import decode_message
-from dicomrelay.dimse.messages import Message
+from dicomrelay.dimse.messages import CStoreRequest, Message
+from dicomrelay.dimse.store_codec import StoreRequestReader
 from dicomrelay.errors import LocalProtocolError, RemoteProtocolError
 from dicomrelay.ul.connection import Connection
 from dicomrelay.ul.pdu import AbortReason, Pdv
@@ -58,11 +59,12 @@ class MessageAssembler:
         The accepted presentation contexts.
     """
 
-    __slots__ = ("_command", "_context_id", "_context_ids", "_in_data_set")
+    __slots__ = ("_command", "_context_id", "_context_ids", "_in_data_set", "_store_requests")
 
     def __init__(self, context_ids: Collection[int]) -> None:
         self._context_ids = frozenset(context_ids)
         self._command = bytearray()
+        self._store_requests = StoreRequestReader()
         self._context_id = _NONE  # of the message that has begun
         self._in_data_set = False
 
@@ -114,12 +116,21 @@ class MessageAssembler:
     def _add_to_command(self, data: bytes | memoryview, is_last: bool) -> CommandReceived | None:
         if len(self._command) + len(data) > MAX_COMMAND_BYTES:
             raise _invalid(f"a command set of more than {MAX_COMMAND_BYTES} bytes", "PS3.7 Section 6.3.1")
-        self._command += data
-        if not is_last:
-            return None
-        message, has_data_set = decode_message(bytes(self._command))
+        if is_last and not self._command:  # nearly always
+            raw = bytes(data)
+        else:
+            self._command += data
+            if not is_last:
+                return None
+            raw = bytes(self._command)
+            self._command.clear()
+        message: Message | None = self._store_requests.read(raw)
+        has_data_set = True
+        if message is None:
+            message, has_data_set = decode_message(raw)
+            if has_data_set and isinstance(message, CStoreRequest):
+                self._store_requests.learn(raw, message)
         received = CommandReceived(self._context_id, message, has_data_set)
-        self._command.clear()
         self._in_data_set = has_data_set
         if not has_data_set:
             self._context_id = _NONE

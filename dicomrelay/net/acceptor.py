@@ -17,6 +17,7 @@ from typing import Final
 
 from dicomrelay.errors import ConfigurationError, PortInUse
 from dicomrelay.log import get_logger
+from dicomrelay.net.commits import CommitPool
 from dicomrelay.net.edge import ask
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.provider import (
@@ -101,6 +102,7 @@ class Acceptor:
         self._service = service
         self._limits = limits
         self._tls = tls
+        self._pool = CommitPool()
         self._selector = selectors.DefaultSelector()
         self._wake: socket.socket | None = None
         self._stopping = threading.Event()
@@ -165,6 +167,7 @@ class Acceptor:
             for sock in self._threads.values():
                 _interrupt(sock)
         self._join(monotonic() + self._limits.linger_s + _SERVICE_GRACE_S)
+        self._pool.close()
         left = self.open_associations
         if left:
             _log.warning("associations are still inside the service", action="stop", associations=left)
@@ -229,7 +232,9 @@ class Acceptor:
 
     def _run(self, sock: socket.socket, address: tuple[str, int]) -> None:
         try:
-            ProviderAssociation(sock, address, self._service, self._limits, self._check_stop, self._tls).run()
+            ProviderAssociation(
+                sock, address, self._service, self._limits, self._check_stop, self._pool, self._tls
+            ).run()
         except OSError as error:  # the socket died before it could be set up
             _log.info("connection lost at once", action="association-refused", error=str(error))
         finally:

@@ -13,7 +13,7 @@ from typing import Final
 from dicomrelay.dicom.status import Status
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.net.edge import ask
-from dicomrelay.net.service import AssociationInfo, AssociationService, StoreReply, StoreSink
+from dicomrelay.net.service import AssociationInfo, AssociationService, Commit, StoreReply, StoreSink, finish
 
 # So many views at once, well under the 1024 (IOV_MAX) that one writev takes.
 _MAX_FRAGMENTS: Final = 256
@@ -65,13 +65,22 @@ class IncomingStore:
                 self.abandon()
         self._fragments.clear()
 
-    def finish(self) -> StoreReply:
-        """The data set is complete: what to answer."""
+    def complete(self) -> StoreReply | Commit:
+        """The data set is complete: what to answer, or what is left to do for an answer."""
         self.flush()
         sink, self._sink = self._sink, None
         if sink is None:
             return self._reply or StoreReply(Status.PROCESSING_FAILURE)
-        reply, error = ask(sink.finish)
+        found, error = ask(sink.finish)
+        return found or error or StoreReply(Status.PROCESSING_FAILURE)
+
+    def finish(self) -> StoreReply:
+        """The data set is complete: what to answer, with all that is left to do for it done."""
+        self.flush()
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return self._reply or StoreReply(Status.PROCESSING_FAILURE)
+        reply, error = ask(lambda: finish(sink))
         return reply or error or StoreReply(Status.PROCESSING_FAILURE)
 
     def abandon(self) -> None:

@@ -11,25 +11,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.uids import (
     APPLICATION_CONTEXT_NAME,
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
-)
-from dicomrelay.dimse.codec import encode_message, encode_unsupported_response
-from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler, command_bytes
-from dicomrelay.dimse.messages import (
-    CCancelRequest,
-    CEchoRequest,
-    CEchoResponse,
-    CFindRequest,
-    CGetRequest,
-    CMoveRequest,
-    CStoreRequest,
-    CStoreResponse,
-    UnsupportedRequest,
-    UnsupportedResponse,
 )
 from dicomrelay.errors import (
     AssociationAborted,
@@ -40,8 +25,9 @@ from dicomrelay.errors import (
     TlsFault,
 )
 from dicomrelay.log import get_logger
+from dicomrelay.net.commits import CommitPool
+from dicomrelay.net.conversation import Conversation
 from dicomrelay.net.edge import ask
-from dicomrelay.net.incoming_store import IncomingStore
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.service import (
     Acceptance,
@@ -64,9 +50,7 @@ from dicomrelay.ul.pdu import (
     AbortSource,
     AssociateAccept,
     AssociateRequest,
-    PDataTf,
     ReleaseRequest,
-    ReleaseResponse,
     UserInformation,
 )
 
@@ -98,6 +82,8 @@ class ProviderAssociation:
     ----------
     interrupted : callable
         Raises `Stopped` when the association has to end.
+    pool : CommitPool
+        For associations with a window.
     tls : TlsDoor, optional
         None for plain DICOM.
     """
@@ -109,9 +95,11 @@ class ProviderAssociation:
         service: AssociationService,
         limits: AcceptorLimits,
         interrupted: Callable[[], None],
+        pool: CommitPool,
         tls: TlsDoor | None = None,
     ) -> None:
         self._service = service
+        self._pool = pool
         self._tls = tls
         self._tls_facts: TlsFacts | None = None
         self._limits = limits
@@ -128,11 +116,7 @@ class ProviderAssociation:
             interrupted=interrupted,
         )
         self._info: AssociationInfo | None = None
-        self._transfer_syntaxes: dict[int, str] = {}
-        self._window = 1
-        self._assembler = MessageAssembler(())
-        self._incoming: IncomingStore | None = None
-        self._echoes = self._stored = self._failed = self._bytes_received = 0
+        self._conversation: Conversation | None = None
 
     def run(self) -> None:
         """Serve until the association is over; the socket is closed then."""
@@ -141,14 +125,14 @@ class ProviderAssociation:
             self._connection.transport_accepted()
             if self._tls is not None:
                 self._secure(self._tls)
-            self._establish()
-            self._converse()
+            raise _ending_of(self._establish().run())
         except _Finished as finished:
             kind, reason = finished.kind, str(finished)
         except RemoteProtocolError as error:
             kind, reason = EndingKind.ABORTED_BY_US, str(error)
             self._connection.request_abort(Abort(AbortSource.SERVICE_PROVIDER, error.abort_reason))
         except Stopped as error:
+            self._answer_commits()
             kind, reason = EndingKind.STOPPED, str(error)
             self._connection.request_abort(Abort(AbortSource.SERVICE_USER, AbortReason.NOT_SPECIFIED))
         except AssociationTimeout as error:
@@ -180,7 +164,7 @@ class ProviderAssociation:
             words = "it speaks plain DICOM" if first <= 7 else "it speaks neither TLS nor DICOM"
             raise failed("the peer", TlsFault.PLAIN_PEER, words)
 
-    def _establish(self) -> None:
+    def _establish(self) -> Conversation:
         deadline = self._started + self._limits.association_timeout_s
         request = self._transport.wait_event(deadline, _ARTIM)
         if not isinstance(request, AssociateRequest):
@@ -190,11 +174,6 @@ class ProviderAssociation:
             self._transport.send(self._connection.send(decided))
             numbers = f"{decided.result}, {decided.source}, {decided.reason}"
             raise _Finished(EndingKind.ABORTED_BY_US, f"rejected ({numbers}): {request.calling_ae_title!r}")
-        self._transfer_syntaxes = {
-            each.context_id: each.transfer_syntax for each in decided.contexts if each.is_accepted
-        }
-        self._assembler = MessageAssembler(self._transfer_syntaxes)
-        self._window = decided.window.invoked if decided.window is not None else 1
         info = AssociationInfo(
             id=new_association_id(),
             calling_ae_title=request.calling_ae_title,
@@ -210,7 +189,17 @@ class ProviderAssociation:
             self._transport.send(self._connection.send(NO_REASON_FOR_NOW))
             raise _Finished(EndingKind.ABORTED_BY_US, "rejected: the service could not open the association")
         self._info = info
+        self._conversation = conversation = Conversation(
+            self._transport,
+            self._service,
+            info,
+            {each.context_id: each.transfer_syntax for each in decided.contexts if each.is_accepted},
+            limits=self._limits,
+            window=decided.window.invoked if decided.window is not None else 1,
+            pool=self._pool,
+        )
         self._transport.send(self._connection.send(self._acceptance(request, decided)))
+        return conversation
 
     def _decided(self, request: AssociateRequest) -> Rejection | Acceptance:
         if request.application_context != APPLICATION_CONTEXT_NAME:
@@ -236,101 +225,23 @@ class ProviderAssociation:
             ),
         )
 
-    # ---- messages
-
-    def _converse(self) -> None:
-        connection, transport, feed = self._connection, self._transport, self._assembler.feed
-        while True:
-            event = connection.next_event()
-            if event is None:
-                self._receive()
-            elif type(event) is PDataTf:
-                for part in feed(event.pdvs):
-                    if type(part) is DataSetReceived:
-                        self._data_set(part)
-                    elif type(part) is CommandReceived:
-                        self._command(part)
-            elif isinstance(event, ReleaseRequest):
-                self._drop_incoming()
-                transport.send(connection.send(ReleaseResponse()))
-                raise _Finished(EndingKind.RELEASED)
-            else:
-                raise _ending_of(event)
-
-    def _receive(self) -> None:
-        if self._incoming is not None:
-            self._incoming.flush()
-        if self._assembler.is_between_messages:
-            self._transport.receive(monotonic() + self._limits.idle_timeout_s, "idle")
-        else:
-            self._transport.receive(monotonic() + self._limits.pdu_timeout_s, "message", more_is_due=True)
-
-    def _command(self, received: CommandReceived) -> None:
-        message = received.message
-        if isinstance(message, CStoreRequest) and received.has_data_set:
-            syntax = self._transfer_syntaxes[received.context_id]
-            self._incoming = IncomingStore(self._service, self._association, message, syntax)
-        elif isinstance(message, CEchoRequest) and not received.has_data_set:
-            self._echoes += 1
-            response = CEchoResponse(message.message_id, Status.SUCCESS, message.sop_class_uid)
-            self._respond(received.context_id, encode_message(response, has_data_set=False))
-        elif isinstance(message, UnsupportedRequest | CFindRequest | CGetRequest | CMoveRequest):
-            # Its data set, if it has one, is read and thrown away: nothing is incoming.
-            self._respond(
-                received.context_id, encode_unsupported_response(message, Status.UNRECOGNISED_OPERATION)
-            )
-        elif not isinstance(
-            message, UnsupportedResponse | CCancelRequest
-        ):  # it has nothing to cancel, and is ignored
-            raise RemoteProtocolError(
-                f"a {type(message).__name__} is not what an SCP can take here",
-                section="PS3.7 Section 9.3",
-                abort_reason=AbortReason.UNEXPECTED_PARAMETER,
-            )
-
-    def _data_set(self, part: DataSetReceived) -> None:
-        incoming = self._incoming
-        if incoming is None:
-            return
-        incoming.add(part.fragments)
-        if not part.is_complete:
-            return
-        self._incoming = None
-        reply = incoming.finish()
-        self._bytes_received += incoming.bytes_received
-        if reply.status == Status.SUCCESS or reply.status & 0xF000 == 0xB000:
-            self._stored += 1
-        else:
-            self._failed += 1
-        request = incoming.request
-        comment = reply.comment[:64].encode("ascii", "replace").decode("ascii")  # VR LO
-        response = CStoreResponse(
-            request.message_id, reply.status, request.sop_class_uid, request.sop_instance_uid, comment
-        )
-        self._respond(part.context_id, encode_message(response, has_data_set=False))
-
-    def _respond(self, context_id: int, command: bytes) -> None:
-        self._transport.send(command_bytes(self._connection, context_id, command))
-
-    @property
-    def _association(self) -> AssociationInfo:
-        if self._info is None:
-            raise LocalProtocolError("no association is open")
-        return self._info
-
     # ---- the end
 
-    def _drop_incoming(self) -> None:
-        incoming, self._incoming = self._incoming, None
-        if incoming is not None:
-            incoming.abandon()
-            self._bytes_received += incoming.bytes_received
+    def _answer_commits(self) -> None:
+        """What is committing when we stop is answered before we leave, if the peer takes it."""
+        try:
+            if self._conversation is not None:
+                self._conversation.settle()
+        except AssociationError:
+            pass
 
     def _close(self, kind: EndingKind, reason: str) -> None:
-        self._drop_incoming()
+        conversation = self._conversation
+        if conversation is not None:
+            conversation.end()
         self._transport.close(min(self._limits.linger_s, self._limits.association_timeout_s))
         duration_s = monotonic() - self._started
-        if self._info is None:
+        if conversation is None or self._info is None:
             _log.info(
                 "association not made",
                 action="association-refused",
@@ -339,15 +250,17 @@ class ProviderAssociation:
                 seconds=round(duration_s, 3),
             )
             return
-        info = self._info
+        info, tally = self._info, conversation.tally
         ending = AssociationEnding(
-            kind, reason, self._echoes, self._stored, self._failed, self._bytes_received, duration_s
+            kind, reason, tally.echoes, tally.stored, tally.failed, tally.bytes_received, duration_s
         )
         ask(lambda: self._service.closed(info, ending))
 
 
 def _ending_of(event: object) -> Exception:
     """Why something else than what was waited for ends the association."""
+    if isinstance(event, ReleaseRequest):
+        return _Finished(EndingKind.RELEASED)
     if isinstance(event, Abort):
         return _Finished(EndingKind.ABORTED_BY_PEER, f"A-ABORT, source {event.source}, reason {event.reason}")
     if isinstance(event, ConnectionClosed):

@@ -5,7 +5,7 @@ The acceptor owns sockets, threads and deadlines; a service owns decisions and d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -131,6 +131,10 @@ class StoreReply:
     comment: str = ""
 
 
+# What is left to do for an answer, and may wait for a disk.
+Commit = Callable[[], StoreReply]
+
+
 class EndingKind(Enum):
     """How an association ended."""
 
@@ -178,11 +182,22 @@ class StoreSink(Protocol):
         then read and thrown away, and `abandon` is called at once.
         """
 
-    def finish(self) -> StoreReply:
-        """The data set is complete; it must be durable before this returns a status of success."""
+    def finish(self) -> StoreReply | Commit:
+        """The data set is complete: the answer, or a commit that makes it durable and gives the answer.
+
+        A status of success says that it is durable. A commit is called exactly once; on an association with a window of
+        asynchronous operations in another thread, while the next instance is received. What it raises is answered as
+        that of `write`. Neither is followed by `abandon`.
+        """
 
     def abandon(self) -> None:
         """The data set will never be complete, or `write` failed: forget it. Called at most once, after no finish."""
+
+
+def finish(sink: StoreSink) -> StoreReply:
+    """The answer of a sink, its commit carried out on the spot."""
+    found = sink.finish()
+    return found if isinstance(found, StoreReply) else found()
 
 
 class AssociationService(Protocol):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from dicomrelay.dicom.status import Status
 from dicomrelay.dimse.exchange import StoreBegun
 from dicomrelay.dimse.messages import CStoreRequest, CStoreResponse
 from dicomrelay.net.edge import ask
-from dicomrelay.net.service import StoreReply, StoreSink
+from dicomrelay.net.service import StoreReply, StoreSink, finish
 
 
 class Receiver(Protocol):
@@ -61,8 +61,7 @@ class SubOperation:
         sink, self._sink = self._sink, None
         reply = self._reply
         if sink is not None:
-            finish: Callable[[], StoreReply] = sink.finish
-            done, failure = ask(finish)
+            done, failure = ask(lambda: finish(sink))
             reply = done or failure
         reply = reply or StoreReply(Status.PROCESSING_FAILURE)
         request = self._request

@@ -147,7 +147,7 @@ class TlsTransport(Transport):
         """One read of ciphertext at most, so that the deadlines are looked at however small the pieces are."""
         count = self._decrypt(space)
         if count is None:
-            received = self.sock.recv_into(self._ciphertext)
+            received = self.sock.recv_into(self._ciphertext, 0, self._receive_flags)
             if received == 0:
                 return 0
             self._incoming.write(self._ciphertext[:received])

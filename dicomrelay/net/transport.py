@@ -62,6 +62,9 @@ class Transport:
         self._shortest_wait_s = shortest_wait_s
         self._interrupted = interrupted
         self._hear: Callable[[], None] | None = None
+        self._wakes: select.poll | None = None
+        self._wake_descriptor = -1
+        self._receive_flags = 0
         self._pdu_deadline: float | None = None  # of the PDU that has begun to arrive
         self._pdu_number = 0
         self._tick_s = tick_s = min(_MAX_TICK_S, pdu_timeout_s / 4, shortest_wait_s / 4)
@@ -147,7 +150,7 @@ class Transport:
                 count = self._read_into(space)
                 break
             except BlockingIOError:
-                if self._hear is not None:
+                if self._hear is not None or self._is_woken():
                     return
                 self._check(deadline, timer, monotonic())
             except OSError:
@@ -156,6 +159,21 @@ class Transport:
         if count == 0 and self._interrupted is not None:
             self._interrupted()  # an acceptor that stops wakes us by closing this end
         connection.received(count)
+
+    def wake_by(self, descriptor: int) -> None:
+        """From now on `receive` returns with nothing, too, when that descriptor can be read."""
+        self._wakes = select.poll()
+        self._wakes.register(self.sock, select.POLLIN)
+        self._wakes.register(descriptor, select.POLLIN)
+        self._wake_descriptor = descriptor
+        self._receive_flags = socket.MSG_DONTWAIT
+
+    def _is_woken(self) -> bool:
+        """Wait one tick for something to read; whether there is something else to do."""
+        if self._wakes is None:
+            return False
+        found = self._wakes.poll(max(1, int(self._tick_s * 1000)))
+        return any(descriptor == self._wake_descriptor for descriptor, _ in found)
 
     def peek(self, deadline: float, timer: str) -> int | None:
         """The first byte that waits to be read, waiting for it until `deadline`; None when the peer has closed.
@@ -217,7 +235,7 @@ class Transport:
 
     def _read_into(self, space: memoryview) -> int:
         """One read; BlockingIOError when a tick passed, or when nothing came of what was read, 0 at the end."""
-        return self.sock.recv_into(space)
+        return self.sock.recv_into(space, 0, self._receive_flags)
 
     def _try_to_send(self, data: bytes | memoryview, flags: int) -> int:
         """How many bytes went out in one tick, perhaps none."""

@@ -21,6 +21,7 @@ from dicomrelay.net.service import (
     EndingKind,
     PeerConnection,
     StoreReply,
+    finish,
 )
 from dicomrelay.settings import GatewaySettings, PeerSettings
 from dicomrelay.spool import Spool
@@ -56,7 +57,7 @@ class Gateway:
             return sink
         for at in range(0, len(data_set), step):
             sink.write([memoryview(data_set)[at : at + step]])
-        return sink.finish()
+        return finish(sink)
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_the_views_may_be_used_again_after_each_write(gateway: Gateway) -> None:
         buffer[: len(piece)] = piece
         sink.write([memoryview(buffer)[: len(piece)]])
         buffer[:] = bytes(64)
-    assert sink.finish().status == Status.SUCCESS
+    assert finish(sink).status == Status.SUCCESS
     gateway.spool.verify(gateway.spool.arrivals(1)[0].id)
 
 

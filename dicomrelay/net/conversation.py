@@ -1,0 +1,227 @@
+"""The messages of one association as acceptor, from its acceptance to its release or its death."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
+
+from dicomrelay.dicom.status import Status
+from dicomrelay.dimse.codec import encode_message, encode_unsupported_response
+from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler, command_bytes
+from dicomrelay.dimse.messages import (
+    CCancelRequest,
+    CEchoRequest,
+    CEchoResponse,
+    CFindRequest,
+    CGetRequest,
+    CMoveRequest,
+    CStoreRequest,
+    CStoreResponse,
+    UnsupportedRequest,
+    UnsupportedResponse,
+)
+from dicomrelay.dimse.store_codec import encode_store_response
+from dicomrelay.errors import RemoteProtocolError
+from dicomrelay.net.commits import MAX_UNFINISHED, AssociationCommits, CommitPool
+from dicomrelay.net.incoming_store import IncomingStore
+from dicomrelay.net.limits import AcceptorLimits
+from dicomrelay.net.service import AssociationInfo, AssociationService, StoreReply
+from dicomrelay.net.transport import Transport
+from dicomrelay.ul.connection import ConnectionEvent
+from dicomrelay.ul.pdu import AbortReason, PDataTf, ReleaseRequest, ReleaseResponse
+from dicomrelay.ul.state import State
+
+# Sta8: the peer has asked for the release, and what we still owe may be said before it is answered (AR-7).
+_MAY_ANSWER = frozenset({State.STA6_ESTABLISHED, State.STA8_AWAITING_LOCAL_RELEASE_RESPONSE})
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an association has brought so far; as in `AssociationEnding`."""
+
+    echoes: int = 0
+    stored: int = 0
+    failed: int = 0
+    bytes_received: int = 0
+
+
+class Conversation:
+    """Takes requests and answers them.
+
+    Parameters
+    ----------
+    transfer_syntaxes : mapping of int to str
+        The accepted presentation contexts.
+    window : int
+        What the requestor may have outstanding, as negotiated: 0 means any number, 1 that everything is done in turn.
+    pool : CommitPool
+        Carries commits out when there is a window.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        service: AssociationService,
+        association: AssociationInfo,
+        transfer_syntaxes: Mapping[int, str],
+        *,
+        limits: AcceptorLimits,
+        window: int,
+        pool: CommitPool,
+    ) -> None:
+        self.tally = Tally()
+        self._transport = transport
+        self._connection = transport.connection
+        self._service = service
+        self._association = association
+        self._transfer_syntaxes = transfer_syntaxes
+        self._limits = limits
+        self._assembler = MessageAssembler(transfer_syntaxes)
+        self._incoming: IncomingStore | None = None
+        self._commits: AssociationCommits | None = None
+        if window != 1:
+            self._commits = AssociationCommits(pool, min(window or MAX_UNFINISHED, MAX_UNFINISHED))
+            transport.wake_by(self._commits.wake)
+
+    def run(self) -> ConnectionEvent:
+        """Serve until something ends the association, and answer with that; a release is answered by then.
+
+        Raises
+        ------
+        RemoteProtocolError, AssociationError
+            The association is over.
+        """
+        connection, feed = self._connection, self._assembler.feed
+        while True:
+            event = connection.next_event()
+            if event is None:
+                self._receive()
+            elif type(event) is PDataTf:
+                for part in feed(event.pdvs):
+                    if type(part) is DataSetReceived:
+                        self._data_set(part)
+                    elif type(part) is CommandReceived:
+                        self._command(part)
+            elif isinstance(event, ReleaseRequest):
+                self._drop_incoming()
+                self.settle()
+                self._transport.send(connection.send(ReleaseResponse()))
+                return event
+            else:
+                return event
+
+    def settle(self) -> None:
+        """Return when every commit is over; answer those while the association allows it."""
+        commits = self._commits
+        while commits is not None and len(commits):
+            commits.wait()
+            self._answer_finished(commits)
+
+    def end(self) -> None:
+        """The association is over: forget what is half received, keep what is whole."""
+        self._drop_incoming()
+        commits, self._commits = self._commits, None
+        if commits is not None:
+            for _, store, reply in commits.rest():
+                self._count(store, reply)
+            commits.close()
+
+    # ---- inside
+
+    def _receive(self) -> None:
+        if self._incoming is not None:
+            self._incoming.flush()
+        if self._assembler.is_between_messages:
+            self._transport.receive(monotonic() + self._limits.idle_timeout_s, "idle")
+        else:
+            self._transport.receive(monotonic() + self._limits.pdu_timeout_s, "message", more_is_due=True)
+        if self._commits is not None and self._commits.has_finished:
+            self._answer_finished(self._commits)
+
+    def _command(self, received: CommandReceived) -> None:
+        message = received.message
+        if isinstance(message, CStoreRequest) and received.has_data_set:
+            syntax = self._transfer_syntaxes[received.context_id]
+            self._incoming = IncomingStore(self._service, self._association, message, syntax)
+        elif isinstance(message, CEchoRequest) and not received.has_data_set:
+            self.tally.echoes += 1
+            response = CEchoResponse(message.message_id, Status.SUCCESS, message.sop_class_uid)
+            self._respond(received.context_id, encode_message(response, has_data_set=False))
+        elif isinstance(message, UnsupportedRequest | CFindRequest | CGetRequest | CMoveRequest):
+            # Its data set, if it has one, is read and thrown away: nothing is incoming.
+            self._respond(
+                received.context_id, encode_unsupported_response(message, Status.UNRECOGNISED_OPERATION)
+            )
+        elif not isinstance(message, UnsupportedResponse | CCancelRequest):  # nothing to cancel: ignored
+            raise RemoteProtocolError(
+                f"a {type(message).__name__} is not what an SCP can take here",
+                section="PS3.7 Section 9.3",
+                abort_reason=AbortReason.UNEXPECTED_PARAMETER,
+            )
+
+    def _data_set(self, part: DataSetReceived) -> None:
+        incoming = self._incoming
+        if incoming is None:
+            return
+        incoming.add(part.fragments)
+        if not part.is_complete:
+            return
+        self._incoming = None
+        commits = self._commits
+        if commits is None:
+            self._answer(part.context_id, incoming, incoming.finish())
+            return
+        found = incoming.complete()
+        if isinstance(found, StoreReply):
+            self._answer(part.context_id, incoming, found)
+            return
+        commits.begin(part.context_id, incoming, found)
+        if commits.has_finished:
+            self._answer_finished(commits)
+        while commits.is_full:
+            commits.wait()
+            self._answer_finished(commits)
+
+    def _answer_finished(self, commits: AssociationCommits) -> None:
+        """One send for all that is over."""
+        answers: list[bytes] = []
+        for context_id, store, reply in commits.finished():
+            self._count(store, reply)
+            if self._connection.state in _MAY_ANSWER:
+                response = _store_response(store.request, reply)
+                answers.append(command_bytes(self._connection, context_id, response))
+        if answers:
+            self._transport.send(b"".join(answers))
+
+    def _answer(self, context_id: int, store: IncomingStore, reply: StoreReply) -> None:
+        self._count(store, reply)
+        self._respond(context_id, _store_response(store.request, reply))
+
+    def _count(self, store: IncomingStore, reply: StoreReply) -> None:
+        self.tally.bytes_received += store.bytes_received
+        if reply.status == Status.SUCCESS or reply.status & 0xF000 == 0xB000:
+            self.tally.stored += 1
+        else:
+            self.tally.failed += 1
+
+    def _respond(self, context_id: int, command: bytes) -> None:
+        self._transport.send(command_bytes(self._connection, context_id, command))
+
+    def _drop_incoming(self) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.abandon()
+            self.tally.bytes_received += incoming.bytes_received
+
+
+def _store_response(request: CStoreRequest, reply: StoreReply) -> bytes:
+    if not reply.comment:
+        return encode_store_response(
+            request.message_id, reply.status, request.sop_class_uid, request.sop_instance_uid
+        )
+    comment = reply.comment[:64].encode("ascii", "replace").decode("ascii")  # VR LO
+    response = CStoreResponse(
+        request.message_id, reply.status, request.sop_class_uid, request.sop_instance_uid, comment
+    )
+    return encode_message(response, has_data_set=False)
