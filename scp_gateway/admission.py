@@ -49,7 +49,10 @@ class Peer:
     def trusts(self, tls: TlsFacts | None) -> bool:
         if tls is None:
             return not self.needs_tls
-        return self.certificate is None or any(map(self.certificate.fullmatch, _names(tls)))
+        if self.certificate is None:
+            return True
+        is_shown = bool(tls.certificate_sha256)  # or * would take those who show none
+        return is_shown and any(map(self.certificate.fullmatch, _names(tls)))
 
 
 class Peers:
@@ -114,9 +117,6 @@ def _names(tls: TlsFacts) -> Iterator[str]:
     """Whatever an entry may call the peer by, in lower case: host names know no other (RFC 4343)."""
     yield tls.certificate_sha256
     yield tls.certificate_subject.lower()
-    for part in tls.certificate_subject.lower().split(","):
-        if part.startswith("cn="):
-            yield part.removeprefix("cn=")
     yield from (name.lower() for name in tls.certificate_names)
 
 

@@ -43,7 +43,7 @@ class TlsFacts:
     certificate_subject : str
         Of the peer's certificate, verified; empty when it has shown none.
     certificate_names : tuple of str
-        Its DNS names and addresses (subject alternative names).
+        Its common name, DNS names and addresses.
     certificate_sha256 : str
         Fingerprint of the whole certificate, 64 lower case hexadecimal digits.
     certificate_ends_s : float or None

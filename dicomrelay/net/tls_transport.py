@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 from dicomrelay.errors import AssociationAborted, AssociationError, TlsFailed, TlsFault
@@ -21,6 +21,7 @@ from dicomrelay.net.transport import MSG_MORE, Transport
 _READ_BYTES: Final = 65_536
 # Plaintext that is encrypted at once.
 _CHUNK_BYTES: Final = 1 << 18
+_BACKSLASH: Final = "\\"
 _SHORT_NAMES: Final = {
     "commonName": "CN",
     "organizationName": "O",
@@ -136,7 +137,7 @@ class TlsTransport(Transport):
             version=self._tls.version() or "",
             cipher=cipher[0] if cipher else "",
             certificate_subject=_subject(verified),
-            certificate_names=tuple(str(value) for _, value in verified.get("subjectAltName", ())),
+            certificate_names=tuple(_names(verified)),
             certificate_sha256=hashlib.sha256(shown).hexdigest() if shown and verified else "",
             certificate_ends_s=ssl.cert_time_to_seconds(verified["notAfter"]) if verified else None,
         )
@@ -256,11 +257,24 @@ class TlsTransport(Transport):
         return None
 
 
+def _parts(certificate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The subject's attributes, most particular first."""
+    for relative_name in reversed(certificate.get("subject", ())):
+        yield from relative_name
+
+
 def _subject(certificate: Mapping[str, Any]) -> str:
-    """The subject as one writes it, most particular part first: CN=CT 1,O=Clinic."""
-    parts = [
-        f"{_SHORT_NAMES.get(key, key)}={value}"
-        for relative_name in reversed(certificate.get("subject", ()))
-        for key, value in relative_name
-    ]
-    return "".join(letter if letter.isprintable() else "?" for letter in ",".join(parts))
+    """The subject as one writes it: CN=CT 1,O=Clinic. A comma inside a value is escaped (RFC 4514 Section 2.4)."""
+    text = ",".join(
+        f"{_SHORT_NAMES.get(key, key)}={value.replace(_BACKSLASH, _BACKSLASH * 2).replace(',', _BACKSLASH + ',')}"
+        for key, value in _parts(certificate)
+    )
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _names(certificate: Mapping[str, Any]) -> Iterator[str]:
+    """What the certificate's owner goes by: common names, DNS names, addresses."""
+    yield from (value for key, value in _parts(certificate) if key == "commonName")
+    yield from (
+        value for kind, value in certificate.get("subjectAltName", ()) if kind in {"DNS", "IP Address"}
+    )

@@ -85,7 +85,7 @@ def test_instances_arrive_byte_for_byte(
     assert facts is not None
     assert facts.cipher == "TLS_AES_256_GCM_SHA384"
     assert facts.certificate_subject.startswith("CN=CT 1,")
-    assert facts.certificate_names == ("ct1.example",)
+    assert facts.certificate_names == ("CT 1", "ct1.example")
     assert len(facts.certificate_sha256) == 64
 
 
