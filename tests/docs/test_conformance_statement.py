@@ -1,0 +1,110 @@
+"""The tables of docs/reference/conformance.md say what the code does."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from dicomrelay.dicom import query_models
+from dicomrelay.dicom.sop_classes import storage_sop_classes
+from dicomrelay.dicom.status import Status
+from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
+from dicomrelay.dicom.uids import (
+    APPLICATION_CONTEXT_NAME,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+)
+from dicomrelay.net import provider
+from dicomrelay.net.proposal import MAX_PDU_BYTES
+from dicomrelay.settings import DestinationSettings, GatewaySettings
+from scp_gateway import identity, reception, replies
+from scp_gateway.negotiation import STORAGE_SUPPORT
+from tests.support.markdown import ROOT
+
+PAGE = (ROOT / "docs" / "reference" / "conformance.md").read_text("utf-8")
+
+
+def table(first_cell: str) -> list[list[str]]:
+    """The rows of the table whose heading begins with that cell."""
+    lines = iter(PAGE.splitlines())
+    for line in lines:
+        if line.startswith(f"| {first_cell} |"):
+            next(lines)  # the rule below the heading
+            rows = []
+            for row in lines:
+                if not row.startswith("|"):
+                    return rows
+                rows.append([cell.strip() for cell in row.strip("|").split("|")])
+    raise AssertionError(f"no table {first_cell!r}")
+
+
+def test_sop_classes_by_category() -> None:
+    found = Counter(each.category.value for each in storage_sop_classes().values())
+    assert {row[0]: int(row[1]) for row in table("category")} == found
+    assert f"{len(storage_sop_classes())} in all. `dicomrelay sop-classes`" in PAGE
+
+
+def test_transfer_syntaxes_by_category() -> None:
+    found = Counter(each.category.value for each in transfer_syntaxes().values())
+    stated = PAGE[PAGE.index("| category | transfer syntaxes |") :].splitlines()[2 : 2 + len(found)]
+    assert {row.split("|")[1].strip(): int(row.split("|")[2]) for row in stated} == found
+    assert f"{len(transfer_syntaxes())} in all. `dicomrelay transfer-syntaxes`" in PAGE
+
+
+def test_who_we_say_we_are() -> None:
+    assert IMPLEMENTATION_CLASS_UID in PAGE
+    assert APPLICATION_CONTEXT_NAME in PAGE
+    assert IMPLEMENTATION_VERSION_NAME.startswith("DICOMRELAY_")
+    assert f"{GatewaySettings().max_pdu_bytes:,} bytes for the gateway" in PAGE
+    assert f"{MAX_PDU_BYTES:,} as requestor" in PAGE
+    assert f"`{STORAGE_SUPPORT.hex()}`" in PAGE
+
+
+def test_limits_and_their_defaults() -> None:
+    """The defaults are those of the settings that are named."""
+    gateway = GatewaySettings()
+    rows = table("limit")
+    assert len(rows) == 8
+    for _, default, setting in rows:
+        section, _, name = setting.strip("`").partition(".")
+        if section == "gateway":
+            value = gateway.reserved_room if name == "reserved_associations" else getattr(gateway, name)
+        else:
+            value = DestinationSettings.model_fields[name].default
+        assert float(default.split()[0]) == value, setting
+
+
+def test_every_rejection_stands_there_and_no_other() -> None:
+    rejections = {
+        provider.ADDRESS_NOT_ADMITTED,
+        provider.WRONG_APPLICATION_CONTEXT,
+        provider.LOCAL_LIMIT_EXCEEDED,
+        provider.NO_REASON_FOR_NOW,
+        reception.CALLING_AE_TITLE_NOT_RECOGNISED,
+        reception.CALLED_AE_TITLE_NOT_RECOGNISED,
+        reception.NO_ROOM_FOR_THIS_PEER,
+        identity.NOT_AUTHENTICATED,
+        identity.TOO_MANY_FAILURES,
+    }
+    of_the_machine = {(1, 2, 2)}  # protocol version (PS3.8 Table 9-21), in ul
+    stated = {tuple(map(int, row[1:])) for row in table("rejection")}
+    assert stated == {(each.result, each.source, each.reason) for each in rejections} | of_the_machine
+
+
+def test_statuses() -> None:
+    """Those of the table of replies, of the command's checks and of operations that are none of ours."""
+    stated = {int(row[0], 16) for row in table("status")}
+    assert stated == {
+        *(status for _, status, _ in replies.REPLIES),
+        replies.STORED.status,
+        Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
+        Status.INVALID_SOP_INSTANCE,
+        Status.SOP_CLASS_NOT_SUPPORTED,
+        Status.UNRECOGNISED_OPERATION,
+    }
+
+
+def test_query_models() -> None:
+    for name, *uids in table("model"):
+        model = {**query_models.RETRIEVE_MODELS, "worklist": query_models.MODALITY_WORKLIST}[name]
+        assert [uid if uid != "–" else "" for uid in uids] == [model.find, model.move, model.get]
+    assert len(table("model")) == len(query_models.RETRIEVE_MODELS) + 1
