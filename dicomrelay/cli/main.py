@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "up": ("up", "Everything on this machine, in the foreground."),
     "demo": ("demo", "Real studies through the whole system, and what arrived where."),
     "send": ("send", "Submit files and folders, and follow them to the end."),
+    "receive": ("receive", "Receive by C-STORE into a folder."),
     "status": ("status", "What is where: studies, deliveries, what needs attention."),
     "echo": ("echo", "C-ECHO toward destinations: is it there, does it know us."),
     "find": ("find", "C-FIND: what a peer has, or a worklist."),

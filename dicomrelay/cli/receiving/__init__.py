@@ -1,0 +1,1 @@
+"""What `dicomrelay receive` is made of (docs/design/sender-and-receiver.md)."""
