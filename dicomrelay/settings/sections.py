@@ -106,7 +106,7 @@ class GatewaySettings(_Section):
     max_outstanding: int = Field(
         32,
         ge=1,
-        le=1000,
+        le=64,
         description="Operations that a peer may have outstanding on one association, when it asks for more than one.",
     )
     identity: GatewayIdentitySettings | None = Field(
