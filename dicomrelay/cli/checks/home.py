@@ -28,9 +28,8 @@ def check_home(settings: Settings) -> Iterator[Finding]:
         )
         return
     yield from _rights(home)
-    for place in {
-        path.resolve() for path in (home, settings.path("spool"), settings.archive_path) if path.is_dir()
-    }:
+    places = (settings.archive_path, home, settings.path("spool"))
+    for place in {path.stat().st_dev: path for path in places if path.is_dir()}.values():  # one line a disk
         yield _room(place, settings.gateway.min_free_bytes)
 
 
