@@ -18,6 +18,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
+from dicomrelay.dicom.scan import HeaderScanner
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.errors import ConfigurationError, MalformedDataSet
@@ -101,8 +102,11 @@ def decode_identifier(raw: bytes, transfer_syntax_uid: str) -> Dataset:
     Raises
     ------
     MalformedDataSet
-        The bytes are no data set, or nest deeper than `MAX_DEPTH` sequences.
+        The bytes are no data set or not a whole one, or nest deeper than `MAX_DEPTH` sequences.
     """
+    scanner = HeaderScanner(transfer_syntax_uid, whole=True)  # pydicom takes a value that is cut off
+    scanner.feed(memoryview(raw))
+    scanner.finish()
     try:
         with _unchecked(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values

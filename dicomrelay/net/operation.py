@@ -112,6 +112,10 @@ class Operation:
         quiet_since = monotonic()
         try:
             while not exchange.is_over:
+                if (
+                    monotonic() > self._cancel_deadline
+                ):  # the transport looks at deadlines only while nothing comes
+                    raise AssociationTimeout("the peer goes on after our C-CANCEL", timer="cancel")
                 if self._stopped is None and self._stop():
                     self.cancel(Stop.ASKED)
                 patience_s = (
