@@ -14,10 +14,10 @@ from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.tls import acceptor_context, door
 from dicomrelay.settings import GatewaySettings, Settings, is_loopback
 from dicomrelay.spool import Spool
+from scp_gateway import reception
 from scp_gateway.admission import Peers
 from scp_gateway.notifier import Notifier
 from scp_gateway.processes import run_processes
-from scp_gateway.reception import Reception
 from scp_gateway.service import GatewayService
 
 _log = get_logger("dicomrelay.gateway")
@@ -49,7 +49,7 @@ def run(
     gateway = settings.gateway
     if gateway.tls is not None:
         acceptor_context(gateway.tls)  # what is wrong with its files is said here, and not by a child
-    Reception(gateway, Peers(settings.peers))  # the same for names, hashes and keys
+    reception.check(settings)  # the same for names, hashes and keys
     spool = _open_spool(settings)
     recovery = spool.recover()
     _log.info("spool recovered", action="spool.recovered", swept=recovery.swept, waiting=recovery.waiting)

@@ -10,14 +10,16 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.net.identity import IdentityType, PasscodeHash
 from dicomrelay.net.service import Rejection
-from dicomrelay.settings import GatewayIdentitySettings, UserSettings
+from dicomrelay.settings import GatewayIdentitySettings, TokenSettings, UserSettings
 from dicomrelay.ul.pdu import UserIdentity
-from scp_gateway.tokens import InvalidToken, TokenCheck
+
+if TYPE_CHECKING:
+    from scp_gateway.tokens import TokenCheck
 
 # Permanent, service provider (ACSE): so says PS3.7 Annex D.3.3.7.3.
 NOT_AUTHENTICATED: Final = Rejection(result=1, source=2, reason=1)
@@ -107,7 +109,7 @@ class IdentityCheck:
                 self._users[user.name] = _hash_of(user)
             except ConfigurationError as error:
                 raise ConfigurationError(f"gateway.identity.users.{number}.passcode_hash: {error}") from None
-        self._token = TokenCheck(settings.token) if settings.token is not None else None
+        self._token = _token_check(settings.token) if settings.token is not None else None
         self._nobody = PasscodeHash.of(os.urandom(16).hex())
         self._lock = threading.Lock()
         self._limit = FailureLimit(settings.max_failures, clock)
@@ -138,10 +140,8 @@ class IdentityCheck:
         if kind == IdentityType.USER_NAME_AND_PASSCODE:
             return self._by_passcode(identity.primary_field, identity.secondary_field)
         if kind == IdentityType.JWT and self._token is not None:
-            try:
-                return self._token.subject(identity.primary_field)
-            except InvalidToken as error:
-                return Refused(NOT_AUTHENTICATED, f"the token does not hold: {error}")
+            subject, why = self._token.subject(identity.primary_field)
+            return subject or Refused(NOT_AUTHENTICATED, f"the token does not hold: {why}")
         return Refused(NOT_AUTHENTICATED, f"user identity type {kind} is not checked here")
 
     def _by_name(self, raw: bytes) -> str | Refused:
@@ -189,6 +189,13 @@ class _Remembered:
 
     def _digest(self, name: str, passcode: bytes) -> bytes:
         return hmac.digest(self._key, b"%d %s%s" % (len(name), name.encode(), passcode), sha256)
+
+
+def _token_check(settings: TokenSettings) -> TokenCheck:
+    # Late: 8 MiB of cryptography that a gateway without tokens can do without.
+    from scp_gateway.tokens import TokenCheck  # noqa: PLC0415
+
+    return TokenCheck(settings)
 
 
 def _hash_of(user: UserSettings) -> PasscodeHash | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from dicomrelay.log import get_logger
 from dicomrelay.net.service import Acceptance, PeerConnection, Rejection, TlsFacts
-from dicomrelay.settings import GatewaySettings
+from dicomrelay.settings import GatewaySettings, Settings
 from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peer, Peers
 from scp_gateway.identity import Identified, IdentityCheck, Refused
@@ -20,6 +20,17 @@ CALLING_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=3)
 CALLED_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=7)
 # Transient, service provider: local limit exceeded.
 NO_ROOM_FOR_THIS_PEER: Final = Rejection(result=2, source=3, reason=2)
+
+
+def check(settings: Settings) -> None:
+    """What of [[peers]] and [gateway.identity] cannot be used, before anything is started.
+
+    Raises
+    ------
+    ConfigurationError
+        A transfer syntax is none, a passcode hash or a key file cannot be used; it names the key.
+    """
+    Reception(settings.gateway, Peers(settings.peers))
 
 
 class Reception:

@@ -16,10 +16,6 @@ from dicomrelay.settings import TokenSettings
 _MIN_SECRET_BYTES: Final = 32  # RFC 7518 Section 3.2
 
 
-class InvalidToken(Exception):
-    """A token does not hold; the message says why and quotes nothing of it."""
-
-
 @dataclass(frozen=True, slots=True)
 class TokenCheck:
     """Checks tokens by the settings.
@@ -36,14 +32,8 @@ class TokenCheck:
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", _token_key(self.settings))
 
-    def subject(self, raw: bytes) -> str:
-        """The `sub` of a token that holds.
-
-        Raises
-        ------
-        InvalidToken
-            It does not.
-        """
+    def subject(self, raw: bytes) -> tuple[str, str]:
+        """The `sub` of a token that holds, and ""; or "" and why it does not, which quotes nothing of it."""
         wanted = self.settings
         try:
             claims = jwt.decode(
@@ -56,13 +46,13 @@ class TokenCheck:
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except jwt.PyJWTError as error:  # its name tells why, its words may quote the token
-            raise InvalidToken(type(error).__name__) from None
+            return "", type(error).__name__
         except (ValueError, RecursionError) as error:  # JSON that is none, or nested too deeply
-            raise InvalidToken(type(error).__name__) from None
+            return "", type(error).__name__
         subject = claims["sub"]
         if not isinstance(subject, str) or not subject.isprintable() or len(subject) > 256:
-            raise InvalidToken("its subject is no name")
-        return subject
+            return "", "its subject is no name"
+        return subject, ""
 
 
 def _token_key(settings: TokenSettings) -> str | bytes:

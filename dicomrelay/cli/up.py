@@ -16,6 +16,7 @@ from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.runtime.supervisor import Supervisor
 from dicomrelay.settings import Settings, is_loopback
+from scp_gateway import reception
 
 
 @relay_command(
@@ -48,6 +49,7 @@ def run(
     """
     home.prepare(settings)
     tls.check(settings)
+    reception.check(settings)
     lock = home.HomeLock(settings)
     lock.take()
     try:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import structlog
+from pydantic import ValidationError
 
+from dicomrelay.errors import ConfigurationError
 from dicomrelay.net.service import Acceptance, PeerConnection, Rejection
-from dicomrelay.settings import GatewaySettings, PeerSettings
+from dicomrelay.settings import GatewaySettings, PeerSettings, Settings
 from dicomrelay.ul.pdu import (
     AssociateRequest,
     CommonExtendedNegotiation,
@@ -18,7 +20,7 @@ from dicomrelay.ul.pdu import (
 )
 from scp_gateway.admission import Peers
 from scp_gateway.negotiation import STORAGE_SERVICE_CLASS
-from scp_gateway.reception import Reception
+from scp_gateway.reception import Reception, check
 from tests.support.data_sets import CT_IMAGE_STORAGE, EXPLICIT, IMPLICIT
 
 IDENTITY = {"users": [{"name": "ct"}]}
@@ -136,3 +138,33 @@ def test_the_log_says_why_and_holds_no_secret() -> None:
     assert "my-passcode" not in str(line)
     assert "geheim" not in str(line)
     assert desk.leave("127.0.0.1", 1) == "ct"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"peers": [{"transfer_syntaxes": ["jpeg"]}]},
+            "peers.0.transfer_syntaxes: 'jpeg' is no transfer syntax",
+        ),
+        (
+            {"gateway": {"identity": {"users": [{"name": "a", "passcode_hash": "x"}]}}},
+            "gateway.identity.users.0.passcode_hash: is no passcode hash",
+        ),
+        (
+            {"gateway": {"identity": {"token": {"key_file": "/none", "issuer": "i", "audience": "a"}}}},
+            "gateway.identity.token.key_file: /none cannot be read",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_anything_is_started(values: dict[str, Any], words: str) -> None:
+    """By the key that is wrong."""
+    with pytest.raises(ConfigurationError) as caught:
+        check(Settings(**values))
+    assert str(caught.value).startswith(words)
+
+
+def test_a_demand_that_nobody_could_meet_is_refused() -> None:
+    """A peer must show an identity, and nothing says which hold."""
+    with pytest.raises(ValidationError, match=r"peers\.1\.identity_required"):
+        Settings(peers=[{}, {"identity_required": True}])
