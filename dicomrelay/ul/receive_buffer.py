@@ -98,7 +98,11 @@ class ReceiveBuffer:
     def take_exactly(self, pdu: bytes) -> bool:
         """Take the next PDU, header too, when its bytes are these and no more than its type may have."""
         begin, after = self._begin, self._begin + len(pdu)
-        if after > self._end or self._bytes[begin:after] != pdu or len(pdu) > HEADER_BYTES + self._limits[pdu[0]]:
+        if (
+            after > self._end
+            or self._bytes[begin:after] != pdu
+            or len(pdu) > HEADER_BYTES + self._limits[pdu[0]]
+        ):
             return False
         self._begin = after
         self.pdus_read += 1
