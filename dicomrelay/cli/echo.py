@@ -108,10 +108,11 @@ def _words(echo: Echo) -> str:
     if echo.error or echo.status is None:
         return f"{head}: {echo.error}"
     times = sorted(echo.echo_ms)
-    how_long = f"{times[0]:.1f} ms"
+    how_long = f"echo {times[0]:.1f} ms"
     if len(times) > 1:
-        how_long = f"{len(times)} echoes, {times[0]:.1f} / {times[len(times) // 2]:.1f} / {times[-1]:.1f} ms"
-    return f"{head}: {status_name(echo.status)} (association {echo.association_ms:.1f} ms, echo {how_long})"
+        median = times[len(times) // 2]
+        how_long = f"{len(times)} echoes {times[0]:.1f} to {times[-1]:.1f} ms, median {median:.1f} ms"
+    return f"{head}: {status_name(echo.status)} (association {echo.association_ms:.1f} ms, {how_long})"
 
 
 def _exit_code(echoes: Sequence[Echo]) -> int:
