@@ -39,7 +39,7 @@ def command(
     ]
     rows += [
         Row(uid, "(private, accepted by setting)", "private", SopClassCategory.PRIVATE.heading, retired=False)
-        for uid in getattr(invocation.settings.gateway, "private_sop_classes", ())
+        for uid in invocation.settings.gateway.private_sop_classes
     ]
     known = [category.value for category in SopClassCategory]
     chosen = choose(rows, words, categories=categories, known=known, retired=retired)

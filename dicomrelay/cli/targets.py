@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dicomrelay.delivery import Target, TransferSyntaxPolicy
 from dicomrelay.errors import ConfigurationError
-from dicomrelay.net.identity import shown_identity
 from dicomrelay.net.requestor import RemoteAe, Timeouts
 from dicomrelay.routing.destinations import Destination, resolve
-from dicomrelay.settings import DestinationSettings, Settings
+from dicomrelay.runtime import home
+from dicomrelay.settings import Settings
+from dicomrelay.transcode import TranscodeLimits
 
 
 def target_of(
@@ -33,30 +34,25 @@ def target_of(
         There is no such destination; a file of its TLS or identity cannot be read; it must never be transcoded for.
     """
     destination = resolve(text, settings.destinations)
-    own = next((each for each in settings.destinations if each.name == text), None)
-    identity = own.identity if own else None
     target = Target(
         remote=RemoteAe(destination.ae_title, destination.host, destination.port),
         calling_ae_title=calling_ae_title or destination.calling_ae_title or settings.gateway.ae_title,
         timeouts=Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s),
         tls=destination.tls_context(),
-        identity=shown_identity(identity) if identity else None,
+        identity=destination.user_identity(),
         window=window or destination.window,
-        policy=_policy(own, text, transcode),
+        policy=_policy(destination, transcode),
+        copies=home.copies_folder(settings),
+        limits=TranscodeLimits(min_free_bytes=settings.gateway.min_free_bytes),
     )
     return target, destination
 
 
-def _policy(own: DestinationSettings | None, name: str, transcode: bool | None) -> TransferSyntaxPolicy:
-    policy = (
-        TransferSyntaxPolicy(getattr(own, "transfer_syntax_policy", "as_is"))
-        if own
-        else TransferSyntaxPolicy.AS_IS
-    )
-    if policy is TransferSyntaxPolicy.NEVER and transcode:
+def _policy(destination: Destination, transcode: bool | None) -> TransferSyntaxPolicy:
+    if destination.policy is TransferSyntaxPolicy.NEVER and transcode:
         raise ConfigurationError(
-            f'--transcode: {name} has transfer_syntax_policy = "never", which no option changes'
+            f'--transcode: {destination.name} has transfer_syntax_policy = "never", which no option changes'
         )
-    if transcode is None or policy is TransferSyntaxPolicy.NEVER:
-        return policy
+    if transcode is None or destination.policy is TransferSyntaxPolicy.NEVER:
+        return destination.policy
     return TransferSyntaxPolicy.LOSSLESS if transcode else TransferSyntaxPolicy.AS_IS

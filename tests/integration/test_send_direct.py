@@ -223,6 +223,35 @@ def test_the_account_has_session_timing_counts_studies_and_instances(tmp_path: P
     assert "truncated" in account["files"]["unusable"][0]["reason"]
 
 
+def test_a_copy_is_sent_only_where_option_and_settings_allow_it(tmp_path: Path) -> None:
+    """A peer that takes no compression: refused as it is, delivered with --transcode, and "never" is never."""
+    file = str(_SAMPLES / "MR_small_RLE.dcm")
+    ae = AE(ae_title="PEER")
+    ae.add_supported_context("1.2.840.10008.5.1.4.1.1.4", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])
+    port = free_port()
+    never = tmp_path / "never.toml"
+    never.write_text(
+        f'[[destinations]]\nname = "evidence"\nae_title = "PEER"\nhost = "127.0.0.1"\nport = {port}\n'
+        'transfer_syntax_policy = "never"\n',
+        "utf-8",
+    )
+    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0)])
+    try:
+        as_is = run(tmp_path, file, f"PEER@127.0.0.1:{port}", "--json")
+        copy = run(tmp_path, file, f"PEER@127.0.0.1:{port}", "--json", "--transcode")
+        refused = run(tmp_path, file, "--config", str(never), "--to", "evidence", "--transcode")
+    finally:
+        if server:
+            server.shutdown()
+
+    (row,) = json.loads(copy.stdout)["results"]
+    assert (as_is.returncode, json.loads(as_is.stdout)["results"][0]["state"]) == (1, "refused")
+    assert (copy.returncode, row["state"]) == (0, "delivered")
+    assert row["transfer_syntax_uid"] in {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"}
+    assert refused.returncode == 2
+    assert "which no option changes" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "code", "words"),
     [

@@ -65,3 +65,14 @@ def test_a_category_that_is_none_is_a_mistake_with_the_list(home: str) -> None:
     with pytest.raises(ConfigurationError, match=r"'mrt'.*mr, .*ultrasound"):
         run(sop_classes.command, home, "--category", "mrt")
     assert run(transfer_syntaxes.command, home, "--category", "private").return_value == 1
+
+
+def test_private_sop_classes_of_the_settings_are_listed_too(tmp_path: Path) -> None:
+    """As the setting names them, patterns too."""
+    config = tmp_path / "relay.toml"
+    config.write_text('[gateway]\nprivate_sop_classes = ["1.3.46.670589.*"]\n', "utf-8")
+    rows = run(
+        sop_classes.command, f"--home={tmp_path}", f"--config={config}", "--category", "private", "--json"
+    )
+
+    assert [row["uid"] for row in json.loads(rows.stdout)] == ["1.3.46.670589.*"]
