@@ -33,6 +33,8 @@ from dicomrelay.spool import Spool
 GATEWAY: Final = (sys.executable, "-m", "scp_gateway")
 _START_WITHIN_S: Final = 20.0
 _LONGEST_LIFE_S: Final = 0.4
+# What the senders of our own have outstanding at once, in turn.
+_WINDOWS: Final = (8, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,14 @@ def run(
 
 def _crew(remote: RemoteAe, home: Path, seed: int, count: int, stop: threading.Event) -> list[Sender]:
     crew: list[Sender] = [
-        EngineSender(remote, home / f"files-{number}", seed * 1000 + number, stop) for number in range(count)
+        EngineSender(
+            remote,
+            home / f"files-{number}",
+            seed * 1000 + number,
+            stop,
+            window=_WINDOWS[number % len(_WINDOWS)],
+        )
+        for number in range(count)
     ]
     if StorescuSender.is_available():
         crew.append(StorescuSender(remote, home / "files-dcmtk", seed * 1000 + count, stop))

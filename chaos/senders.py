@@ -17,7 +17,8 @@ from chaos.instances import Instance, make_instances
 from dicomrelay.dicom.status import Status
 from dicomrelay.errors import AssociationError
 from dicomrelay.net.limits import Timeouts
-from dicomrelay.net.requestor import Association, RemoteAe
+from dicomrelay.net.requestor import Association, RemoteAe, StoreItem
+from dicomrelay.net.service import StoreReply
 
 _PATIENCE: Final = Timeouts(connect_s=2, association_s=2, response_s=5, pdu_s=5, release_s=1)
 _PAUSE_S: Final = 0.02
@@ -72,28 +73,47 @@ class Sender(threading.Thread):
 
 
 class EngineSender(Sender):
-    """By our own requestor."""
+    """By our own requestor.
+
+    Parameters
+    ----------
+    window : int
+        Requests that it has outstanding at once, if the receiver lets it.
+    """
+
+    def __init__(
+        self, remote: RemoteAe, folder: Path, seed: int, stop: threading.Event, *, window: int
+    ) -> None:
+        super().__init__(remote, folder, seed, stop)
+        self._window = window
 
     def _send_some(self) -> bool:
         first = self._next()
         contexts = [(first.item.sop_class_uid, (first.item.transfer_syntax_uid,))]
-        waiting = itertools.chain([first], self._rest())
-        instance = first
+        begun = {first.item.sop_instance_uid: first}
         try:
             with Association.request(
-                self._remote, calling_ae_title="CHAOS", contexts=contexts, timeouts=_PATIENCE
+                self._remote,
+                calling_ae_title="CHAOS",
+                contexts=contexts,
+                timeouts=_PATIENCE,
+                window=self._window,
             ) as association:
-                for instance in waiting:
-                    reply = association.store(instance.item)
-                    if reply.status == Status.SUCCESS:
+                for item, reply in association.stores(self._items(first, begun)):
+                    instance = begun.pop(item.sop_instance_uid)
+                    if isinstance(reply, StoreReply) and reply.status == Status.SUCCESS:
                         self._acknowledged(instance)
                     else:
                         self.tally.refused += 1
         except AssociationError:
-            if instance.item.sop_instance_uid not in self.tally.acknowledged:
-                self._again.append(instance)
+            self._again.extend(begun.values())
             return False
         return True
+
+    def _items(self, first: Instance, begun: dict[str, Instance]) -> Iterator[StoreItem]:
+        for instance in itertools.chain([first], self._rest()):
+            begun[instance.item.sop_instance_uid] = instance
+            yield instance.item
 
     def _rest(self) -> Iterator[Instance]:
         for _ in range(_PER_ASSOCIATION - 1):

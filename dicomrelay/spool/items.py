@@ -7,16 +7,19 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from dicomrelay.dicom.part10 import HEAD_BYTES
 from dicomrelay.errors import SpoolCorrupt, SpoolError
-from dicomrelay.spool.layout import PART, REFERENCE
+from dicomrelay.spool.layout import ITEM, PART, REFERENCE
 from dicomrelay.spool.operations import sync_path
 from dicomrelay.spool.records import PAGE_BYTES, SpoolRecord, decode_head, decode_record
 
 _HASH_STEP_BYTES: Final = 1 << 20
+# Preamble and prefix (PS3.10 Section 7.1): a head of ours was written.
+_BEGINNING: Final = bytes(128) + b"DICM"
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -32,23 +35,62 @@ def read_item(path: Path) -> SpoolRecord:
     SpoolError
         It cannot be read, which says nothing about what it holds: worth another try.
     """
+    record = _read(path)
+    if record.id != path.stem:
+        raise SpoolCorrupt(f"{path}: holds the record of {record.id}")
+    return record
+
+
+def _read(path: Path) -> SpoolRecord:
     try:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(PAGE_BYTES)
             if path.suffix == REFERENCE:
-                record = decode_record(head + (file.read() or b""), origin=str(path))
-            else:
-                record = _read_head(head, file.read, str(path))
-                if size != record.data_set_offset + record.data_set_bytes:
-                    raise SpoolCorrupt(f"{path}: {size} bytes long, not as long as its record says")
+                return decode_record(head + (file.read() or b""), origin=str(path))
+            record = _read_head(head, file.read, str(path))
     except FileNotFoundError:
         raise
     except OSError as error:
         raise SpoolError(f"{path}: cannot be read: {error.strerror}") from error
-    if record.id != path.stem:
-        raise SpoolCorrupt(f"{path}: holds the record of {record.id}")
+    if size != record.data_set_offset + record.data_set_bytes:
+        raise SpoolCorrupt(f"{path}: {size} bytes long, not as long as its record says")
     return record
+
+
+class Left(Enum):
+    """What became of a file that a dead writer left."""
+
+    WHOLE = "given the name of its item"
+    SWEPT = "begun, and removed"
+    OTHER = "empty, or gone, or to be looked at"
+
+
+def clear_part(path: Path, folder: Path) -> Left:
+    """Give a whole item its name, and remove what is none. The head is written last: without one nobody was answered.
+
+    Raises
+    ------
+    SpoolCorrupt
+        It has a head, and what stands behind it is not what the head says.
+    SpoolError
+        It cannot be read, which says nothing about what it holds.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            begun = os.fstat(file.fileno()).st_size > 0
+            head = file.read(len(_BEGINNING))
+        if head != _BEGINNING:
+            path.unlink(missing_ok=True)
+            return Left.SWEPT if begun else Left.OTHER
+        record = _read(path)
+        verify_data_set(record, path)
+        path.rename(folder / (record.id + ITEM))
+    except FileNotFoundError:
+        return Left.OTHER
+    except OSError as error:
+        raise SpoolError(f"{path}: cannot be looked at: {error.strerror}") from error
+    return Left.WHOLE
 
 
 def _read_head(head: bytes, read_on: Callable[[int], bytes | None], origin: str) -> SpoolRecord:

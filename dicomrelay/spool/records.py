@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final
 
 from dicomrelay.dicom.part10 import FileMeta, encode_file_meta, parse_file_meta
@@ -17,6 +18,9 @@ PAGE_BYTES: Final = 4096
 # What is known only at the end: digest, size, three UIDs and a modality, each as long as a scan lets it be, and
 # escaped as badly as JSON can.
 _ROOM_FOR_THE_END: Final = 2600
+# As long as those of any item.
+_ANY_ID: Final = "0" * 28
+_ANY_TIME_MS: Final = 10**13 - 1
 _CRC_KEY: Final = b',"crc":"'
 
 
@@ -114,6 +118,45 @@ def decode_record(encoded: bytes, *, origin: str) -> SpoolRecord:
 
 def head_bytes(first: SpoolRecord) -> int:
     """Where the data set will begin, from a record that lacks what is known at the end: a multiple of 4096."""
+    uid, origin = first.sop_instance_uid, first.provenance
+    if not uid.isascii() or not uid.isprintable() or '"' in uid or "\\" in uid:
+        return _head_bytes(first)  # not as long in JSON as it is
+    # Between two instances of an association nothing else changes that has a length.
+    return _usual_head_bytes(
+        len(uid),
+        first.sop_class_uid,
+        first.transfer_syntax_uid,
+        origin.calling_ae_title,
+        origin.called_ae_title,
+        origin.peer_address,
+        origin.association_id,
+        origin.job_id,
+        first.send_to,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _usual_head_bytes(  # noqa: PLR0913, PLR0917 - all that the length depends on
+    uid_characters: int,
+    sop_class_uid: str,
+    transfer_syntax_uid: str,
+    calling_ae_title: str,
+    called_ae_title: str,
+    peer_address: str,
+    association_id: str,
+    job_id: str,
+    send_to: tuple[str, ...],
+) -> int:
+    origin = Provenance(calling_ae_title, called_ae_title, peer_address, association_id, _ANY_TIME_MS, job_id)
+    uid = "0" * uid_characters
+    return _head_bytes(
+        SpoolRecord(
+            _ANY_ID, sop_class_uid, uid, "", "", transfer_syntax_uid, "", 0, 0, "", origin, "", send_to
+        )
+    )
+
+
+def _head_bytes(first: SpoolRecord) -> int:
     needed = len(_head(first, encode_record(first))) + _ROOM_FOR_THE_END
     return -(-needed // PAGE_BYTES) * PAGE_BYTES
 
@@ -127,14 +170,29 @@ def encode_head(record: SpoolRecord) -> bytes:
         The record does not fit.
     """
     encoded = encode_record(record)
-    room = record.data_set_offset - len(_head(record, encoded))
-    # An odd value was padded by a byte; here that byte is one of the spaces.
-    head = _head(record, encoded + b" " * (room + (len(encoded) & 1)))
+    room = record.data_set_offset - _bytes_around(
+        len(record.sop_class_uid),
+        len(record.sop_instance_uid),
+        len(record.transfer_syntax_uid),
+        len(record.provenance.calling_ae_title),
+        len(record.provenance.called_ae_title),
+    )
+    head = _head(record, encoded.ljust(room))
     if len(head) != record.data_set_offset:
         raise SpoolError(
             f"{record.id}: the record takes {len(encoded)} bytes and does not fit before the data set"
         )
     return head
+
+
+@lru_cache(maxsize=4096)
+def _bytes_around(sop_class: int, instance: int, transfer_syntax: int, calling: int, called: int) -> int:
+    """How long the head is without the record, for UIDs and AE titles of these lengths."""
+    origin = Provenance("0" * calling, "0" * called, "", "", 0)
+    record = SpoolRecord(
+        "", "0" * sop_class, "0" * instance, "", "", "0" * transfer_syntax, "", 0, 0, "", origin
+    )
+    return len(_head(record, b"  ")) - 2
 
 
 def _head(record: SpoolRecord, private_information: bytes) -> bytes:

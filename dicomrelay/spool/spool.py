@@ -18,10 +18,19 @@ from dicomrelay.log import get_logger
 from dicomrelay.spool import layout
 from dicomrelay.spool.directory_sync import DirectorySync
 from dicomrelay.spool.free_space import FreeSpace
-from dicomrelay.spool.items import count_items, item_names, move_items, read_item, verify_data_set
+from dicomrelay.spool.items import (
+    Left,
+    clear_part,
+    count_items,
+    item_names,
+    move_items,
+    read_item,
+    verify_data_set,
+)
 from dicomrelay.spool.layout import ITEM, PART, REFERENCE, Identity, Layout
 from dicomrelay.spool.operations import OperatingSystem, Operations
 from dicomrelay.spool.records import Provenance, SpoolRecord
+from dicomrelay.spool.reserve import MAX_RESERVED, Reserve
 from dicomrelay.spool.writer import SpoolWriter, spool_error, write_reference
 
 _log = get_logger("dicomrelay.spool")
@@ -66,6 +75,8 @@ class Spool:
         The low-water mark: under it no writer is given out.
     operations : Operations, optional
         The system calls of a commit, for tests that make them fail.
+    max_reserved : int
+        Names to make durable at once, ahead of the items that will bear them.
 
     Raises
     ------
@@ -73,14 +84,24 @@ class Spool:
         The directories cannot be made.
     """
 
-    def __init__(self, root: Path, *, min_free_bytes: int = 0, operations: Operations | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        min_free_bytes: int = 0,
+        operations: Operations | None = None,
+        max_reserved: int = MAX_RESERVED,
+    ) -> None:
         self.root = root
         self._layout = Layout(root)
         self._layout.create()
         self._operations = operations or OperatingSystem()
         self._space = FreeSpace(root, min_free_bytes)
         self._names = DirectorySync(self._layout.new, self._operations)
+        self._new = str(self._layout.new)
+        self._max_reserved = max_reserved
         self._identity: Identity | None = None
+        self._reserve: Reserve | None = None
         self._identity_lock = threading.Lock()
         self._unreadable: set[str] = set()  # names of items that could not be read when they were last tried
 
@@ -93,20 +114,31 @@ class Spool:
     def close(self) -> None:
         """Stop being a writer; every `SpoolWriter` must have ended."""
         if self._identity is not None and self._identity.pid == os.getpid():
+            if self._reserve is not None:
+                self._reserve.close()
             self._identity.close()
         self._names.close()
 
-    def _writer_identity(self) -> Identity:
-        identity = self._identity
-        if identity is None or identity.pid != os.getpid():
+    def _writing(self) -> tuple[Identity, Reserve]:
+        """This process as a writer; a fork of it is another."""
+        identity, reserve = self._identity, self._reserve
+        if identity is None or reserve is None or identity.pid != os.getpid():
             with self._identity_lock:
-                if self._identity is None or self._identity.pid != os.getpid():
+                identity, reserve = self._identity, self._reserve
+                if identity is None or reserve is None or identity.pid != os.getpid():
                     try:
-                        self._identity = Identity(self._layout)
+                        identity = Identity(self._layout)
                     except OSError as error:
                         raise spool_error(self._layout.writers, "no lock file can be made", error) from error
-                identity = self._identity
-        return identity
+                    reserve = Reserve(
+                        self._new,
+                        identity.next_id,
+                        operations=self._operations,
+                        names=self._names,
+                        at_most=self._max_reserved,
+                    )
+                    self._identity, self._reserve = identity, reserve
+        return identity, reserve
 
     def writer(
         self,
@@ -127,8 +159,9 @@ class Spool:
             The file cannot be made.
         """
         self._space.check()
+        identity, reserve = self._writing()
         first = SpoolRecord(
-            id=self._writer_identity().next_id(),
+            id=identity.next_id(),
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
             study_instance_uid="",
@@ -141,9 +174,7 @@ class Spool:
             provenance=provenance,
             send_to=send_to,
         )
-        return SpoolWriter(
-            first, self._layout.new, operations=self._operations, names=self._names, space=self._space
-        )
+        return SpoolWriter(first, self._new, operations=self._operations, reserve=reserve, space=self._space)
 
     def add_reference(
         self,
@@ -171,8 +202,9 @@ class Spool:
         """
         self._space.check()
         instance = header.sop_instance_uid
+        identity, _ = self._writing()
         record = SpoolRecord(
-            id=self._writer_identity().next_id(),
+            id=identity.next_id(),
             sop_class_uid=header.sop_class_uid,
             sop_instance_uid=instance,
             study_instance_uid=header.study_instance_uid or derived_uid("study", instance),
@@ -202,11 +234,26 @@ class Spool:
             if token not in alive:
                 alive[token] = layout.is_alive(self._layout.writers, token)
             if not alive[token]:
-                (self._layout.new / name).unlink(missing_ok=True)
-                swept += 1
+                left = self._clear(self._layout.new / name)
+                swept += left is Left.SWEPT
+                waiting += left is Left.WHOLE
+        if waiting:
+            self._names.sync()
         for token in os.listdir(self._layout.writers):
             layout.is_alive(self._layout.writers, token)
         return Recovery(swept=swept, waiting=waiting)
+
+    def _clear(self, path: Path) -> Left:
+        """What a dead writer left: given its own name when it is whole, taken away when it was never acknowledged."""
+        try:
+            left = clear_part(path, self._layout.new)
+        except SpoolCorrupt as error:
+            self._put_away(path, reason=str(error))
+        except SpoolError as error:
+            self._leave(path, reason=str(error))
+        else:
+            return left
+        return Left.OTHER
 
     def arrivals(self, limit: int) -> list[SpoolRecord]:
         """The oldest items that are not yet settled, at most `limit`.
@@ -267,8 +314,9 @@ class Spool:
         return record
 
     def _put_away(self, path: Path, *, reason: str) -> None:
+        name = path.stem + ITEM if path.suffix == PART else path.name
         try:
-            path.rename(self._layout.corrupt / path.name)
+            path.rename(self._layout.corrupt / name)
         except FileNotFoundError:
             return
         except OSError as error:

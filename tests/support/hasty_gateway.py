@@ -22,7 +22,7 @@ def _hasty_commit(writer: SpoolWriter, header: Header) -> SpoolRecord:
         _careful_commit(writer, header)
 
     threading.Thread(target=later, daemon=True).start()
-    return replace(writer._record)
+    return replace(writer._first)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def test_an_error_of_the_disk_is_never_success(tmp_path: Path, at: int, code: in
     gateway = Gateway(tmp_path / "spool", Faulty(at, fail_with=code))
     reply = gateway.store(DATA_SET, step=1 << 20)
     assert reply.status in {status, 0x0110}
-    assert at == 7 or reply.status == status
+    assert at == 2 or reply.status == status  # the fsync of the directory says nothing of room
     assert str(tmp_path) not in reply.comment
     assert 0 < len(reply.comment) <= 64
     assert (left(gateway), gateway.commits) == (0, 0)

@@ -27,14 +27,15 @@ from tests.support.spool import (
     store,
 )
 
-# The second pwritev writes file meta and record.
-CALLS = ["create", "pwritev", "pwritev", "sync_data", "close", "rename", "sync_directory"]
-# Of a reference only the record is written.
-REFERENCE_CALLS = [call for number, call in enumerate(CALLS) if number != 1]
+# A name is made durable first, here for one item at a time. The second pwritev writes file meta and record.
+CALLS = ["create", "sync_directory", "pwritev", "pwritev", "sync_data", "close", "rename"]
+DATA, HEAD = 3, 4
+# Of a reference only the record is written, and its name is made durable at the end.
+REFERENCE_CALLS = ["create", "pwritev", "sync_data", "close", "rename", "sync_directory"]
 
 
 def test_a_commit_makes_these_calls_in_this_order(tmp_path: Path) -> None:
-    """The order is the promise: data, then its name, then the answer."""
+    """The order is the promise: a durable name, then durable data under it, then the answer."""
     operations = Faulty()
     store(Spool(tmp_path / "spool", operations=operations))
     assert operations.calls == CALLS
@@ -69,7 +70,7 @@ def test_a_failed_fsync_is_never_tried_again(tmp_path: Path, call: str) -> None:
 
 def test_abandoning_after_an_error_is_harmless(tmp_path: Path) -> None:
     """Whoever holds a writer may always abandon it."""
-    spool = Spool(tmp_path / "spool", operations=Faulty(2, fail_with=errno.EIO))
+    spool = Spool(tmp_path / "spool", operations=Faulty(DATA, fail_with=errno.EIO))
     writer = begin(spool)
     with pytest.raises(SpoolError):
         writer.write([DATA_SET])
@@ -90,12 +91,12 @@ def test_kill_9_at_any_call_loses_nothing_acknowledged(tmp_path: Path, at: int, 
     assert set(acknowledged) <= set(found)
     for item_id in found:
         spool.verify(item_id)
-    # Once renamed it is whole, and there though nobody was told.
-    rename = CALLS.index("rename") + 1
-    renamed = at > rename or (at == rename and when == "after")
-    assert len(found) == 1 + renamed
-    created = at > 1 or when == "after"
-    assert recovery.swept == (created and not renamed)
+    # Once its head is written it is whole, and there though nobody was told.
+    whole = at > HEAD or (at == HEAD and when == "after")
+    assert len(found) == 1 + whole
+    assert recovery.waiting == 1 + whole
+    begun = at > DATA or (at == DATA and when == "after")
+    assert recovery.swept == (begun and not whole)
     assert not list((root / "new").glob("*.part"))
     assert not any((root / "corrupt").iterdir())
 
@@ -107,7 +108,7 @@ def _killed_child(root: Path, at: int, when: str) -> list[str]:
     if pid == 0:
         try:
             os.close(read_end)
-            spool = Spool(root, operations=Faulty(len(CALLS) + at, kill=when))
+            spool = Spool(root, operations=Faulty(len(CALLS) + at, kill=when), max_reserved=1)
             for _ in range(2):
                 os.write(write_end, store(spool).id.encode() + b"\n")
         finally:
@@ -120,15 +121,18 @@ def _killed_child(root: Path, at: int, when: str) -> list[str]:
 
 
 @pytest.mark.parametrize("names", ["durable", "latest"])
-@pytest.mark.parametrize("at", range(1, 2 * len(CALLS) + 2))
-def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path: Path, at: int, names: str) -> None:
+@pytest.mark.parametrize("reserved", [1, 32])
+@pytest.mark.parametrize("at", range(1, 3 * len(CALLS) + 2))
+def test_a_power_cut_at_any_call_loses_nothing_acknowledged(
+    tmp_path: Path, at: int, reserved: int, names: str
+) -> None:
     """Only what was flushed is left; names that were not may be the old or the new ones."""
     disk = UnpoweredDisk(at)
-    spool = Spool(tmp_path / "spool", operations=disk)
+    spool = Spool(tmp_path / "spool", operations=disk, max_reserved=reserved)
     acknowledged = []
     with suppress(PowerCut):
-        acknowledged.append(store(spool).id)
-        acknowledged.append(store(spool).id)
+        for _ in range(3):
+            acknowledged.append(store(spool).id)  # noqa: PERF401 - those before the cut count
     after = Spool(tmp_path / "after")
     disk.after(tmp_path / "after" / "new", names=names)
     after.recover()
@@ -139,17 +143,24 @@ def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path: Path, at: 
     assert not any((tmp_path / "after" / "corrupt").iterdir())
 
 
-def test_the_model_of_the_disk_sees_an_answer_before_the_flush(tmp_path: Path) -> None:
-    """The negative control: with the fsync of the directory left out, the acknowledged item is gone."""
+@pytest.mark.parametrize("call", ["sync_directory", "sync_data"])
+def test_the_model_of_the_disk_sees_an_answer_before_the_flush(tmp_path: Path, call: str) -> None:
+    """The negative control: with either flush left out, the acknowledged item is gone."""
 
     class Careless(UnpoweredDisk):
         def sync_directory(self, fd: int) -> None:
-            pass
+            if call != "sync_directory":
+                super().sync_directory(fd)
+
+        def sync_data(self, fd: int) -> None:
+            if call != "sync_data":
+                super().sync_data(fd)
 
     disk = Careless(at=0)
     item_id = store(Spool(tmp_path / "spool", operations=disk)).id
     after = Spool(tmp_path / "after")
     disk.after(tmp_path / "after" / "new", names="durable")
+    after.recover()
     assert item_id not in [record.id for record in after.arrivals(10)]
 
 
