@@ -13,7 +13,7 @@ from typing import Final
 from chaos.fuzz_mutate import Mutator
 from chaos.fuzz_samples import Samples
 from chaos.fuzz_targets import Fault, require
-from chaos.gateway_process import GatewayProcess, Usage
+from chaos.gateway_process import GatewayProcess, Usage, half_written
 from dicomrelay.dimse.fragments import CommandReceived, MessageAssembler
 from dicomrelay.dimse.messages import CStoreResponse
 from dicomrelay.errors import RelayError
@@ -160,7 +160,7 @@ class GatewayTarget:
             require(spool.usage().corrupt == 0, "something corrupt in the spool")
         finally:
             spool.close()
-        leftovers = list((self._home / "spool" / "new").glob("*.part"))
+        leftovers = half_written(self._home)
         require(not leftovers, f"half written: {leftovers[:3]}")
         # What was cut off may have been committed before its answer was lost; each connection brings two at most.
         most = self._stored + 4 * self._cut_off

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -36,7 +37,9 @@ class Usage:
     ----------
     rss_bytes, peak_rss_bytes : int
         Memory that is resident now, and the most there ever was.
-    threads, descriptors : int
+    threads : int
+    descriptors : int
+        Open ones, the files of the spool that are being written or kept ready left out: `half_written` looks after them.
     """
 
     rss_bytes: int
@@ -58,8 +61,26 @@ def usage_of(pid: int | str) -> Usage:
         kilobytes("VmRSS"),
         kilobytes("VmHWM"),
         int(fields["Threads"]),
-        len(os.listdir(f"/proc/{pid}/fd")),
+        sum(_is_counted(pid, fd) for fd in os.listdir(f"/proc/{pid}/fd")),
     )
+
+
+def _is_counted(pid: int | str, descriptor: str) -> bool:
+    try:
+        target = str(Path(f"/proc/{pid}/fd/{descriptor}").readlink())
+    except OSError:  # closed meanwhile
+        return False
+    return not target.removesuffix(" (deleted)").endswith(".part")
+
+
+def half_written(home: Path) -> list[Path]:
+    """Files of items that are not whole. Empty ones are the spool's reserve, a few names that are durable already."""
+    found = []
+    for path in (home / "spool" / "new").glob("*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size:
+                found.append(path)
+    return found
 
 
 class GatewayProcess:
@@ -73,10 +94,20 @@ class GatewayProcess:
         Keys of [gateway]; `SHORT` and a free port are there already.
     more : str
         Further tables of its relay.toml.
+    tls : ssl.SSLContext, optional
+        For the C-ECHO, of a gateway whose tables turn TLS on.
     """
 
-    def __init__(self, home: Path, settings: Mapping[str, object] | None = None, *, more: str = "") -> None:
+    def __init__(
+        self,
+        home: Path,
+        settings: Mapping[str, object] | None = None,
+        *,
+        more: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.home = home
+        self._tls = tls
         self.port = free_ports(1)[0]
         self._ae_title = str((settings or {}).get("ae_title", "DICOMRELAY"))
         home.mkdir(parents=True, exist_ok=True)
@@ -152,7 +183,7 @@ class GatewayProcess:
         began = time.monotonic()
         contexts = ((VERIFICATION, ("1.2.840.10008.1.2",)),)
         with Association.request(
-            self.remote, calling_ae_title="ECHO", contexts=contexts, timeouts=_PATIENT
+            self.remote, calling_ae_title="ECHO", contexts=contexts, timeouts=_PATIENT, tls=self._tls
         ) as open_one:
             if open_one.echo() != 0:
                 raise RuntimeError("C-ECHO was answered by a failure")

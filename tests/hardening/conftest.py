@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaos.gateway_process import GatewayProcess, Usage
+from chaos.gateway_process import GatewayProcess, Usage, half_written
 from tests.support.attacks import conversation, converse
 
 MEGABYTE = 1 << 20
@@ -33,7 +33,7 @@ def gateway(
         assert (
             after.peak_rss_bytes - before.rss_bytes < getattr(request.module, "MOST_MEGABYTES", 64) * MEGABYTE
         )
-        assert not list((home / "spool" / "new").glob("*.part"))
+        assert not half_written(home)
     finally:
         code = process.stop()
     assert code == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.gateway_process import GatewayProcess, Usage
+from chaos.gateway_process import GatewayProcess, Usage, half_written
 from dicomrelay.ul.pdu import Abort
 from dicomrelay.ul.writer import encode
 from tests.support.attacks import answers, arrivals, conversation, converse, new_uid, seconds_until, statuses
@@ -30,7 +30,8 @@ def _leave(sock: socket.socket, how: str) -> None:
 
 
 def _files(home: Path) -> list[Path]:
-    return sorted(path for path in (home / "spool").rglob("*") if path.is_file())
+    kept = {path for path in (home / "spool").rglob("*") if path.is_file() and path.suffix != ".part"}
+    return sorted([*kept, *half_written(home)])
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "abort"])
@@ -65,7 +66,7 @@ def test_after_the_last_byte_it_is_kept_or_it_is_not_but_never_half(gateway: Gat
         assert statuses(converse(gateway, conversation(uid))) == [0]
     time.sleep(0.3)
     assert 50 <= len(arrivals(gateway.home)) - held <= 100
-    assert not list((gateway.home / "spool" / "new").glob("*.part"))
+    assert not half_written(gateway.home)
 
 
 def test_a_second_data_set_that_breaks_off_does_not_touch_the_first(gateway: GatewayProcess) -> None:
@@ -81,7 +82,7 @@ def test_a_second_data_set_that_breaks_off_does_not_touch_the_first(gateway: Gat
         _leave(sock, "reset")
     assert len(arrivals(gateway.home)) == held + 1
     assert seconds_until(
-        (not list((gateway.home / "spool" / "new").glob("*.part")) for _ in itertools.count()), at_most=5
+        (not half_written(gateway.home) for _ in itertools.count()), at_most=5
     ) < 5  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def test_one_reset_while_a_hundred_answers_are_due(gateway: GatewayProcess, befo
         _leave(sock, "reset")
     after = gateway.settle(before)
     assert after.threads <= before.threads
-    assert not list((gateway.home / "spool" / "new").glob("*.part"))
+    assert not half_written(gateway.home)
     with gateway.connect() as sock:
         sock.sendall(b"".join(conversation()))
         assert statuses(answers(sock)) == [0]
