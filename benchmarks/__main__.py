@@ -10,10 +10,13 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.data_sets import LOADS
 from benchmarks.figures import Report, Section, Verdict
+from benchmarks.folders import folder_in
 from benchmarks.machine import describe, memory_directory
 from benchmarks.peers import PACKAGES, RunFailed, install, require
 from benchmarks.questions import associations, durable, engine, headers, huge, memory, nagle, together
@@ -63,6 +66,16 @@ def main(arguments: list[str] | None = None) -> int:
     except RunFailed as error:
         print(error, file=sys.stderr)
         return FAILED
+    with ExitStack() as stack:
+        run = replace(
+            run,
+            disk=stack.enter_context(folder_in(run.disk)),
+            memory=None if run.memory is None else stack.enter_context(folder_in(run.memory)),
+        )
+        return _measure(run, options)
+
+
+def _measure(run: Run, options: argparse.Namespace) -> int:
     report = Report(describe(run.disk, run.memory), _asked(options, run))
     print("\n".join(f"{key}: {value}" for key, value in report.machine.items()), end="\n\n")
     failures = []

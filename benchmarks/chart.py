@@ -8,11 +8,11 @@ from html import escape
 from benchmarks.figures import Place, Row, Section
 from benchmarks.tables import number
 
-_WIDTH = 960
+_WIDTH = 1120
 _COLUMNS = 2
 _GAP = 32
 _PANEL_WIDTH = (_WIDTH - _GAP * (_COLUMNS + 1)) // _COLUMNS
-_LABEL_WIDTH = 188
+_LABEL_WIDTH = 272
 _VALUE_WIDTH = 56
 _BAR_WIDTH = _PANEL_WIDTH - _LABEL_WIDTH - _VALUE_WIDTH
 _LINE = 20
@@ -31,9 +31,9 @@ _STYLE = """
   }
 """
 _KINDS = (
-    ("ours", "ours at an end"),
+    ("ours", "ours at one end or both"),
     ("peer", "peers only"),
-    ("bare", "minimal programs, which check nothing"),
+    ("bare", "with a minimal program, which checks nothing"),
 )
 _OURS = ("ours", "gateway")
 
@@ -95,7 +95,7 @@ def _kind(row: Row) -> str:
     sender, _, receiver = row.name.partition(" → ")
     if any(end.startswith(_OURS) for end in (sender, receiver)):
         return "ours"
-    return "bare" if sender == "minimal" else "peer"
+    return "bare" if any(end.startswith("minimal") for end in (sender, receiver)) else "peer"
 
 
 def _text(x: int, y: int, style: str, words: str, *, anchor: str = "start") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 from benchmarks.data_sets import DataSets, write
 from benchmarks.figures import Row
+from benchmarks.folders import emptied
 from benchmarks.peers import RunFailed, require
 from benchmarks.receivers import Receiver, Running, running
 from benchmarks.senders import Sender, Sent, start_of_storescu
@@ -89,13 +89,12 @@ def contest(
         start_s = start_of_storescu(next(source.iterdir()))
     found: dict[str, list[Sent]] = {pair.name: [] for pair in pairs}
     for pair, counts in turns(pairs, rounds, warm_up):
-        with place_for(folder) as received, running(pair.receiver, received) as receiver:
+        with emptied(folder) as received, running(pair.receiver, received) as receiver:
             os.sync()
             result = pair.sender.send(receiver.port, load, source, start_s)
             verify(pair.name, receiver, sent)
         if counts:
             found[pair.name].append(result)
-    shutil.rmtree(source)
     return [_row(name, results, load) for name, results in found.items()]
 
 
@@ -104,19 +103,6 @@ def turns(contestants: Sequence[_T], rounds: int, warm_up: int) -> Iterator[tupl
     for number in range(warm_up + rounds):
         for contestant in contestants if number % 2 == 0 else reversed(contestants):
             yield contestant, number >= warm_up
-
-
-class place_for:  # noqa: N801 - reads as the function it is
-    """A name for a new folder, removed with all that is in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "received"
-
-    def __enter__(self) -> Path:
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
 
 
 def verify(name: str, receiver: Running, sent: Stored) -> None:

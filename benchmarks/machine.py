@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.folders import microseconds_to_make_a_file
 from benchmarks.peers import find
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -32,6 +33,7 @@ def describe(disk: Path, memory: Path | None) -> dict[str, str]:
         "disk": file_system(disk),
         "memory": "not measured" if memory is None else file_system(memory),
         "peers": ", ".join(_peers()),
+        "to make a file on that disk": f"{microseconds_to_make_a_file(disk):.0f} µs",
         "load average at the start": f"{os.getloadavg()[0]:.2f}",
     }
 

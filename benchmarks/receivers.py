@@ -71,14 +71,13 @@ class Running:
 
 @contextmanager
 def running(receiver: Receiver, folder: Path) -> Iterator[Running]:
-    """Start a receiver in a new folder; it is stopped at the end, and its files stay.
+    """Start a receiver in an empty folder; it is stopped at the end, and its files stay.
 
     Raises
     ------
     RunFailed
         It does not listen in half a minute, or died before it was stopped.
     """
-    folder.mkdir()
     (port,) = free_ports(1)
     log = folder.parent / f"{folder.name}.log"
     with log.open("wb") as output:

@@ -1,10 +1,8 @@
-"""What a run was asked for, and the folders it works in."""
+"""What a run was asked for."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +21,7 @@ class Run:
     Attributes
     ----------
     disk, memory : Path or None
-        Where files of each place go; without `memory` nothing is measured there.
+        A folder of the run's own in each place; without `memory` nothing is measured there.
     rounds, warm_up : int
         Rounds that count, and rounds before them that do not.
     scale : float
@@ -70,11 +68,3 @@ class Run:
     ) -> tuple[Bar, ...]:
         """A bar on how many times as fast as another row a row is; the names after the first have a window."""
         return ratio_bar(rows, asked, names, against, at_least * self.ease)
-
-
-@contextmanager
-def folder_in(directory: Path) -> Iterator[Path]:
-    """A folder that is removed with all that is in it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory, prefix="dicomrelay-bench-") as name:
-        yield Path(name)

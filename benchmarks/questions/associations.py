@@ -10,9 +10,10 @@ from pathlib import Path
 from benchmarks.contest import Pair, contest
 from benchmarks.data_sets import DataSets
 from benchmarks.figures import Bar, Place, Row, Section
+from benchmarks.folders import emptied
 from benchmarks.proposal import PROFILE, write_profile
 from benchmarks.receivers import NO_DELAY, RECEIVERS
-from benchmarks.run import Run, folder_in
+from benchmarks.run import Run
 from benchmarks.senders import (
     STORESCU,
     Sender,
@@ -23,7 +24,7 @@ from benchmarks.senders import (
     without_start,
 )
 
-TITLE = "One association for each instance, with 128 presentation contexts"
+TITLE = "One association for each instance, 128 contexts"
 REFERENCE = "storescu → storescp"
 _ASSOCIATIONS = 100
 
@@ -60,7 +61,7 @@ def measure(run: Run) -> Iterator[Section]:
     pairs = run.present(
         Pair(sender, RECEIVERS[receiver]) for receiver, senders in receivers.items() for sender in senders
     )
-    with folder_in(run.disk) as folder:
+    with emptied(run.disk) as folder:
         found = contest(
             run.load("small", instances=_ASSOCIATIONS), pairs, run.rounds, folder, warm_up=run.warm_up
         )

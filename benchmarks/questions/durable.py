@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.contest import Pair, contest
 from benchmarks.figures import Bar, Place, Row, Section
+from benchmarks.folders import emptied
 from benchmarks.receivers import RECEIVERS
-from benchmarks.run import Run, folder_in
+from benchmarks.run import Run
 from benchmarks.senders import SENDERS, ours_with
 
 TITLE = "Gateway: durable before each answer"
@@ -33,7 +34,7 @@ def measure(run: Run) -> Iterator[Section]:
     """A section for each load, on disk: memory has no flush."""
     taking_part = run.present(pairs(run))
     for name in run.among("ct", "small"):
-        with folder_in(run.disk) as folder:
+        with emptied(run.disk) as folder:
             rows = contest(run.load(name), taking_part, run.rounds, folder, warm_up=run.warm_up)
         yield Section("durable", TITLE, name, Place.DISK, tuple(rows), REFERENCE, _bars(run, name, rows))
 

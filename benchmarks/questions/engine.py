@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.contest import Pair, contest
 from benchmarks.figures import Bar, Row, Section
+from benchmarks.folders import emptied
 from benchmarks.receivers import RECEIVERS
-from benchmarks.run import Run, folder_in
+from benchmarks.run import Run
 from benchmarks.senders import SENDERS, ours_with
 
 TITLE = "Engine: no flush"
@@ -41,7 +42,7 @@ def measure(run: Run) -> Iterator[Section]:
     for place, directory in run.places():
         for name in run.among("ct", "small", "big"):
             load = run.load(name)
-            with folder_in(directory) as folder:
+            with emptied(directory) as folder:
                 rows = contest(load, taking_part, run.rounds, folder, warm_up=run.warm_up)
             bars = _bars(run, name, rows)
             yield Section("engine", TITLE, name, place, tuple(rows), REFERENCE, bars)

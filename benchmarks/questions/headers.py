@@ -10,7 +10,8 @@ from pathlib import Path
 
 from benchmarks.data_sets import write
 from benchmarks.figures import Bar, Measured, Place, Row, Section
-from benchmarks.run import Run, folder_in
+from benchmarks.folders import emptied
+from benchmarks.run import Run
 from benchmarks.senders import run as run_program
 
 TITLE = "Header scan of small files"
@@ -21,7 +22,7 @@ _PER_FOLDER = 1000
 
 def measure(run: Run) -> Iterator[Section]:
     """One section: files that the system has read before, in folders of a thousand, by one process."""
-    with folder_in(run.disk) as folder:
+    with emptied(run.disk) as folder:
         _write_files(run, folder)
         command = [sys.executable, "-m", "benchmarks.scan_headers", str(folder / "files"), str(run.headers)]
         rates = [run.headers / json.loads(run_program(command)) for _ in range(run.warm_up + run.rounds)]

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 
 from benchmarks import huge_instance
-from benchmarks.contest import place_for
 from benchmarks.figures import Bar, Measured, Place, Row, Section
+from benchmarks.folders import emptied
 from benchmarks.our_receiver import COUNTS
 from benchmarks.peers import RunFailed
 from benchmarks.receivers import Receiver, gateway, running
-from benchmarks.run import Run, folder_in
+from benchmarks.run import Run
+from benchmarks.senders import run as run_program
 
 TITLE = "One huge multi-frame instance"
 SMALL_BYTES = 16_000_000
 _GROWTH_MIB = 16.0
-_ROOM = 2.2  # of the instance: the gateway's copy, and what the disk holds already should not be its last
+_ROOM = 2.2  # of the instance: the gateway's copy, and as much left for everybody else
 _RECEIVED = ("dicomrelay send to the gateway", "the gateway, receiving")
 _SENT = ("dicomrelay send from the spool", "a receiver that counts, on our engine")
 
@@ -37,14 +37,13 @@ class _Through:
 def measure(run: Run) -> Iterator[Section]:
     """One section: the peaks of every program with the huge instance and with one of 16 MB, and what lies between."""
     size = run.huge_bytes
-    run.disk.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(run.disk).free
     if free < size * _ROOM:
         raise RunFailed(
             f"{size * _ROOM / 1e9:.0f} GB of disk wanted for the huge instance, {free / 1e9:.0f} are free: "
             "choose another --directory, or a smaller --huge-bytes"
         )
-    with folder_in(run.disk) as folder:
+    with emptied(run.disk) as folder:
         little, great = _through(SMALL_BYTES, folder), _through(size, folder)
     gigabytes = f"{size / 1e9:g} GB"
     rows, bars = [], []
@@ -61,24 +60,20 @@ def measure(run: Run) -> Iterator[Section]:
 
 
 def _through(size_bytes: int, folder: Path) -> _Through:
-    source = folder / "source"
-    source.mkdir()
-    instance = source / "huge.dcm"
+    instance = folder / "huge.dcm"
     huge_instance.write(instance, size_bytes)
     expected = huge_instance.data_set_of(instance)
-    with place_for(folder) as received:
+    with emptied(folder) as received:
         with running(gateway("gateway"), received) as listening:
             in_s, in_mib = _send(instance, listening.port, folder)
             gateway_mib = listening.peak_mib
             (item,) = listening.files()
-        shutil.rmtree(source)
         if huge_instance.data_set_of(item) != expected:
             raise RunFailed(f"the gateway has another data set than was sent, of {expected[0]} bytes")
-        with running(_COUNTING, folder / "counted") as counting:
+        with emptied(folder) as counted, running(_COUNTING, counted) as counting:
             out_s, out_mib = _send(item, counting.port, folder)
             counting_mib = counting.peak_mib
             lines = (counting.folder / COUNTS).read_text("ascii").splitlines()
-        shutil.rmtree(folder / "counted")
     if lines != [f"{huge_instance.SOP_INSTANCE_UID} {expected[0]} {expected[1]}"]:
         raise RunFailed(f"{lines} was counted, {expected[0]} bytes with CRC {expected[1]} were sent")
     return _Through((in_mib, gateway_mib, out_mib, counting_mib), (in_s, out_s))
@@ -86,26 +81,11 @@ def _through(size_bytes: int, folder: Path) -> _Through:
 
 def _send(instance: Path, port: int, folder: Path) -> tuple[float, float]:
     """Seconds and peak in MiB of `dicomrelay send --direct`: the command that people use, scan and all."""
-    home = folder / "home"
     program = str(Path(sys.executable).with_name("dicomrelay"))
-    command = [program, "send", "--direct", "--home", str(home), str(instance), f"ANY@127.0.0.1:{port}"]
-    began = monotonic()
-    with (folder / "send.log").open("wb") as log:
-        pid = os.posix_spawn(
-            program,
-            command,
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
-                (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
-            ],
-        )
-        _, status, usage = os.wait4(pid, 0)
-    seconds = monotonic() - began
-    if status:
-        raise RunFailed(f"dicomrelay send: {(folder / 'send.log').read_text('utf-8', 'replace')[-2000:]}")
-    shutil.rmtree(home)
-    return seconds, usage.ru_maxrss / 1024
+    address, home = f"ANY@127.0.0.1:{port}", str(folder / "home")
+    command = [program, "send", "--direct", "--home", home, str(instance), address]
+    told = json.loads(run_program([sys.executable, "-m", "benchmarks.peak_of", *command]))
+    return told["seconds"], told["peak_mib"]
 
 
 def _counting(folder: Path, port: int) -> list[str]:

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contest import place_for
 from benchmarks.data_sets import write
 from benchmarks.figures import Bar, Measured, Place, Row, Section
+from benchmarks.folders import emptied
 from benchmarks.memory_of import resident_mib
 from benchmarks.peers import RunFailed
 from benchmarks.receivers import Running, gateway, running
-from benchmarks.run import Run, folder_in
+from benchmarks.run import Run
 
 TITLE = "Gateway: memory of open associations"
 IDLE = "one more association, idle"
@@ -45,13 +45,13 @@ def measure(run: Run) -> Iterator[Section]:
         "reserved_associations": 0,
     }
     load = run.load("ct", instances=1)
-    with folder_in(run.disk) as folder:
+    with emptied(run.disk) as folder:
         write(load, folder / "source")
         instance = next((folder / "source").iterdir())
         held = []
         for _ in range(run.rounds):
             with (
-                place_for(folder) as received,
+                emptied(folder) as received,
                 running(gateway("gateway", **settings), received) as listening,
             ):
                 _hold(

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from benchmarks.contest import Pair, contest
 from benchmarks.figures import Place, Section
+from benchmarks.folders import emptied
 from benchmarks.receivers import RECEIVERS
-from benchmarks.run import Run, folder_in
+from benchmarks.run import Run
 from benchmarks.senders import SENDERS
 
 TITLE = "storescu as installed, without TCP_NODELAY"
@@ -28,7 +29,7 @@ def measure(run: Run) -> Iterator[Section]:
     if not taking_part:
         return
     for name in run.among("ct", "small"):
-        with folder_in(run.disk) as folder:
+        with emptied(run.disk) as folder:
             rows = contest(
                 run.load(name, instances=_INSTANCES), taking_part, run.rounds, folder, warm_up=run.warm_up
             )

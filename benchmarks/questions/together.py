@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.contest import place_for, stored_in, turns, verify
+from benchmarks.contest import stored_in, turns, verify
 from benchmarks.data_sets import DataSets, write
 from benchmarks.figures import Bar, Place, Row, Section
+from benchmarks.folders import emptied
 from benchmarks.peers import RunFailed
 from benchmarks.receivers import Receiver, gateway, running
-from benchmarks.run import Run, folder_in
+from benchmarks.run import Run
 from benchmarks.senders import OUR_SENDER
 
 TITLE = "Gateway: eight associations at once"
@@ -30,7 +30,7 @@ def measure(run: Run) -> Iterator[Section]:
     """A section for each load, on disk: one sender and eight in turn, each with a part of the same instances."""
     for name in run.among("ct", "small"):
         load = run.load(name)
-        with folder_in(run.disk) as folder:
+        with emptied(run.disk) as folder:
             rows = _contest(run, load, folder)
         yield Section("together", TITLE, name, Place.DISK, tuple(rows), REFERENCE, _bars(run, rows))
 
@@ -44,13 +44,12 @@ def _contest(run: Run, load: DataSets, folder: Path) -> list[Row]:
         seconds = _once(senders, receiver, load, source, folder)
         if counts:
             found[_name(senders, receiver)].append(seconds)
-    shutil.rmtree(source)
     return [Row(name, tuple(values), amount=load.instances) for name, values in found.items()]
 
 
 def _once(senders: int, receiver: Receiver, load: DataSets, source: Path, folder: Path) -> float:
     sent = stored_in(source.iterdir())
-    with place_for(folder) as received, running(receiver, received) as listening:
+    with emptied(folder) as received, running(receiver, received) as listening:
         os.sync()
         seconds = _send(min(senders, load.instances), listening.port, load, source)
         verify(_name(senders, receiver), listening, sent)

@@ -46,7 +46,7 @@ BARS = {
     "durable": 4,
     "nagle": 2,
     "associations": 4,
-    "together": 4,
+    "together": 2,
     "memory": 2,
     "huge": 4,
     "headers": 1,
