@@ -21,8 +21,10 @@ from dicomrelay.net.service import Acceptance
 from dicomrelay.spool import Provenance
 from dicomrelay.transcode import TranscodeLimits
 from dicomrelay.ul.pdu import AssociateRequest, ContextDecision, ContextResult
+from tests.support.archives import orthanc
 from tests.support.data_sets import BIG_ENDIAN, DEFLATED, ENCODERS, EXPLICIT, IMPLICIT, real_files
 from tests.support.engine import CT_IMAGE_STORAGE, MemoryService, running_acceptor, store_item
+from tests.support.gateway import running as running_gateway
 from tests.support.house import Storescp, storescp
 from tests.support.rooms import rooms_at, transfers_of
 from workers.forward import forward_transfer
@@ -115,6 +117,37 @@ def test_a_peer_gets_every_kind_that_can_be_changed(tmp_path: Path, option: str,
             assert "the peer does not accept" in answer.words
     assert becomes in {answer.transfer_syntax_uid for answer in answers.values()}
     assert len(delivered) >= 11, answers
+
+
+def test_our_gateway_held_to_one_transfer_syntax_gets_it(tmp_path: Path) -> None:
+    """Its [[peers]] say so; what it has in its spool is read by pydicom as that."""
+    instances = _one_of_each()
+    peers = [{"transfer_syntaxes": [EXPLICIT]}]
+    with running_gateway(tmp_path / "home", peers=peers) as gateway:
+        answers = _send(gateway.remote, instances, tmp_path / "copies")
+        records = list(gateway.spool.records())
+
+    delivered = [answer for answer in answers.values() if answer.outcome is Outcome.DELIVERED]
+    assert len(delivered) >= 11
+    assert {record.transfer_syntax_uid for record in records} == {EXPLICIT}
+    assert len(records) == len(delivered)
+    assert {record.digest for record in records} >= {answer.digest for answer in delivered if answer.digest}
+
+
+def test_orthanc_held_to_one_transfer_syntax_gets_it(tmp_path: Path) -> None:
+    """An archive that is not ours, and reads what it gets. It takes no instance without a patient's or a study's id."""
+    instances = [each for each in _one_of_each() if _is_for_orthanc(each)]
+    with orthanc(tmp_path / "orthanc", AcceptedTransferSyntaxes=[EXPLICIT]) as archive:
+        answers = _send(archive.remote, instances, tmp_path / "copies")
+
+    assert len(answers) >= 9
+    assert {answer.outcome for answer in answers.values()} == {Outcome.DELIVERED}
+    assert {answer.transfer_syntax_uid for answer in answers.values()} == {EXPLICIT}
+
+
+def _is_for_orthanc(instance: Instance) -> bool:
+    header = dcmread(instance.item.path, stop_before_pixels=True)
+    return bool(header.get("StudyInstanceUID")) and header.SOPInstanceUID == instance.item.sop_instance_uid
 
 
 def _accepting(*syntaxes: str) -> MemoryService:

@@ -101,8 +101,8 @@ def dcmqrscp(folder: Path, *, destination: RemoteAe | None = None) -> Iterator[A
 
 
 @contextmanager
-def orthanc(folder: Path, *, destination: RemoteAe | None = None) -> Iterator[Archive]:
-    """Orthanc; it may move to `destination`."""
+def orthanc(folder: Path, *, destination: RemoteAe | None = None, **more: object) -> Iterator[Archive]:
+    """Orthanc; it may move to `destination`. `more` is put into its configuration."""
     program = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:/usr/local/bin") or require("Orthanc")
     port, http = free_ports(2)
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +115,7 @@ def orthanc(folder: Path, *, destination: RemoteAe | None = None) -> Iterator[Ar
                 "HttpPort": http, "RemoteAccessAllowed": False, "DicomAet": "ORTHANC", "DicomPort": port,
                 "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True,
                 "DicomCheckCalledAet": False, "DicomModalities": modalities, "Plugins": [],
+                **more,
             }
         ),
         "utf-8",
