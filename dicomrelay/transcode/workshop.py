@@ -191,7 +191,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD},
+            env=_environment(),
         )
 
     def ask(self, asked: dict[str, Any], seconds: float, waiting: Callable[[], None]) -> dict[str, Any]:
@@ -233,3 +233,9 @@ class _Child:
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what may be secret: the child reads strangers' bytes and no settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DICOMRELAY_")}
+    return {**kept, **_ONE_THREAD}

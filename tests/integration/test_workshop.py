@@ -133,6 +133,26 @@ def test_a_decoder_that_dies_costs_one_instance(tmp_path: Path) -> None:
         assert workshop.copy(_plain(tmp_path), IMPLICIT).length
 
 
+def test_a_stop_that_reaches_the_child_too_costs_no_instance(tmp_path: Path) -> None:
+    """Ctrl-C and service managers signal whole groups; the parent decides when it ends."""
+    with Workshop(tmp_path / "copies") as workshop:
+        workshop.copy(_plain(tmp_path), IMPLICIT)
+        child = _child_of(workshop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(child, number)
+        assert workshop.copy(_plain(tmp_path), IMPLICIT).length
+        assert _child_of(workshop) == child
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_child_knows_no_secret_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads what strangers wrote."""
+    monkeypatch.setenv("DICOMRELAY_DATABASE__URL", "postgresql://user:CANARY@host/name")
+    with Workshop(tmp_path / "copies") as workshop:
+        workshop.copy(_plain(tmp_path), IMPLICIT)
+        assert b"CANARY" not in Path(f"/proc/{_child_of(workshop)}/environ").read_bytes()
+
+
 def test_a_decoder_that_hangs_is_killed_in_time(tmp_path: Path) -> None:
     """And whoever waits is told meanwhile that it still works."""
     ticks: list[float] = []
