@@ -111,7 +111,8 @@ class _Sending:
         self._changed = threading.Condition()
         self._results: list[Result] = []
         self._answers = 0
-        self._answered_bytes = 0
+        self._done = 0  # with their final answer
+        self._done_bytes = 0
         self._problem = ""
         self._fault: BaseException | None = None
 
@@ -124,6 +125,7 @@ class _Sending:
                     step = self._shares.take(thread, time.monotonic())
                     if isinstance(step, Pause):
                         self._changed.wait(min(step.seconds, _LOOK_EVERY_S))
+                        self._progress(self._done, self._done_bytes)  # the rate falls meanwhile
                 if step is None:
                     return
                 if isinstance(step, Share):
@@ -139,8 +141,7 @@ class _Sending:
         if self._fault is not None:
             raise self._fault
         reason = self._shares.closed or ("interrupted" if self._interrupted.is_set() else "")
-        for number in self._shares.rest():
-            self._note(self._not_sent(number, reason))
+        self._results += [self._not_sent(number, reason) for number in self._shares.rest()]
         return self._results, "" if self._answers else self._problem
 
     # ---- inside
@@ -163,7 +164,7 @@ class _Sending:
         with self._changed:
             self._problem = self._problem or problem
             for number in self._shares.end(share, time.monotonic(), problem, permanent=permanent):
-                self._note(self._not_sent(number, problem or "interrupted"))
+                self._results.append(self._not_sent(number, problem or "interrupted"))
             self._changed.notify_all()
 
     def _goes_on(self, share: Share) -> bool:
@@ -178,8 +179,10 @@ class _Sending:
             self._answers += 1
             again = self._shares.answer(share, number, time.monotonic(), retry=retry)
             if not again:
-                self._answered_bytes += self._files[number].data_set_bytes
-                self._note(self._result(number, answer))
+                self._done += 1
+                self._done_bytes += self._files[number].data_set_bytes
+                self._results.append(self._result(number, answer))
+                self._progress(self._done, self._done_bytes)
         _log.log(
             logging.DEBUG if answer.outcome is dimse.Outcome.DELIVERED else logging.WARNING,
             answer.outcome.value,
@@ -191,10 +194,6 @@ class _Sending:
             seconds=round(answer.seconds, 6),
             again=again,
         )
-
-    def _note(self, result: Result) -> None:
-        self._results.append(result)
-        self._progress(len(self._results), self._answered_bytes)
 
     def _result(self, number: int, answer: Answer) -> Result:
         file = self._files[number]
