@@ -47,6 +47,10 @@ class Usage:
     threads: int
     descriptors: int
 
+    def holds_no_more_than(self, other: Usage) -> bool:
+        """In threads and descriptors."""
+        return self.threads <= other.threads and self.descriptors <= other.descriptors
+
 
 def usage_of(pid: int | str) -> Usage:
     """What process `pid` ("self" too) holds now."""
@@ -194,9 +198,7 @@ class GatewayProcess:
         deadline = time.monotonic() + within_s
         while True:
             now = self.usage()
-            if now.threads <= baseline.threads and now.descriptors <= baseline.descriptors:
-                return now
-            if time.monotonic() > deadline:
+            if now.holds_no_more_than(baseline) or time.monotonic() > deadline:
                 return now
             time.sleep(0.05)
 

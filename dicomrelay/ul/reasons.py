@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dicomrelay.ul.pdu import AbortReason, AbortSource, AssociateReject
+from dicomrelay.ul.pdu import AbortReason, AssociateReject
 
 REJECT_RESULTS: Final = {1: "permanently", 2: "for now"}
 REJECT_REASONS: Final = {
@@ -34,14 +34,3 @@ def rejection_in_words(reject: AssociateReject) -> str:
     result = REJECT_RESULTS.get(reject.result, "with an unknown result")
     reason = REJECT_REASONS.get((reject.source, reject.reason), UNKNOWN_REASON)
     return f"{result}: {reason} ({reject.result}, {reject.source}, {reject.reason})"
-
-
-def abort_in_words(source: int, reason: int) -> str:
-    """Such as "by its service provider: unexpected PDU (2, 2)"; a user gives no reason (PS3.8 Section 9.3.8)."""
-    numbers = f"({source}, {reason})"
-    if source == AbortSource.SERVICE_USER:
-        return f"by its service user {numbers}"
-    if source == AbortSource.SERVICE_PROVIDER:
-        words = {int(number): text for number, text in ABORT_REASONS.items()}.get(reason, UNKNOWN_REASON)
-        return f"by its service provider: {words} {numbers}"
-    return f"by a source the standard does not know {numbers}"

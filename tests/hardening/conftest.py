@@ -29,7 +29,7 @@ def gateway(
         yield process
         after = process.settle(before)
         process.echo()
-        assert (after.threads, after.descriptors) == (before.threads, before.descriptors)
+        assert after.holds_no_more_than(before)
         assert (
             after.peak_rss_bytes - before.rss_bytes < getattr(request.module, "MOST_MEGABYTES", 64) * MEGABYTE
         )

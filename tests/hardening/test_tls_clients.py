@@ -60,7 +60,7 @@ def gateway(
         yield process
         after = process.settle(begin)
         process.echo()
-        assert (after.threads, after.descriptors) == (begin.threads, begin.descriptors)
+        assert after.holds_no_more_than(begin)
         assert after.peak_rss_bytes - begin.rss_bytes < 192 * MEGABYTE
     finally:
         code = process.stop()
@@ -162,7 +162,7 @@ def test_two_hundred_clients_that_hang_in_the_handshake_do_not_keep_a_sender_fro
         sock.close()
     assert time.monotonic() - began < CLOSED_WITHIN_S + 2
     after = gateway.settle(before)
-    assert (after.threads, after.descriptors) == (before.threads, before.descriptors)
+    assert after.holds_no_more_than(before)
 
 
 def test_inside_tls_the_limits_are_the_same(
