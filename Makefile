@@ -39,8 +39,8 @@ check: dev  ## lint, types, layers, spelling
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-bench: dev  ## speed against the minimal programs, DCMTK and pynetdicom
-	$(BIN)/python -m benchmarks
+bench: dev  ## speed against the minimal programs, DCMTK, Orthanc and pynetdicom: half an hour on a quiet machine
+	$(BIN)/python -m benchmarks --json docs/reference/performance.json; status=$$?; $(BIN)/python -m benchmarks.report && exit $$status
 
 kill-test: dev  ## kill -9 the gateway again and again; KILLS=300 for the long one
 	$(BIN)/python -m chaos.kill_gateway --kills $(or $(KILLS),50)
