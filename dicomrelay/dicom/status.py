@@ -132,18 +132,13 @@ _SUCCESS: Final = STATUSES[0]
 
 
 def status_row(status: int) -> StatusRow:
-    """The row of a status; one that is no number of 16 bits has the last, the unknown."""
-    if status == Status.SUCCESS:
-        return _SUCCESS
-    return next((row for row in STATUSES if row.first <= status <= row.last), STATUSES[-1])
-
-
-def c_store_outcome(status: int) -> Outcome:
-    """What a C-STORE response status means. A status that the standard does not know is never success.
+    """The row of a status; one that is no number of 16 bits has the last, the unknown, which is never success.
 
     References: PS3.4 Table B.2-1, PS3.7 Annex C.
     """
-    return status_row(status).outcome
+    if status == Status.SUCCESS:
+        return _SUCCESS
+    return next((row for row in STATUSES if row.first <= status <= row.last), STATUSES[-1])
 
 
 def status_name(status: int) -> str:

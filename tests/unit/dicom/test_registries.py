@@ -13,7 +13,7 @@ from pynetdicom.presentation import AllStoragePresentationContexts
 from dicomrelay.dicom.part10 import MEDIA_STORAGE_DIRECTORY
 from dicomrelay.dicom.sop_class_categories import SopClassCategory, category_of
 from dicomrelay.dicom.sop_classes import is_storage_sop_class, sop_class_name, storage_sop_classes
-from dicomrelay.dicom.status import Outcome, c_store_outcome, status_name
+from dicomrelay.dicom.status import Outcome, status_name, status_row
 from dicomrelay.dicom.transfer_syntaxes import TransferSyntaxCategory, transfer_syntax, transfer_syntaxes
 from dicomrelay.dicom.uids import (
     IMPLEMENTATION_CLASS_UID,
@@ -123,7 +123,7 @@ def test_a_status_is_what_the_standard_says_and_an_unknown_one_is_not_success(
     status: int, outcome: Outcome
 ) -> None:
     """PS3.4 Table B.2-1, PS3.7 Annex C."""
-    assert c_store_outcome(status) is outcome
+    assert status_row(status).outcome is outcome
     assert status_name(status)
 
 
