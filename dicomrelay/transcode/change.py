@@ -124,8 +124,7 @@ def _decoded(native: _Native, image: Image, transfer_syntax_uid: str, limits: Tr
     little_endian = transfer_syntax(transfer_syntax_uid).is_little_endian
     if image.bits_allocated > 16 and not little_endian:
         raise NotTranscodable("32-bit samples in OW: programs differ in how they turn the bytes around")
-    pixels = native.path.open("rb")  # the rewriter moves the position of the other one
-    frames = Frames(pixels, image, native.transfer_syntax_uid, _offsets(native, image))
+    frames = Frames(native.path, image, native.transfer_syntax_uid, _offsets(native, image))
     decoded = iter(frames)
     # The first frame says what colour space the others are in too, which stands before them in the data set.
     first = next(decoded)
@@ -137,7 +136,6 @@ def _decoded(native: _Native, image: Image, transfer_syntax_uid: str, limits: Tr
         for frame in itertools.chain([first], decoded):
             writer.write(frame if little_endian or vr == b"OB" else swapped(frame, 2))
         writer.write(b"\0" * (length % 2))
-        pixels.close()
 
     replaced = {PHOTOMETRIC_INTERPRETATION: (b"CS", frames.photometric_interpretation.encode("ascii"))}
     if image.samples_per_pixel > 1:

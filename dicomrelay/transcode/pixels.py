@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from pathlib import Path
+from typing import Any, Final
 
 import imagecodecs
 import numpy as np
@@ -49,13 +50,13 @@ class Frames:
 
     def __init__(
         self,
-        file: BinaryIO,
+        path: Path,
         image: Image,
         transfer_syntax_uid: str,
         extended_offsets: tuple[bytes, bytes] | None,
     ) -> None:
         self.photometric_interpretation = ""
-        self._file = file
+        self._path = path
         self._image = image
         self._syntax = transfer_syntax_uid
         self._extended_offsets = extended_offsets
@@ -73,13 +74,14 @@ class Frames:
     def _compressed(self) -> Iterator[bytes]:
         if self._image.pixel_data is None:
             return
-        self._file.seek(self._image.pixel_data.value)
         try:
-            yield from generate_frames(
-                self._file,
-                number_of_frames=self._image.number_of_frames,
-                extended_offsets=self._extended_offsets,
-            )
+            with self._path.open("rb") as file:
+                file.seek(self._image.pixel_data.value)
+                yield from generate_frames(
+                    file,
+                    number_of_frames=self._image.number_of_frames,
+                    extended_offsets=self._extended_offsets,
+                )
         except (ValueError, EOFError) as error:
             raise NotTranscodable("the frames cannot be told apart") from error
 
@@ -108,18 +110,28 @@ class Frames:
         image = self._image
         if self._syntax == DEFLATED_FRAMES:
             return self._inflated(frame), image.photometric_interpretation
-        if self._syntax in _PLUGINS:
-            if self._syntax != RLE_LOSSLESS:
-                read = read_jpeg_2000 if self._syntax in JPEG_2000 else read_jpeg
-                self._agree(read(frame), frame)
+        if self._syntax == RLE_LOSSLESS:
             return self._by_plugin(frame)
-        stream = read_jpeg(frame)
+        stream = (read_jpeg_2000 if self._syntax in JPEG_2000 else read_jpeg)(frame)
         self._agree(stream, frame)
+        if self._syntax in JPEG_LS:
+            return self._jpeg_ls(frame, stream)
+        if self._syntax in _PLUGINS:
+            return self._by_plugin(frame)
         # The same colour space in and out: no transform, so that the samples are those that were compressed.
         colours = None if stream.samples == 1 else "rgb"
         array = imagecodecs.jpeg8_decode(frame, colorspace=colours, outcolorspace=colours)
         colour = {"YBR": "YBR_FULL"}.get(stream.colour, stream.colour) or image.photometric_interpretation
         return array, self._plain(colour)
+
+    def _jpeg_ls(self, frame: bytes, stream: Codestream) -> tuple[NDArray[Any], str]:
+        try:
+            return self._by_plugin(frame)
+        except RuntimeError:
+            # A newer CharLS is more lenient; it knows no signed samples, so none may need their sign put right.
+            if self._image.pixel_representation and stream.precision < self._image.bits_allocated:
+                raise
+            return imagecodecs.jpegls_decode(frame), self._plain(self._image.photometric_interpretation)
 
     def _agree(self, stream: Codestream, frame: bytes) -> None:
         """Before a decoder takes memory for what a stream claims."""

@@ -42,7 +42,6 @@ _REFUSED = {
     "SC_rgb_jpeg.dcm": "has no VR",  # explicit in name, implicit in fact
     "rtdose_expb.dcm": "32-bit samples",
     "rtdose_expb_1frame.dcm": "32-bit samples",
-    "MR1_JLSL": "cannot be decoded",
 }
 _NOT_READ = {("JPEGLosslessP14SV1_1s_1f_u_16_16.dcm", IMPLICIT)}
 # Enough to see what becomes of values; the image has tests of its own.
