@@ -12,6 +12,7 @@ from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.tls import acceptor_context, door
+from dicomrelay.runtime.descriptors import want_descriptors
 from dicomrelay.settings import GatewaySettings, Settings, is_loopback
 from dicomrelay.spool import Spool
 from scp_gateway import reception
@@ -22,6 +23,8 @@ from scp_gateway.service import GatewayService
 
 _log = get_logger("dicomrelay.gateway")
 
+# Log, listener, spool, its reserve of empty files, and whatever libraries hold.
+_OTHER_DESCRIPTORS: Final = 256
 _GRACE_S: Final = 5.0
 _LAST_WAKE_UP_S: Final = 1.0
 
@@ -50,6 +53,7 @@ def run(
     if gateway.tls is not None:
         acceptor_context(gateway.tls)  # what is wrong with its files is said here, and not by a child
     reception.check(settings)  # the same for names, hashes and keys
+    _make_room_for_descriptors(gateway)
     spool = _open_spool(settings)
     recovery = spool.recover()
     _log.info("spool recovered", action="spool.recovered", swept=recovery.swept, waiting=recovery.waiting)
@@ -86,6 +90,21 @@ def run(
     finally:
         listener.close()
     spool.close()
+
+
+def _make_room_for_descriptors(gateway: GatewaySettings) -> None:
+    """A socket for each association and for each that is rejected, a file for each instance under way."""
+    each = 1 + max(1, gateway.max_outstanding)
+    wanted = gateway.max_associations * each + limits_of(gateway).max_refusals + _OTHER_DESCRIPTORS
+    limit = want_descriptors(wanted)
+    if limit < wanted:
+        _log.warning(
+            "fewer open files are allowed than a full house may need: raise the hard limit (LimitNOFILE=), or lower "
+            "gateway.max_associations or gateway.max_outstanding",
+            action="gateway.few-descriptors",
+            limit=limit,
+            wanted=wanted,
+        )
 
 
 def _open_spool(settings: Settings) -> Spool:
