@@ -61,6 +61,8 @@ def _answer(asked: dict[str, Any], limits: TranscodeLimits) -> dict[str, Any]:
         if error.errno == EFBIG:
             return {"errno": ENOSPC, "words": "no room for a copy"}
         return {"errno": error.errno, "words": error.strerror or type(error).__name__}
+    except Exception as error:  # noqa: BLE001 - a fault of ours costs this instance, and no process
+        return {"refused": f"a fault of ours: {type(error).__name__}"}
     return {"length": copy.length, "digest": copy.digest}
 
 

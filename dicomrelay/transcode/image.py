@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,8 @@ BITS_STORED: Final = 0x00280101
 PIXEL_REPRESENTATION: Final = 0x00280103
 EXTENDED_OFFSETS: Final = 0x7FE00001
 EXTENDED_LENGTHS: Final = 0x7FE00002
+# VR CS (PS3.5 Table 6.2-1).
+_CODE_STRING: Final = re.compile(r"[A-Z0-9_ ]{1,16}", re.ASCII)
 _NUMBERS: Final = frozenset(
     {
         SAMPLES_PER_PIXEL,
@@ -79,6 +82,8 @@ class Image:
             raise NotTranscodable(
                 f"the pixel data say {self.rows} rows, {self.columns} columns, {self.samples_per_pixel} samples per pixel"
             )
+        if _CODE_STRING.fullmatch(self.photometric_interpretation) is None:
+            raise NotTranscodable("the photometric interpretation is no code string")
         if self.bits_allocated not in {8, 16, 32} or not 0 < self.bits_stored <= self.bits_allocated:
             raise NotTranscodable(
                 f"{self.bits_stored} bits stored in {self.bits_allocated} allocated: only 8, 16 and 32 are decoded"

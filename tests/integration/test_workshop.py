@@ -101,6 +101,7 @@ def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
         (_image(_jpeg_head(8, 8)[:-2]), JPEG_BASELINE, "is cut off"),
         (_image(_jpeg_head(8, 8)), JPEG_BASELINE, "frame 1 cannot be decoded"),
         (_image(b"", rows=0), JPEG_BASELINE, "0 rows"),
+        (_image(b"").replace(b"MONO", b"\xff\xfe\0 "), JPEG_BASELINE, "is no code string"),
         (_image(b"", bits=12), JPEG_BASELINE, "12 allocated"),
         (_image(b"", frames=b"99999999"), JPEG_BASELINE, "99999999 frames"),
         (_image(b"", frames=b"two"), JPEG_BASELINE, "is no number"),
