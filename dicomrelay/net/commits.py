@@ -10,7 +10,6 @@ import os
 import queue
 import select
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -90,7 +89,8 @@ class AssociationCommits:
         self._pool = pool
         self._size = size
         self._unfinished = 0
-        self._finished: deque[tuple[int, IncomingStore, StoreReply]] = deque()
+        self._lock = threading.Lock()
+        self._finished: list[tuple[int, IncomingStore, StoreReply]] = []
         self.wake, self._waker = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(self._waker, False)
@@ -109,10 +109,11 @@ class AssociationCommits:
 
         def carry_out() -> None:
             reply, error = ask(commit)
-            self._finished.append(
-                (context_id, store, reply or error or StoreReply(Status.PROCESSING_FAILURE))
-            )
-            os.write(self._waker, b"\0")
+            answer = reply or error or StoreReply(Status.PROCESSING_FAILURE)
+            with self._lock:  # who takes it may close the pipe at once
+                self._finished.append((context_id, store, answer))
+                with suppress(BlockingIOError):  # full of wake-ups: one more is not needed
+                    os.write(self._waker, b"\0")
 
         try:
             self._pool.submit(carry_out)
@@ -128,7 +129,8 @@ class AssociationCommits:
         """Those that are over, once: presentation context, request, and what to answer."""
         with suppress(BlockingIOError):  # woken for what was taken before
             os.read(self.wake, 4096)
-        found = [self._finished.popleft() for _ in range(len(self._finished))]
+        with self._lock:
+            found, self._finished = self._finished, []
         self._unfinished -= len(found)
         return found
 

@@ -92,17 +92,13 @@ class Conversation:
         RemoteProtocolError, AssociationError
             The association is over.
         """
-        connection, feed = self._connection, self._assembler.feed
+        connection = self._connection
         while True:
             event = connection.next_event()
             if event is None:
                 self._receive()
             elif type(event) is PDataTf:
-                for part in feed(event.pdvs):
-                    if type(part) is DataSetReceived:
-                        self._data_set(part)
-                    elif type(part) is CommandReceived:
-                        self._command(part)
+                self._take(event)
             elif isinstance(event, ReleaseRequest):
                 self._drop_incoming()
                 self.settle()
@@ -128,6 +124,14 @@ class Conversation:
             commits.close()
 
     # ---- inside
+
+    def _take(self, data: PDataTf) -> None:
+        # A function of its own, so that no view outlives it: one would keep a buffer from being given back.
+        for part in self._assembler.feed(data.pdvs):
+            if type(part) is DataSetReceived:
+                self._data_set(part)
+            elif type(part) is CommandReceived:
+                self._command(part)
 
     def _receive(self) -> None:
         if self._incoming is not None:

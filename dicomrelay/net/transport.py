@@ -145,6 +145,7 @@ class Transport:
         else:
             self._pdu_deadline = None
         space = connection.receive_buffer()
+        rest_at: float | None = None
         while True:
             try:
                 count = self._read_into(space)
@@ -152,7 +153,13 @@ class Transport:
             except BlockingIOError:
                 if self._hear is not None or self._is_woken():
                     return
-                self._check(deadline, timer, monotonic())
+                now = monotonic()
+                self._check(deadline, timer, now)
+                if rest_at is None:
+                    rest_at = now + self._tick_s / 2
+                elif now >= rest_at:
+                    connection.rest()
+                    space = connection.receive_buffer()
             except OSError:
                 count = 0  # reset: gone, as after a close
                 break

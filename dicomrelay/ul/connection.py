@@ -88,7 +88,7 @@ class Connection:
     max_pdu_bytes : int
         The maximum length we advertise: a longer P-DATA-TF PDU ends the association.
     receive_buffer_bytes : int
-        How much one read may bring once the association is established; a peer without one costs 16 KiB.
+        How much one read may bring once the association is established and data flows; without, a peer costs 16 KiB.
 
     Attributes
     ----------
@@ -145,6 +145,10 @@ class Connection:
             self._buffer.received(count)
         else:
             self._at_end = True
+
+    def rest(self) -> None:
+        """Nothing comes for a while: give back memory that nothing stands in. Voids `receive_buffer()` and views."""
+        self._buffer.shrink()
 
     def receive(self, data: bytes) -> None:
         """Take bytes that are already somewhere else: for tests and small peers, with a copy."""

@@ -7,6 +7,7 @@ a header claims.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Mapping
 from typing import Final
@@ -36,12 +37,13 @@ class ReceiveBuffer:
         How many whole PDUs came out.
     """
 
-    __slots__ = ("_begin", "_bytes", "_capacity", "_end", "_limits", "_view", "pdus_read")
+    __slots__ = ("_begin", "_bytes", "_capacity", "_end", "_limits", "_reading_bytes", "_view", "pdus_read")
 
     def __init__(self, limits: Mapping[int, int]) -> None:
         self._limits = limits
         self._capacity = HEADER_BYTES + max(limits.values())
-        self._bytes = bytearray(min(_FIRST_BYTES, self._capacity))
+        self._reading_bytes = 0
+        self._bytes = _memory(min(_FIRST_BYTES, self._capacity))
         self._view = memoryview(self._bytes)
         self._begin = 0
         self._end = 0
@@ -51,16 +53,23 @@ class ReceiveBuffer:
         return self._end - self._begin
 
     def enlarge(self, size_bytes: int) -> None:
-        """Hold at least `size_bytes` from now on: one large read in place of many. Invalidates views."""
+        """Grow up to `size_bytes` as soon as reads fill what there is: one large read in place of many."""
+        self._reading_bytes = size_bytes
         self._capacity = max(self._capacity, size_bytes)
-        if len(self._bytes) < size_bytes:
-            self._grow(size_bytes)
+
+    def shrink(self) -> None:
+        """Give the memory back until data flows again, when nothing is held. Invalidates views."""
+        if self._begin == self._end and len(self._bytes) > _FIRST_BYTES:
+            self._grow(_FIRST_BYTES)
 
     def space(self) -> memoryview:
         """Where to receive into: never empty, and invalidates every view that was handed out before."""
-        if self._begin == self._end:
+        size = len(self._bytes)
+        if self._end == size and size < self._reading_bytes:
+            self._grow(min(4 * size, self._reading_bytes))
+        elif self._begin == self._end:
             self._begin = self._end = 0
-        elif self._end == len(self._bytes) or not self._rest_fits():
+        elif self._end == size or not self._rest_fits():
             self._compact()
         return self._view[self._end :]
 
@@ -124,11 +133,23 @@ class ReceiveBuffer:
             self._grow(min(2 * held, self._capacity))
 
     def _grow(self, size_bytes: int) -> None:
-        larger = bytearray(size_bytes)
+        """Go on in a buffer of another size, with what is held at its front."""
+        memory = _memory(size_bytes)
+        view = memoryview(memory)
         held = self._end - self._begin
-        larger[:held] = self._view[self._begin : self._end]
-        self._bytes, self._view = larger, memoryview(larger)
+        view[:held] = self._view[self._begin : self._end]
+        self._bytes, self._view = memory, view
         self._begin, self._end = 0, held
+
+
+def _memory(size_bytes: int) -> bytearray | mmap.mmap:
+    """A large buffer is pages of its own: those never written cost nothing, and all go back with the buffer.
+
+    The allocator would keep them for the next thread that asks.
+    """
+    if size_bytes > _FIRST_BYTES and hasattr(mmap, "MAP_ANONYMOUS"):
+        return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return bytearray(size_bytes)
 
 
 def _refusal(pdu_type: int, length: int, limit: int | None) -> RemoteProtocolError:
