@@ -18,6 +18,8 @@ from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.errors import MalformedDataSet, MissingAttribute, NotDicom, RelayError
 
+# So much of a mapped file may be in memory at once.
+_WINDOW_BYTES: Final = 32 << 20
 # Enough of most files for all that stands before their pixel data.
 _FIRST_BYTES: Final = 16_384
 
@@ -150,13 +152,29 @@ def _walk(descriptor: int) -> tuple[FileMeta, Header, int]:
         meta = parse_file_meta(content[:HEAD_BYTES])
         if meta.is_directory:
             return meta, Header(), len(content)
-        header = quick_scan(content, meta.data_set_offset, len(content), meta.transfer_syntax_uid)
+        header = None
+        if len(content) <= _WINDOW_BYTES:
+            header = quick_scan(content, meta.data_set_offset, len(content), meta.transfer_syntax_uid)
         if header is None:
-            scanner = HeaderScanner(meta.transfer_syntax_uid, whole=True)
-            with memoryview(content) as view, view[meta.data_set_offset :] as data_set:
-                scanner.feed(data_set)
-                header = scanner.finish()
+            header = _scan_in_windows(content, meta)
         return meta, header, len(content)
+
+
+def _scan_in_windows(content: mmap.mmap, meta: FileMeta) -> Header:
+    """The general scan, which lets go of each part of the file behind it: a file of any size in constant memory."""
+    scanner = HeaderScanner(meta.transfer_syntax_uid, whole=True)
+    with memoryview(content) as view:
+        begin = meta.data_set_offset
+        while begin < len(content):
+            end = min(begin + _WINDOW_BYTES, len(content)) // mmap.PAGESIZE * mmap.PAGESIZE
+            end = end if end > begin else len(content)
+            with view[begin:end] as window:
+                scanner.feed(window)
+            if hasattr(content, "madvise"):
+                start = begin // mmap.PAGESIZE * mmap.PAGESIZE
+                content.madvise(mmap.MADV_DONTNEED, start, end - start)
+            begin = end
+    return scanner.finish()
 
 
 def _file(folder: str, name: str, meta: FileMeta, header: Header, size: int) -> DicomFile:
