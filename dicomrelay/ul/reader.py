@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Final
 
 from dicomrelay.errors import RemoteProtocolError
@@ -36,6 +37,7 @@ _ITEM_HEADER = struct.Struct(">BxH")
 # version 2 + reserved 2 + called 16 + calling 16 + reserved 32 (PS3.8 Tables 9-11 and 9-17)
 _FIXED_BYTES: Final = 68
 MAX_CONTEXTS: Final = 128  # odd ids, 1 to 255
+_MAX_KEPT_BYTES: Final = 512
 
 
 def decode_p_data(body: memoryview) -> PDataTf:
@@ -165,6 +167,10 @@ def _items(raw: bytes, position: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _proposed_context(raw: bytes) -> ProposedContext:
+    return _usual_proposed_context(raw) if len(raw) <= _MAX_KEPT_BYTES else _read_proposed_context(raw)
+
+
+def _read_proposed_context(raw: bytes) -> ProposedContext:
     context_id = _context_id(raw)
     abstract_syntax = ""
     transfer_syntaxes: list[str] = []
@@ -182,6 +188,10 @@ def _proposed_context(raw: bytes) -> ProposedContext:
 
 
 def _decision(raw: bytes) -> ContextDecision:
+    return _usual_decision(raw) if len(raw) <= _MAX_KEPT_BYTES else _read_decision(raw)
+
+
+def _read_decision(raw: bytes) -> ContextDecision:
     context_id = _context_id(raw)
     result = raw[2]
     # Not significant unless accepted (PS3.8 Section 9.3.3.2), and then some send rubbish in it: not read.
@@ -192,6 +202,12 @@ def _decision(raw: bytes) -> ContextDecision:
             "PS3.8 Section 9.3.3.2",
         )
     return ContextDecision(context_id, result, syntaxes[0] if syntaxes else "")
+
+
+# Peers propose the same contexts at every association, 128 perhaps: reading one again takes three times as long as
+# looking it up. What is kept is bounded, in number and in length.
+_usual_proposed_context = lru_cache(maxsize=2048)(_read_proposed_context)
+_usual_decision = lru_cache(maxsize=2048)(_read_decision)
 
 
 def _context_id(raw: bytes) -> int:
