@@ -7,8 +7,7 @@ pass through as the views that they came in.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dicomrelay.dimse.codec import decode_message
 from dicomrelay.dimse.messages import CStoreRequest, Message
@@ -24,17 +23,15 @@ MAX_COMMAND_BYTES: Final = 65_536
 _NONE: Final = -1
 
 
-@dataclass(frozen=True, slots=True)
-class CommandReceived:
-    """A command set is whole."""
+class CommandReceived(NamedTuple):
+    """A command set is whole. A named tuple, as `ul.pdu.Pdv` is and why."""
 
     context_id: int
     message: Message
     has_data_set: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DataSetReceived:
+class DataSetReceived(NamedTuple):
     """More of the data set of the last command, in the order of its bytes.
 
     Attributes

@@ -42,8 +42,13 @@ _MAX_KEPT_BYTES: Final = 512
 
 def decode_p_data(body: memoryview) -> PDataTf:
     """P-DATA-TF; the PDVs' data are views of `body`."""
+    end = len(body)
+    if end >= PDV_HEADER_BYTES:  # one PDV that fills its PDU, as nearly always: without a list and a loop
+        length, context_id, control = _PDV_HEADER.unpack_from(body)
+        if length == end - 4:
+            return PDataTf((Pdv(context_id, control & 1 == 1, control & 2 == 2, body[PDV_HEADER_BYTES:]),))
     pdvs: list[Pdv] = []
-    position, end = 0, len(body)
+    position = 0
     while position < end:
         if end - position < PDV_HEADER_BYTES:
             raise _invalid("a PDV item is cut off", "PS3.8 Section 9.3.5.1")

@@ -194,6 +194,27 @@ def test_without_sendfile_the_same_bytes_are_sent(tmp_path: Path, monkeypatch: p
             association.store(item)
 
 
+def test_a_data_set_behind_four_gibibytes_is_sent(tmp_path: Path) -> None:
+    """Offsets do not wrap: the last megabytes of a file that is mostly a hole, by sendfile and read whole."""
+    path, offset = tmp_path / "x", 5 << 30
+    data_set = os.urandom(1_000_000)
+    with path.open("wb") as file:
+        file.seek(offset)
+        file.write(data_set)
+    with running_acceptor() as running, _associate(running) as association:
+        for begin in (0, 990_000):
+            item = StoreItem(
+                CT_IMAGE_STORAGE,
+                "1.2",
+                EXPLICIT_VR_LITTLE_ENDIAN,
+                path,
+                offset + begin,
+                len(data_set) - begin,
+            )
+            assert association.store(item) == StoreReply(0)
+            assert running.service.stored[-1].data_set == data_set[begin:]
+
+
 def test_many_are_stored_one_after_another_and_each_gets_its_answer(tmp_path: Path) -> None:
     """What cannot be sent is yielded with its error, in its place, and the association lives on."""
     good = [store_item(tmp_path / f"{number}", os.urandom(1000), uid=f"1.{number}") for number in range(4)]
