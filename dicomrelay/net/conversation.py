@@ -80,6 +80,7 @@ class Conversation:
         self._assembler = MessageAssembler(transfer_syntaxes)
         self._incoming: IncomingStore | None = None
         self._commits: AssociationCommits | None = None
+        self._owed: list[bytes] = []  # answers that leave before we wait for more, together
         if window != 1:
             self._commits = AssociationCommits(pool, min(window or MAX_UNFINISHED, MAX_UNFINISHED))
             transport.wake_by(self._commits.wake)
@@ -110,9 +111,11 @@ class Conversation:
     def settle(self) -> None:
         """Return when every commit is over; answer those while the association allows it."""
         commits = self._commits
+        self._send_owed()
         while commits is not None and len(commits):
             commits.wait()
             self._answer_finished(commits)
+            self._send_owed()
 
     def end(self) -> None:
         """The association is over: forget what is half received, keep what is whole."""
@@ -136,6 +139,8 @@ class Conversation:
     def _receive(self) -> None:
         if self._incoming is not None:
             self._incoming.flush()
+        if self._owed:
+            self._send_owed()
         if self._assembler.is_between_messages:
             self._transport.receive(monotonic() + self._limits.idle_timeout_s, "idle")
         else:
@@ -184,23 +189,28 @@ class Conversation:
         if commits.has_finished:
             self._answer_finished(commits)
         while commits.is_full:
+            self._send_owed()
             commits.wait()
             self._answer_finished(commits)
 
     def _answer_finished(self, commits: AssociationCommits) -> None:
-        """One send for all that is over."""
-        answers: list[bytes] = []
         for context_id, store, reply in commits.finished():
-            self._count(store, reply)
-            if self._connection.state in _MAY_ANSWER:
-                response = _store_response(store.request, reply)
-                answers.append(command_bytes(self._connection, context_id, response))
-        if answers:
-            self._transport.send(b"".join(answers))
+            self._answer(context_id, store, reply)
 
     def _answer(self, context_id: int, store: IncomingStore, reply: StoreReply) -> None:
+        """At once; with a window together with the others to what one read has brought."""
         self._count(store, reply)
-        self._respond(context_id, _store_response(store.request, reply))
+        response = _store_response(store.request, reply)
+        if self._commits is None:
+            self._respond(context_id, response)
+        elif self._connection.state in _MAY_ANSWER:
+            self._owed.append(command_bytes(self._connection, context_id, response))
+
+    def _send_owed(self) -> None:
+        if self._owed:
+            owed, self._owed = self._owed, []
+            if self._connection.state in _MAY_ANSWER:
+                self._transport.send(b"".join(owed))
 
     def _count(self, store: IncomingStore, reply: StoreReply) -> None:
         self.tally.bytes_received += store.bytes_received
