@@ -163,7 +163,7 @@ def test_whether_anything_waits_is_told_by_the_first_name(
         store(spool)
     taken = count_entries(monkeypatch)
     assert spool.has_arrivals()
-    assert len(taken) == 1
+    assert len([name for name in taken if not name.endswith(".part")]) == 1  # beside some of the reserve
 
 
 def test_a_directory_that_cannot_be_listed_is_worth_another_try(
