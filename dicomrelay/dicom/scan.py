@@ -287,9 +287,10 @@ class HeaderScanner:
         """An element that is more than something to skip: where the next begins, or -1 when its value is not all here."""
         if tag >> 16 == 0xFFFE:
             return self._delimiter(offset, tag, value, length)
-        if self._place in {_Place.SEQUENCE, _Place.FRAGMENTS}:
+        place = self._place
+        if place is _Place.SEQUENCE or place is _Place.FRAGMENTS:  # a set would hash three enums, for every element
             raise MalformedDataSet(
-                f"byte {offset}: {tag_name(tag)} stands in {self._place.value}, where an item must",
+                f"byte {offset}: {tag_name(tag)} stands in {place.value}, where an item must",
                 offset=offset,
             )
         if tag == 0 and length == 0 and offset and not self._open:
