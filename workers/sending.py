@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from dicomrelay.delivery import Answer, Instance, Target, deliver
@@ -50,7 +51,7 @@ def send_all(
     deliver(
         [Instance(key, _item(each)) for key, each in facts.items()],
         _target(rooms, destination),
-        locate=lambda instance: verified(rooms, facts[instance.key]),
+        locate=lambda instance: verified(rooms, facts[instance.key], moved=lease.progress),
         answered=answered,
         keep_going=lambda: not lease.lost,
         pace=Pace(destination.max_bytes_per_s, moved=lease.progress),
@@ -95,8 +96,13 @@ def _item(facts: InstanceFacts) -> StoreItem:
     )
 
 
-def verified(rooms: Rooms, facts: InstanceFacts) -> Path:
+def verified(rooms: Rooms, facts: InstanceFacts, *, moved: Callable[[], None] = lambda: None) -> Path:
     """Where an instance's bytes are, once they are seen to be the bytes that were acknowledged.
+
+    Parameters
+    ----------
+    moved : callable
+        Called for every MiB that was read: of a large file on a slow disk that takes minutes, in which a lease must live.
 
     Raises
     ------
@@ -115,6 +121,7 @@ def verified(rooms: Rooms, facts: InstanceFacts) -> Path:
         while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
             digest.update(chunk)
             left -= len(chunk)
+            moved()
     if left or digest.hexdigest() != facts.digest:
         raise SpoolCorrupt("the bytes are not those that were acknowledged: their digest differs")
     return path

@@ -79,14 +79,14 @@ class Sending:
         gone: list[Instance] = []
         for item, reply in self._association.stores(self._items(instances), pace=self._before_bytes):
             taken = self._in_hand.pop(id(item))
-            if taken.copy is not None and self._workshop is not None:
-                self._workshop.discard(taken.copy)
             if isinstance(reply, FileNotFoundError):
                 gone.append(taken.instance)
             elif isinstance(reply, StoreReply):
                 self._tell(taken, reply)
             else:
                 self._answered(not_readable(taken.instance, reply))
+            if taken.copy is not None and self._workshop is not None:
+                self._workshop.discard(taken.copy)
         return gone
 
     def _items(self, instances: Iterable[Instance]) -> Iterator[StoreItem]:

@@ -27,6 +27,11 @@ _TICK_S: Final = 1.0
 _GRACE_S: Final = 2.0
 # A copy may lie beside an intermediate form of itself.
 _FILES_AT_ONCE: Final = 2
+# Ours is one short line; whatever is longer is no answer.
+_LINE_BYTES: Final = 65_536
+# What an interpreter, its libraries and temporary files need.
+_KEPT: Final = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
+_KEPT_PREFIXES: Final = ("LC_", "PYTHON")
 _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -99,7 +104,7 @@ class Workshop:
         return Copy(path, answer["length"], answer["digest"], transfer_syntax_uid)
 
     def discard(self, copy: Copy) -> None:
-        """Remove a copy."""
+        """Remove a copy; one that cannot be removed now goes with the folder."""
         self._remove(copy.path)
 
     def close(self) -> None:
@@ -144,7 +149,8 @@ class Workshop:
     @staticmethod
     def _remove(path: Path) -> None:
         for each in (path, path.with_suffix(".plain"), path.with_suffix(".inflated")):
-            each.unlink(missing_ok=True)
+            with suppress(OSError):  # the folder goes at the end, or the next sweep takes it
+                each.unlink(missing_ok=True)
 
 
 def sweep(place: Path) -> int:
@@ -210,18 +216,27 @@ class _Child:
             stdin.flush()
         except BrokenPipeError:
             raise self._died() from None
-        while not select.select([stdout], [], [], _TICK_S)[0]:
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(stdout, select.POLLIN)
+        line = b""
+        while not line.endswith(b"\n"):
+            if poll.poll(_TICK_S * 1000):
+                part = os.read(stdout.fileno(), _LINE_BYTES)
+                if not part or len(line) + len(part) > _LINE_BYTES:
+                    raise self._died()
+                line += part
+                continue
             waiting()
             if monotonic() > deadline:
                 raise NotTranscodable(f"the decoder was not done within {seconds:.0f} s")
-        line = stdout.readline()
-        if not line.endswith(b"\n"):
-            raise self._died()
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def _died(self) -> NotTranscodable:
-        code = self._process.wait(_GRACE_S)
+        try:
+            code = self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:  # whoever asked kills it
+            return NotTranscodable("the decoder gave no answer")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return NotTranscodable(f"the decoder died over it ({how})")
 
@@ -236,6 +251,8 @@ class _Child:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what may be secret: the child reads strangers' bytes and no settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DICOMRELAY_")}
+    """What it needs of ours, and nothing else: the child reads strangers' bytes, and a secret may have any name."""
+    kept = {
+        name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
     return {**kept, **_ONE_THREAD}

@@ -267,6 +267,23 @@ def test_copies_are_sent_under_a_window_too(tmp_path: Path) -> None:
         ]
 
 
+def test_a_copy_that_cannot_be_removed_costs_no_answer(tmp_path: Path) -> None:
+    """Here something else lies where it was, as hard to unlink as a file on a disk that went read-only."""
+    copies = tmp_path / "copies"
+
+    def in_the_way() -> None:
+        for copy in copies.rglob("*.dcm"):
+            copy.unlink()
+            copy.mkdir()
+
+    service = _accepting(IMPLICIT)
+    service.on_finish = in_the_way
+    with running_acceptor(service) as peer:
+        (answer,) = _send(peer.remote, _small(tmp_path), copies).values()
+
+        assert answer.outcome is Outcome.DELIVERED
+
+
 @pytest.mark.parametrize("policy", ["as_is", "lossless"])
 def test_the_ledger_says_what_was_sent(tmp_path: Path, policy: str) -> None:
     """Delivered, from what to what and with which digest; or needs attention, with the reason."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from workers.group import group_arrivals
 from workers.lease import LeaseKeeper
 from workers.outcomes import OutcomeWriter
 from workers.rooms import Rooms
-from workers.sending import send_all
+from workers.sending import send_all, verified
 
 _MINUTE_MS = 60_000
 
@@ -378,6 +379,21 @@ def test_a_runner_that_loses_its_lease_sends_nothing_more(rooms: Rooms, peer: Ru
 
     assert len(peer.service.stored) == 1
     assert writer.delivered == 1
+
+
+def test_the_check_of_a_large_file_is_progress(rooms: Rooms) -> None:
+    """On a slow disk it takes longer than the keeper has patience; here the peer is never reached."""
+    spooled(rooms, "1.2.3.4", more=bytes(5 << 20))
+    group_arrivals(rooms)
+    (transfer,) = transfers_of(rooms)
+    claimed = rooms.ledger.claim_transfer(transfer, owner="a", lease_ms=_MINUTE_MS)
+    assert claimed is not None
+    (delivery,) = claimed.deliveries
+    progress: list[float] = []
+
+    verified(rooms, delivery.instance, moved=lambda: progress.append(time.monotonic()))
+
+    assert len(progress) >= 5
 
 
 def test_what_a_peer_says_stays_out_of_the_log(

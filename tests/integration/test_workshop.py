@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -145,10 +146,54 @@ def test_a_stop_that_reaches_the_child_too_costs_no_instance(tmp_path: Path) -> 
         assert _child_of(workshop) == child
 
 
+_CLOSES_ITS_PIPE = """
+import os, sys, time
+sys.stdin.readline()
+os.close(1)
+time.sleep(600)
+"""
+
+
+def test_a_decoder_that_closes_its_pipe_and_lingers_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs its instance, not the whole batch; the next one gets a new child."""
+    with Workshop(tmp_path / "copies") as workshop:
+        workshop.copy(_plain(tmp_path), IMPLICIT)
+        assert workshop._child is not None
+        workshop._child.end()
+        with subprocess.Popen(
+            [sys.executable, "-c", _CLOSES_ITS_PIPE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as lingers:
+            monkeypatch.setattr(workshop._child, "_process", lingers)
+            with pytest.raises(NotTranscodable, match="the decoder gave no answer"):
+                workshop.copy(_plain(tmp_path), IMPLICIT)
+            assert lingers.poll() == -signal.SIGKILL
+        assert workshop.copy(_plain(tmp_path), IMPLICIT).length
+
+
+def test_a_process_with_many_open_files_can_make_copies(tmp_path: Path) -> None:
+    """Behind descriptor 1023 too, where select() ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 1_200 if hard == resource.RLIM_INFINITY else min(hard, 1_200)
+    if most < 1_100:
+        pytest.skip(f"this process may have {hard} open files only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_050)]
+    try:
+        with Workshop(tmp_path / "copies") as workshop:
+            assert workshop.copy(_plain(tmp_path), IMPLICIT).length
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_child_knows_no_secret_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads what strangers wrote."""
     monkeypatch.setenv("DICOMRELAY_DATABASE__URL", "postgresql://user:CANARY@host/name")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "CANARY")
     with Workshop(tmp_path / "copies") as workshop:
         workshop.copy(_plain(tmp_path), IMPLICIT)
         assert b"CANARY" not in Path(f"/proc/{_child_of(workshop)}/environ").read_bytes()
