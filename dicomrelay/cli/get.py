@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from dicomrelay.cli.peer import cancel_on_signals, find_peer, peer_options, show
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.cli.query_options import key_options, retrieve_query
 from dicomrelay.cli.retrieval import conclude, show
-from dicomrelay.cli.retrieved import Folder, Tally
+from dicomrelay.cli.retrieved import RetrievedFolder, Tally
 from dicomrelay.dicom.uids import is_valid_uid
 from dicomrelay.errors import ConfigurationError, RelayError
 from dicomrelay.net.query_retrieve import Counts, Get
@@ -63,10 +64,10 @@ def command(
     peer = find_peer(invocation.settings, destination, calling_ae, timeout_s)
     contexts, roles = retrieve_contexts(query.model, [_sop_class_uid(text) for text in sop_classes])
     identifier = query.identifier()
-    folder = Folder(output, peer_ae_title=peer.remote.ae_title, own_ae_title=peer.calling_ae_title)
+    folder = RetrievedFolder(output, peer_ae_title=peer.remote.ae_title, own_ae_title=peer.calling_ae_title)
     tally = folder.tally
     stop = cancel_on_signals()
-    with peer.associate(contexts, roles) as association:
+    with closing(folder), peer.associate(contexts, roles) as association:
         get = Get(association, query.model, identifier, folder, limit=limit, stop=stop)
         try:
             with Progress("fetched") as progress:
@@ -109,7 +110,7 @@ def _say_tally(invocation: Invocation, tally: Tally, output: Path) -> None:
     if len(tally.beside) > _FEW:
         invocation.say(f"    and {len(tally.beside) - _FEW} more (--json lists all)")
     for uid, reason in list(tally.refused.items())[:_FEW]:
-        invocation.say(f"    not kept: {shown(uid)}: {reason}")
+        invocation.say(f"    not kept: {shown(uid)}: {shown(reason)}")
 
 
 def _sop_class_uid(text: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import itertools
 import os
 import threading
 from dataclasses import dataclass
@@ -15,17 +13,16 @@ from typing import Final
 from archive.attributes import read_attributes
 from archive.layout import NO_PATIENT_ID, Layout, component
 from dicomrelay.cli.receiving.part_file import PartFile
-from dicomrelay.dicom.part10 import HEAD_BYTES, FileMeta, parse_file_meta
+from dicomrelay.cli.receiving.work_folder import WorkFolder
+from dicomrelay.dicom.part10 import FileMeta
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dicom.uids import derived_uid
-from dicomrelay.errors import ConfigurationError, DataSetError, SpoolError
+from dicomrelay.errors import SpoolError, SpoolFull
 from dicomrelay.spool.directory_sync import DirectorySync
 from dicomrelay.spool.free_space import FreeSpace
 from dicomrelay.spool.operations import OperatingSystem, Operations, sync_path
 from dicomrelay.spool.writer import spool_error
 
-_WORK: Final = ".receiving"
-_STEP_BYTES: Final = 1 << 20
 _MOST_VERSIONS: Final = 1000
 _KNOWN_FOLDERS: Final = 10_000
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
@@ -56,7 +53,7 @@ class Kept:
 
 
 class OutputFolder:
-    """Takes instances; for all threads of one receiver, which has it for itself.
+    """Takes instances; for all threads of one `receive` or `get`, which has it for itself. `close` it.
 
     Parameters
     ----------
@@ -83,43 +80,22 @@ class OutputFolder:
         operations: Operations | None = None,
     ) -> None:
         self.root = root.absolute()
-        self._work = self.root / _WORK
         self._paths = Layout(self.root)
         self._layout = layout
         self._flush = flush
         self._operations = operations or OperatingSystem()
-        self._numbers = itertools.count(1)
-        self._lock = self._take()
+        self._work = WorkFolder(self.root)
+        self._min_free_bytes = min_free_bytes
         self._space = FreeSpace(self.root, min_free_bytes)
         self._root_names = DirectorySync(self.root, self._operations)
         self._folders: set[Path] = {self.root}
         self._folders_lock = threading.Lock()
         self._naming = threading.Lock()  # where there are no links
 
-    def _take(self) -> int:
-        try:
-            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._work.mkdir(exist_ok=True, mode=0o700)
-            lock = os.open(self._work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"--output {self.root}: cannot be written: {error.strerror}: name another folder"
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
-            raise ConfigurationError(
-                f"--output {self.root}: another receiver is at work there: stop it, or name another folder"
-            ) from error
-        for part in self._work.glob("*.part"):
-            part.unlink(missing_ok=True)
-        return lock
-
     def close(self) -> None:
         """No instance is under way any more."""
         self._root_names.close()
-        os.close(self._lock)
+        self._work.close()
 
     def begin(self, meta: FileMeta) -> PartFile:
         """A file for an instance.
@@ -131,8 +107,14 @@ class OutputFolder:
         SpoolError
             The file cannot be made.
         """
-        self._space.check()
-        return PartFile(f"{self._work}/{next(self._numbers)}.part", meta, self._operations)
+        try:
+            self._space.check()
+        except SpoolFull as error:  # its words are those of the spool, which has a setting of its own
+            raise SpoolFull(
+                f"--output {self.root}: fewer than {self._min_free_bytes} bytes are free, and so many stay free there: "
+                "make room, it goes on by itself"
+            ) from error
+        return PartFile(self._work.next_part(), meta, self._operations)
 
     def keep(self, part: PartFile, header: Header) -> Kept:
         """Give a complete file its name; it is durable then, if that is asked for.
@@ -185,7 +167,7 @@ class OutputFolder:
             if self._placed(part.path, target):
                 self._sync(target)
                 return Kept(relative, Keeping.NEW if version == 1 else Keeping.BESIDE)
-            if _same_instance(part, target):
+            if part.holds_the_same_as(target):
                 self._sync(target, is_ours=False)  # whoever gave it its name may be about to
                 return Kept(relative, Keeping.AGAIN)
         raise SpoolError(f"{self.root}: {_MOST_VERSIONS} versions of {stem.rpartition('/')[2]} are there")
@@ -242,21 +224,3 @@ class OutputFolder:
             if len(self._folders) > _KNOWN_FOLDERS:
                 self._folders = {self.root}
             self._folders.add(folder)
-
-
-def _same_instance(part: PartFile, other: Path) -> bool:
-    """Whether another file holds the same data set in the same transfer syntax."""
-    with other.open("rb") as theirs, open(part.path, "rb") as ours:
-        try:
-            meta = parse_file_meta(theirs.read(HEAD_BYTES))
-        except DataSetError:
-            return False
-        size = os.fstat(theirs.fileno()).st_size - meta.data_set_offset
-        if size != part.data_set_bytes or meta.transfer_syntax_uid != part.meta.transfer_syntax_uid:
-            return False
-        theirs.seek(meta.data_set_offset)
-        ours.seek(part.data_set_offset)
-        while step := ours.read(_STEP_BYTES):
-            if step != theirs.read(len(step)):
-                return False
-    return True

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
-from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
+from dicomrelay.dicom.part10 import HEAD_BYTES, FileMeta, encode_file_meta, parse_file_meta
+from dicomrelay.errors import DataSetError
 from dicomrelay.spool.operations import Operations
 from dicomrelay.spool.writer import spool_error
 
 _MAX_BUFFERS: Final = 1000  # IOV_MAX is 1024 on Linux and macOS
+_STEP_BYTES: Final = 1 << 20
 
 
 class PartFile:
@@ -80,6 +84,29 @@ class PartFile:
         except OSError as error:
             self.discard()
             raise spool_error(self.path, "cannot be made durable", error) from error
+
+    def holds_the_same_as(self, other: Path) -> bool:
+        """Whether another file holds the same data set in the same transfer syntax.
+
+        Raises
+        ------
+        OSError
+            One of them cannot be read.
+        """
+        with other.open("rb") as theirs, open(self.path, "rb") as ours:
+            try:
+                meta = parse_file_meta(theirs.read(HEAD_BYTES))
+            except DataSetError:
+                return False
+            size = os.fstat(theirs.fileno()).st_size - meta.data_set_offset
+            if size != self.data_set_bytes or meta.transfer_syntax_uid != self.meta.transfer_syntax_uid:
+                return False
+            theirs.seek(meta.data_set_offset)
+            ours.seek(self.data_set_offset)
+            while step := ours.read(_STEP_BYTES):
+                if step != theirs.read(len(step)):
+                    return False
+        return True
 
     def discard(self) -> None:
         """Remove it, under this name."""

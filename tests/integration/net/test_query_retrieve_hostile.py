@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
 
 import pytest
 from pydicom.dataset import Dataset
 
-from dicomrelay.cli.retrieved import Folder
+from dicomrelay.cli.retrieved import RetrievedFolder
 from dicomrelay.dicom.query_models import STUDY_ROOT
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dimse.codec import decode_message, encode_message
@@ -319,9 +319,11 @@ def test_a_move_tells_its_failures() -> None:
 # ---- C-GET
 
 
-def _get(tmp_path: Path, script: Callable[[socket.socket], None], **options: object) -> tuple[Get, Folder]:
-    folder = Folder(tmp_path / "out", peer_ae_title="PEER", own_ae_title="US")
-    with _association(script, "get") as association:
+def _get(
+    tmp_path: Path, script: Callable[[socket.socket], None], **options: object
+) -> tuple[Get, RetrievedFolder]:
+    folder = RetrievedFolder(tmp_path / "out", peer_ae_title="PEER", own_ae_title="US")
+    with closing(folder), _association(script, "get") as association:
         get = Get(association, STUDY_ROOT, _identifier(), folder, **options)  # type: ignore[arg-type]
         list(get)
     return get, folder
@@ -353,7 +355,7 @@ def test_a_get_answers_each_store_and_keeps_what_it_may(tmp_path: Path) -> None:
 
     get, folder = _get(tmp_path, script)
     assert [status for status, _ in said] == [0, 0x0117, 0x0117, 0xA900, 0x0122]
-    (kept,) = folder.layout.root.iterdir()
+    (kept,) = folder.root.iterdir()
     assert kept.name == "1.2.3.dcm"
     assert kept.read_bytes().endswith(CT_DATA)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
@@ -411,7 +413,7 @@ def test_stores_that_never_end_end_after_the_cancel(tmp_path: Path, monkeypatch:
     assert get.conclusion is not None
     assert get.conclusion.stopped is Stop.LIMIT
     assert get.stored >= 2
-    assert [path.name for path in folder.layout.root.iterdir()] == ["1.2.3.dcm"]
+    assert [path.name for path in folder.root.iterdir()] == ["1.2.3.dcm"]
 
 
 def test_a_peer_without_a_storage_context_is_told_of_move(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,35 +14,8 @@ from dicomrelay.cli.receiving.folder import FileLayout, Keeping, Kept, OutputFol
 from dicomrelay.dicom.part10 import FileMeta, parse_file_meta
 from dicomrelay.dicom.scan import Header
 from dicomrelay.errors import ConfigurationError, SpoolError, SpoolFull
-from dicomrelay.spool.operations import Buffer, OperatingSystem
 from tests.support.data_sets import CT_IMAGE_STORAGE, ENCODERS, EXPLICIT, IMPLICIT
-
-
-class Disk(OperatingSystem):
-    """The operating system, writing down what it is asked; fails where it is told to."""
-
-    def __init__(self, failing: str = "", error: int = errno.EIO) -> None:
-        self.calls: list[str] = []
-        self.failing = failing
-        self.error = error
-
-    def _note(self, call: str) -> None:
-        self.calls.append(call)
-        if call == self.failing:
-            raise OSError(self.error, os.strerror(self.error))
-
-    def pwritev(self, fd: int, buffers: Sequence[Buffer], offset: int) -> int:
-        if offset:
-            self._note("write")
-        return super().pwritev(fd, buffers, offset)
-
-    def sync_data(self, fd: int) -> None:
-        self._note("sync_data")
-        super().sync_data(fd)
-
-    def sync_directory(self, fd: int) -> None:
-        self._note("sync_directory")
-        super().sync_directory(fd)
+from tests.support.disk import Disk
 
 
 def data_set(uid: str, *, more: bytes = b"") -> bytes:
@@ -174,8 +147,8 @@ def test_the_bytes_are_durable_before_the_name_and_the_name_before_the_answer(tm
         put(folder, "1.2.3")
         folder.close()
 
-    assert [call for call in disk.calls if call != "write"] == ["sync_data", "sync_directory"]
-    assert set(lazy.calls) == {"write"}
+    assert [call for call in disk.calls if call.startswith("sync")] == ["sync_data", "sync_directory"]
+    assert set(lazy.calls) == {"create", "head", "write"}
 
 
 @pytest.mark.parametrize(
@@ -209,10 +182,59 @@ def test_under_the_mark_nothing_is_begun(tmp_path: Path) -> None:
     """A700, before the disk is full."""
     folder = OutputFolder(tmp_path / "out", min_free_bytes=1 << 60)
 
-    with pytest.raises(SpoolFull):
+    with pytest.raises(
+        SpoolFull, match=f"--output {folder.root}: fewer than {1 << 60} bytes are free"
+    ) as raised:
         put(folder, "1.2.3")
+    assert "gateway" not in str(raised.value)  # whose mark is another one
     folder.close()
     assert files(folder.root) == []
+
+
+def test_where_there_are_no_links_nothing_is_written_over(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on FAT."""
+
+    def no_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    other = data_set("1.2.3", more=ENCODERS[EXPLICIT].element(0x00091001, b"LO", b"more"))
+    (folder.root / "1.2.4.dcm").write_text("a letter", "utf-8")
+
+    kept = [put(folder, "1.2.3"), put(folder, "1.2.3"), put(folder, "1.2.3", other), put(folder, "1.2.4")]
+
+    assert [each.keeping for each in kept] == [Keeping.NEW, Keeping.AGAIN, Keeping.BESIDE, Keeping.BESIDE]
+    assert files(folder.root) == ["1.2.3.dcm", "1.2.3_2.dcm", "1.2.4.dcm", "1.2.4_2.dcm"]
+    assert (folder.root / "1.2.4.dcm").read_text("utf-8") == "a letter"
+
+
+def test_many_who_come_and_go_never_have_a_folder_together(tmp_path: Path) -> None:
+    """The lock is a file that goes with whoever held it; whoever waits for one that is gone takes the new one."""
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(100):
+            try:
+                folder = OutputFolder(tmp_path / "out")
+            except ConfigurationError:
+                continue
+            inside.append(number)
+            most.append(len(inside))
+            inside.remove(number)
+            folder.close()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most
+    assert set(most) == {1}
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_folder_that_somebody_took_away_is_made_again(tmp_path: Path) -> None:
@@ -230,7 +252,7 @@ def test_parts_of_a_dead_receiver_are_removed_and_a_living_one_is_left_alone(tmp
     """One receiver a folder."""
     first = OutputFolder(tmp_path / "out")
     part = first.begin(FileMeta(CT_IMAGE_STORAGE, "1.2.3", EXPLICIT))
-    with pytest.raises(ConfigurationError, match="another receiver is at work there"):
+    with pytest.raises(ConfigurationError, match="another `receive` or `get` is at work there"):
         OutputFolder(tmp_path / "out")
     assert Path(part.path).exists()
     first.close()
