@@ -6,14 +6,12 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from dicomrelay.delivery import Answer, Instance, Target, deliver
+from dicomrelay.delivery import Answer, Instance, deliver
 from dicomrelay.dicom.status import Outcome
 from dicomrelay.errors import SpoolCorrupt
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState, InstanceFacts
-from dicomrelay.net.requestor import RemoteAe, StoreItem, Timeouts
-from dicomrelay.routing import Destination
-from dicomrelay.runtime import home
-from dicomrelay.transcode import TranscodeLimits
+from dicomrelay.net.requestor import StoreItem
+from dicomrelay.routing import Destination, target_of
 from workers.lease import LeaseKeeper
 from workers.outcomes import OutcomeWriter
 from workers.pace import Pace
@@ -50,25 +48,11 @@ def send_all(
 
     deliver(
         [Instance(key, _item(each)) for key, each in facts.items()],
-        _target(rooms, destination),
+        target_of(destination, rooms.settings),
         locate=lambda instance: verified(rooms, facts[instance.key], moved=lease.progress),
         answered=answered,
         keep_going=lambda: not lease.lost,
         pace=Pace(destination.max_bytes_per_s, moved=lease.progress),
-    )
-
-
-def _target(rooms: Rooms, destination: Destination) -> Target:
-    return Target(
-        remote=RemoteAe(destination.ae_title, destination.host, destination.port),
-        calling_ae_title=destination.calling_ae_title or rooms.settings.gateway.ae_title,
-        timeouts=Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s),
-        tls=destination.tls_context(),
-        identity=destination.user_identity(),
-        window=destination.window,
-        policy=destination.policy,
-        copies=home.copies_folder(rooms.settings),
-        limits=TranscodeLimits(min_free_bytes=rooms.settings.gateway.min_free_bytes),
     )
 
 

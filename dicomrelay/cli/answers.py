@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dicomrelay.cli.peer import shown
 from dicomrelay.dimse.identifier import UTF_8
 from dicomrelay.dimse.query_keys import Key
+from dicomrelay.text import shown
 
 _MAX_CELL: Final = 64
 _HIDDEN: Final = frozenset({"QueryRetrieveLevel", "SpecificCharacterSet"})

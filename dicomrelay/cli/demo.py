@@ -22,10 +22,12 @@ from dicomrelay.cli.demo_checks import StudyResult, check, usable
 from dicomrelay.cli.demo_receiver import AE_TITLE
 from dicomrelay.cli.direct import Order, send_directly
 from dicomrelay.cli.files import DicomFile
-from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.delivery import Target
 from dicomrelay.errors import ExitCode, RelayError, ServiceError
 from dicomrelay.ledger import Ledger
+from dicomrelay.net.peer import RemotePeer
 from dicomrelay.net.requestor import RemoteAe
 from dicomrelay.runtime import home, process
 from dicomrelay.runtime.ports import free_ports
@@ -145,7 +147,7 @@ class Demo:
         remote = RemoteAe(gateway.ae_title, gateway.host, gateway.port)
         answers, unreachable = send_directly(
             by_gateway,
-            Order(Target(remote, "DEMO_MODALITY"), "gateway", threads=2, retries=0),
+            Order(Target(RemotePeer(remote, "DEMO_MODALITY")), "gateway", threads=2, retries=0),
             interrupted=stop,
             progress=lambda *_: None,
         )

@@ -11,11 +11,13 @@ from typing import Final
 import click
 
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.peer import Peer, find_peer, reason
+from dicomrelay.cli.peer import find_peer
 from dicomrelay.dicom.status import status_name
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.errors import ConfigurationError, ExitCode, RelayError
+from dicomrelay.net.peer import RemotePeer
+from dicomrelay.text import shown
 
 _AT_ONCE: Final = 16
 
@@ -82,7 +84,7 @@ def command(
     return _exit_code(echoes)
 
 
-def _ask(name: str, peer: Peer, repeat: int) -> Echo:
+def _ask(name: str, peer: RemotePeer, repeat: int) -> Echo:
     echo = Echo(name, str(peer.remote))
     started = time.monotonic()
     try:
@@ -95,7 +97,7 @@ def _ask(name: str, peer: Peer, repeat: int) -> Echo:
                 if echo.status:
                     echo.exit_code = ExitCode.SOME_FAILED
     except RelayError as error:
-        echo.error, echo.exit_code = reason(error), error.exit_code
+        echo.error, echo.exit_code = shown(str(error)), error.exit_code
     return echo
 
 

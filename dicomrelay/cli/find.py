@@ -8,9 +8,10 @@ from typing import Any, Final
 import click
 
 from dicomrelay.cli.answers import CsvWriter, JsonWriter, TableWriter, Writer
-from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.peer import cancel_on_signals, find_peer, peer_options
+from dicomrelay.cli.options import Invocation, peer_options, relay_command
+from dicomrelay.cli.peer import find_peer
 from dicomrelay.cli.query_options import Query, conclusion_words, find_query, key_options
+from dicomrelay.cli.signals import cancel_on_signals
 from dicomrelay.dicom.query_status import Finality, finality
 from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.errors import ConfigurationError, ExitCode

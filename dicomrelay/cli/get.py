@@ -9,16 +9,18 @@ from typing import Any
 import click
 from pydicom._uid_dict import UID_dictionary
 
-from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.peer import cancel_on_signals, find_peer, peer_options, shown
+from dicomrelay.cli.options import Invocation, peer_options, relay_command
+from dicomrelay.cli.peer import find_peer
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.cli.query_options import key_options, retrieve_query
 from dicomrelay.cli.retrieval import conclude, show
 from dicomrelay.cli.retrieved import RetrievedFolder, Tally
+from dicomrelay.cli.signals import cancel_on_signals
 from dicomrelay.dicom.uids import is_valid_uid
 from dicomrelay.errors import ConfigurationError, RelayError
 from dicomrelay.net.query_retrieve import Counts, Get
 from dicomrelay.net.retrieve_contexts import retrieve_contexts
+from dicomrelay.text import shown
 
 _FEW = 5
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.peer import cancel_on_signals, find_peer, peer_options
+from dicomrelay.cli.options import Invocation, peer_options, relay_command
+from dicomrelay.cli.peer import find_peer
 from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.query_options import key_options, retrieve_query
 from dicomrelay.cli.retrieval import conclude, show
+from dicomrelay.cli.signals import cancel_on_signals
 from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.net.query_retrieve import Move

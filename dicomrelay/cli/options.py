@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import signal
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,14 +91,15 @@ def relay_command(
     return decorate
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGINT and SIGTERM set."""
-    stop = threading.Event()
-
-    def set_it(*_: object) -> None:
-        # From a thread: the handler may have interrupted this very event's wait, whose lock is not reentrant.
-        threading.Thread(target=stop.set).start()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, set_it)
-    return stop
+def peer_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`DESTINATION`, `--calling-ae` and `--timeout`, of the commands that ask a peer."""
+    function = click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(0.1, 86_400),
+        help="Seconds to wait for a response.  [default: response_timeout_s of the destination, or 60]",
+    )(function)
+    function = click.option(
+        "-c", "--calling-ae", help="What we call ourselves.  [default: gateway.ae_title]"
+    )(function)
+    return click.argument("destination")(function)

@@ -9,7 +9,6 @@ from typing import Any, Final
 import click
 from pydicom.dataset import Dataset
 
-from dicomrelay.cli.peer import shown
 from dicomrelay.dicom.query_models import (
     MODALITY_WORKLIST,
     PATIENT_ROOT,
@@ -23,6 +22,7 @@ from dicomrelay.dicom.query_status import query_status_name
 from dicomrelay.dimse.query_keys import Key, build_identifier, parse_key, tag_name
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.net.query_retrieve import Conclusion
+from dicomrelay.text import shown
 
 # Option to attribute; those with a UID take several (list of UID matching, PS3.4 Section C.2.2.2.2).
 _SHORTHANDS: Final = {

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import click
 
-from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.receiving.account import Account
 from dicomrelay.cli.receiving.folder import FileLayout, OutputFolder

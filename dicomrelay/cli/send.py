@@ -13,9 +13,10 @@ from typing import Any, Final
 import click
 
 from dicomrelay.cli.files import DicomFile, Passed, scan
-from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.cli.session_log import log_to_file
+from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.cli.summary import Session, new_session_id
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.routing import parse_address
@@ -184,7 +185,7 @@ def _send_directly(
     from dicomrelay.cli import direct, targets  # noqa: PLC0415 - only where it runs
     from workers.pace import Pace  # noqa: PLC0415
 
-    target, known = targets.target_of(
+    target, known = targets.find_target(
         destination,
         invocation.settings,
         calling_ae_title=options["calling_ae"],

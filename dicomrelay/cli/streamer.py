@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.runtime import home
 from dicomrelay.runtime.readiness import notify_ready
 

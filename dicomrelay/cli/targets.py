@@ -1,17 +1,14 @@
-"""A peer as the options and the settings name it, ready to be called."""
+"""Where `dicomrelay send` sends to, as its options and the settings name it."""
 
 from __future__ import annotations
 
 from dicomrelay.delivery import Target, TransferSyntaxPolicy
 from dicomrelay.errors import ConfigurationError
-from dicomrelay.net.requestor import RemoteAe, Timeouts
-from dicomrelay.routing.destinations import Destination, resolve
-from dicomrelay.runtime import home
+from dicomrelay.routing import Destination, resolve, target_of
 from dicomrelay.settings import Settings
-from dicomrelay.transcode import TranscodeLimits
 
 
-def target_of(
+def find_target(
     text: str,
     settings: Settings,
     *,
@@ -34,17 +31,8 @@ def target_of(
         There is no such destination; a file of its TLS or identity cannot be read; it must never be transcoded for.
     """
     destination = resolve(text, settings.destinations)
-    target = Target(
-        remote=RemoteAe(destination.ae_title, destination.host, destination.port),
-        calling_ae_title=calling_ae_title or destination.calling_ae_title or settings.gateway.ae_title,
-        timeouts=Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s),
-        tls=destination.tls_context(),
-        identity=destination.user_identity(),
-        window=window or destination.window,
-        policy=_policy(destination, transcode),
-        copies=home.copies_folder(settings),
-        limits=TranscodeLimits(min_free_bytes=settings.gateway.min_free_bytes),
-    )
+    policy = _policy(destination, transcode)
+    target = target_of(destination, settings, calling_ae_title=calling_ae_title, window=window, policy=policy)
     return target, destination
 
 

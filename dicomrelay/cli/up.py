@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from dicomrelay.cli.options import Invocation, relay_command, stop_on_signals
+from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.services import services
+from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.errors import ExitCode, PortInUse, ServiceUnavailable
 from dicomrelay.ledger import migrate
 from dicomrelay.net import tls

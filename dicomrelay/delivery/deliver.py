@@ -10,7 +10,7 @@ from dicomrelay.delivery.contexts import Alternatives, grouped, nothing_else
 from dicomrelay.delivery.sending import Sending
 from dicomrelay.delivery.values import Answer, Instance, Target, TransferSyntaxPolicy
 from dicomrelay.net.alternatives import alternatives_for
-from dicomrelay.net.requestor import Association, StoreItem
+from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.transcode import Workshop, producible
 
 
@@ -53,15 +53,7 @@ def deliver(
         workshop, alternatives = Workshop(target.copies, target.limits), _alternatives
     with workshop or nullcontext():
         for contexts, group in grouped(instances, alternatives):
-            with Association.request(
-                target.remote,
-                calling_ae_title=target.calling_ae_title,
-                contexts=contexts,
-                timeouts=target.timeouts,
-                tls=target.tls,
-                identity=target.identity,
-                window=target.window,
-            ) as association:
+            with target.peer.associate(contexts, window=target.window) as association:
                 sending = Sending(
                     association,
                     workshop,

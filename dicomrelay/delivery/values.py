@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from dicomrelay.dicom.status import Outcome
-from dicomrelay.net.limits import Timeouts
 from dicomrelay.net.outgoing_store import StoreItem
-from dicomrelay.net.proposal import RemoteAe
+from dicomrelay.net.peer import RemotePeer
 from dicomrelay.transcode import TranscodeLimits
-from dicomrelay.ul.pdu import UserIdentity
 
 
 class TransferSyntaxPolicy(StrEnum):
@@ -25,18 +22,11 @@ class TransferSyntaxPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A peer, and all that an association to it takes.
+    """A peer, and what is agreed with it about deliveries.
 
     Attributes
     ----------
-    remote : RemoteAe
-    calling_ae_title : str
-        What we call ourselves.
-    timeouts : Timeouts
-    tls : ssl.SSLContext, optional
-        None for plain TCP.
-    identity : UserIdentity, optional
-        Who we say the user is.
+    peer : RemotePeer
     window : int
         Operations that may be outstanding at once, 1 to 65535 (PS3.7 Annex D.3.3.3); the peer may grant fewer.
     policy : TransferSyntaxPolicy
@@ -46,11 +36,7 @@ class Target:
         What a copy may cost.
     """
 
-    remote: RemoteAe
-    calling_ae_title: str
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    tls: ssl.SSLContext | None = None
-    identity: UserIdentity | None = None
+    peer: RemotePeer
     window: int = 1
     policy: TransferSyntaxPolicy = TransferSyntaxPolicy.AS_IS
     copies: Path | None = None

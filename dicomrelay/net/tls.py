@@ -91,10 +91,12 @@ def requestor_context(settings: DestinationTlsSettings, *, where: str = "destina
         A file cannot be read or holds something else, or the key does not belong to the certificate; it names the file.
     """
     with _requestors_lock:
-        source = _requestors.get(settings)
+        source = _requestors.get((settings, where))
         if source is None:
             files = [path for path in (settings.certificate, settings.key, settings.ca) if path is not None]
-            source = _requestors[settings] = _Renewed(lambda: _requestor_context(settings, where), files)
+            source = _requestors[settings, where] = _Renewed(
+                lambda: _requestor_context(settings, where), files
+            )
     return source()
 
 
@@ -119,7 +121,7 @@ def check_destinations(settings: Settings) -> None:
 
 
 # One for each destination of the settings, at most.
-_requestors: dict[DestinationTlsSettings, _ContextSource] = {}
+_requestors: dict[tuple[DestinationTlsSettings, str], _ContextSource] = {}
 _requestors_lock = threading.Lock()
 
 

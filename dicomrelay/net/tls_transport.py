@@ -16,6 +16,7 @@ from dicomrelay.errors import AssociationAborted, AssociationError, TlsFailed, T
 from dicomrelay.net.service import TlsFacts
 from dicomrelay.net.tls_faults import ALERT, HANDSHAKE, explain, failed
 from dicomrelay.net.transport import MSG_MORE, Transport
+from dicomrelay.text import shown
 
 # Ciphertext of one read: four records of the longest kind.
 _READ_BYTES: Final = 65_536
@@ -269,7 +270,7 @@ def _subject(certificate: Mapping[str, Any]) -> str:
         f"{_SHORT_NAMES.get(key, key)}={value.replace(_BACKSLASH, _BACKSLASH * 2).replace(',', _BACKSLASH + ',')}"
         for key, value in _parts(certificate)
     )
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return shown(text)
 
 
 def _names(certificate: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from dicomrelay.routing.destinations import Destination, ad_hoc, configured, res
 from dicomrelay.routing.facts import Facts
 from dicomrelay.routing.retry import RetryPolicy, retry_delay_s
 from dicomrelay.routing.rules import Decision, decide, glob_matches, matches
+from dicomrelay.routing.targets import target_of
 
 __all__ = [
     "Address",
@@ -20,4 +21,5 @@ __all__ = [
     "parse_address",
     "resolve",
     "retry_delay_s",
+    "target_of",
 ]

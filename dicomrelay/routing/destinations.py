@@ -10,10 +10,18 @@ from dicomrelay.delivery import TransferSyntaxPolicy
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.values import DestinationInfo, DestinationKind
 from dicomrelay.net.identity import shown_identity
+from dicomrelay.net.limits import Timeouts
+from dicomrelay.net.peer import RemotePeer
+from dicomrelay.net.proposal import RemoteAe
 from dicomrelay.net.tls import requestor_context
 from dicomrelay.routing.address import parse_address
 from dicomrelay.routing.retry import RetryPolicy
-from dicomrelay.settings import DestinationIdentitySettings, DestinationSettings, DestinationTlsSettings
+from dicomrelay.settings import (
+    DestinationIdentitySettings,
+    DestinationSettings,
+    DestinationTlsSettings,
+    GatewaySettings,
+)
 from dicomrelay.ul.pdu import UserIdentity
 
 # What a name in the settings may be, so that an ad hoc destination has the same defaults as a configured one.
@@ -39,6 +47,34 @@ class Destination:
     tls: DestinationTlsSettings | None = None  # None: plain DICOM
     identity: DestinationIdentitySettings | None = None  # None: no user identity is shown
     kind: DestinationKind = DestinationKind.CONFIGURED
+
+    def peer(
+        self, gateway: GatewaySettings, *, calling_ae_title: str | None = None, timeout_s: float | None = None
+    ) -> RemotePeer:
+        """How it is called, with its certificates and token as their files are now.
+
+        Parameters
+        ----------
+        gateway : GatewaySettings
+            Whose AE title is ours where neither the caller nor the destination says another.
+        timeout_s : float, optional
+            In place of `response_timeout_s`; to connect takes no longer either.
+
+        Raises
+        ------
+        ConfigurationError
+            A file of its TLS or identity cannot be used; it names the file and the setting.
+        """
+        connect_s, response_s = self.connect_timeout_s, self.response_timeout_s
+        if timeout_s is not None:
+            connect_s, response_s = min(connect_s, timeout_s), timeout_s
+        return RemotePeer(
+            RemoteAe(self.ae_title, self.host, self.port),
+            calling_ae_title or self.calling_ae_title or gateway.ae_title,
+            Timeouts(connect_s=connect_s, response_s=response_s),
+            tls=self.tls_context(),
+            identity=self.user_identity(),
+        )
 
     def tls_context(self) -> ssl.SSLContext | None:
         """For `Association.request`, from its files as they are now; None for plain DICOM.

@@ -12,6 +12,7 @@ import pytest
 from dicomrelay.delivery import Answer, Instance, Target, deliver
 from dicomrelay.dicom.status import Outcome
 from dicomrelay.errors import AssociationAborted, PeerUnreachable, SpoolCorrupt
+from dicomrelay.net.peer import RemotePeer
 from dicomrelay.net.requestor import RemoteAe
 from dicomrelay.net.service import StoreReply
 from dicomrelay.runtime.ports import free_ports
@@ -26,7 +27,7 @@ def _instances(folder: Path, count: int) -> list[Instance]:
 
 
 def _target(peer: Running) -> Target:
-    return Target(peer.remote, "SENDER")
+    return Target(RemotePeer(peer.remote, "SENDER"))
 
 
 def _send(
@@ -176,7 +177,7 @@ def test_nobody_there_is_an_error_and_no_answer(tmp_path: Path) -> None:
     with pytest.raises(PeerUnreachable):
         deliver(
             _instances(tmp_path, 1),
-            Target(RemoteAe("PACS", "127.0.0.1", free_ports(1)[0]), "SENDER"),
+            Target(RemotePeer(RemoteAe("PACS", "127.0.0.1", free_ports(1)[0]), "SENDER")),
             locate=lambda instance: instance.item.path,
             answered=answers.append,
             keep_going=lambda: True,

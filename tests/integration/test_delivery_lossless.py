@@ -16,6 +16,7 @@ from dicomrelay.dicom.part10 import parse_file_meta
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dicom.status import Outcome
 from dicomrelay.ledger.schema import deliveries
+from dicomrelay.net.peer import RemotePeer
 from dicomrelay.net.requestor import RemoteAe, StoreItem
 from dicomrelay.net.service import Acceptance
 from dicomrelay.spool import Provenance
@@ -74,8 +75,7 @@ def _send(
     deliver(
         instances,
         Target(
-            remote,
-            "SENDER",
+            RemotePeer(remote, "SENDER"),
             policy=policy,
             copies=copies,
             limits=limits or TranscodeLimits(),

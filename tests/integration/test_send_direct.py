@@ -24,6 +24,7 @@ from dicomrelay.cli.files import DicomFile, read
 from dicomrelay.cli.summary import Result
 from dicomrelay.delivery import Target
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
+from dicomrelay.net.peer import RemotePeer
 from dicomrelay.net.requestor import RemoteAe
 from tests.support.house import Storescp, require, storescp
 from tests.support.processes import BIN, environment, free_port, until
@@ -69,7 +70,12 @@ def receiver(store: Callable[[Any], int], **options: int) -> Iterator[int]:
 def send(
     files: list[DicomFile], port: int, *, threads: int = 1, retries: int = 2
 ) -> tuple[list[Result], str]:
-    order = Order(Target(RemoteAe("PEER", "127.0.0.1", port), "US"), "peer", threads=threads, retries=retries)
+    order = Order(
+        Target(RemotePeer(RemoteAe("PEER", "127.0.0.1", port), "US")),
+        "peer",
+        threads=threads,
+        retries=retries,
+    )
     return send_directly(files, order, interrupted=threading.Event(), progress=lambda *_: None)
 
 

@@ -10,13 +10,14 @@ from typing import Final
 
 from dicomrelay.cli.checks.certificates import expiry
 from dicomrelay.cli.checks.finding import Finding, Verdict, failed, ok, warning
-from dicomrelay.cli.peer import find_peer, shown
+from dicomrelay.cli.peer import find_peer
 from dicomrelay.dicom.status import status_name
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.errors import ConfigurationError, ExitCode, NoAcceptedContext, RelayError
 from dicomrelay.net.outcomes import judge
 from dicomrelay.settings import DestinationSettings, Settings
+from dicomrelay.text import shown
 
 _AT_ONCE: Final = 16
 

@@ -120,6 +120,23 @@ def test_a_context_is_made_once_while_its_files_stay(authority: Authority) -> No
     assert requestor_context(settings) is not first
 
 
+def test_a_fault_is_told_of_the_destination_that_has_it(
+    authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two destinations may share their files; the words name the one that is asked for."""
+    pair = authority.issue("a")
+    settings = authority.requestor(pair)
+    first = requestor_context(settings, where="destinations.first.tls")
+    second = requestor_context(settings, where="destinations.second.tls")
+    pair.certificate.write_bytes(b"none any more")
+    assert requestor_context(settings, where="destinations.second.tls") is second
+    said = "".join(capsys.readouterr())
+    assert "destinations.second.tls.certificate" in said
+    assert "destinations.first.tls" not in said
+    assert requestor_context(settings, where="destinations.first.tls") is first
+    assert "destinations.first.tls.certificate" in "".join(capsys.readouterr())
+
+
 def test_key_and_certificate_may_share_a_file(authority: Authority) -> None:
     """`key` left out."""
     pair = authority.issue("a")
@@ -161,5 +178,5 @@ def test_a_comma_in_a_subject_makes_no_second_name() -> None:
     from dicomrelay.net.tls_transport import _names, _subject  # noqa: PLC0415
 
     shown = {"subject": ((("organizationName", "x,CN=CT 1"),), (("commonName", "a\\b\n"),))}
-    assert _subject(shown) == "CN=a\\\\b?,O=x\\,CN=CT 1"
+    assert _subject(shown) == "CN=a\\\\b\N{REPLACEMENT CHARACTER},O=x\\,CN=CT 1"
     assert list(_names(shown)) == ["a\\b\n"]
