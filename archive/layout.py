@@ -1,52 +1,19 @@
-"""Where things lie in an archive. The only place where a string from the wire becomes part of a path.
+"""Where things lie in an archive: components that `dicomrelay.dicom.file_names` makes, put together, under one root.
 
-`component` makes one string safe for one path component; `Layout` puts components together and checks that the result
-lies under the root. docs/design/archive.md has the rules; it must never know a database or a data set.
+docs/design/archive.md has the rules; it must never know a database or a data set.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from dicomrelay.dicom.file_names import component, patient_component
 from dicomrelay.errors import ArchiveError
 
-NO_PATIENT_ID: Final = "NO_PATIENT_ID"
 DATA: Final = "data"
 FRAMES: Final = "frames"
-
-# What stands for itself: nothing hidden, nothing that another file system trims, folds or reserves.
-_PLAIN = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?", re.ASCII)
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.ASCII | re.IGNORECASE)
-_KEPT_CHARACTERS = 40
-_HASH_CHARACTERS = 24
-
-
-def component(text: str) -> str:
-    """One path component for a string from the wire, always the same for the same string.
-
-    A harmless string of at most 64 characters stands for itself. In any other, what is not a letter, digit, `_` or `-`
-    of ASCII becomes `_`, 40 characters are kept, and `~` and 96 bits of its SHA-256 follow: two different strings never
-    meet, since `~` is not harmless.
-
-    Parameters
-    ----------
-    text : str
-        Anything, also empty or with unpaired surrogates.
-
-    Returns
-    -------
-    str
-        1 to 65 characters of `A-Za-z0-9._~-`, beginning and ending with neither dot nor space.
-    """
-    if _PLAIN.fullmatch(text) and text != NO_PATIENT_ID and not _RESERVED.fullmatch(text):
-        return text
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{_UNSAFE.sub('_', text)[:_KEPT_CHARACTERS]}~{digest[:_HASH_CHARACTERS]}"
 
 
 class Layout:
@@ -64,8 +31,7 @@ class Layout:
     @staticmethod
     def instance(patient_id: str, study_uid: str, series_uid: str, sop_instance_uid: str) -> str:
         """The relative path of a stored instance: `data/PATIENT_ID/STUDY_UID/SERIES_UID/SOP_INSTANCE_UID.dcm`."""
-        patient = component(patient_id) if patient_id else NO_PATIENT_ID
-        folders = (DATA, patient, component(study_uid), component(series_uid))
+        folders = (DATA, patient_component(patient_id), component(study_uid), component(series_uid))
         return "/".join((*folders, f"{component(sop_instance_uid)}.dcm"))
 
     @staticmethod

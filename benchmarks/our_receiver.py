@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dicomrelay.dicom.file_names import component
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.net.acceptor import Acceptor, listen
@@ -38,7 +39,7 @@ class FileSink:
     """Writes a Part 10 file named after the instance, without a flush."""
 
     def __init__(self, directory: str, request: CStoreRequest, transfer_syntax_uid: str) -> None:
-        self._path = f"{directory}/{request.sop_instance_uid}"
+        self._path = f"{directory}/{component(request.sop_instance_uid)}"
         self._out = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         self._head: list[memoryview] = [memoryview(_file_head(request, transfer_syntax_uid))]
 

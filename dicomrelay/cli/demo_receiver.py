@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 from pathlib import Path
@@ -15,11 +14,19 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from dicomrelay.dicom.file_names import component
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
 from dicomrelay.runtime.readiness import notify_ready
 
 AE_TITLE = "DEMO_PACS"
-_UID = re.compile(r"[0-9.]{1,64}")
+
+
+def keep(folder: Path, sop_instance_uid: str, data_set: bytes) -> None:
+    """A file for a data set, whole or not there, whatever it calls itself."""
+    name = component(sop_instance_uid)
+    part = folder / f"{name}.part"
+    part.write_bytes(data_set)
+    part.rename(folder / f"{name}.dcm")
 
 
 def main(port: int, folder: Path) -> None:
@@ -27,12 +34,7 @@ def main(port: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     def store(event: Any) -> int:
-        uid = str(event.request.AffectedSOPInstanceUID)
-        if not _UID.fullmatch(uid):
-            return 0xC000
-        part = folder / f"{uid}.part"
-        part.write_bytes(event.encoded_dataset())
-        part.rename(folder / f"{uid}.dcm")
+        keep(folder, str(event.request.AffectedSOPInstanceUID), event.encoded_dataset())
         return 0x0000
 
     ae = AE(ae_title=AE_TITLE)

@@ -7,7 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.layout import Layout, component
+from archive.layout import Layout
+from dicomrelay.dicom.file_names import component
 
 # With unpaired surrogates, which is what a hostile character set can decode to.
 ANY_TEXT = st.text(st.characters(), max_size=300)

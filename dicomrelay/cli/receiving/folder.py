@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from archive.attributes import read_attributes
-from archive.layout import NO_PATIENT_ID, Layout, component
+from archive.layout import Layout
 from dicomrelay.cli.receiving.part_file import PartFile
 from dicomrelay.cli.receiving.work_folder import WorkFolder
+from dicomrelay.dicom.file_names import component, patient_component
 from dicomrelay.dicom.part10 import FileMeta
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dicom.uids import derived_uid
@@ -157,8 +158,7 @@ class OutputFolder:
             data_set_offset=part.data_set_offset,
             transfer_syntax_uid=part.meta.transfer_syntax_uid,
         )
-        patient_id = found.text("patient_id")
-        return component(patient_id) if patient_id else NO_PATIENT_ID
+        return patient_component(found.text("patient_id"))
 
     def _name(self, part: PartFile, stem: str) -> Kept:
         for version in range(1, _MOST_VERSIONS):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from archive.layout import NO_PATIENT_ID, Layout, component
+from archive.layout import Layout
+from dicomrelay.dicom.file_names import NO_PATIENT_ID, component
 from dicomrelay.errors import ArchiveError
 from tests.support.evil_strings import EVIL
 
