@@ -78,11 +78,11 @@ def _is_counted(pid: int | str, descriptor: str) -> bool:
 
 
 def half_written(home: Path) -> list[Path]:
-    """Files of items that are not whole. Empty ones are the spool's reserve, a few names that are durable already."""
+    """Files of items that are not whole. Those without a byte but zeros are the spool's reserve."""
     found = []
     for path in (home / "spool" / "new").glob("*.part"):
         with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size:
+            if path.read_bytes().strip(b"\0"):
                 found.append(path)
     return found
 

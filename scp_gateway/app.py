@@ -53,7 +53,7 @@ def run(
     if gateway.tls is not None:
         acceptor_context(gateway.tls)  # what is wrong with its files is said here, and not by a child
     reception.check(settings)  # the same for names, hashes and keys
-    _make_room_for_descriptors(gateway)
+    make_room_for_descriptors(gateway)
     spool = _open_spool(settings)
     recovery = spool.recover()
     _log.info("spool recovered", action="spool.recovered", swept=recovery.swept, waiting=recovery.waiting)
@@ -92,10 +92,20 @@ def run(
     spool.close()
 
 
-def _make_room_for_descriptors(gateway: GatewaySettings) -> None:
-    """A socket for each association and for each that is rejected, a file for each instance under way."""
-    each = 1 + max(1, gateway.max_outstanding)
-    wanted = gateway.max_associations * each + limits_of(gateway).max_refusals + _OTHER_DESCRIPTORS
+def descriptors_of(gateway: GatewaySettings) -> int:
+    """Those of a full house.
+
+    A socket for each association and for each that is rejected, a file for each instance under way, and the two ends
+    of the pipe that an association with a window is woken by.
+    """
+    under_way = max(1, gateway.max_outstanding)
+    each = 1 + under_way + (2 if under_way > 1 else 0)
+    return gateway.max_associations * each + limits_of(gateway).max_refusals + _OTHER_DESCRIPTORS
+
+
+def make_room_for_descriptors(gateway: GatewaySettings) -> None:
+    """As many as a full house needs, or a word in the log that it may run out of them."""
+    wanted = descriptors_of(gateway)
     limit = want_descriptors(wanted)
     if limit < wanted:
         _log.warning(
@@ -108,7 +118,7 @@ def _make_room_for_descriptors(gateway: GatewaySettings) -> None:
 
 
 def _open_spool(settings: Settings) -> Spool:
-    return Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes)
+    return Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes, works_ahead=True)
 
 
 def _nothing() -> None:

@@ -16,6 +16,7 @@ from dicomrelay.errors import SpoolCorrupt, SpoolError
 from dicomrelay.spool.layout import ITEM, PART, REFERENCE
 from dicomrelay.spool.operations import sync_path
 from dicomrelay.spool.records import PAGE_BYTES, SpoolRecord, decode_head, decode_record
+from dicomrelay.spool.reserve import MAX_READY_BYTES
 
 _HASH_STEP_BYTES: Final = 1 << 20
 # Preamble and prefix (PS3.10 Section 7.1): a head of ours was written.
@@ -35,13 +36,13 @@ def read_item(path: Path) -> SpoolRecord:
     SpoolError
         It cannot be read, which says nothing about what it holds: worth another try.
     """
-    record = _read(path)
+    record = _read(path, may_be_longer=False)
     if record.id != path.stem:
         raise SpoolCorrupt(f"{path}: holds the record of {record.id}")
     return record
 
 
-def _read(path: Path) -> SpoolRecord:
+def _read(path: Path, *, may_be_longer: bool) -> SpoolRecord:
     try:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -53,9 +54,26 @@ def _read(path: Path) -> SpoolRecord:
         raise
     except OSError as error:
         raise SpoolError(f"{path}: cannot be read: {error.strerror}") from error
-    if size != record.data_set_offset + record.data_set_bytes:
+    expected = record.data_set_offset + record.data_set_bytes
+    if size > expected and (may_be_longer or _is_untrimmed(path, expected, size)):
+        _trim(path, expected)
+    elif size != expected:
         raise SpoolCorrupt(f"{path}: {size} bytes long, not as long as its record says")
     return record
+
+
+def _is_untrimmed(path: Path, expected: int, size: int) -> bool:
+    """Whether a power cut has kept an item's name and taken its cut to size: zeros of the reserve stand behind it."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(expected)
+        return size <= MAX_READY_BYTES and not (file.read(size - expected) or b"").strip(b"\0")
+
+
+def _trim(path: Path, size: int) -> None:
+    try:
+        os.truncate(path, size)
+    except OSError as error:
+        raise SpoolError(f"{path}: cannot be cut to its size: {error.strerror}") from error
 
 
 class Left(Enum):
@@ -63,7 +81,7 @@ class Left(Enum):
 
     WHOLE = "given the name of its item"
     SWEPT = "begun, and removed"
-    OTHER = "empty, or gone, or to be looked at"
+    OTHER = "of the reserve, or gone, or to be looked at"
 
 
 def clear_part(path: Path, folder: Path) -> Left:
@@ -78,12 +96,11 @@ def clear_part(path: Path, folder: Path) -> Left:
     """
     try:
         with path.open("rb", buffering=0) as file:
-            begun = os.fstat(file.fileno()).st_size > 0
-            head = file.read(len(_BEGINNING))
-        if head != _BEGINNING:
+            head = file.read(MAX_READY_BYTES) or b""
+        if not head.startswith(_BEGINNING):
             path.unlink(missing_ok=True)
-            return Left.SWEPT if begun else Left.OTHER
-        record = _read(path)
+            return Left.SWEPT if head.strip(b"\0") else Left.OTHER
+        record = _read(path, may_be_longer=True)
         verify_data_set(record, path)
         path.rename(folder / (record.id + ITEM))
     except FileNotFoundError:

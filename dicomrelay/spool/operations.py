@@ -24,8 +24,14 @@ class Operations(Protocol):
     def pwritev(self, fd: int, buffers: Sequence[Buffer], offset: int) -> int:
         """Write at an offset; how many bytes were written, perhaps fewer than asked."""
 
+    def begin_writing(self, fd: int) -> None:
+        """Let the disk begin with what is written, without waiting for it."""
+
     def sync_data(self, fd: int) -> None:
         """Data, and the size that is needed to read it back, on stable storage."""
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Cut a file off at its new size, which need not be durable."""
 
     def close(self, fd: int) -> None:
         """Give the descriptor back."""
@@ -51,12 +57,22 @@ class OperatingSystem:
         """See `Operations`."""
         return os.pwritev(fd, buffers, offset)
 
+    def begin_writing(self, fd: int) -> None:
+        """See `Operations`."""
+        if hasattr(os, "posix_fadvise"):
+            # What Linux does with pages that are not to be kept: it begins to write those that are dirty.
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def sync_data(self, fd: int) -> None:
         """See `Operations`."""
         if sys.platform == "darwin":
             _full_sync(fd)
         else:
             os.fdatasync(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        """See `Operations`."""
+        os.ftruncate(fd, size)
 
     def close(self, fd: int) -> None:
         """See `Operations`."""

@@ -77,6 +77,10 @@ class Spool:
         The system calls of a commit, for tests that make them fail.
     max_reserved : int
         Names to make durable at once, ahead of the items that will bear them.
+    gives_blocks : bool
+        Give those files blocks too, for small items.
+    works_ahead : bool
+        Do that in a thread of its own: for a process that receives all day.
 
     Raises
     ------
@@ -91,6 +95,8 @@ class Spool:
         min_free_bytes: int = 0,
         operations: Operations | None = None,
         max_reserved: int = MAX_RESERVED,
+        gives_blocks: bool = False,
+        works_ahead: bool = False,
     ) -> None:
         self.root = root
         self._layout = Layout(root)
@@ -100,6 +106,8 @@ class Spool:
         self._names = DirectorySync(self._layout.new, self._operations)
         self._new = str(self._layout.new)
         self._max_reserved = max_reserved
+        self._gives_blocks = gives_blocks
+        self._works_ahead = works_ahead
         self._identity: Identity | None = None
         self._reserve: Reserve | None = None
         self._identity_lock = threading.Lock()
@@ -136,6 +144,8 @@ class Spool:
                         operations=self._operations,
                         names=self._names,
                         at_most=self._max_reserved,
+                        gives_blocks=self._gives_blocks,
+                        works_ahead=self._works_ahead,
                     )
                     self._identity, self._reserve = identity, reserve
         return identity, reserve

@@ -51,6 +51,7 @@ class SpoolWriter:
         self._first = first
         self._offset = head_bytes(first)
         self._operations = operations
+        self._reserve = reserve
         self._space = space
         self._item = f"{folder}/{first.id}{ITEM}"
         self._digest = hashlib.sha256()
@@ -58,7 +59,7 @@ class SpoolWriter:
         self._has_ended = False
         self._check_at = _CHECK_SPACE_EVERY_BYTES
         try:
-            self._fd, self._part = reserve.take()
+            self._fd, self._part, self._ready_bytes = reserve.take()
         except OSError as error:
             raise spool_error(self._item, "cannot be created", error) from error
 
@@ -127,9 +128,14 @@ class SpoolWriter:
         try:
             self._write_all([encode_head(record)], 0)
             self._operations.sync_data(self._fd)
+            # From here on it is durable: what follows shows it to the readers.
+            size = self._offset + self._bytes
+            if size < self._ready_bytes:
+                self._operations.truncate(self._fd, size)
             self._close()
             self._operations.rename(self._part, self._item)
             self._has_ended = True
+            self._reserve.used(size)
         except OSError as error:
             self.abandon()
             raise spool_error(self._item, "cannot be made durable", error) from error

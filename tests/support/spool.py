@@ -126,6 +126,18 @@ class Faulty(OperatingSystem):
         if last:
             die()
 
+    def begin_writing(self, fd: int) -> None:
+        last = self._step("begin_writing")
+        super().begin_writing(fd)
+        if last:
+            die()
+
+    def truncate(self, fd: int, size: int) -> None:
+        last = self._step("truncate")
+        super().truncate(fd, size)
+        if last:
+            die()
+
     def close(self, fd: int) -> None:
         last = self._step("close")
         super().close(fd)
@@ -199,6 +211,13 @@ class UnpoweredDisk:
         written.extend(bytes(max(0, offset + len(data) - len(written))))
         written[offset : offset + len(data)] = data
         return len(data)
+
+    def begin_writing(self, fd: int) -> None:
+        self._step()
+
+    def truncate(self, fd: int, size: int) -> None:
+        self._step()
+        del self._open[fd].written[size:]
 
     def sync_data(self, fd: int) -> None:
         self._step()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dicomrelay.errors import SpoolError
+from dicomrelay.errors import SpoolError, SpoolFull
 from dicomrelay.spool import Spool
+from dicomrelay.spool.operations import OperatingSystem
 from tests.support.spool import DATA_SET, Faulty, begin, store
 
 # Which call of a commit that is (test_crash_points.CALLS).
@@ -58,6 +59,59 @@ def test_many_threads_share_a_reserve(tmp_path: Path) -> None:
         assert len(set(found)) == 160
         for item_id in found:
             spool.verify(item_id)
+
+
+def test_a_reserve_that_works_ahead_serves_many_threads_and_leaves_nothing(tmp_path: Path) -> None:
+    """It is refilled from a thread of its own, which ends with it."""
+    threads_before = threading.active_count()
+    with Spool(tmp_path / "spool", gives_blocks=True, works_ahead=True) as spool:
+        found: list[str] = []
+        data_sets = (DATA_SET, DATA_SET * 3, DATA_SET * 10)
+
+        def work(number: int) -> None:
+            found.extend(store(spool, data_sets[(number + n) % 3]).id for n in range(60))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(set(found)) == 360
+        for item_id in found:
+            spool.verify(item_id)
+    assert _parts(tmp_path / "spool") == []
+    assert threading.active_count() == threads_before
+
+
+def test_a_reserve_whose_thread_fails_is_filled_by_those_who_need_it(tmp_path: Path) -> None:
+    """An error in the thread refuses nobody; an error of one's own does, and the next is served."""
+
+    class Full(OperatingSystem):
+        def __init__(self) -> None:
+            self.full = False
+
+        def create(self, path: str) -> int:
+            if self.full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().create(path)
+
+    operations = Full()
+    with Spool(tmp_path / "spool", operations=operations, works_ahead=True, max_reserved=4) as spool:
+        for _ in range(6):
+            store(spool)
+        operations.full = True
+        outcomes = [_outcome(spool) for _ in range(6)]
+        assert SpoolFull in outcomes
+        operations.full = False
+        assert {_outcome(spool) for _ in range(6)} == {None}
+
+
+def _outcome(spool: Spool) -> type[Exception] | None:
+    try:
+        store(spool)
+    except SpoolError as error:
+        return type(error)
+    return None
 
 
 def test_too_few_descriptors_make_a_small_reserve(tmp_path: Path) -> None:
