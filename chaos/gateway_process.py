@@ -193,6 +193,26 @@ class GatewayProcess:
                 raise RuntimeError("C-ECHO was answered by a failure")
         return time.monotonic() - began
 
+    def at_rest(self, *, quiet_s: float = 0.3, within_s: float = 15.0) -> Usage:
+        """What it holds once its threads and descriptors have not changed for `quiet_s`: a baseline that hides no leak.
+
+        Raises
+        ------
+        RuntimeError
+            They change for `within_s`.
+        """
+        deadline = time.monotonic() + within_s
+        found, since = self.usage(), time.monotonic()
+        while (now_s := time.monotonic()) - since < quiet_s:
+            if now_s > deadline:
+                raise RuntimeError(f"the gateway does not come to rest: {found}")
+            time.sleep(0.02)
+            now = self.usage()
+            if (now.threads, now.descriptors) != (found.threads, found.descriptors):
+                since = time.monotonic()
+            found = now
+        return found
+
     def settle(self, baseline: Usage, *, within_s: float = 10.0) -> Usage:
         """Wait until threads and descriptors are those of `baseline` again; what is held then, or at the end of the wait."""
         deadline = time.monotonic() + within_s

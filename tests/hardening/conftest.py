@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -24,8 +23,7 @@ def gateway(
     try:
         process.start()
         converse(process, conversation())  # what is opened with the first instance stays open
-        time.sleep(0.2)
-        before = process.usage()
+        before = process.at_rest()
         yield process
         after = process.settle(before)
         process.echo()
@@ -43,4 +41,4 @@ def gateway(
 @pytest.fixture
 def before(gateway: GatewayProcess) -> Usage:
     """What it holds before the test."""
-    return gateway.usage()
+    return gateway.at_rest()

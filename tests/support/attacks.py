@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from chaos.gateway_process import GatewayProcess
 from chaos.instances import encode_data_set
@@ -16,6 +18,7 @@ from dicomrelay.ul.reader import DECODERS
 from dicomrelay.ul.writer import encode
 from tests.support.wire import REQUEST, data_pdu, store_command
 
+T = TypeVar("T")
 _numbers = itertools.count(1)
 
 
@@ -40,6 +43,12 @@ def conversation(uid: str = "", *, pixels: bytes = bytes(300), step: int = 1 << 
 def connect_from(gateway: GatewayProcess, address: str) -> socket.socket:
     """A connection from another address of this machine, 127.0.0.2 and so on."""
     return socket.create_connection(("127.0.0.1", gateway.port), timeout=10, source_address=(address, 0))
+
+
+def at_once(attacks: Mapping[str, Callable[[], T]]) -> dict[str, Future[T]]:
+    """Every attack in a thread of its own, all ended: deadlines are waited for once, and each is looked at by name."""
+    with ThreadPoolExecutor(len(attacks)) as threads:
+        return {name: threads.submit(attack) for name, attack in attacks.items()}
 
 
 def converse(gateway: GatewayProcess, pieces: Iterable[bytes], *, pause_s: float = 0.0) -> list[Pdu]:
