@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +11,7 @@ from pydicom._uid_dict import UID_dictionary
 from dicomrelay.dicom.sop_classes import is_storage_sop_class, sop_class_name
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
 from dicomrelay.dicom.uids import VERIFICATION
+from dicomrelay.dicom.wildcards import Wildcards
 from dicomrelay.net.service import Acceptance
 from dicomrelay.ul.pdu import (
     AssociateRequest,
@@ -23,7 +23,6 @@ from dicomrelay.ul.pdu import (
     RoleSelection,
     UserInformation,
 )
-from scp_gateway.preferences import wildcards
 
 STORAGE_SERVICE_CLASS: Final = "1.2.840.10008.4.2"
 # Level 2 (full), digital signatures level 3 (bits are preserved), no coercion (PS3.4 Table B.3-2).
@@ -43,19 +42,19 @@ class StorableClasses:
     """
 
     accept_unknown: bool = False
-    private: tuple[re.Pattern[str], ...] = ()
+    private: tuple[Wildcards, ...] = ()
 
     @classmethod
     def of(cls, patterns: Sequence[str], *, accept_unknown: bool) -> StorableClasses:
         """From the settings: UIDs with * and ? as wildcards."""
-        return cls(accept_unknown, tuple(map(wildcards, patterns)))
+        return cls(accept_unknown, tuple(map(Wildcards, patterns)))
 
     def stores(self, sop_class_uid: str) -> bool:
         """Whether objects of that SOP class are stored whatever the peer says of it."""
         if is_storage_sop_class(sop_class_uid):
             return True
         return is_unknown(sop_class_uid) and (
-            self.accept_unknown or any(pattern.fullmatch(sop_class_uid) for pattern in self.private)
+            self.accept_unknown or any(pattern.matches(sop_class_uid) for pattern in self.private)
         )
 
     def specialised(self, information: UserInformation) -> frozenset[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from dicomrelay.dicom.wildcards import Wildcards
 from dicomrelay.ledger.values import Priority
 from dicomrelay.routing.facts import Facts
 from dicomrelay.settings import DestinationSettings, RuleCondition, RuleSettings
@@ -62,5 +62,4 @@ def _any_matches(patterns: str | list[str] | None, value: str) -> bool:
 
 def glob_matches(pattern: str, value: str) -> bool:
     """Whether a pattern of `*` and `?` matches the whole value. Leading and trailing spaces are not significant (PS3.5 6.2)."""
-    # fnmatch knows a third wildcard, [; here it is a letter like others.
-    return fnmatchcase(value.strip().upper(), pattern.strip().upper().replace("[", "[[]"))
+    return Wildcards(pattern.strip().upper()).matches(value.strip().upper())

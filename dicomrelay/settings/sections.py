@@ -35,6 +35,7 @@ AeTitle = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$"),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Pattern = Annotated[str, StringConstraints(max_length=64)]
 UidPattern = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9.*?]+$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -100,6 +101,7 @@ class GatewaySettings(_Section):
     )
     private_sop_classes: list[UidPattern] = Field(
         [],
+        max_length=256,
         description="Private SOP classes to accept as storage SOP classes: UIDs, or patterns such as 1.3.46.670589.* "
         "with * and ? as wildcards.",
     )
@@ -264,8 +266,10 @@ class PeerSettings(_Section):
     certificate: str | None = Field(
         None,
         min_length=1,
-        description="The peer must show a certificate with this subject (`CN=CT 1,O=Clinic`), common name, DNS name or "
-        "address, * and ? being wildcards, or with this SHA-256 fingerprint. Implies `tls`.",
+        max_length=1024,
+        description="The peer must show a certificate with this SHA-256 fingerprint (64 hexadecimal digits), this subject "
+        "(what has a =: `CN=CT 1,O=Clinic`), or else with this common name, DNS name or address; * and ? are wildcards. "
+        "Each is compared with its own kind only. Implies `tls`.",
     )
 
     @field_validator("host")
@@ -303,7 +307,7 @@ class DestinationSettings(_Section):
     asynchronous_operations: int = Field(
         1,
         ge=1,
-        le=1_000,
+        le=64,  # net.outgoing_window.MAX_OUTSTANDING
         description="Instances that may be on their way at once on one association, where the peer grants it; "
         "1 to wait for each answer.",
     )
@@ -338,10 +342,10 @@ class DestinationSettings(_Section):
 class RuleCondition(_Section):
     """All that is given must hold; a list means any of them; * and ? are wildcards."""
 
-    modality: str | list[str] | None = Field(None, description="Modality (0008,0060).")
-    source_ae_title: str | list[str] | None = Field(None, description="AE title that sent it to us.")
-    called_ae_title: str | list[str] | None = Field(None, description="AE title it was sent to.")
-    sop_class_uid: str | list[str] | None = Field(None, description="SOP Class UID (0008,0016).")
+    modality: Pattern | list[Pattern] | None = Field(None, description="Modality (0008,0060).")
+    source_ae_title: Pattern | list[Pattern] | None = Field(None, description="AE title that sent it to us.")
+    called_ae_title: Pattern | list[Pattern] | None = Field(None, description="AE title it was sent to.")
+    sop_class_uid: Pattern | list[Pattern] | None = Field(None, description="SOP Class UID (0008,0016).")
 
 
 class RuleSettings(_Section):
