@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MIB = 1 << 20
-
 
 def peak_mib(pid: int) -> float:
     """The most that a process held at once (VmHWM), with the file pages that it had mapped."""

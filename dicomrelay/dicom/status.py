@@ -17,16 +17,10 @@ class Status(IntEnum):
     PROCESSING_FAILURE = 0x0110
     INVALID_SOP_INSTANCE = 0x0117
     SOP_CLASS_NOT_SUPPORTED = 0x0122
-    NOT_AUTHORISED = 0x0124
     UNRECOGNISED_OPERATION = 0x0211
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
-    WARNING_COERCION = 0xB000
-    WARNING_ELEMENTS_DISCARDED = 0xB006
-    WARNING_DOES_NOT_MATCH = 0xB007
     CANNOT_UNDERSTAND = 0xC000
-    CANCEL = 0xFE00
-    PENDING = 0xFF00
 
 
 class Outcome(Enum):
@@ -139,6 +133,11 @@ def status_row(status: int) -> StatusRow:
     if status == Status.SUCCESS:
         return _SUCCESS
     return next((row for row in STATUSES if row.first <= status <= row.last), STATUSES[-1])
+
+
+def is_warning(status: int) -> bool:
+    """Whether it was done, with a remark: 0001, 0107, 0116 and Bxxx (PS3.7 Annex C.1.2)."""
+    return status_row(status).outcome is Outcome.WARNING
 
 
 def status_name(status: int) -> str:

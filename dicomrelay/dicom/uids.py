@@ -35,8 +35,3 @@ def derived_uid(*parts: str) -> str:
     """The same UID for the same parts, for ever: used where a data set lacks one that we need to file it under."""
     digest = hashlib.sha256("\0".join(parts).encode()).digest()
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
-
-
-def new_uid() -> str:
-    """A fresh UID under 2.25."""
-    return f"2.25.{uuid.uuid4().int}"

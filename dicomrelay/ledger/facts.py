@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dicomrelay.ledger.engine import AnyRow
-from dicomrelay.ledger.schema import destinations, instances
+from dicomrelay.ledger.schema import instances
 from dicomrelay.ledger.texts import path_text
 from dicomrelay.ledger.values import DestinationInfo, DestinationKind, InstanceFacts
 
@@ -26,8 +26,6 @@ INSTANCE_COLUMNS: Final = (
     instances.c.source_path,
     instances.c.released_at,
 )
-
-DESTINATION_COLUMNS: Final = tuple(destinations.c)
 
 
 def instance_facts(row: AnyRow) -> InstanceFacts:

@@ -44,14 +44,3 @@ def read_certificates(path: Path) -> list[Certificate]:
         )
         for each in found
     ]
-
-
-def certificate_expiry(path: Path) -> datetime:
-    """When the first certificate of a PEM file to expire does so.
-
-    Raises
-    ------
-    ConfigurationError
-        It cannot be read, or holds none.
-    """
-    return min(each.ends for each in read_certificates(path))

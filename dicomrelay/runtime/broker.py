@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import time
 from pathlib import Path
 
 from dicomrelay.errors import ServiceUnavailable
@@ -76,21 +75,3 @@ def answers(settings: Settings, *, timeout_s: float = 1.0) -> bool:
             return sock.recv(64).startswith(b"+PONG")
     except OSError:
         return False
-
-
-def wait_until_it_answers(settings: Settings, *, timeout_s: float) -> None:
-    """Wait for the embedded server.
-
-    Raises
-    ------
-    ServiceUnavailable
-        It did not answer in time.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not answers(settings):
-        if time.monotonic() > deadline:
-            raise ServiceUnavailable(
-                f"the embedded broker does not answer on {broker_socket(settings)} after {timeout_s:g} s: "
-                f"see {settings.path('logs', 'broker.log')}"
-            )
-        time.sleep(0.02)

@@ -128,12 +128,6 @@ class Supervisor:
             for running in group:
                 self._end(running)
 
-    def process_ids(self) -> dict[str, int]:
-        """Process ids of what runs, by name."""
-        return {
-            r.service.name: r.process.pid for r in self._running if r.process and r.process.poll() is None
-        }
-
     def _end(self, running: _Running) -> None:
         if running.process and not process.wait(running.process, grace_s=running.service.stop_grace_s):
             self._say(

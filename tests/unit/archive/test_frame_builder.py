@@ -16,6 +16,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate_extended
+from pydicom.uid import generate_uid
 
 from archive import Archive, FrameSummary
 from archive import inflate as inflating
@@ -24,7 +25,6 @@ from archive.frame_header import FrameLayout
 from archive.frame_index import FrameIndex
 from archive.frame_reader import frame_chunks
 from archive.inflate import inflate, largest_inflated
-from dicomrelay.dicom.uids import new_uid
 from dicomrelay.errors import FrameOutOfRange, FramesNotAddressable, InstanceNotFound, MalformedDataSet
 from tests.support.archive import pydicom_file, request_for
 
@@ -43,7 +43,7 @@ class Shelf:
         """A file whose pixel data element holds exactly these bytes."""
         ds = Dataset()
         ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-        ds.SOPInstanceUID = new_uid()
+        ds.SOPInstanceUID = generate_uid()
         ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.3", "1.2.3.4"
         ds.Rows, ds.Columns, ds.BitsAllocated, ds.SamplesPerPixel = 2, 3, 8, 1
         ds.PhotometricInterpretation = "MONOCHROME2"

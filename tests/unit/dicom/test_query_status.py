@@ -29,9 +29,10 @@ from dicomrelay.dicom.query_status import Finality, finality, query_status_name
         (0xA801, Finality.FAILURE, "destination is unknown"),
         (0xA900, Finality.FAILURE, "identifier does not match"),
         (0xC123, Finality.FAILURE, "unable to process"),
+        (0x0107, Finality.WARNING, "attribute list error (0x0107)"),
         (0x0122, Finality.FAILURE, "SOP class not supported"),
         (0x0124, Finality.FAILURE, "not authorised"),
-        (0xFF02, Finality.FAILURE, "do not know"),
+        (0xFF02, Finality.FAILURE, "unknown status"),
         (0x1234, Finality.FAILURE, "0x1234"),
     ],
 )

@@ -16,7 +16,7 @@ from dicomrelay.errors import ServiceError
 from dicomrelay.runtime.supervisor import Service, Supervisor
 
 _READY = (
-    "import os, socket, signal, time\n"
+    "import os, socket, signal, time; print(os.getpid(), flush=True)\n"
     "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])\n"
     "signal.pause()\n"
 )
@@ -27,7 +27,7 @@ def _service(name: str, code: str = _READY, rank: int = 0, **more: float) -> Ser
 
 
 @contextmanager
-def _running(tmp_path: Path, *services: Service) -> Iterator[tuple[Supervisor, list[str], Path]]:
+def _running(tmp_path: Path, *services: Service) -> Iterator[tuple[list[str], Path]]:
     said: list[str] = []
     ready_file = tmp_path / "ready"
     supervisor = Supervisor(services, logs=tmp_path, say=said.append, ready_file=ready_file)
@@ -36,12 +36,17 @@ def _running(tmp_path: Path, *services: Service) -> Iterator[tuple[Supervisor, l
     try:
         supervisor.start(threading.Event())
         watcher.start()
-        yield supervisor, said, ready_file
+        yield said, ready_file
     finally:
         stop.set()
         if watcher.ident is not None:
             watcher.join()
         supervisor.stop()
+
+
+def _process_id(tmp_path: Path, name: str) -> int:
+    """The last that a service of that name has said."""
+    return int((tmp_path / f"{name}.log").read_text("utf-8").split()[-1])
 
 
 def _wait(condition: Callable[[], bool]) -> None:
@@ -55,7 +60,7 @@ def _wait(condition: Callable[[], bool]) -> None:
 
 def test_lower_ranks_are_ready_before_higher_ones_start(tmp_path: Path) -> None:
     """The broker is there before who needs it."""
-    with _running(tmp_path, _service("second", rank=1), _service("first", rank=0)) as (_, said, ready_file):
+    with _running(tmp_path, _service("second", rank=1), _service("first", rank=0)) as (said, ready_file):
         _wait(ready_file.exists)
 
         assert [line.split()[0] for line in said] == ["first", "second"]
@@ -63,14 +68,14 @@ def test_lower_ranks_are_ready_before_higher_ones_start(tmp_path: Path) -> None:
 
 def test_a_service_that_was_killed_is_started_again_and_ready_is_withdrawn_meanwhile(tmp_path: Path) -> None:
     """A line says so, and the ready file tells scripts the truth."""
-    with _running(tmp_path, _service("one")) as (supervisor, said, ready_file):
+    with _running(tmp_path, _service("one")) as (said, ready_file):
         _wait(ready_file.exists)
-        first = supervisor.process_ids()["one"]
+        first = _process_id(tmp_path, "one")
         os.kill(first, signal.SIGKILL)
         _wait(lambda: not ready_file.exists())
         _wait(ready_file.exists)
 
-        assert supervisor.process_ids()["one"] != first
+        assert _process_id(tmp_path, "one") != first
         assert any("one died (signal 9); starts again" in line for line in said)
 
 
@@ -106,12 +111,11 @@ def test_a_service_that_will_not_stop_is_killed(tmp_path: Path) -> None:
     """Stopping has an end too."""
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + _READY
     with _running(tmp_path, _service("stubborn", stubborn, stop_grace_s=0.2)) as (
-        supervisor,
         said,
         ready_file,
     ):
         _wait(ready_file.exists)
-        pid = supervisor.process_ids()["stubborn"]
+        pid = _process_id(tmp_path, "stubborn")
 
     assert any("stubborn did not stop" in line for line in said)
     with pytest.raises(ProcessLookupError):
