@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from dicomrelay.cli.checks.callers import check_callers
 from dicomrelay.cli.checks.certificates import check_certificates
 from dicomrelay.cli.checks.destinations import check_destinations
 from dicomrelay.cli.checks.finding import Finding, Verdict, exit_code, failed, ok
@@ -22,7 +23,7 @@ from dicomrelay.settings import Settings
 
 @relay_command(
     about="What is wrong with this installation, and what to do about it: settings, home, disk, ports, broker, ledger, "
-    "spool, certificates, destinations. Works whether the system runs or not, and changes nothing. "
+    "spool, certificates, who may call, destinations. Works whether the system runs or not, and changes nothing. "
     "Exit code 0 when nothing failed (warnings do not count), else the gravest of 4, 2, 3 and 1.",
     examples="dicomrelay doctor\ndicomrelay doctor --json --timeout 2\ndicomrelay doctor --no-destinations",
 )
@@ -83,6 +84,7 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
         "ledger": lambda: check_ledger(settings),
         "spool": lambda: check_spool(settings),
         "tls": lambda: check_certificates(settings),
+        "callers": lambda: check_callers(settings),
     }
     if timeout_s is not None:
         checks["destinations"] = lambda: check_destinations(settings, timeout_s)

@@ -11,12 +11,13 @@ from typing import Final
 import click
 
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.peer import find_peer
 from dicomrelay.dicom.status import status_name
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.errors import ConfigurationError, ExitCode, RelayError
-from dicomrelay.net.peer import RemotePeer
+from dicomrelay.net.proposal import RemoteAe
+from dicomrelay.routing import Destination, resolve
+from dicomrelay.settings import GatewaySettings
 from dicomrelay.text import shown
 
 _AT_ONCE: Final = 16
@@ -33,6 +34,14 @@ class Echo:
     status: int | None = None  # of the last response
     error: str = ""
     exit_code: int = ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    gateway: GatewaySettings
+    calling_ae_title: str | None
+    timeout_s: float | None
+    repeat: int
 
 
 @relay_command(
@@ -70,9 +79,10 @@ def command(
     if not names:
         what = "the settings have no destination" if every else "name a destination, or all of them by --all"
         raise ConfigurationError(f"nothing to ask: {what}")
-    peers = [(name, find_peer(settings, name, calling_ae, timeout_s)) for name in names]
-    with ThreadPoolExecutor(min(len(peers), _AT_ONCE)) as pool:
-        echoes = list(pool.map(lambda each: _ask(each[0], each[1], repeat), peers))
+    known = [resolve(name, settings.destinations) for name in names]
+    call = _Call(settings.gateway, calling_ae, timeout_s, repeat)
+    with ThreadPoolExecutor(min(len(known), _AT_ONCE)) as pool:
+        echoes = list(pool.map(lambda each: _ask(each, call), known))
     for echo in echoes:
         invocation.say(_words(echo))
     if invocation.as_json:
@@ -84,13 +94,18 @@ def command(
     return _exit_code(echoes)
 
 
-def _ask(name: str, peer: RemotePeer, repeat: int) -> Echo:
-    echo = Echo(name, str(peer.remote))
+def _ask(destination: Destination, call: _Call) -> Echo:
+    """What one destination says; one that cannot be called as it is set hinders no other."""
+    remote = RemoteAe(destination.ae_title, destination.host, destination.port)
+    echo = Echo(destination.name, str(remote))
     started = time.monotonic()
     try:
+        peer = destination.peer(
+            call.gateway, calling_ae_title=call.calling_ae_title, timeout_s=call.timeout_s
+        )
         with peer.associate([(VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))]) as association:
             echo.association_ms = _since(started)
-            for _ in range(repeat):
+            for _ in range(call.repeat):
                 started = time.monotonic()
                 echo.status = association.echo()
                 echo.echo_ms.append(_since(started))

@@ -115,8 +115,13 @@ class PasscodeHash:
         )
 
 
-def shown_identity(settings: DestinationIdentitySettings) -> UserIdentity:
+def shown_identity(settings: DestinationIdentitySettings, *, where: str = "identity") -> UserIdentity:
     """What a destination is shown; a token is read from its file now.
+
+    Parameters
+    ----------
+    where : str
+        The setting, for the words of errors: "destinations.pacs.identity".
 
     Raises
     ------
@@ -124,7 +129,7 @@ def shown_identity(settings: DestinationIdentitySettings) -> UserIdentity:
         The token's file cannot be read, or holds no token.
     """
     if settings.jwt_file is not None:
-        return UserIdentity(IdentityType.JWT, settings.confirm, _token(settings))
+        return UserIdentity(IdentityType.JWT, settings.confirm, _token(settings, where))
     name = (settings.user or "").encode()
     if settings.passcode is None:
         return UserIdentity(IdentityType.USER_NAME, settings.confirm, name)
@@ -132,7 +137,7 @@ def shown_identity(settings: DestinationIdentitySettings) -> UserIdentity:
     return UserIdentity(IdentityType.USER_NAME_AND_PASSCODE, settings.confirm, name, passcode)
 
 
-def _token(settings: DestinationIdentitySettings) -> bytes:
+def _token(settings: DestinationIdentitySettings, where: str) -> bytes:
     path = settings.jwt_file
     assert path is not None  # noqa: S101 - the caller has looked
     try:
@@ -140,11 +145,11 @@ def _token(settings: DestinationIdentitySettings) -> bytes:
             token = file.read(_MAX_TOKEN_BYTES + 1).strip()
     except OSError as error:
         raise ConfigurationError(
-            f"{path}: the token (identity.jwt_file) cannot be read: {error.strerror}"
+            f"{path}: the token ({where}.jwt_file) cannot be read: {error.strerror}"
         ) from error
     # Three parts in base64url (RFC 7519 Section 3, RFC 7515 Section 7.1); what they say is the peer's to judge.
     if len(token) > _MAX_TOKEN_BYTES or token.count(b".") != 2 or not token.isascii() or b" " in token:
-        raise ConfigurationError(f"{path}: holds no JSON web token (identity.jwt_file)")
+        raise ConfigurationError(f"{path}: holds no JSON web token ({where}.jwt_file)")
     return token
 
 

@@ -94,7 +94,9 @@ class Destination:
         ConfigurationError
             The token's file cannot be read, or holds none; it names the file.
         """
-        return shown_identity(self.identity) if self.identity else None
+        if self.identity is None:
+            return None
+        return shown_identity(self.identity, where=f"destinations.{self.name}.identity")
 
     def info(self) -> DestinationInfo:
         """What the ledger keeps of it."""
