@@ -14,6 +14,7 @@ from scp_gateway.preferences import transfer_syntax_uids, wildcards
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+_LOOPBACK = ("127.0.0.0/8", "::1")
 _FINGERPRINT = re.compile("[0-9a-f]{64}")  # SHA-256
 
 
@@ -65,7 +66,8 @@ class Peers:
     """
 
     def __init__(self, peers: Sequence[PeerSettings]) -> None:
-        self._peers = tuple(Peer.of(peer, f"peers.{number}") for number, peer in enumerate(peers))
+        listed = peers or [PeerSettings(host=network) for network in _LOOPBACK]
+        self._peers = tuple(Peer.of(peer, f"peers.{number}") for number, peer in enumerate(listed))
         self._names_addresses = any(peer.network is not None for peer in self._peers)
 
     def of_address(self, peer_address: str) -> Admission:
@@ -77,8 +79,6 @@ class Peers:
         address = _parse(peer_address)
         if address is None:
             return Admission.REFUSED
-        if not self._peers:
-            return Admission.KNOWN if address.is_loopback else Admission.REFUSED
         covering = [peer for peer in self._peers if peer.covers(address)]
         if not covering:
             return Admission.REFUSED
@@ -86,14 +86,8 @@ class Peers:
             return Admission.KNOWN
         return Admission.STRANGER
 
-    def admits(self, calling_ae_title: str, peer_address: str, tls: TlsFacts | None = None) -> bool:
-        """Whether that AE title may call from that address, as the peer that TLS shows it to be."""
-        if not self._peers:
-            return self.of_address(peer_address) is not Admission.REFUSED
-        return self.entry(calling_ae_title, peer_address, tls) is not None
-
     def entry(self, calling_ae_title: str, peer_address: str, tls: TlsFacts | None = None) -> Peer | None:
-        """The first entry that admits it; None when none does, or there are none."""
+        """The first entry by which that AE title may call from there, as the peer that TLS shows it to be; None: it may not."""
         address = _parse(peer_address)
         title = calling_ae_title.strip()
         if address is None:

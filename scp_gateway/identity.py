@@ -6,7 +6,7 @@ import hmac
 import os
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,6 +17,7 @@ from dicomrelay.net.identity import IdentityType, PasscodeHash
 from dicomrelay.net.service import Rejection
 from dicomrelay.settings import GatewayIdentitySettings, TokenSettings, UserSettings
 from dicomrelay.ul.pdu import UserIdentity
+from scp_gateway.failure_limit import FailureLimit
 
 if TYPE_CHECKING:
     from scp_gateway.tokens import TokenCheck
@@ -29,8 +30,6 @@ _CHECKS_AT_ONCE: Final = 2  # each takes 16 MiB and a core
 _CHECK_WAIT_S: Final = 10.0
 _REMEMBERED: Final = 256
 _REMEMBERED_S: Final = 300.0
-_FAILURE_WINDOW_S: Final = 60.0
-_ADDRESSES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +56,6 @@ class Refused:
     why: str
 
 
-class FailureLimit:
-    """Counts failures by address within a window. Not for several threads at once.
-
-    Parameters
-    ----------
-    clock : callable
-        Seconds, monotonic.
-    """
-
-    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
-        self._limit = limit
-        self._clock = clock
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def is_reached(self, address: str) -> bool:
-        """Whether that address has failed too often in the last minute."""
-        moments = self._failures.get(address)
-        if moments is None:
-            return False
-        while moments and moments[0] <= self._clock() - _FAILURE_WINDOW_S:
-            moments.popleft()
-        if not moments:
-            del self._failures[address]
-        return len(moments) >= self._limit
-
-    def failed(self, address: str) -> None:
-        """It has failed now. Of too many addresses the one that failed longest ago is forgotten."""
-        self._failures.setdefault(address, deque(maxlen=self._limit)).append(self._clock())
-        self._failures.move_to_end(address)
-        if len(self._failures) > _ADDRESSES:
-            self._failures.popitem(last=False)
-
-
 class IdentityCheck:
     """Checks identities by the settings; for all threads of a listener.
 
@@ -111,7 +77,6 @@ class IdentityCheck:
                 raise ConfigurationError(f"gateway.identity.users.{number}.passcode_hash: {error}") from None
         self._token = _token_check(settings.token) if settings.token is not None else None
         self._nobody = PasscodeHash.of(os.urandom(16).hex())
-        self._lock = threading.Lock()
         self._limit = FailureLimit(settings.max_failures, clock)
         self._remembered = _Remembered(clock)
         self._checks = threading.BoundedSemaphore(_CHECKS_AT_ONCE)
@@ -122,14 +87,15 @@ class IdentityCheck:
         """Whether an identity holds; may take a while."""
         if identity is None:
             return Refused(NOT_AUTHENTICATED, "no user identity") if required else Identified()
-        with self._lock:
-            if self._limit.is_reached(peer_address):
-                return Refused(TOO_MANY_FAILURES, "too many failures from this address")
-        answer = self._answer(identity)
+        if not self._limit.begin(peer_address):
+            return Refused(TOO_MANY_FAILURES, "too many failures from this address")
+        has_failed = False
+        try:
+            answer = self._answer(identity)
+            has_failed = isinstance(answer, Refused) and answer.rejection == NOT_AUTHENTICATED
+        finally:
+            self._limit.end(peer_address, failed=has_failed)
         if isinstance(answer, Refused):
-            if answer.rejection == NOT_AUTHENTICATED:
-                with self._lock:
-                    self._limit.failed(peer_address)
             return answer
         return Identified(answer, b"" if identity.response_requested else None)
 

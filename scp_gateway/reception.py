@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from dicomrelay.dicom.status import Status
+from dicomrelay.dicom.uids import is_tolerable_uid
+from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.log import get_logger
-from dicomrelay.net.service import Acceptance, PeerConnection, Rejection, TlsFacts
+from dicomrelay.net.service import (
+    Acceptance,
+    AssociationInfo,
+    PeerConnection,
+    Rejection,
+    StoreReply,
+    TlsFacts,
+)
 from dicomrelay.settings import GatewaySettings, Settings
 from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peer, Peers
@@ -20,6 +30,12 @@ CALLING_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=3)
 CALLED_AE_TITLE_NOT_RECOGNISED: Final = Rejection(result=1, source=1, reason=7)
 # Transient, service provider: local limit exceeded.
 NO_ROOM_FOR_THIS_PEER: Final = Rejection(result=2, source=3, reason=2)
+
+_NO_ENTRY: Final = Refused(CALLING_AE_TITLE_NOT_RECOGNISED, "no [[peers]] entry fits")
+_NOT_OURS: Final = Refused(CALLED_AE_TITLE_NOT_RECOGNISED, "the called AE title is not ours")
+_NO_SEAT: Final = Refused(NO_ROOM_FOR_THIS_PEER, "the associations of its [[peers]] entry are taken")
+_NOT_STORED: Final = StoreReply(Status.SOP_CLASS_NOT_SUPPORTED, "no storage SOP class")
+_NO_UID: Final = StoreReply(Status.INVALID_SOP_INSTANCE, "Affected SOP Instance UID (0000,1000) is no UID")
 
 
 def check(settings: Settings) -> None:
@@ -54,47 +70,45 @@ class Reception:
     def receive(self, request: AssociateRequest, connection: PeerConnection) -> Rejection | Acceptance:
         """Whether that AE may call us now, and with what. Once accepted it has a seat until `leave`."""
         peer = self._peers.entry(request.calling_ae_title, connection.address, connection.tls)
-        refused = self._turned_away(request, connection)
-        if refused is None and not self._seats.take(connection, peer):
-            refused = Refused(NO_ROOM_FOR_THIS_PEER, "the associations of its [[peers]] entry are taken")
-        if refused is not None:
-            return _logged(refused, request, connection)
+        if peer is None:
+            return _logged(_NO_ENTRY, request, connection)
+        is_ours = request.called_ae_title.strip() == self._settings.ae_title
+        if self._settings.check_called_ae_title and not is_ours:
+            return _logged(_NOT_OURS, request, connection)
+        if not self._seats.take(connection.id, peer):
+            return _logged(_NO_SEAT, request, connection)
         try:
             identified = self._identify(request, connection, peer)
             if isinstance(identified, Identified):
                 return self._accept(request, connection, peer, identified)
         except BaseException:
-            self._seats.leave(connection.address, connection.port)
+            self._seats.leave(connection.id)
             raise
-        self._seats.leave(connection.address, connection.port)
+        self._seats.leave(connection.id)
         return _logged(identified, request, connection)
 
-    def stores(self, address: str, port: int, sop_class_uid: str) -> bool:
-        """Whether objects of that SOP class are stored, on that connection."""
-        return (
-            self._storable.stores(sop_class_uid) or sop_class_uid in self._seats.of(address, port).specialised
-        )
-
-    def leave(self, address: str, port: int) -> str:
-        """The association is over; the user that it had, "" for none."""
-        user = self._seats.of(address, port).user
-        self._seats.leave(address, port)
-        return user
-
-    def _turned_away(self, request: AssociateRequest, connection: PeerConnection) -> Refused | None:
-        if not self._peers.admits(request.calling_ae_title, connection.address, connection.tls):
-            return Refused(CALLING_AE_TITLE_NOT_RECOGNISED, "no [[peers]] entry fits")
-        is_ours = request.called_ae_title.strip() == self._settings.ae_title
-        if self._settings.check_called_ae_title and not is_ours:
-            return Refused(CALLED_AE_TITLE_NOT_RECOGNISED, "the called AE title is not ours")
+    def refusal(self, association: AssociationInfo, request: CStoreRequest) -> StoreReply | None:
+        """Why that instance is not taken, as far as its command tells."""
+        sop_class = request.sop_class_uid
+        if (
+            not self._storable.stores(sop_class)
+            and sop_class not in self._seats.of(association.id).specialised
+        ):
+            return _NOT_STORED
+        if not is_tolerable_uid(request.sop_instance_uid):
+            return _NO_UID
         return None
 
+    def leave(self, association: AssociationInfo) -> str:
+        """The association is over; the user that it had, "" for none."""
+        return self._seats.leave(association.id).user
+
     def _identify(
-        self, request: AssociateRequest, connection: PeerConnection, peer: Peer | None
+        self, request: AssociateRequest, connection: PeerConnection, peer: Peer
     ) -> Identified | Refused:
         if self._identity is None:
             return Identified()
-        required = peer.identity_required if peer is not None else None
+        required = peer.identity_required
         return self._identity.check(
             request.user_information.user_identity,
             connection.address,
@@ -102,17 +116,17 @@ class Reception:
         )
 
     def _accept(
-        self, request: AssociateRequest, connection: PeerConnection, peer: Peer | None, identified: Identified
+        self, request: AssociateRequest, connection: PeerConnection, peer: Peer, identified: Identified
     ) -> Acceptance:
         self._seats.note(
-            connection,
+            connection.id,
             user=identified.user,
             specialised=self._storable.specialised(request.user_information),
         )
         return answer(
             request,
             self._storable,
-            preferred=peer.transfer_syntaxes if peer is not None else None,
+            preferred=peer.transfer_syntaxes,
             max_outstanding=self._settings.max_outstanding,
             identity_response=identified.response,
         )

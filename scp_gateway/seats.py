@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
-from dicomrelay.net.service import PeerConnection
 from scp_gateway.admission import Peer
 
 
@@ -32,33 +31,38 @@ _NOBODY = Seat()
 
 
 class Seats:
-    """The seats by address and port, which are one connection's while it lives. For all threads of a listener."""
+    """The seats by the id of their connection. For all threads of a listener.
+
+    Not by address and port: a peer that calls from a fixed port may be back while its last association, dead since, has
+    commits still to do.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._taken: dict[tuple[str, int], Seat] = {}
+        self._taken: dict[str, Seat] = {}
 
-    def take(self, connection: PeerConnection, peer: Peer | None) -> bool:
+    def take(self, connection_id: str, peer: Peer | None) -> bool:
         """Sit down, if the entry has room."""
         with self._lock:
             if peer is not None and peer.max_associations is not None:
                 sitting = sum(seat.peer is peer for seat in self._taken.values())
                 if sitting >= peer.max_associations:
                     return False
-            self._taken[connection.address, connection.port] = Seat(peer)
+            self._taken[connection_id] = Seat(peer)
             return True
 
-    def note(self, connection: PeerConnection, *, user: str, specialised: frozenset[str]) -> None:
+    def note(self, connection_id: str, *, user: str, specialised: frozenset[str]) -> None:
         """What has been negotiated since."""
-        key = connection.address, connection.port
         with self._lock:
-            self._taken[key] = replace(self._taken[key], user=user, specialised=specialised)
+            self._taken[connection_id] = replace(
+                self._taken[connection_id], user=user, specialised=specialised
+            )
 
-    def of(self, address: str, port: int) -> Seat:
+    def of(self, connection_id: str) -> Seat:
         """Who sits there; nobody in particular when the seat is free."""
-        return self._taken.get((address, port), _NOBODY)
+        return self._taken.get(connection_id, _NOBODY)
 
-    def leave(self, address: str, port: int) -> None:
-        """The association is over, or was not made."""
+    def leave(self, connection_id: str) -> Seat:
+        """The association is over, or was not made; who sat there."""
         with self._lock:
-            self._taken.pop((address, port), None)
+            return self._taken.pop(connection_id, _NOBODY)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dicomrelay.dicom.status import Status
-from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import SpoolError
 from dicomrelay.log import get_logger
+from dicomrelay.net.replies import reply_to
 from dicomrelay.net.service import (
     Acceptance,
     Admission,
@@ -24,7 +23,6 @@ from dicomrelay.spool import Provenance, Spool
 from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peers
 from scp_gateway.reception import Reception, tls_facts
-from scp_gateway.replies import reply_to
 from scp_gateway.store_sink import SpoolSink, log_refusal
 
 _log = get_logger("dicomrelay.gateway")
@@ -70,7 +68,7 @@ class GatewayService:
         self, association: AssociationInfo, request: CStoreRequest, transfer_syntax_uid: str
     ) -> SpoolSink | StoreReply:
         """A place in the spool, or a refusal before the data set is read."""
-        refusal = self._refusal(association, request)
+        refusal = self._reception.refusal(association, request)
         if refusal is not None:
             log_refusal(association, request, refusal, None)
             return refusal
@@ -93,17 +91,9 @@ class GatewayService:
             return reply
         return SpoolSink(writer, association, request, transfer_syntax_uid, self._committed)
 
-    def _refusal(self, association: AssociationInfo, request: CStoreRequest) -> StoreReply | None:
-        where = association.peer_address, association.peer_port
-        if not self._reception.stores(*where, request.sop_class_uid):
-            return StoreReply(Status.SOP_CLASS_NOT_SUPPORTED, "no storage SOP class")
-        if not is_tolerable_uid(request.sop_instance_uid):
-            return StoreReply(Status.INVALID_SOP_INSTANCE, "Affected SOP Instance UID (0000,1000) is no UID")
-        return None
-
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
         """The one line of an association, and its seat is free."""
-        user = self._reception.leave(association.peer_address, association.peer_port)
+        user = self._reception.leave(association)
         _log.info(
             "association",
             action="association.closed",

@@ -11,12 +11,12 @@ from typing import Any, Final
 import click
 
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.receiving.account import Account
 from dicomrelay.cli.receiving.folder import FileLayout, OutputFolder
 from dicomrelay.cli.receiving.service import FolderService
 from dicomrelay.cli.session_log import log_to_file
+from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.cli.summary import new_session_id
 from dicomrelay.dicom.transfer_syntaxes import TransferSyntaxCategory, transfer_syntaxes
 from dicomrelay.errors import ConfigurationError
@@ -26,7 +26,7 @@ from dicomrelay.runtime import home
 from dicomrelay.runtime.readiness import notify_ready
 from dicomrelay.settings import PeerSettings, Settings, is_loopback
 from scp_gateway.admission import Peers
-from scp_gateway.app import limits_of
+from scp_gateway.app import limits_of, make_room_for_descriptors
 from scp_gateway.reception import Reception
 
 _GRACE_S: Final = 5.0
@@ -154,6 +154,7 @@ def command(invocation: Invocation, /, **options: Any) -> int:
     service = FolderService(Reception(settings.gateway, peers), peers, folder, account)
     tls = settings.gateway.tls
     stop = stop_on_signals()
+    make_room_for_descriptors(settings.gateway)
     listener = listen(settings.gateway.host, settings.gateway.port)
     acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
     _say_where(invocation, folder, options["sources"])

@@ -16,9 +16,9 @@ from dicomrelay.dicom.status import Status, status_name
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import SpoolError
+from dicomrelay.net.replies import reply_to
 from dicomrelay.net.service import StoreReply
 from dicomrelay.spool.operations import Operations
-from scp_gateway.replies import reply_to
 
 # Of the disk so much stays free: the same as when the archive inflates.
 _MIN_FREE_SHARE: Final = 20

@@ -204,7 +204,7 @@ class Acceptor:
         peer = str(address[0])
         with self._lock:
             is_open, of_peer = len(self._threads), self._by_peer[peer]
-        admitted, failure = ask(lambda: self._service.admit(peer, is_open))
+        admitted, failure = ask(self._service.admit, peer, is_open)
         room = self._limits.max_associations
         if admitted is not Admission.KNOWN:
             room -= self._limits.reserved_associations

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 
-from dicomrelay.dicom.status import Status
+from dicomrelay.dicom.status import Status, is_warning
 from dicomrelay.dimse.codec import encode_message, encode_unsupported_response
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler, command_bytes
 from dicomrelay.dimse.messages import (
@@ -17,7 +18,6 @@ from dicomrelay.dimse.messages import (
     CGetRequest,
     CMoveRequest,
     CStoreRequest,
-    CStoreResponse,
     UnsupportedRequest,
     UnsupportedResponse,
 )
@@ -141,18 +141,24 @@ class Conversation:
             self._incoming.flush()
         if self._owed:
             self._send_owed()
-        if self._assembler.is_between_messages:
-            self._transport.receive(monotonic() + self._limits.idle_timeout_s, "idle")
-        else:
+        commits = self._commits
+        if not self._assembler.is_between_messages:
             self._transport.receive(monotonic() + self._limits.pdu_timeout_s, "message", more_is_due=True)
-        if self._commits is not None and self._commits.has_finished:
-            self._answer_finished(self._commits)
+        elif commits is not None and len(commits):
+            # A peer that waits for our answers is not idle. A disk has no deadline; the answer ends this wait.
+            self._transport.receive(inf, "idle")
+        else:
+            self._transport.receive(monotonic() + self._limits.idle_timeout_s, "idle")
+        if commits is not None and commits.has_finished:
+            self._answer_finished(commits)
 
     def _command(self, received: CommandReceived) -> None:
         message = received.message
         if isinstance(message, CStoreRequest) and received.has_data_set:
             syntax = self._transfer_syntaxes[received.context_id]
-            self._incoming = IncomingStore(self._service, self._association, message, syntax)
+            self._incoming = IncomingStore(
+                message, self._service.begin_store, self._association, message, syntax
+            )
         elif isinstance(message, CEchoRequest) and not received.has_data_set:
             self.tally.echoes += 1
             response = CEchoResponse(message.message_id, Status.SUCCESS, message.sop_class_uid)
@@ -200,7 +206,7 @@ class Conversation:
     def _answer(self, context_id: int, store: IncomingStore, reply: StoreReply) -> None:
         """At once; with a window together with the others to what one read has brought."""
         self._count(store, reply)
-        response = _store_response(store.request, reply)
+        response = _encoded(store, reply)
         if self._commits is None:
             self._respond(context_id, response)
         elif self._connection.state in _MAY_ANSWER:
@@ -214,7 +220,7 @@ class Conversation:
 
     def _count(self, store: IncomingStore, reply: StoreReply) -> None:
         self.tally.bytes_received += store.bytes_received
-        if reply.status == Status.SUCCESS or reply.status & 0xF000 == 0xB000:
+        if reply.status == Status.SUCCESS or is_warning(reply.status):
             self.tally.stored += 1
         else:
             self.tally.failed += 1
@@ -229,13 +235,10 @@ class Conversation:
             self.tally.bytes_received += incoming.bytes_received
 
 
-def _store_response(request: CStoreRequest, reply: StoreReply) -> bytes:
-    if not reply.comment:
-        return encode_store_response(
-            request.message_id, reply.status, request.sop_class_uid, request.sop_instance_uid
-        )
-    comment = reply.comment[:64].encode("ascii", "replace").decode("ascii")  # VR LO
-    response = CStoreResponse(
-        request.message_id, reply.status, request.sop_class_uid, request.sop_instance_uid, comment
+def _encoded(store: IncomingStore, reply: StoreReply) -> bytes:
+    if reply.comment:
+        return encode_message(store.response(reply), has_data_set=False)
+    request = store.request
+    return encode_store_response(
+        request.message_id, reply.status, request.sop_class_uid, request.sop_instance_uid
     )
-    return encode_message(response, has_data_set=False)

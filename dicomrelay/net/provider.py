@@ -26,7 +26,7 @@ from dicomrelay.errors import (
 )
 from dicomrelay.log import get_logger
 from dicomrelay.net.commits import CommitPool
-from dicomrelay.net.conversation import Conversation
+from dicomrelay.net.conversation import Conversation, Tally
 from dicomrelay.net.edge import ask
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.service import (
@@ -42,7 +42,7 @@ from dicomrelay.net.service import (
 from dicomrelay.net.tls import TlsDoor
 from dicomrelay.net.tls_faults import HANDSHAKE, UNEXPECTED_MESSAGE, alert, failed
 from dicomrelay.net.tls_transport import TlsTransport
-from dicomrelay.net.transport import Transport, new_association_id
+from dicomrelay.net.transport import Transport, Waits, new_association_id
 from dicomrelay.ul.connection import Connection, ConnectionClosed
 from dicomrelay.ul.pdu import (
     Abort,
@@ -104,6 +104,7 @@ class ProviderAssociation:
         self._tls_facts: TlsFacts | None = None
         self._limits = limits
         self._address = address
+        self._id = new_association_id()
         self._started = monotonic()
         self._connection = Connection(
             max_pdu_bytes=limits.max_pdu_bytes, receive_buffer_bytes=max(1 << 20, 4 * limits.max_pdu_bytes)
@@ -111,9 +112,9 @@ class ProviderAssociation:
         self._transport = Transport(
             sock,
             self._connection,
-            pdu_timeout_s=limits.pdu_timeout_s,
-            shortest_wait_s=min(limits.association_timeout_s, limits.idle_timeout_s),
-            interrupted=interrupted,
+            Waits(
+                limits.pdu_timeout_s, min(limits.association_timeout_s, limits.idle_timeout_s), interrupted
+            ),
         )
         self._info: AssociationInfo | None = None
         self._conversation: Conversation | None = None
@@ -146,6 +147,9 @@ class ProviderAssociation:
         except LocalProtocolError as error:
             kind, reason = EndingKind.ABORTED_BY_US, str(error)
             self._connection.request_abort(Abort(AbortSource.SERVICE_PROVIDER, AbortReason.NOT_SPECIFIED))
+        except BaseException:
+            self._connection.request_abort(Abort(AbortSource.SERVICE_PROVIDER, AbortReason.NOT_SPECIFIED))
+            raise
         finally:
             self._close(kind, reason)
 
@@ -174,8 +178,9 @@ class ProviderAssociation:
             self._transport.send(self._connection.send(decided))
             numbers = f"{decided.result}, {decided.source}, {decided.reason}"
             raise _Finished(EndingKind.ABORTED_BY_US, f"rejected ({numbers}): {request.calling_ae_title!r}")
-        info = AssociationInfo(
-            id=new_association_id(),
+        # Accepted: from here on the service is told of the end, whatever comes.
+        self._info = info = AssociationInfo(
+            id=self._id,
             calling_ae_title=request.calling_ae_title,
             called_ae_title=request.called_ae_title,
             peer_address=self._address[0],
@@ -184,28 +189,35 @@ class ProviderAssociation:
             implementation_version_name=request.user_information.implementation_version_name,
             tls=self._tls_facts,
         )
-        _, error = ask(lambda: self._service.opened(info))
+        _, error = ask(self._service.opened, info)
         if error is not None:
             self._transport.send(self._connection.send(NO_REASON_FOR_NOW))
             raise _Finished(EndingKind.ABORTED_BY_US, "rejected: the service could not open the association")
-        self._info = info
-        self._conversation = conversation = Conversation(
-            self._transport,
-            self._service,
-            info,
-            {each.context_id: each.transfer_syntax for each in decided.contexts if each.is_accepted},
-            limits=self._limits,
-            window=decided.window.invoked if decided.window is not None else 1,
-            pool=self._pool,
-        )
+        conversation = self._converse(info, decided)
         self._transport.send(self._connection.send(self._acceptance(request, decided)))
+        return conversation
+
+    def _converse(self, info: AssociationInfo, decided: Acceptance) -> Conversation:
+        try:
+            self._conversation = conversation = Conversation(
+                self._transport,
+                self._service,
+                info,
+                {each.context_id: each.transfer_syntax for each in decided.contexts if each.is_accepted},
+                limits=self._limits,
+                window=decided.window.invoked if decided.window is not None else 1,
+                pool=self._pool,
+            )
+        except OSError as error:  # no descriptor is left for the pipe of its window
+            self._transport.send(self._connection.send(LOCAL_LIMIT_EXCEEDED))
+            raise _Finished(EndingKind.ABORTED_BY_US, f"rejected: {error.strerror}") from error
         return conversation
 
     def _decided(self, request: AssociateRequest) -> Rejection | Acceptance:
         if request.application_context != APPLICATION_CONTEXT_NAME:
             return WRONG_APPLICATION_CONTEXT
-        peer = PeerConnection(*self._address, tls=self._tls_facts)
-        decided, _ = ask(lambda: self._service.negotiate(request, peer))
+        peer = PeerConnection(self._id, *self._address, tls=self._tls_facts)
+        decided, _ = ask(self._service.negotiate, request, peer)
         return NO_REASON_FOR_NOW if decided is None else decided
 
     def _acceptance(self, request: AssociateRequest, decided: Acceptance) -> AssociateAccept:
@@ -237,11 +249,16 @@ class ProviderAssociation:
 
     def _close(self, kind: EndingKind, reason: str) -> None:
         conversation = self._conversation
-        if conversation is not None:
-            conversation.end()
-        self._transport.close(min(self._limits.linger_s, self._limits.association_timeout_s))
+        try:
+            if conversation is not None:
+                conversation.end()
+            self._transport.close(min(self._limits.linger_s, self._limits.association_timeout_s))
+        finally:
+            self._tell(kind, reason, conversation.tally if conversation is not None else Tally())
+
+    def _tell(self, kind: EndingKind, reason: str, tally: Tally) -> None:
         duration_s = monotonic() - self._started
-        if conversation is None or self._info is None:
+        if self._info is None:
             _log.info(
                 "association not made",
                 action="association-refused",
@@ -250,11 +267,10 @@ class ProviderAssociation:
                 seconds=round(duration_s, 3),
             )
             return
-        info, tally = self._info, conversation.tally
         ending = AssociationEnding(
             kind, reason, tally.echoes, tally.stored, tally.failed, tally.bytes_received, duration_s
         )
-        ask(lambda: self._service.closed(info, ending))
+        ask(self._service.closed, self._info, ending)
 
 
 def _ending_of(event: object) -> Exception:

@@ -60,8 +60,18 @@ class TlsFacts:
 
 @dataclass(frozen=True, slots=True)
 class PeerConnection:
-    """Where a connection comes from; `tls` is None without TLS."""
+    """Where a connection comes from.
 
+    Attributes
+    ----------
+    id : str
+        Ours, and of this connection alone: its association will have the same. Address and port may come again while
+        a connection that is dead has its last commits still to do.
+    tls : TlsFacts or None
+        None without TLS.
+    """
+
+    id: str
     address: str
     port: int
     tls: TlsFacts | None = None
@@ -100,7 +110,7 @@ class AssociationInfo:
     Attributes
     ----------
     id : str
-        Ours: short, unique, for logs and provenance.
+        As its `PeerConnection`: short, unique, for logs and provenance.
     tls : TlsFacts or None
         None without TLS.
     """
@@ -178,8 +188,8 @@ class StoreSink(Protocol):
     def write(self, fragments: Sequence[memoryview]) -> None:
         """Take the next bytes. The views are valid during the call only.
 
-        A SpoolError or OSError is answered A700 and any other error of ours 0110; the rest of the data set is
-        then read and thrown away, and `abandon` is called at once.
+        What it raises is answered by the table of `net.replies`; the rest of the data set is then read and thrown away,
+        and `abandon` is called at once.
         """
 
     def finish(self) -> StoreReply | Commit:
@@ -214,19 +224,22 @@ class AssociationService(Protocol):
     def negotiate(self, request: AssociateRequest, peer: PeerConnection) -> Rejection | Acceptance:
         """A rejection, or what is accepted; may take its time, as checking a passcode does.
 
-        Once it has accepted, `opened` and `closed` follow.
+        Once it has accepted, `opened` and `closed` follow, each exactly once and whatever happens between.
         """
 
     def opened(self, association: AssociationInfo) -> None:
-        """The association is accepted."""
+        """The association is accepted; it is rejected for now (2, 1, 1) all the same when this raises."""
 
     def begin_store(
         self, association: AssociationInfo, request: CStoreRequest, transfer_syntax_uid: str
     ) -> StoreSink | StoreReply:
         """A C-STORE request came; a reply in place of a sink refuses it before its data set is read.
 
-        The data set is then read and thrown away. A SpoolError or OSError is answered A700.
+        The data set is then read and thrown away. What it raises is answered by the table of `net.replies`.
         """
 
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
-        """The association is over; called exactly once after `opened`. The canonical log line is the service's."""
+        """The association is over, or was not made though it was accepted; called exactly once after `opened`.
+
+        The canonical log line is the service's.
+        """

@@ -15,6 +15,7 @@ from dicomrelay.dicom.uids import (
 )
 from dicomrelay.net import provider
 from dicomrelay.net.proposal import MAX_PDU_BYTES
+from dicomrelay.net.replies import REPLIES
 from dicomrelay.settings import DestinationSettings, GatewaySettings
 from scp_gateway import identity, reception, replies
 from scp_gateway.negotiation import STORAGE_SUPPORT
@@ -94,7 +95,7 @@ def test_statuses() -> None:
     """Those of the table of replies, of the command's checks and of operations that are none of ours."""
     stated = {int(row[0], 16) for row in table("status")}
     assert stated == {
-        *(status for _, status, _ in replies.REPLIES),
+        *(status for _, status, _ in REPLIES),
         replies.STORED.status,
         Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
         Status.INVALID_SOP_INSTANCE,

@@ -44,10 +44,9 @@ def test_a_crowd_of_strangers_does_not_keep_known_peers_out(tmp_path: Path) -> N
             answers[type(answer) if isinstance(answer, AssociateAccept) else answer] += 1
             if isinstance(answer, AssociateAccept):
                 strangers.append(sock)
-        # Of so many at once some find no room even for a rejection, and are closed unheard.
-        assert answers[AssociateAccept] == PLACES - RESERVED
-        assert set(answers) <= {AssociateAccept, TOLD_TO_COME_LATER, None}
-        assert answers[TOLD_TO_COME_LATER] >= 50
+        # Fewer than the 512 that are rejected at once (AcceptorLimits.max_refusals): none is closed unheard.
+        strangers_places = PLACES - RESERVED
+        assert answers == {AssociateAccept: strangers_places, TOLD_TO_COME_LATER: CROWD - strangers_places}
 
         known = [open_ones.enter_context(connected(gateway, KNOWN)) for _ in range(RESERVED + 3)]
         heard = [associate(sock) for sock in known]

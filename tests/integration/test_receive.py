@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 from collections import Counter
@@ -18,6 +19,8 @@ import trustme
 
 from dicomrelay.cli.files import DicomFile, Passed, scan
 from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
+from dicomrelay.settings import GatewaySettings
+from scp_gateway.app import descriptors_of
 from tests.support.data_sets import data_root
 from tests.support.house import require, storescp
 from tests.support.processes import BIN, environment, free_port, listens, until
@@ -102,6 +105,20 @@ def data_set_of(path: Path) -> tuple[str, str, bytes]:
 def sent_as(file: DicomFile) -> tuple[str, str, bytes]:
     data = file.path.read_bytes()[file.data_set_offset :]
     return file.sop_instance_uid, file.transfer_syntax_uid, data + b"\0" * (len(data) % 2)
+
+
+def test_it_asks_for_the_descriptors_of_a_full_house(tmp_path: Path) -> None:
+    """The soft limit that a shell gives is for a program that opens a few files."""
+    wanted = descriptors_of(GatewaySettings(max_associations=150, reserved_associations=0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard >= wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))  # the child's too
+    try:
+        with receive(tmp_path, "--max-connections", "150") as receiver:
+            now, _ = resource.prlimit(receiver.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert now == wanted
 
 
 def test_the_whole_corpus_arrives_byte_for_byte(tmp_path: Path) -> None:

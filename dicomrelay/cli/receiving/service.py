@@ -7,11 +7,10 @@ from dicomrelay.cli.receiving.folder import OutputFolder
 from dicomrelay.cli.receiving.sink import FolderSink, Received
 from dicomrelay.dicom.part10 import FileMeta
 from dicomrelay.dicom.scan import Header
-from dicomrelay.dicom.status import Status
-from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import SpoolError
 from dicomrelay.log import get_logger
+from dicomrelay.net.replies import reply_to
 from dicomrelay.net.service import (
     Acceptance,
     Admission,
@@ -24,7 +23,6 @@ from dicomrelay.net.service import (
 from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peers
 from scp_gateway.reception import Reception, tls_facts
-from scp_gateway.replies import reply_to
 
 _log = get_logger("dicomrelay.receive")
 
@@ -64,7 +62,7 @@ class FolderService:
         self, association: AssociationInfo, request: CStoreRequest, transfer_syntax_uid: str
     ) -> FolderSink | StoreReply:
         """A file for it, or a refusal before the data set is read."""
-        refusal, fault = self._refusal(association, request), ""
+        refusal, fault = self._reception.refusal(association, request), ""
         if refusal is None:
             meta = FileMeta(
                 sop_class_uid=request.sop_class_uid,
@@ -90,7 +88,7 @@ class FolderService:
 
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
         """The one line of an association."""
-        self._reception.leave(association.peer_address, association.peer_port)
+        self._reception.leave(association)
         self._account.closed(association, ending)
         _log.info(
             "association ends",
@@ -103,14 +101,6 @@ class FolderService:
             bytes=ending.bytes_received,
             seconds=round(ending.duration_s, 3),
         )
-
-    def _refusal(self, association: AssociationInfo, request: CStoreRequest) -> StoreReply | None:
-        where = association.peer_address, association.peer_port
-        if not self._reception.stores(*where, request.sop_class_uid):
-            return StoreReply(Status.SOP_CLASS_NOT_SUPPORTED, "no storage SOP class")
-        if not is_tolerable_uid(request.sop_instance_uid):
-            return StoreReply(Status.INVALID_SOP_INSTANCE, "Affected SOP Instance UID (0000,1000) is no UID")
-        return None
 
     def _ended(self, association: AssociationInfo, received: Received) -> None:
         self._account.received(association, received)

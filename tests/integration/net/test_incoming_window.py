@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -29,6 +29,7 @@ from dicomrelay.ul.pdu import Abort, AssociateRequest, AsynchronousOperations
 from tests.support.engine import (
     CT_IMAGE_STORAGE,
     EXPLICIT_VR_LITTLE_ENDIAN,
+    QUICK,
     MemoryService,
     Running,
     running_acceptor,
@@ -247,24 +248,38 @@ def _and_then(items: Sequence[StoreItem], happened: Callable[[], object]) -> Ite
     yield items[0]
 
 
-def test_echoes_are_answered_while_instances_commit(tmp_path: Path) -> None:
+def test_echoes_are_answered_while_instances_commit() -> None:
     """The association's thread waits for the peer and for its commits at once, and sleeps meanwhile."""
     service = CommittingService()
-    items = _items(tmp_path, 1)
     with running_acceptor(service) as running, _associated(running, 4) as association:
-        store = association._prepared(items[0])
-        association._outstanding.send(store, None)
+        request = CStoreRequest(association.next_message_id(), CT_IMAGE_STORAGE, "1.0")
+        (context_id,) = association.accepted.values()
+        association.send_message(request, context_id, bytes(100))
         service.wait_begun(1)
-        waiting = association._outstanding
-        association._outstanding = association._window_of(association._assembler)
         assert association.echo() == 0
-        association._outstanding = waiting
         used = sum(os.times()[:2])
         sleep(0.5)
         assert sum(os.times()[:2]) - used < 0.3
         service.gate("1.0").set()
-        waiting.wait()
-        assert association._told() == [(items[0], StoreReply(0))]
+        deadline = monotonic() + 5
+        answer = association.receive(list, deadline=deadline, wake_at=deadline)
+        response = CStoreResponse(request.message_id, 0, CT_IMAGE_STORAGE, "1.0")
+        assert answer == [CommandReceived(context_id, response, has_data_set=False)]
+
+
+def test_a_peer_that_waits_for_a_slow_disk_is_not_idle(tmp_path: Path) -> None:
+    """Its answer comes after thrice the idle time, as it would without a window; once answered it may be idle again."""
+    service = CommittingService()
+    items = _items(tmp_path, 1)
+    limits = replace(QUICK, idle_timeout_s=0.4)
+    with running_acceptor(service, limits) as running, _associated(running, 3) as association:
+        letting_go = threading.Timer(1.2, service.gate("1.0").set)
+        letting_go.start()
+        assert list(association.stores(items)) == [(items[0], StoreReply(0))]
+        answered_at = monotonic()
+        ending = service.wait_ending()
+        assert (ending.kind, ending.stored) == (EndingKind.TIMED_OUT, 1)
+        assert monotonic() - answered_at > 0.3
 
 
 @pytest.mark.parametrize("size", [100, 3_000_000])

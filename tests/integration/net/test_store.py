@@ -11,11 +11,14 @@ from dicomrelay.errors import (
     AssociationAborted,
     AssociationRejected,
     ConfigurationError,
+    MalformedDataSet,
     NoAcceptedContext,
     PeerUnreachable,
     PortInUse,
     RelayError,
+    ServiceUnavailable,
     SpoolCorrupt,
+    SpoolError,
     SpoolFull,
 )
 from dicomrelay.net.acceptor import listen
@@ -92,6 +95,9 @@ def _fails(error: Exception) -> MemoryService:
     ("error", "status"),
     [
         (SpoolFull("low water"), 0xA700),
+        (SpoolError("the disk does not do its work"), 0xA700),
+        (ServiceUnavailable("the index does not answer"), 0xA700),
+        (MalformedDataSet("byte 8: wrong"), 0xC000),
         (OSError(28, "No space left on device"), 0xA700),
         (RelayError("something else of ours"), 0x0110),
         (ValueError("a bug"), 0x0110),
@@ -101,7 +107,7 @@ def _fails(error: Exception) -> MemoryService:
 def test_what_the_service_raises_is_answered_and_the_association_lives_on(
     tmp_path: Path, error: Exception, status: int, where: str
 ) -> None:
-    """A700 when there is no room, 0110 otherwise; the rest of the data set is read; the next instance may succeed."""
+    """By the table of `net.replies`; the rest of the data set is read; the next instance may succeed."""
     service = MemoryService()
 
     def fail() -> None:

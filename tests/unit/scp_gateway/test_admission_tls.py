@@ -20,7 +20,7 @@ ANONYMOUS = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384")
 
 
 def _admits(shown: TlsFacts | None, **peer: object) -> bool:
-    return Peers([PeerSettings.model_validate(peer)]).admits("CT_1", "10.0.0.7", shown)
+    return Peers([PeerSettings.model_validate(peer)]).entry("CT_1", "10.0.0.7", shown) is not None
 
 
 def test_an_entry_that_says_nothing_takes_both() -> None:

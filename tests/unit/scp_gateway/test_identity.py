@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dicomrelay.net.identity import PasscodeHash
 from dicomrelay.net.service import Rejection
 from dicomrelay.settings import GatewayIdentitySettings, TokenSettings, UserSettings
 from dicomrelay.ul.pdu import UserIdentity
-from scp_gateway.identity import FailureLimit, Identified, IdentityCheck, Refused
+from scp_gateway.identity import Identified, IdentityCheck, Refused
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NOT_AUTHENTICATED = Rejection(1, 2, 1)
@@ -138,14 +139,44 @@ def test_failures_close_the_door_to_their_address_for_a_minute() -> None:
     assert answer(check, good) == Identified("byname")
 
 
-def test_the_limit_forgets_addresses_before_it_grows() -> None:
-    """A crowd of addresses costs a bounded memory."""
-    limit = FailureLimit(1, Clock())
-    for number in range(5000):
-        limit.failed(str(number))
-    assert not limit.is_reached("0")
-    assert limit.is_reached("4999")
-    assert len(limit._failures) == 4096
+def test_guesses_at_once_are_no_more_than_guesses_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty associations of one address that guess together: three passcodes are tried, no fourth."""
+    check, tried = check_of(max_failures=3), []
+    real = PasscodeHash.matches
+    monkeypatch.setattr(
+        PasscodeHash, "matches", lambda self, passcode: tried.append(passcode) or real(self, passcode)
+    )
+    with ThreadPoolExecutor(30) as threads:
+        answers = list(
+            threads.map(
+                lambda number: answer(check, UserIdentity(2, False, b"hashed", b"%d" % number)), range(30)
+            )
+        )
+    assert len(tried) == 3
+    rejections = [each.rejection for each in answers if isinstance(each, Refused)]
+    assert sorted(each.result for each in rejections) == [1] * 3 + [2] * 27
+
+
+def test_those_who_are_who_they_say_may_all_come_at_once() -> None:
+    """More of them than may fail: they wait for one another, and none is told to come later."""
+    check = check_of(max_failures=2)
+    with ThreadPoolExecutor(12) as threads:
+        answers = list(
+            threads.map(lambda _: answer(check, UserIdentity(2, False, b"hashed", b"geheim")), range(12))
+        )
+    assert answers == [Identified("hashed")] * 12
+
+
+def test_a_fault_while_checking_is_no_failure_and_no_attempt_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check = check_of(max_failures=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(IdentityCheck, "_answer", lambda *_: 1 // 0)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                answer(check, UserIdentity(1, False, b"byname"))
+    assert answer(check, UserIdentity(1, False, b"byname")) == Identified("byname")
 
 
 # ---- tokens

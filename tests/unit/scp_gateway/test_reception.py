@@ -8,8 +8,9 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
+from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import ConfigurationError
-from dicomrelay.net.service import Acceptance, PeerConnection, Rejection
+from dicomrelay.net.service import Acceptance, AssociationInfo, PeerConnection, Rejection
 from dicomrelay.settings import GatewaySettings, PeerSettings, Settings
 from dicomrelay.ul.pdu import (
     AssociateRequest,
@@ -43,8 +44,19 @@ def reception(*peers: dict[str, Any], **gateway: Any) -> Reception:
     )
 
 
-def at(port: int, address: str = "127.0.0.1") -> PeerConnection:
-    return PeerConnection(address, port)
+def at(number: int, address: str = "127.0.0.1") -> PeerConnection:
+    """Connection `number`, always from the same port."""
+    return PeerConnection(str(number), address, 5000)
+
+
+def of(number: int) -> AssociationInfo:
+    """The association on that connection."""
+    return AssociationInfo(str(number), "CT_1", "RELAY", "127.0.0.1", 5000)
+
+
+def stores(desk: Reception, number: int, sop_class: str) -> bool:
+    """Whether an object of that class is taken on that association."""
+    return desk.refusal(of(number), CStoreRequest(1, sop_class, "1.2.3")) is None
 
 
 def test_an_entry_has_so_many_places_and_no_more() -> None:
@@ -55,7 +67,7 @@ def test_an_entry_has_so_many_places_and_no_more() -> None:
     assert isinstance(desk.receive(request("CT_2"), at(3)), Acceptance)
     assert desk.receive(request(), at(4)) == LOCAL_LIMIT
     assert isinstance(desk.receive(request("MR"), at(4)), Acceptance)
-    desk.leave("127.0.0.1", 1)
+    desk.leave(of(1))
     assert isinstance(desk.receive(request(), at(5)), Acceptance)
 
 
@@ -103,11 +115,25 @@ def test_a_special_class_is_stored_on_its_own_association_and_until_its_end() ->
     claim = CommonExtendedNegotiation(SPECIAL, STORAGE_SERVICE_CLASS, (CT_IMAGE_STORAGE,))
     assert isinstance(desk.receive(request(sop_class=SPECIAL, common_extended=(claim,)), at(1)), Acceptance)
     assert isinstance(desk.receive(request(), at(2)), Acceptance)
-    assert desk.stores("127.0.0.1", 1, SPECIAL)
-    assert not desk.stores("127.0.0.1", 2, SPECIAL)
-    assert desk.stores("127.0.0.1", 2, CT_IMAGE_STORAGE)
-    desk.leave("127.0.0.1", 1)
-    assert not desk.stores("127.0.0.1", 1, SPECIAL)
+    assert stores(desk, 1, SPECIAL)
+    assert not stores(desk, 2, SPECIAL)
+    assert stores(desk, 2, CT_IMAGE_STORAGE)
+    desk.leave(of(1))
+    assert not stores(desk, 1, SPECIAL)
+
+
+def test_a_peer_that_is_back_from_the_same_port_has_a_seat_of_its_own() -> None:
+    """Its last association is dead and still commits; when that is over it frees its own seat and no other."""
+    desk = reception({"max_associations": 2})
+    claim = CommonExtendedNegotiation(SPECIAL, STORAGE_SERVICE_CLASS, (CT_IMAGE_STORAGE,))
+    asked = request(sop_class=SPECIAL, common_extended=(claim,))
+    assert isinstance(desk.receive(asked, at(1)), Acceptance)
+    assert isinstance(desk.receive(asked, at(2)), Acceptance)
+    assert desk.receive(request(), at(3)) == LOCAL_LIMIT
+    desk.leave(of(1))
+    assert stores(desk, 2, SPECIAL)
+    assert isinstance(desk.receive(request(), at(3)), Acceptance)
+    assert desk.receive(request(), at(4)) == LOCAL_LIMIT
 
 
 def test_a_fault_while_negotiating_frees_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +163,7 @@ def test_the_log_says_why_and_holds_no_secret() -> None:
     }
     assert "my-passcode" not in str(line)
     assert "geheim" not in str(line)
-    assert desk.leave("127.0.0.1", 1) == "ct"
+    assert desk.leave(of(1)) == "ct"
 
 
 @pytest.mark.parametrize(
