@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -20,6 +21,11 @@ from dicomrelay.dimse.query_keys import Key
 from dicomrelay.text import shown
 
 _MAX_CELL: Final = 64
+# What is no letter: controls, halves of pairs, separators of lines; and what turns the direction of writing.
+_CONTROL: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNING: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# A spreadsheet takes a cell that begins so for a formula, also in full width.
+_FORMULA: Final = tuple("=+-@\t\r＝＋－＠")
 _HIDDEN: Final = frozenset({"QueryRetrieveLevel", "SpecificCharacterSet"})
 
 
@@ -70,7 +76,7 @@ class JsonWriter:
 
     def write(self, answer: Dataset) -> None:
         click.echo("[" if self._is_empty else ",")
-        click.echo(json.dumps(as_json(answer), ensure_ascii=False, indent=2), nl=False)
+        click.echo(json.dumps(as_json(answer), indent=2), nl=False)
         self._is_empty = False
 
     def close(self) -> None:
@@ -78,7 +84,11 @@ class JsonWriter:
 
 
 class CsvWriter:
-    """One line an answer, one column a key; several values are parted by a backslash."""
+    """One line an answer, one column a key; several values are parted by a backslash.
+
+    The same bytes, UTF-8, to a terminal, a pipe and a file. What a peer says must not drive the one who looks: control
+    characters are written as JSON writes them, and what a spreadsheet would compute has an apostrophe before it.
+    """
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = [key for key in keys if key.name not in _HIDDEN]
@@ -93,8 +103,20 @@ class CsvWriter:
     @staticmethod
     def _line(cells: Sequence[str]) -> None:
         line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(cells)
-        click.echo(line.getvalue(), nl=False)
+        csv.writer(line, lineterminator="\n").writerow(map(_cell, cells))
+        # Bytes, and not text: of that click takes some away where there is no terminal.
+        click.echo(line.getvalue().encode(), nl=False)
+
+
+def _cell(text: str) -> str:
+    plain = text.isascii() and text.isprintable()
+    safe = text if plain else "".join(map(_escaped, text))
+    return f"'{safe}" if text.startswith(_FORMULA) else safe
+
+
+def _escaped(character: str) -> str:
+    is_control = character in _TURNING or unicodedata.category(character) in _CONTROL
+    return f"\\u{ord(character):04x}" if is_control else character
 
 
 def value(answer: Dataset, key: Key) -> str:

@@ -37,7 +37,11 @@ _DEFAULT_LIMIT: Final = 10_000
     help=f"Cancel after so many answers.  [default: {_DEFAULT_LIMIT}, and exit code 1 when there are more]",
 )
 @click.option(
-    "--csv", "as_csv", is_flag=True, help="One line an answer, one column a key, on standard output."
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="One line an answer, one column a key, on standard output: UTF-8, control characters written as \\u001b, and an "
+    "apostrophe before what a spreadsheet would take for a formula (what begins with =, +, -, @, tab or CR).",
 )
 def command(
     invocation: Invocation,

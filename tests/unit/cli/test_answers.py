@@ -101,6 +101,48 @@ def test_csv_quotes_what_it_must(capsys: pytest.CaptureFixture[str]) -> None:
     assert second == ["", "", "", "3", ""]
 
 
+def _hostile() -> Dataset:
+    answer = Dataset()
+    answer.PatientName = "=cmd|'/C calc'!A0"
+    answer.StudyDescription = "A\x1b]0;B\x07\x9b31mC\x7f\u202eD\r\n\u2028"
+    answer.PatientComments = "\t=1+1"
+    answer.StudyID = "-5"
+    answer.AccessionNumber = "5-5"
+    answer.PatientID = "山田　太郎"
+    return answer
+
+
+def test_what_a_peer_says_drives_no_terminal_and_no_spreadsheet(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """Control characters are escaped, formulas are text; the same bytes whether a terminal reads or not."""
+    names = ("PatientName", "StudyDescription", "PatientComments", "StudyID", "AccessionNumber", "PatientID")
+    writer = CsvWriter([parse_key(name) for name in names])
+    writer.write(_hostile())
+    out = capfdbinary.readouterr().out.decode()
+    assert [character for character in out if not character.isprintable()] == ["\n", "\u3000", "\n"]
+    _, cells = csv.reader(io.StringIO(out))
+    assert cells == [
+        "'=cmd|'/C calc'!A0",
+        r"A\u001b]0;B\u0007\u009b31mC\u007f\u202eD\u000d\u000a\u2028",
+        r"'\u0009=1+1",
+        "'-5",
+        "5-5",
+        "山田　太郎",
+    ]
+
+
+def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    """A parser gives back what the peer said; a terminal that shows it meets no control character."""
+    writer = JsonWriter()
+    writer.write(_hostile())
+    writer.close()
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert out.replace("\n", "").isprintable()
+    assert "\u202e" in json.loads(out)[0]["00081030"]["Value"][0]
+
+
 def test_a_value_that_is_not_where_it_was_asked_for_is_empty() -> None:
     """A peer may answer a sequence with no item, or another VR than the dictionary's."""
     key = parse_key("ScheduledProcedureStepSequence[0].Modality")
