@@ -4,28 +4,72 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from dicomrelay.dicom.wildcards import Wildcards
 from dicomrelay.net.service import Admission, TlsFacts
 from dicomrelay.settings import PeerSettings
-from scp_gateway.preferences import transfer_syntax_uids, wildcards
+from scp_gateway.preferences import transfer_syntax_uids
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOOPBACK = ("127.0.0.0/8", "::1")
 _FINGERPRINT = re.compile("[0-9a-f]{64}")  # SHA-256
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatePin:
+    """What a certificate must be. Its form tells of what: a common name that reads like a fingerprint is none.
+
+    Letter case does not count: host names know none (RFC 4343).
+    """
+
+    of_fingerprint: str = ""
+    of_subject: Wildcards | None = None
+    of_names: Wildcards | None = None
+
+    @classmethod
+    def of(cls, text: str) -> CertificatePin:
+        """64 hexadecimal digits, colons or not, are a fingerprint; what has a = is a subject; all else is a name."""
+        plain = text.strip().lower()
+        digits = plain.replace(":", "")
+        if _FINGERPRINT.fullmatch(digits):
+            return cls(of_fingerprint=digits)
+        if "=" in plain:
+            return cls(of_subject=Wildcards(_unescaped(plain)))
+        return cls(of_names=Wildcards(plain))
+
+    def fits(self, tls: TlsFacts) -> bool:
+        """Whether the peer has shown such a certificate; one that shows none fits nothing, not even *."""
+        if not tls.certificate_sha256:
+            return False
+        if self.of_fingerprint:
+            return tls.certificate_sha256 == self.of_fingerprint
+        if self.of_subject is not None:
+            return self.of_subject.matches(_unescaped(tls.certificate_subject.lower()))
+        names = self.of_names
+        # The first is for *, which takes also a certificate that names nobody.
+        return names is not None and (
+            names.matches("") or any(names.matches(name.lower()) for name in tls.certificate_names)
+        )
+
+
+def _unescaped(subject: str) -> str:
+    """A subject (RFC 4514) whose escaped characters are letters like none: no comma within a name parts two."""
+    return _ESCAPED.sub(lambda found: chr(0xF0000 + (ord(found[1]) & 0xFFFF)), subject)
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
     """An entry of [[peers]]."""
 
-    ae_title: re.Pattern[str]
+    ae_title: Wildcards
     network: IpNetwork | None  # None: any
     needs_tls: bool
-    certificate: re.Pattern[str] | None  # of a name, a subject or a fingerprint; None: any, or none
+    certificate: CertificatePin | None  # None: any, or none
     max_associations: int | None  # None: no limit of its own
     transfer_syntaxes: tuple[str, ...] | None  # UIDs, the best first; None: all
     identity_required: bool | None  # None: as the gateway
@@ -35,10 +79,10 @@ class Peer:
         """From the settings; ConfigurationError names what in `where` is no transfer syntax."""
         names = settings.transfer_syntaxes
         return cls(
-            wildcards(settings.ae_title),
+            Wildcards(settings.ae_title.strip()),
             None if settings.host == "*" else ipaddress.ip_network(settings.host, strict=False),
             settings.tls or settings.certificate is not None,
-            _certificate(settings.certificate) if settings.certificate is not None else None,
+            CertificatePin.of(settings.certificate) if settings.certificate is not None else None,
             settings.max_associations,
             transfer_syntax_uids(names, f"{where}.transfer_syntaxes") if names is not None else None,
             settings.identity_required,
@@ -50,10 +94,7 @@ class Peer:
     def trusts(self, tls: TlsFacts | None) -> bool:
         if tls is None:
             return not self.needs_tls
-        if self.certificate is None:
-            return True
-        is_shown = bool(tls.certificate_sha256)  # or * would take those who show none
-        return is_shown and any(map(self.certificate.fullmatch, _names(tls)))
+        return self.certificate is None or self.certificate.fits(tls)
 
 
 class Peers:
@@ -96,22 +137,10 @@ class Peers:
             (
                 peer
                 for peer in self._peers
-                if peer.covers(address) and peer.ae_title.fullmatch(title) and peer.trusts(tls)
+                if peer.covers(address) and peer.ae_title.matches(title) and peer.trusts(tls)
             ),
             None,
         )
-
-
-def _certificate(text: str) -> re.Pattern[str]:
-    digits = text.replace(":", "").lower()
-    return re.compile(digits) if _FINGERPRINT.fullmatch(digits) else wildcards(text.lower())
-
-
-def _names(tls: TlsFacts) -> Iterator[str]:
-    """Whatever an entry may call the peer by, in lower case: host names know no other (RFC 4343)."""
-    yield tls.certificate_sha256
-    yield tls.certificate_subject.lower()
-    yield from (name.lower() for name in tls.certificate_names)
 
 
 @lru_cache(maxsize=1024)

@@ -12,14 +12,6 @@ from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
 from dicomrelay.errors import ConfigurationError
 
 
-def wildcards(pattern: str) -> re.Pattern[str]:
-    """A pattern with * and ? and nothing else; AE titles tell upper from lower case (PS3.5 Table 6.2-1)."""
-    parts = {"*": ".*", "?": "."}
-    return re.compile(
-        "".join(parts.get(character, re.escape(character)) for character in pattern.strip()), re.DOTALL
-    )
-
-
 def transfer_syntax_uids(names: Sequence[str], where: str) -> tuple[str, ...]:
     """UIDs of transfer syntaxes from UIDs, names or keywords of PS3.6 Table A-1.
 

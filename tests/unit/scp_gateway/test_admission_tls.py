@@ -67,6 +67,32 @@ def test_another_certificate_is_another_peer(certificate: str) -> None:
     assert not _admits(SHOWN, certificate=certificate)
 
 
+def _named(subject: str, *names: str) -> TlsFacts:
+    return TlsFacts("TLSv1.3", "x", subject, names, "cd" * 32)
+
+
+def test_a_name_that_reads_like_a_fingerprint_or_a_subject_is_a_name() -> None:
+    """An authority signs what common name it is asked for: the pin of another kind is not met by it."""
+    fingerprint = "ab" * 32
+    assert not _admits(_named(f"CN={fingerprint}", fingerprint), certificate=fingerprint)
+    assert not _admits(_named(r"CN=CN=CT 1\,O=Clinic", "CN=CT 1,O=Clinic"), certificate="CN=CT 1,O=Clinic")
+    assert not _admits(_named("ct1.clinic.example"), certificate="ct1.clinic.example")
+
+
+def test_a_comma_within_a_name_parts_no_subject() -> None:
+    """CN=EVIL\\,O=Clinic is one name; with the comma escaped it may be asked for, and a * stands for it too."""
+    evil = _named(r"CN=EVIL\,O=Clinic,O=Elsewhere")
+    assert not _admits(evil, certificate="CN=*,O=Clinic*")
+    assert _admits(evil, certificate=r"CN=EVIL\,O=Clinic,O=Elsewhere")
+    assert _admits(evil, certificate="CN=*,O=Elsewhere")
+
+
+def test_any_certificate_may_have_no_name_at_all() -> None:
+    """* asks for a certificate, not for a name."""
+    assert _admits(_named(""), certificate="*")
+    assert not _admits(_named(""), certificate="?*")
+
+
 def test_what_the_listener_cannot_give_is_told_at_start() -> None:
     """TLS without [gateway.tls], certificates without an authority."""
     for peer, gateway, words in (
