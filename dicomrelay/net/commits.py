@@ -39,6 +39,7 @@ class CommitPool:
         self._lock = threading.Lock()
         self._threads = 0
         self._calls_made = 0  # and not over yet
+        self._is_closed = False
 
     def submit(self, call: Callable[[], None]) -> None:
         """Have `call` made in another thread; it must not raise.
@@ -46,9 +47,11 @@ class CommitPool:
         Raises
         ------
         RuntimeError
-            There is no thread, and none can be made.
+            There is no thread, and none can be made; or the pool is closed.
         """
         with self._lock:
+            if self._is_closed:
+                raise RuntimeError("the pool is closed")
             if self._threads <= self._calls_made and self._threads < self._max_threads:
                 try:
                     threading.Thread(target=self._run, name="commit", daemon=True).start()
@@ -57,12 +60,15 @@ class CommitPool:
                     if not self._threads:
                         raise
             self._calls_made += 1
-        self._calls.put(call)
+            self._calls.put(call)  # before the end that `close` puts behind it
 
     def close(self) -> None:
-        """Let the threads end once all is done; nothing may be submitted any more."""
-        for _ in range(self._threads):
-            self._calls.put(None)
+        """Let the threads end once all is done; who comes later is told that nobody takes it."""
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                for _ in range(self._threads):
+                    self._calls.put(None)
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
