@@ -10,6 +10,7 @@ RelayError(exit_code, retryable)
   AssociationError
     AssociationRejected         A-ASSOCIATE-RJ: result, source, reason
     AssociationAborted          A-ABORT: source, reason; or the connection was lost
+    PeerBrokeProtocol           the peer broke PS3.7 or PS3.8, and we aborted; `section` names the clause
     AssociationTimeout          a deadline passed; `timer` names it
     NoAcceptedContext           the peer accepted none of what we need
     PeerUnreachable             no TCP connection
@@ -132,6 +133,23 @@ class AssociationAborted(AssociationError):
         self.reason = reason
 
 
+class PeerBrokeProtocol(AssociationError):
+    """The peer sent what the standard does not allow, and we answered A-ABORT: what a `RemoteProtocolError` is to a caller.
+
+    Parameters
+    ----------
+    section : str
+        The clause, when one is known.
+    abort_reason : int
+        The reason of our A-ABORT (source 2, PS3.8 Table 9-26).
+    """
+
+    def __init__(self, message: str, *, section: str = "", abort_reason: int = 0) -> None:
+        super().__init__(message)
+        self.section = section
+        self.abort_reason = abort_reason
+
+
 class AssociationTimeout(AssociationError):
     """A deadline passed; `timer` names which one."""
 
@@ -160,6 +178,7 @@ class TlsFault(StrEnum):
     UNTRUSTED = "untrusted"  # no chain to an authority that we know
     NO_CERTIFICATE = "no-certificate"  # one side wants to see one, the other shows none
     REFUSED = "refused"  # the peer does not take our certificate
+    OURS_IS_OVER = "ours-is-over"  # our certificate has expired or was revoked, says the peer
     NOTHING_IN_COMMON = "nothing-in-common"  # no version, or no cipher suite
     PEER_TROUBLE = "peer-trouble"  # the peer is busy, or has a fault of its own
     OTHER = "other"

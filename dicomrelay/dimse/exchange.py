@@ -14,6 +14,8 @@ from dicomrelay.dicom.query_status import Finality, finality
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived
 from dicomrelay.dimse.identifier import IdentifierBuffer, TooLarge
 from dicomrelay.dimse.messages import (
+    CEchoRequest,
+    CEchoResponse,
     CFindRequest,
     CFindResponse,
     CGetRequest,
@@ -158,6 +160,25 @@ class Exchange:
             return Pending(response, identifier)
         self.is_over = True
         return Finished(response, identifier)
+
+
+def echo_status(request: CEchoRequest, parts: Sequence[CommandReceived | DataSetReceived]) -> int | None:
+    """The status that these parts answer to a C-ECHO, which has one response and no data set; None without any part.
+
+    Raises
+    ------
+    RemoteProtocolError
+        They do not answer what we asked.
+    """
+    if not parts:
+        return None
+    part = parts[0]
+    if len(parts) > 1 or not isinstance(part, CommandReceived) or part.has_data_set:
+        raise _unexpected("a message that answers nothing we asked")
+    message = part.message
+    if not isinstance(message, CEchoResponse) or message.message_id_being_responded_to != request.message_id:
+        raise _unexpected(f"a {type(message).__name__} that answers nothing we asked")
+    return message.status
 
 
 def _unexpected(what: str) -> RemoteProtocolError:

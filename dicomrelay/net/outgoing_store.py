@@ -56,6 +56,10 @@ class OutgoingStore:
 
     Attributes
     ----------
+    request : bytes or None
+        All PDUs of it, when its data set is small: what can be sent at once. None for others, which go from their file.
+    first_bytes : int
+        Data set bytes in the first of its PDUs.
     success : bytes
         The P-DATA-TF PDU that answers it when all is well: one that looks so needs no decoding.
     due_at : float
@@ -72,13 +76,14 @@ class OutgoingStore:
     __slots__ = (
         "_command",
         "_context_id",
-        "_data",
         "_descriptor",
         "_fragment_bytes",
         "_padding",
         "due_at",
+        "first_bytes",
         "item",
         "message_id",
+        "request",
         "success",
     )
 
@@ -99,23 +104,27 @@ class OutgoingStore:
         self._command = command_bytes(connection, context_id, command)
         self.success = p_data_header(context_id, len(answer), is_command=True, is_last=True) + answer
         self._fragment_bytes = largest_fragment(connection.peer_max_pdu_bytes)
+        self.first_bytes = min(item.data_set_bytes, self._fragment_bytes)
         self._descriptor = os.open(item.path, os.O_RDONLY | _O_CLOEXEC)
         try:
-            self._data = self._read_small()
+            self.request = self._read_small()
         except BaseException:
             self.close()
             raise
-        if self._data is not None:
+        if self.request is not None:
             self.close()
 
     def _read_small(self) -> bytes | None:
-        """The whole of a data set that is small and fits in one PDU; None for others, whose file is long enough."""
+        """The whole request, when its data set is small and fits in one PDU; None for others, whose file is long enough."""
         item = self.item
         count = item.data_set_bytes
         if count <= _SMALL_BYTES and count + len(self._padding) <= self._fragment_bytes:
             data = os.pread(self._descriptor, count, item.data_set_offset)
             if len(data) == count:
-                return data + self._padding
+                header = p_data_header(
+                    self._context_id, count + len(self._padding), is_command=False, is_last=True
+                )
+                return b"%b%b%b%b" % (self._command, header, data, self._padding)
         size = os.fstat(self._descriptor).st_size
         if size < item.data_set_offset + count:
             raise SpoolCorrupt(
@@ -129,7 +138,7 @@ class OutgoingStore:
         Parameters
         ----------
         pace : callable or None
-            Called with a number of data set bytes before they are sent; may wait.
+            Called with the number of data set bytes of a PDU before they are sent, but for the `first_bytes`; may wait.
 
         Raises
         ------
@@ -138,16 +147,12 @@ class OutgoingStore:
         SpoolCorrupt, OSError
             The file became shorter, or cannot be read.
         """
-        data = self._data
-        if data is None:
+        request = self.request
+        if request is None:
             self._send_file(transport, pace)
             return
-        if pace is not None:
-            pace(self.item.data_set_bytes)
-        header = transport.connection.send_p_data_header(
-            self._context_id, len(data), is_command=False, is_last=True
-        )
-        transport.send(b"%b%b%b" % (self._command, header, data))
+        transport.connection.check_p_data()
+        transport.send(request)
 
     def _send_file(self, transport: Transport, pace: Callable[[int], None] | None) -> None:
         """PDU after PDU; the command, and the header of the first, leave together with its data (MSG_MORE)."""
@@ -160,13 +165,16 @@ class OutgoingStore:
             ahead += connection.send_p_data_header(
                 self._context_id, count + len(padding), is_command=False, is_last=not left
             )
-            if pace is not None:
+            if pace is not None and offset != item.data_set_offset:
                 pace(count)
             transport.send(ahead, more=True)
             try:
                 transport.send_file(self._descriptor, offset, count)
             except EOFError as error:
                 raise SpoolCorrupt(f"{item.path} became shorter while it was sent") from error
+            except OSError as error:
+                error.filename = str(item.path)  # sendfile knows no name
+                raise
             offset += count
             if not left:
                 break

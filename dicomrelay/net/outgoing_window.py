@@ -8,7 +8,8 @@ from typing import Final
 
 from dicomrelay.dimse.fragments import CommandReceived, MessageAssembler
 from dicomrelay.dimse.messages import CStoreResponse
-from dicomrelay.errors import AssociationError, RemoteProtocolError
+from dicomrelay.errors import RemoteProtocolError
+from dicomrelay.net.endings import Endings
 from dicomrelay.net.outgoing_store import OutgoingStore, StoreItem
 from dicomrelay.net.service import StoreReply
 from dicomrelay.net.transport import Transport
@@ -29,8 +30,8 @@ class OutgoingWindow:
         Of what the peer sends.
     response_s : float
         How long one response may take.
-    ending : callable
-        The error for an event that ends the association.
+    endings : Endings
+        Of the association.
 
     Attributes
     ----------
@@ -40,10 +41,12 @@ class OutgoingWindow:
 
     __slots__ = (
         "_assembler",
-        "_ending",
+        "_early",
+        "_endings",
         "_heard_at",
         "_outstanding",
         "_response_s",
+        "_sending",
         "_transport",
         "answered",
     )
@@ -53,17 +56,22 @@ class OutgoingWindow:
         transport: Transport,
         assembler: MessageAssembler,
         response_s: float,
-        ending: Callable[[object], AssociationError],
+        endings: Endings,
     ) -> None:
         self._transport = transport
         self._assembler = assembler
         self._response_s = response_s
-        self._ending = ending
+        self._endings = endings
         self._outstanding: dict[int, OutgoingStore] = {}
+        self._sending: OutgoingStore | None = (
+            None  # and its answer, should it come before its last byte has left
+        )
+        self._early: StoreReply | None = None
         self._heard_at = 0.0
         self.answered: list[tuple[StoreItem, StoreReply]] = []
 
     def __len__(self) -> int:
+        """Requests sent, wholly or in part, whose response has not come."""
         return len(self._outstanding)
 
     def forget(self) -> None:
@@ -71,7 +79,16 @@ class OutgoingWindow:
         self._outstanding.clear()
 
     def send(self, store: OutgoingStore, pace: Callable[[int], None] | None) -> None:
-        """Send a request; responses to others that come meanwhile are taken.
+        """Send a request; responses that come meanwhile are taken.
+
+        It is outstanding from its first byte on: a peer may answer in the middle of a data set that it does not want
+        (PS3.7 Section 9.1.1.2 sets no order between them), and gets the rest all the same. Such an answer counts once the
+        last byte has left: a success before that is none when the file, or the connection, fails.
+
+        Parameters
+        ----------
+        pace : callable or None
+            Called with a number of data set bytes before they are sent; may wait.
 
         Raises
         ------
@@ -80,20 +97,29 @@ class OutgoingWindow:
         SpoolCorrupt, OSError
             The file failed in the middle of its data set.
         """
+        outstanding = self._outstanding
         try:
-            if self._outstanding:
+            if pace is not None:
+                pace(store.first_bytes)
+            is_alone = not outstanding
+            outstanding[store.message_id] = self._sending = store
+            if is_alone:
+                store.send(self._transport, pace)
+            else:
                 with self._transport.hearing(self._hear):
                     store.send(self._transport, pace)
-            else:
-                store.send(self._transport, pace)
         finally:
             store.close()
+        self._sending = None
         now = monotonic()
-        if not self._outstanding:
+        if self._early is not None:
+            self.answered.append((store.item, self._early))
+            self._early = None
             self._heard_at = now
-        self._outstanding[store.message_id] = store
+        elif len(outstanding) == 1:
+            self._heard_at = now
         # A peer may do one after the other.
-        store.due_at = now + self._response_s * len(self._outstanding)
+        store.due_at = now + self._response_s * len(outstanding)
 
     def wait(self) -> None:
         """Return when there is something in `answered`.
@@ -117,7 +143,7 @@ class OutgoingWindow:
             It is something else.
         """
         if not isinstance(event, PDataTf):
-            raise self._ending(event)
+            raise self._endings.of(event)
         for part in self._assembler.feed(event.pdvs):
             if not isinstance(part, CommandReceived) or part.has_data_set:
                 raise RemoteProtocolError(
@@ -128,13 +154,21 @@ class OutgoingWindow:
                 raise RemoteProtocolError(
                     f"a {type(message).__name__} does not answer what we asked", section="PS3.7 Section 9.3"
                 )
-            store = self._outstanding.pop(message.message_id_being_responded_to, None)
+            store = self._outstanding.get(message.message_id_being_responded_to)
             if store is None:
                 raise RemoteProtocolError(
                     f"a response to message {message.message_id_being_responded_to}, which waits for none",
                     section="PS3.7 Section 9.1.2.1.1",
                 )
-            self.answered.append((store.item, StoreReply(message.status, message.error_comment)))
+            _require_same_instance(message, store.item)
+            del self._outstanding[store.message_id]
+            self._answered(store, StoreReply(message.status, message.error_comment))
+
+    def _answered(self, store: OutgoingStore, reply: StoreReply) -> None:
+        if store is self._sending:
+            self._early = reply
+        else:
+            self.answered.append((store.item, reply))
 
     def _hear(self) -> None:
         """The peer has something to say while we are sending."""
@@ -164,7 +198,20 @@ class OutgoingWindow:
         for store in self._outstanding.values():
             if self._assembler.is_between_messages and self._transport.connection.take_exactly(store.success):
                 del self._outstanding[store.message_id]
-                self.answered.append((store.item, _STORED))
+                self._answered(store, _STORED)
                 return True
             return False
         return False
+
+
+def _require_same_instance(response: CStoreResponse, item: StoreItem) -> None:
+    """A response may name what it answers, and then that is what was sent: no other instance was stored by it."""
+    for name, said, sent in (
+        ("Affected SOP Class UID (0000,0002)", response.sop_class_uid, item.sop_class_uid),
+        ("Affected SOP Instance UID (0000,1000)", response.sop_instance_uid, item.sop_instance_uid),
+    ):
+        if said and said != sent:
+            raise RemoteProtocolError(
+                f"a response to message {response.message_id_being_responded_to} whose {name} is not the request's",
+                section="PS3.7 Table 9.3-2",
+            )

@@ -57,36 +57,47 @@ def contexts_for(items: Iterable[StoreItem]) -> list[list[tuple[str, tuple[str, 
     return [contexts[begin : begin + MAX_CONTEXTS] for begin in range(0, len(contexts), MAX_CONTEXTS)]
 
 
-def request_pdu(
-    remote: RemoteAe,
-    calling_ae_title: str,
-    contexts: Sequence[tuple[str, Sequence[str]]],
-    *,
-    identity: UserIdentity | None = None,
-    roles: Sequence[RoleSelection] = (),
-    extended: Sequence[ExtendedNegotiation] = (),
-    common_extended: Sequence[CommonExtendedNegotiation] = (),
-    window: int = 1,
-) -> AssociateRequest:
-    """The A-ASSOCIATE-RQ, its contexts numbered 1, 3, 5 and so on.
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a requestor asks for.
 
-    Parameters
+    Attributes
     ----------
+    calling_ae_title : str
+    contexts : sequence of (str, sequence of str)
+        1 to 128 abstract syntaxes, each with the transfer syntaxes to offer.
+    identity : UserIdentity, optional
+    roles, extended, common_extended : sequence
+        PS3.7 Annex D.3.3.4 to D.3.3.6.
     window : int
         Operations that we want to have outstanding, 0 (no limit) to 65,535. With 1 nothing is said, which means 1.
+    """
+
+    calling_ae_title: str
+    contexts: Sequence[tuple[str, Sequence[str]]]
+    identity: UserIdentity | None = None
+    roles: Sequence[RoleSelection] = ()
+    extended: Sequence[ExtendedNegotiation] = ()
+    common_extended: Sequence[CommonExtendedNegotiation] = ()
+    window: int = 1
+
+
+def request_pdu(remote: RemoteAe, proposal: Proposal) -> AssociateRequest:
+    """The A-ASSOCIATE-RQ, its contexts numbered 1, 3, 5 and so on.
 
     Raises
     ------
     ConfigurationError
         No context, more than 128, an AE title or a port that is none, or more information than its item holds.
     """
+    contexts, window = proposal.contexts, proposal.window
     if not 0 < len(contexts) <= MAX_CONTEXTS:
         raise ConfigurationError(
             f"{len(contexts)} presentation contexts; an association takes 1 to {MAX_CONTEXTS}"
         )
     if not 0 < remote.port < 65_536:  # getaddrinfo would take it modulo 65536
         raise ConfigurationError(f"{remote}: a port is 1 to 65535")
-    for title in (remote.ae_title, calling_ae_title):
+    for title in (remote.ae_title, proposal.calling_ae_title):
         if not 0 < len(title) <= 16 or not title.isascii() or not title.isprintable():
             raise ConfigurationError(f"{title!r} is no AE title: 1 to 16 printable ASCII characters")
     if not 0 <= window <= 65_535:
@@ -99,15 +110,15 @@ def request_pdu(
         implementation_version_name=IMPLEMENTATION_VERSION_NAME,
         # What the peer may invoke on us, sub-operations of C-GET, is one at a time.
         asynchronous_operations=None if window == 1 else AsynchronousOperations(window, 1),
-        roles=tuple(roles),
-        extended=tuple(extended),
-        common_extended=tuple(common_extended),
-        user_identity=identity,
+        roles=tuple(proposal.roles),
+        extended=tuple(proposal.extended),
+        common_extended=tuple(proposal.common_extended),
+        user_identity=proposal.identity,
     )
     _require_encodable(remote, information)
     return AssociateRequest(
         called_ae_title=remote.ae_title,
-        calling_ae_title=calling_ae_title,
+        calling_ae_title=proposal.calling_ae_title,
         application_context=APPLICATION_CONTEXT_NAME,
         contexts=tuple(
             ProposedContext(2 * index + 1, abstract_syntax, tuple(transfer_syntaxes))

@@ -61,13 +61,7 @@ class TlsTransport(Transport):
     def __init__(
         self, plain: Transport, context: ssl.SSLContext, *, server_hostname: str | None, peer: str
     ) -> None:
-        super().__init__(
-            plain.sock,
-            plain.connection,
-            pdu_timeout_s=plain._pdu_timeout_s,  # noqa: SLF001 - one of the family
-            shortest_wait_s=plain._shortest_wait_s,  # noqa: SLF001
-            interrupted=plain._interrupted,  # noqa: SLF001
-        )
+        super().__init__(plain.sock, plain.connection, plain.waits)
         self.facts: TlsFacts | None = None
         self._peer = peer
         self._is_acceptor = server_hostname is None
@@ -116,12 +110,17 @@ class TlsTransport(Transport):
     def _receive_handshake(self, deadline: float, timer: str) -> None:
         first = self.peek(deadline, timer)
         if first is None:
-            may_be = "" if self._is_acceptor else "; a peer that speaks plain DICOM may do so"
+            may_be = "" if self._is_acceptor else "; a peer that speaks plain DICOM may do so: check whether it speaks TLS"
             raise AssociationAborted(f"{self._peer} closed the connection during the TLS handshake{may_be}")
         if not self._is_acceptor and first not in {HANDSHAKE, ALERT, 0x14, 0x17}:
             words = "it speaks plain DICOM" if 1 <= first <= 7 else "it speaks no TLS"
             raise failed(self._peer, TlsFault.PLAIN_PEER, words)
-        count = self.sock.recv_into(self._ciphertext)
+        try:
+            count = self.sock.recv_into(self._ciphertext)
+        except OSError as error:  # reset since: what was looked at may be gone with it
+            raise AssociationAborted(
+                f"the connection with {self._peer} was lost during the TLS handshake: {error.strerror}"
+            ) from error
         self._incoming.write(self._ciphertext[:count])
 
     def _send_rest(self) -> None:

@@ -16,6 +16,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
@@ -29,6 +30,46 @@ _MAX_TICK_S: Final = 1.0
 _HAS_SENDFILE: Final = hasattr(os, "sendfile")
 # Read and sent by hand where there is no sendfile.
 _CHUNK_BYTES: Final = 1 << 18
+# What a socket fails with, a word of ICMP among it (tcp(7)). sendfile has two ends, and any other number is about the file's.
+_LOST: Final = frozenset(
+    (
+        errno.EPIPE,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENOPROTOOPT,
+        errno.EPROTO,
+        errno.ENOBUFS,
+        errno.EBADF,  # closed under our hands: the file's descriptor is the caller's, and open
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a transport waits, and who may end a wait.
+
+    Attributes
+    ----------
+    pdu_s : float
+        For one PDU, either way.
+    shortest_s : float
+        The shortest of the other deadlines: it sets how often they are looked at.
+    interrupted : callable, optional
+        Asked at each tick; what it raises ends the wait.
+    """
+
+    pdu_s: float
+    shortest_s: float
+    interrupted: Callable[[], None] | None = None
 
 
 class Transport:
@@ -39,35 +80,22 @@ class Transport:
     sock : socket.socket
         Connected; owned from now on.
     connection : Connection
-    pdu_timeout_s : float
-        For one PDU, either way.
-    shortest_wait_s : float
-        The shortest of the other deadlines: it sets how often they are looked at.
-    interrupted : callable, optional
-        Asked at each tick; what it raises ends the wait.
+    waits : Waits
     """
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        connection: Connection,
-        *,
-        pdu_timeout_s: float,
-        shortest_wait_s: float,
-        interrupted: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, sock: socket.socket, connection: Connection, waits: Waits) -> None:
         self.sock = sock
         self.connection = connection
-        self._pdu_timeout_s = pdu_timeout_s
-        self._shortest_wait_s = shortest_wait_s
-        self._interrupted = interrupted
+        self.waits = waits
+        self._pdu_timeout_s = waits.pdu_s
+        self._interrupted = waits.interrupted
         self._hear: Callable[[], None] | None = None
         self._wakes: select.poll | None = None
         self._wake_descriptor = -1
         self._receive_flags = 0
         self._pdu_deadline: float | None = None  # of the PDU that has begun to arrive
         self._pdu_number = 0
-        self._tick_s = tick_s = min(_MAX_TICK_S, pdu_timeout_s / 4, shortest_wait_s / 4)
+        self._tick_s = tick_s = min(_MAX_TICK_S, waits.pdu_s / 4, waits.shortest_s / 4)
         interval = struct.pack("ll", int(tick_s), int(tick_s % 1 * 1_000_000) or 1)
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -265,9 +293,9 @@ class Transport:
         except BlockingIOError:
             return 0
         except OSError as error:
-            if error.errno == errno.EIO:  # the file that is sent, not the connection
-                raise
-            raise _lost(error) from error
+            if error.errno in _LOST:
+                raise _lost(error) from error
+            raise
         if sent == 0:
             raise EOFError
         return sent

@@ -212,10 +212,20 @@ class Connection:
         self, context_id: int, data_bytes: int, *, is_command: bool, is_last: bool
     ) -> bytes:
         """The twelve bytes before `data_bytes` of data that the driver sends by its own means (sendfile)."""
-        if (self.state, Event.EVT9_P_DATA_REQUEST) not in TRANSITIONS:
-            raise self._not_allowed(Event.EVT9_P_DATA_REQUEST)
+        self.check_p_data()
         self._check_length(data_bytes + PDV_OVERHEAD_BYTES)
         return p_data_header(context_id, data_bytes, is_command=is_command, is_last=is_last)
+
+    def check_p_data(self) -> None:
+        """Whether P-DATA-TF PDUs may be sent now, for a driver that has made them before.
+
+        Raises
+        ------
+        LocalProtocolError
+            PS3.8 Table 9-10 does not allow it in this state.
+        """
+        if (self.state, Event.EVT9_P_DATA_REQUEST) not in TRANSITIONS:
+            raise self._not_allowed(Event.EVT9_P_DATA_REQUEST)
 
     # ---- what comes out
 

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from dicomrelay.errors import AssociationAborted, AssociationTimeout
+from dicomrelay.errors import AssociationAborted, AssociationTimeout, PeerBrokeProtocol
 from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.requestor import Association, RemoteAe, Timeouts
@@ -365,7 +365,7 @@ def test_an_acceptor_that_closes_or_aborts_is_an_aborted_association() -> None:
     ("answer", "words"),
     [
         (b"\x02\0\xff\xff\xff\xff", "claims 4294967295 bytes"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "PDU type 0x48"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "PDU type 0x48 is not one of 0x01 to 0x07: an HTTP service"),
         (encode(ACCEPT).replace(b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.2"), "was not proposed so"),
         (encode(REQUEST), "AssociateRequest is not expected in Sta5"),
     ],
@@ -379,7 +379,7 @@ def test_an_acceptor_that_breaks_the_protocol_is_aborted(answer: bytes, words: s
         sock.sendall(answer)
         heard.append(read_pdu(sock))
 
-    with scripted_acceptor(script) as port, pytest.raises(AssociationAborted, match=words):
+    with scripted_acceptor(script) as port, pytest.raises(PeerBrokeProtocol, match=words):
         _request(port)
     assert isinstance(heard[0], Abort)
     assert heard[0].source == 2

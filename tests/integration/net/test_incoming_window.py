@@ -12,9 +12,11 @@ from time import monotonic, sleep
 
 import pytest
 
-from dicomrelay.dimse.messages import CStoreRequest
+from dicomrelay.dimse.fragments import CommandReceived
+from dicomrelay.dimse.messages import CStoreRequest, CStoreResponse
 from dicomrelay.errors import AssociationAborted, SpoolError
-from dicomrelay.net.commits import CommitPool
+from dicomrelay.net.commits import AssociationCommits, CommitPool
+from dicomrelay.net.incoming_store import IncomingStore
 from dicomrelay.net.requestor import Association, StoreItem
 from dicomrelay.net.service import (
     Acceptance,
@@ -196,8 +198,9 @@ def test_an_abort_drops_no_instance_that_is_committing(tmp_path: Path) -> None:
     with running_acceptor(service) as running, _associated(running, 2) as association:
         sender = _in_thread(lambda: _expect_abort(association, items))
         service.wait_begun(2)
-        association._connection.request_abort(Abort())
-        association._transport.send(association._connection.take_output())
+        connection = association._transport.connection
+        connection.request_abort(Abort())
+        association._transport.send(connection.take_output())
         sleep(0.3)
         assert service.endings == []
         for item in items:
@@ -253,7 +256,7 @@ def test_echoes_are_answered_while_instances_commit() -> None:
     service = CommittingService()
     with running_acceptor(service) as running, _associated(running, 4) as association:
         request = CStoreRequest(association.next_message_id(), CT_IMAGE_STORAGE, "1.0")
-        (context_id,) = association.accepted.values()
+        context_id = association.accepted[CT_IMAGE_STORAGE, EXPLICIT_VR_LITTLE_ENDIAN]
         association.send_message(request, context_id, bytes(100))
         service.wait_begun(1)
         assert association.echo() == 0
@@ -328,3 +331,27 @@ def test_the_pool_makes_no_more_threads_than_it_may_and_they_end() -> None:
     while threading.active_count() > before:
         assert monotonic() < deadline
         sleep(0.01)
+
+
+def test_a_pool_that_is_closed_says_so_and_the_commit_is_made_on_the_spot() -> None:
+    """Else who waits for it would wait for ever; what was submitted before the end is done."""
+    pool = CommitPool(max_threads=1)
+    done: list[str] = []
+    may_go = threading.Event()
+    pool.submit(lambda: done.append(str(may_go.wait(5))))
+    pool.submit(lambda: done.append("behind it"))
+    pool.close()
+    pool.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        pool.submit(lambda: done.append("late"))
+    commits = AssociationCommits(pool, 4)
+    store = IncomingStore(CStoreRequest(1, CT_IMAGE_STORAGE, "1.0"), lambda: StoreReply(0))
+    commits.begin(1, store, lambda: StoreReply(0))
+    assert [(reply, done) for _, _, reply in commits.finished()] == [(StoreReply(0), [])]
+    commits.close()
+    may_go.set()
+    deadline = monotonic() + 5
+    while len(done) < 2:
+        assert monotonic() < deadline
+        sleep(0.01)
+    assert done == ["True", "behind it"]

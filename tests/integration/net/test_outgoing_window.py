@@ -11,16 +11,20 @@ from time import monotonic, sleep
 
 import pytest
 
+from dicomrelay.dicom.status import Outcome
 from dicomrelay.dimse.codec import encode_message
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler
 from dicomrelay.dimse.messages import CStoreRequest, CStoreResponse
 from dicomrelay.errors import (
     AssociationAborted,
+    AssociationError,
     AssociationTimeout,
     LocalProtocolError,
+    PeerBrokeProtocol,
     RemoteProtocolError,
     SpoolCorrupt,
 )
+from dicomrelay.net.outcomes import judge
 from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts
 from dicomrelay.net.service import StoreReply
 from dicomrelay.ul.pdu import (
@@ -52,7 +56,7 @@ class Peer:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._assembler = MessageAssembler([1])
+        self.assembler = MessageAssembler([1])
         read_pdu(sock)
         sock.sendall(encode(ACCEPT))
 
@@ -64,7 +68,7 @@ class Peer:
                 self.sock.sendall(encode(ReleaseResponse()))
             if not isinstance(pdu, PDataTf):
                 return
-            for part in self._assembler.feed(pdu.pdvs):
+            for part in self.assembler.feed(pdu.pdvs):
                 if isinstance(part, CommandReceived):
                     assert isinstance(part.message, CStoreRequest)
                     request = part.message
@@ -75,8 +79,11 @@ class Peer:
     def answer(self, request: CStoreRequest, status: int = 0, *, message_id: int | None = None) -> None:
         """A C-STORE response."""
         number = request.message_id if message_id is None else message_id
-        response = CStoreResponse(number, status, request.sop_class_uid, request.sop_instance_uid)
-        command = encode_message(response, has_data_set=False)
+        self.say(CStoreResponse(number, status, request.sop_class_uid, request.sop_instance_uid))
+
+    def say(self, response: CStoreResponse, *, has_data_set: bool = False) -> None:
+        """A response as it stands."""
+        command = encode_message(response, has_data_set=has_data_set)
         with suppress(ConnectionError):  # the other end has thought better of it
             self.sock.sendall(encode(PDataTf((Pdv(1, True, True, command),))))
 
@@ -233,9 +240,62 @@ def test_an_answer_to_nothing_breaks_the_protocol(tmp_path: Path, kind: str) -> 
             answers = association.stores(items)
             assert next(answers) == (items[0], StoreReply(0))
             return
-        with pytest.raises(AssociationAborted, match="waits for none"):
+        with pytest.raises(PeerBrokeProtocol, match="waits for none") as caught:
             found.extend(item for item, _ in association.stores(items))
+        assert caught.value.section == "PS3.7 Section 9.1.2.1.1"
+        verdict = judge(caught.value)
+        assert (verdict.outcome, verdict.name) == (Outcome.RETRY, "the peer broke the protocol")
     assert len(found) == (1 if kind == "twice" else 0)
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "instance", "fits"),
+    [
+        ("", "", True),
+        (CT_IMAGE_STORAGE, "", True),
+        ("", "1.0", True),
+        ("1.2.840.10008.5.1.4.1.1.4", "1.0", False),
+        (CT_IMAGE_STORAGE, "1.1", False),
+        ("", "1.1", False),
+    ],
+)
+def test_an_answer_may_name_what_was_stored_and_then_it_is_what_we_sent(
+    tmp_path: Path, sop_class: str, instance: str, fits: bool
+) -> None:
+    """Both UIDs are optional (PS3.7 Table 9.3-2); another one breaks the protocol, and nothing counts as stored."""
+
+    def script(peer: Peer) -> None:
+        for request in peer.requests():
+            peer.say(CStoreResponse(request.message_id, 0, sop_class, instance))
+
+    items = _items(tmp_path, 1)
+    found: list[tuple[StoreItem, object]] = []
+    with _associated(script, window=2) as association:
+        if fits:
+            assert list(association.stores(items)) == [(items[0], StoreReply(0))]
+            return
+        with pytest.raises(AssociationError, match="is not the request's"):
+            found.extend(association.stores(items))
+    assert not found
+
+
+@pytest.mark.parametrize("kind", ["data set", "command"])
+def test_an_answer_brings_no_data_set(tmp_path: Path, kind: str) -> None:
+    """A C-STORE response has none (PS3.7 Section 9.3.1.2): no command that announces one, none behind another message."""
+
+    def script(peer: Peer) -> None:
+        for request in peer.requests():
+            response = CStoreResponse(request.message_id, 0, request.sop_class_uid, request.sop_instance_uid)
+            if kind == "data set":
+                peer.say(response, has_data_set=True)
+            else:  # a message of another kind has begun, and its first piece is in another PDU
+                peer.sock.sendall(encode(PDataTf((Pdv(1, True, False, b"\0\0"),))))
+                peer.say(response)
+
+    found: list[object] = []
+    with _associated(script, window=2) as association, pytest.raises(AssociationError):
+        found.extend(association.stores(_items(tmp_path, 1)))
+    assert not found
 
 
 def test_a_peer_that_forgets_one_answer_is_given_up(tmp_path: Path) -> None:
@@ -322,3 +382,127 @@ def test_leaving_the_iteration_early_aborts(tmp_path: Path) -> None:
         answers.close()  # type: ignore[attr-defined]
         assert not association.is_open
     assert heard == ["end"]
+
+
+def _cut_in(peer: Peer, status: int) -> CStoreRequest:
+    """Take one request, then answer a second one when its first data PDU is there; the first of the two."""
+    first = next(peer.requests())
+    assembler = MessageAssembler([1])
+    begun: CStoreRequest | None = None
+    is_in_data = False
+    while not is_in_data:
+        pdu = read_pdu(peer.sock)
+        assert isinstance(pdu, PDataTf)
+        for part in assembler.feed(pdu.pdvs):
+            if isinstance(part, CommandReceived):
+                assert isinstance(part.message, CStoreRequest)
+                begun = part.message
+            else:
+                is_in_data = True
+    assert begun is not None
+    peer.answer(begun, status)
+    peer.assembler = assembler
+    return first
+
+
+def test_an_answer_in_the_middle_of_a_data_set_is_taken(tmp_path: Path) -> None:
+    """A peer that has no room says so at once; it gets the rest, and the association goes on (PS3.7 Section 9.1.1)."""
+    whole: list[bool] = []
+
+    def script(peer: Peer) -> None:
+        first = _cut_in(peer, 0xA700)
+        sleep(0.2)  # our buffers fill: we hear the answer while we send
+        peer.answer(first)
+        while isinstance(pdu := read_pdu(peer.sock), PDataTf):
+            parts = peer.assembler.feed(pdu.pdvs)
+            whole.extend(isinstance(part, DataSetReceived) and part.is_complete for part in parts)
+        peer.sock.sendall(encode(ReleaseResponse()))
+
+    items = [*_items(tmp_path, 1), store_item(tmp_path / "big", bytes(50_000_000), uid="1.9")]
+    with _associated(script, window=2) as association:
+        found = dict(association.stores(items))
+        association.release()
+    assert found == {items[0]: StoreReply(0), items[1]: StoreReply(0xA700)}
+    assert whole.count(True) == 1
+
+
+def test_a_success_before_the_last_byte_is_none_when_the_file_fails(tmp_path: Path) -> None:
+    """The peer cannot have what was never sent: that item has its error, once, and no answer."""
+
+    def script(peer: Peer) -> None:
+        _cut_in(peer, 0)
+        sleep(0.2)
+        peer.read_on()
+
+    first, bad = (
+        store_item(tmp_path / "a", bytes(100), "1.1"),
+        store_item(tmp_path / "b", bytes(50_000_000), "1.2"),
+    )
+    sent = 0
+
+    def pace(count: int) -> None:
+        nonlocal sent
+        sent += count
+        if sent > 45_000_000:
+            os.truncate(bad.path, 1000)
+
+    found: list[tuple[StoreItem, object]] = []
+    with _associated(script, window=2) as association, pytest.raises(AssociationAborted):
+        found.extend(association.stores([first, bad], pace=pace))
+    ((item, error),) = found
+    assert item is bad
+    assert isinstance(error, SpoolCorrupt)
+
+
+@pytest.mark.parametrize(("size", "outstanding"), [(1000, 1), (100_000, 0)])
+def test_an_answer_is_told_once_a_small_next_is_on_its_way_and_before_a_large_one(
+    tmp_path: Path, size: int, outstanding: int
+) -> None:
+    """The peer need not wait for our caller, and our caller need not wait for a large file."""
+
+    def script(peer: Peer) -> None:
+        for request in peer.requests():
+            peer.answer(request)
+
+    items = [*_items(tmp_path, 1), store_item(tmp_path / "next", bytes(size), uid="1.9")]
+    with _associated(script, window=1) as association:
+        answers = association.stores(items)
+        assert next(answers) == (items[0], StoreReply(0))
+        assert association.outstanding == outstanding
+        assert list(answers) == [(items[1], StoreReply(0))]
+        assert association.outstanding == 0
+
+
+def test_an_instance_is_outstanding_from_its_first_byte_on(tmp_path: Path) -> None:
+    """`pace` is asked before it, and then before each of its other PDUs."""
+
+    def script(peer: Peer) -> None:
+        for request in peer.requests():
+            peer.answer(request)
+
+    items = [*_items(tmp_path, 1), store_item(tmp_path / "next", bytes(40_000), uid="1.9")]
+    seen: list[tuple[int, int]] = []
+    with _associated(script, window=1) as association:
+        list(association.stores(items, pace=lambda count: seen.append((count, association.outstanding))))
+    assert seen == [(1000, 0), (16_378, 0), (16_378, 1), (7244, 1)]
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_what_was_answered_is_told_before_an_error_of_the_caller(tmp_path: Path, size: int) -> None:
+    """Of `pace`, or of the iterable: a fault of ours takes nothing back that the peer has answered."""
+
+    def script(peer: Peer) -> None:
+        for request in peer.requests():
+            peer.answer(request)
+
+    items = [*_items(tmp_path, 1), store_item(tmp_path / "next", bytes(size), uid="1.9")]
+
+    def pace(_: int) -> None:
+        if calls.pop():
+            raise ZeroDivisionError
+
+    found: list[tuple[StoreItem, object]] = []
+    calls = [True, False]
+    with _associated(script, window=1) as association, pytest.raises(ZeroDivisionError):
+        found.extend(association.stores(items, pace=pace))
+    assert found == [(items[0], StoreReply(0))]

@@ -25,7 +25,7 @@ from dicomrelay.dimse.messages import (
     CStoreResponse,
     Message,
 )
-from dicomrelay.errors import AssociationAborted, AssociationTimeout, NoAcceptedContext
+from dicomrelay.errors import AssociationAborted, AssociationTimeout, NoAcceptedContext, PeerBrokeProtocol
 from dicomrelay.net import operation
 from dicomrelay.net.limits import Timeouts
 from dicomrelay.net.query_retrieve import Find, Get, Move, Stop
@@ -258,7 +258,7 @@ def test_what_answers_nothing_is_answered_with_an_abort(message: Message, data: 
         except OSError:  # it has closed on us while we were writing
             aborted.append(Abort())
 
-    with _association(script) as association, pytest.raises(AssociationAborted, match=r"PEER@127\.0\.0\.1"):
+    with _association(script) as association, pytest.raises(PeerBrokeProtocol, match=r"PEER@127\.0\.0\.1"):
         list(Find(association, STUDY_ROOT, _identifier()))
     assert isinstance(aborted[0], Abort)
 
@@ -374,7 +374,7 @@ def test_a_store_in_a_context_that_is_not_for_it_ends_the_association(
         peer.say(CStoreRequest(7, CT_IMAGE_STORAGE, "1.2.3"), CT_DATA, context_id=context_id)
         peer.hear()
 
-    with pytest.raises(AssociationAborted):
+    with pytest.raises(PeerBrokeProtocol):
         _get(tmp_path, script)
     assert list((tmp_path / "out").iterdir()) == []
 

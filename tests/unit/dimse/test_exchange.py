@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from dicomrelay.dimse.exchange import Exchange, Finished, Pending, StoreBegun, StoreData
+from dicomrelay.dimse.exchange import Exchange, Finished, Pending, StoreBegun, StoreData, echo_status
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived
 from dicomrelay.dimse.identifier import MAX_IDENTIFIER_BYTES
 from dicomrelay.dimse.messages import (
     CCancelRequest,
+    CEchoRequest,
     CEchoResponse,
     CFindRequest,
     CFindResponse,
@@ -138,3 +139,28 @@ def test_pending_without_end_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     exchange.feed([busy] * 3)
     with pytest.raises(RemoteProtocolError, match="pending"):
         exchange.feed([busy])
+
+
+@pytest.mark.parametrize("status", [0, 0x0122, 0xFF00])
+def test_an_echo_has_one_response_whatever_its_status(status: int) -> None:
+    """None as long as it is not there."""
+    request = CEchoRequest(7, "1.2.840.10008.1.1")
+    assert echo_status(request, []) is None
+    assert echo_status(request, [_command(CEchoResponse(7, status))]) == status
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [_command(CEchoResponse(8, 0))],
+        [_command(CEchoResponse(7, 0), data=True)],
+        [_command(CFindResponse(7, 0))],
+        [_command(CEchoResponse(7, 0)), _command(CEchoResponse(7, 0))],
+        [_data(b"x")],
+    ],
+    ids=["id", "data set", "kind", "two", "data"],
+)
+def test_what_answers_no_echo_ends_it(parts: list[CommandReceived | DataSetReceived]) -> None:
+    """The next request would take it for its own answer."""
+    with pytest.raises(RemoteProtocolError):
+        echo_status(CEchoRequest(7, "1.2.840.10008.1.1"), parts)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dicomrelay.errors import ConfigurationError, RemoteProtocolError
-from dicomrelay.net.proposal import Negotiated, RemoteAe, read_answer, request_pdu
+from dicomrelay.net.proposal import Negotiated, Proposal, RemoteAe, read_answer, request_pdu
 from dicomrelay.ul.pdu import (
     AssociateAccept,
     AsynchronousOperations,
@@ -25,7 +25,8 @@ MR = "1.2.840.10008.5.1.4.1.1.4"
 
 
 def proposed(**items: Any) -> Any:
-    return request_pdu(PEER, "RELAY", [(CT_IMAGE_STORAGE, (EXPLICIT,)), (MR, (IMPLICIT,))], **items)
+    contexts = [(CT_IMAGE_STORAGE, (EXPLICIT,)), (MR, (IMPLICIT,))]
+    return request_pdu(PEER, Proposal("RELAY", contexts, **items))
 
 
 def negotiated(*decisions: ContextDecision, proposal: Any = None, **answered: Any) -> Negotiated:
