@@ -63,7 +63,7 @@ _DIRECT_ONLY: Final = ("retries", "window", "transcode")
 )
 @click.option(
     "--window",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(1, 64),
     help="With --direct: instances on their way at once on an association, where the peer grants it.  "
     "[default: asynchronous_operations of the destination]",
 )
