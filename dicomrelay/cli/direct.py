@@ -155,8 +155,9 @@ class _Sending:
                 self._order.target,
                 locate=lambda instance: self._files[int(instance.key)].path,
                 answered=lambda answer: self._answered(share, answer),
-                keep_going=lambda: self._goes_on(share),
+                keep_going=lambda: not self._interrupted.is_set(),
                 pace=pace,
+                opened=share.note_open,
             )
         except AssociationError as error:
             problem, permanent = str(error), judge(error).outcome is dimse.Outcome.REFUSED
@@ -166,11 +167,6 @@ class _Sending:
             for number in self._shares.end(share, time.monotonic(), problem, permanent=permanent):
                 self._results.append(self._not_sent(number, problem or "interrupted"))
             self._changed.notify_all()
-
-    def _goes_on(self, share: Share) -> bool:
-        """Asked before each instance, when there is an association."""
-        share.is_open = True
-        return not self._interrupted.is_set()
 
     def _answered(self, share: Share, answer: Answer) -> None:
         number = int(answer.key)

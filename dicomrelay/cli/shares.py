@@ -30,7 +30,7 @@ class Share:
     left : dict of int to None
         Those without an answer, in their order.
     is_open : bool
-        Whether an association came about; for the caller to set.
+        Whether an association came about; the caller notes it.
     """
 
     study: int
@@ -38,6 +38,10 @@ class Share:
     thread: int = 0
     answers: int = 0
     is_open: bool = False
+
+    def note_open(self) -> None:
+        """An association came about."""
+        self.is_open = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dicomrelay.delivery import Target, TransferSyntaxPolicy
+from dicomrelay.delivery import Target
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.routing import Destination, resolve, target_of
-from dicomrelay.settings import Settings
+from dicomrelay.settings import Settings, TransferSyntaxPolicy
 
 
 def find_target(

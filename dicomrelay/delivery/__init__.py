@@ -1,6 +1,6 @@
 """Instances to one peer, over as many associations as it takes (docs/design/delivery.md)."""
 
 from dicomrelay.delivery.deliver import deliver
-from dicomrelay.delivery.values import Answer, Instance, Target, TransferSyntaxPolicy
+from dicomrelay.delivery.values import Answer, Instance, Target
 
-__all__ = ["Answer", "Instance", "Target", "TransferSyntaxPolicy", "deliver"]
+__all__ = ["Answer", "Instance", "Target", "deliver"]

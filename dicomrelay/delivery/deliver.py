@@ -7,10 +7,13 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from dicomrelay.delivery.contexts import Alternatives, grouped, nothing_else
+from dicomrelay.delivery.preparing import Preparation
 from dicomrelay.delivery.sending import Sending
-from dicomrelay.delivery.values import Answer, Instance, Target, TransferSyntaxPolicy
+from dicomrelay.delivery.values import Answer, Instance, Target
+from dicomrelay.errors import AssociationError
 from dicomrelay.net.alternatives import alternatives_for
 from dicomrelay.net.outgoing_store import StoreItem
+from dicomrelay.settings import TransferSyntaxPolicy
 from dicomrelay.transcode import Workshop, producible
 
 
@@ -22,23 +25,34 @@ def deliver(
     answered: Callable[[Answer], None],
     keep_going: Callable[[], bool],
     pace: Callable[[int], None] | None = None,
+    opened: Callable[[], None] = lambda: None,
+    unanswered: Callable[[Sequence[Instance], AssociationError, str], None] = lambda *_: None,
 ) -> None:
     """Send what is given, until all is answered or there is to be no more.
+
+    No association waits long for us: it is opened when the first instance is found, and given up for another when the
+    preparation of the next took longer than `target.longest_pause_s`.
 
     Parameters
     ----------
     instances : sequence of Instance
         Sent in this order, as far as they share an association.
     locate : callable
-        Where the file of an instance is, asked just before it is sent. It may raise SpoolCorrupt (refused for good),
+        Where the file of an instance is, asked just before it is sent; of the first, before an association is opened. It
+        may take minutes to look at the file. It may raise SpoolCorrupt (refused for good),
         another SpoolError or an OSError (to be tried again); a FileNotFoundError makes it asked once more.
     answered : callable
         Told of each instance once, in the caller's thread.
     keep_going : callable
-        Asked before each instance is prepared, and again before its first byte when nothing else is under way; after a
-        no nothing more is begun.
+        Asked before an association is opened, before each instance is prepared, and again before its first byte when
+        nothing else is under way; after a no nothing more is begun.
     pace : callable, optional
         Called with a number of bytes before they are sent; it may wait. Called with 0 while a copy is made.
+    opened : callable
+        Told of each association that came about.
+    unanswered : callable
+        Told, before the error is raised, of the instances that were under way when an association died: sent in part or
+        whole, and not answered. With the error and the association's id. It may be one of them that the peer cannot stand.
 
     Raises
     ------
@@ -51,20 +65,30 @@ def deliver(
     alternatives: Alternatives = nothing_else
     if target.policy is TransferSyntaxPolicy.LOSSLESS and target.copies is not None:
         workshop, alternatives = Workshop(target.copies, target.limits), _alternatives
+    preparation = Preparation(
+        workshop, alternatives, locate=locate, waiting=lambda: pace(0) if pace is not None else None
+    )
     with workshop or nullcontext():
         for contexts, group in grouped(instances, alternatives):
-            with target.peer.associate(contexts, window=target.window) as association:
-                sending = Sending(
-                    association,
-                    workshop,
-                    alternatives,
-                    locate=locate,
-                    answered=answered,
-                    keep_going=keep_going,
-                    pace=pace,
-                )
-                if not sending.send(group):
-                    return
+            sending = Sending(
+                group,
+                preparation,
+                answered=answered,
+                keep_going=keep_going,
+                pace=pace,
+                longest_pause_s=target.longest_pause_s,
+            )
+            while sending.find_next():
+                with target.peer.associate(contexts, window=target.window) as association:
+                    opened()
+                    try:
+                        sending.send(association)
+                    except AssociationError as error:
+                        if sending.under_way:
+                            unanswered(sending.under_way, error, association.id)
+                        raise
+            if sending.stopped:
+                return
 
 
 def _alternatives(item: StoreItem) -> Sequence[str]:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 from dicomrelay.dicom.status import Outcome
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.peer import RemotePeer
+from dicomrelay.settings import TransferSyntaxPolicy
 from dicomrelay.transcode import TranscodeLimits
-
-
-class TransferSyntaxPolicy(StrEnum):
-    """What may be done to an instance that a peer does not accept in its own transfer syntax."""
-
-    AS_IS = "as_is"  # nothing: it is refused
-    LOSSLESS = "lossless"  # a copy is sent, changed without loss
-    NEVER = "never"  # nothing, whatever an option or a rule says
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +26,9 @@ class Target:
         Where copies are made; `LOSSLESS` without it is as `AS_IS`.
     limits : TranscodeLimits
         What a copy may cost.
+    longest_pause_s : float
+        How long an association is kept without a word while the next instance is prepared: shorter than the idle limit of
+        any peer (30 to 60 s are usual).
     """
 
     peer: RemotePeer
@@ -41,6 +36,7 @@ class Target:
     policy: TransferSyntaxPolicy = TransferSyntaxPolicy.AS_IS
     copies: Path | None = None
     limits: TranscodeLimits = field(default_factory=TranscodeLimits)
+    longest_pause_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

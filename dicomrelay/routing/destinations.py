@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dicomrelay.delivery import TransferSyntaxPolicy
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.values import DestinationInfo, DestinationKind
 from dicomrelay.net.identity import shown_identity
@@ -21,6 +20,7 @@ from dicomrelay.settings import (
     DestinationSettings,
     DestinationTlsSettings,
     GatewaySettings,
+    TransferSyntaxPolicy,
 )
 from dicomrelay.ul.pdu import UserIdentity
 
@@ -164,7 +164,7 @@ def _from_settings(
         connect_timeout_s=settings.connect_timeout_s,
         response_timeout_s=settings.response_timeout_s,
         retry=RetryPolicy(settings.retry_initial_s, settings.retry_max_s, settings.retry_attempts),
-        policy=TransferSyntaxPolicy(settings.transfer_syntax_policy),
+        policy=settings.transfer_syntax_policy,
         window=settings.asynchronous_operations,
         tls=settings.tls,
         identity=settings.identity,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dicomrelay.delivery import Target, TransferSyntaxPolicy
+from dicomrelay.delivery import Target
 from dicomrelay.routing.destinations import Destination
 from dicomrelay.runtime import home
-from dicomrelay.settings import Settings
+from dicomrelay.settings import Settings, TransferSyntaxPolicy
 from dicomrelay.transcode import TranscodeLimits
 
 

@@ -25,6 +25,7 @@ from dicomrelay.settings.sections import (
     SendSettings,
     StreamerSettings,
     StudySettings,
+    TransferSyntaxPolicy,
     WorkerSettings,
     is_loopback,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "StudySettings",
     "TlsSettings",
     "TokenSettings",
+    "TransferSyntaxPolicy",
     "UserSettings",
     "WorkerSettings",
     "is_loopback",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -27,6 +28,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class TransferSyntaxPolicy(StrEnum):
+    """What may be done to an instance that a peer does not accept in its own transfer syntax."""
+
+    AS_IS = "as_is"  # nothing: it is refused
+    LOSSLESS = "lossless"  # a copy is sent, changed without loss
+    NEVER = "never"  # nothing, whatever an option or a rule says
 
 
 # PS3.5 Table 6.2-1, VR AE: 1 to 16 characters of the default repertoire, no backslash, no control characters.
@@ -299,8 +308,8 @@ class DestinationSettings(_Section):
     max_bytes_per_s: int | None = Field(
         None, ge=10_000, description="Bytes per second on one association; none for no limit."
     )
-    transfer_syntax_policy: Literal["as_is", "lossless", "never"] = Field(
-        "as_is",
+    transfer_syntax_policy: TransferSyntaxPolicy = Field(
+        TransferSyntaxPolicy.AS_IS,
         description='What to do with an instance that it does not accept in its own transfer syntax: "as_is" refuses it, '
         '"lossless" sends a copy that is changed without loss, "never" refuses it whatever else is said.',
     )

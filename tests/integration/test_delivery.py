@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,11 @@ from dicomrelay.net.peer import RemotePeer
 from dicomrelay.net.requestor import RemoteAe
 from dicomrelay.net.service import StoreReply
 from dicomrelay.runtime.ports import free_ports
-from tests.support.engine import MemoryService, Running, running_acceptor, store_item
+from tests.support.engine import QUICK, MemoryService, Running, running_acceptor, store_item
+
+# How long a slow file takes, and a peer that does not wait for it.
+_LOOK_S = 1.0
+_IMPATIENT = replace(QUICK, idle_timeout_s=_LOOK_S / 2)
 
 
 def _instances(folder: Path, count: int) -> list[Instance]:
@@ -169,6 +174,50 @@ def test_what_was_answered_before_the_association_died_was_told(tmp_path: Path) 
         ("key-1", Outcome.DELIVERED),
         ("big", Outcome.REFUSED),
     ]
+
+
+def _slow_for(key: str) -> Callable[[Instance], Path]:
+    """A large file on a slow disk, which is looked at for longer than the peer waits."""
+
+    def locate(instance: Instance) -> Path:
+        if instance.key == key:
+            threading.Event().wait(_LOOK_S)
+        return instance.item.path
+
+    return locate
+
+
+@pytest.mark.parametrize(("key", "associations"), [("key-1", 1), ("key-2", 2), ("key-3", 2)])
+def test_no_association_idles_while_a_file_is_looked_at(tmp_path: Path, key: str, associations: int) -> None:
+    """The first before there is one; behind another the association is given up for a new one, and every answer is kept."""
+    answers: list[Answer] = []
+    with running_acceptor(limits=_IMPATIENT) as peer:
+        deliver(
+            _instances(tmp_path, 3),
+            replace(_target(peer), longest_pause_s=_LOOK_S / 4),
+            locate=_slow_for(key),
+            answered=answers.append,
+            keep_going=lambda: True,
+        )
+
+        assert [(each.key, each.outcome) for each in answers] == [
+            (f"key-{n}", Outcome.DELIVERED) for n in (1, 2, 3)
+        ]
+        assert [stored.data_set for stored in peer.service.stored] == [bytes([n]) * 100 for n in (1, 2, 3)]
+        assert len(peer.service.requests) == associations
+
+
+def test_nothing_that_can_be_sent_is_no_association(tmp_path: Path) -> None:
+    """The peer is not asked for what we do not have."""
+
+    def locate(_: Instance) -> Path:
+        raise SpoolCorrupt("they differ")
+
+    with running_acceptor() as peer:
+        answers = _send(peer, _instances(tmp_path, 2), locate=locate)
+
+        assert [each.outcome for each in answers] == [Outcome.REFUSED] * 2
+        assert not peer.service.requests
 
 
 def test_nobody_there_is_an_error_and_no_answer(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import select
 
-from dicomrelay.delivery import Answer, Instance, Target, TransferSyntaxPolicy, deliver
+from dicomrelay.delivery import Answer, Instance, Target, deliver
 from dicomrelay.dicom.part10 import parse_file_meta
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dicom.status import Outcome
@@ -19,6 +19,7 @@ from dicomrelay.ledger.schema import deliveries
 from dicomrelay.net.peer import RemotePeer
 from dicomrelay.net.requestor import RemoteAe, StoreItem
 from dicomrelay.net.service import Acceptance
+from dicomrelay.settings import TransferSyntaxPolicy
 from dicomrelay.spool import Provenance
 from dicomrelay.transcode import TranscodeLimits
 from dicomrelay.ul.pdu import AssociateRequest, ContextDecision, ContextResult
@@ -265,6 +266,34 @@ def test_copies_are_sent_under_a_window_too(tmp_path: Path) -> None:
         assert [stored.data_set for stored in peer.service.stored] == [
             ENCODERS[IMPLICIT].identity(f"1.2.3.{n}") for n in range(20)
         ]
+
+
+def test_no_association_waits_while_a_copy_is_made(tmp_path: Path) -> None:
+    """Each goes over one of its own when any pause is too long; no copy is made twice."""
+    moved: list[int] = []
+    with running_acceptor(_accepting(IMPLICIT)) as peer:
+        answers: list[Answer] = []
+        deliver(
+            _small(tmp_path, 3),
+            Target(
+                RemotePeer(peer.remote, "SENDER"),
+                policy=TransferSyntaxPolicy.LOSSLESS,
+                copies=tmp_path / "copies",
+                longest_pause_s=0.0,
+            ),
+            locate=lambda instance: instance.item.path,
+            answered=answers.append,
+            keep_going=lambda: True,
+            pace=moved.append,
+            opened=lambda: moved.append(-1),
+        )
+
+        assert [(each.key, each.outcome) for each in answers] == [(key, Outcome.DELIVERED) for key in "012"]
+        assert [stored.data_set for stored in peer.service.stored] == [
+            ENCODERS[IMPLICIT].identity(f"1.2.3.{n}") for n in range(3)
+        ]
+        assert len(peer.service.requests) == moved.count(-1) == 4
+    assert not list((tmp_path / "copies").iterdir())
 
 
 def test_a_copy_that_cannot_be_removed_costs_no_answer(tmp_path: Path) -> None:

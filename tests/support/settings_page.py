@@ -72,7 +72,8 @@ def sections() -> Iterator[tuple[str, str, type[BaseModel], bool]]:
 
 def rows(model: type[BaseModel], section: str, *, repeats: bool, prefix: str = "") -> Iterator[Row]:
     """One row a key; a table inside a table gives a row of its own when it may be left out, and dotted keys."""
-    properties = model.model_json_schema()["properties"]
+    whole = model.model_json_schema()
+    properties = whole["properties"]
     for key, field in model.model_fields.items():
         path = f"{section}__{key}" if section else key
         variable = "" if repeats else f"DICOMRELAY_{path}".upper()
@@ -85,6 +86,8 @@ def rows(model: type[BaseModel], section: str, *, repeats: bool, prefix: str = "
             yield from rows(table, path, repeats=repeats or is_list, prefix=f"{prefix}{key}.")
             continue
         schema = _without_null(properties[key])
+        if "$ref" in schema:  # an enumeration has a definition of its own
+            schema = whole["$defs"][schema["$ref"].rpartition("/")[2]]
         yield Row(
             prefix + key, _kind(schema), _default(field), _bounds(schema), variable, field.description or ""
         )
