@@ -30,6 +30,7 @@ _FEW = 5
     "as the peer sends it. No file is written over.",
     examples="dicomrelay get pacs --study 1.2.840.113619.2.1 -o study\n"
     "dicomrelay get PACS@10.0.0.9:104 --series 1.2.3 --study 1.2 --sop-class CTImageStorage -o series",
+    private=False,
 )
 @peer_options
 @click.option(

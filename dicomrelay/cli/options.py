@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ def relay_command(
     examples: str,
     overrides: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     service: bool = False,
+    private: bool = True,
 ) -> Callable[[Callable[Concatenate[Invocation, P], R]], click.Command]:
     """Make a command with `--config`, `--home`, `--json` and `--verbose` beside its own options.
 
@@ -55,6 +57,9 @@ def relay_command(
         Turns the command's own options into settings that win over file and environment.
     service : bool
         It runs until it is stopped, and what it says is its log.
+    private : bool
+        What it and its children write is the home's, and for our user only; False for a command whose files are for
+        the one who called it: those have the mode that he has set.
     """
 
     def decorate(function: Callable[Concatenate[Invocation, P], R]) -> click.Command:
@@ -67,6 +72,8 @@ def relay_command(
             *args: P.args,
             **kwargs: P.kwargs,
         ) -> R:
+            if private:
+                os.umask(0o077)
             log.configure(verbose=verbose, quiet=not service)
             settings = load(config=config, home=home, overrides=overrides(kwargs) if overrides else None)
             return function(Invocation(settings, config, as_json, verbose), *args, **kwargs)

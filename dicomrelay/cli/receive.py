@@ -68,6 +68,7 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
     "dicomrelay receive -o received -H 0.0.0.0 --from 10.0.0.0/24 --layout study\n"
     "dicomrelay receive -o received --count 100 --idle-exit 60 --json",
     overrides=_overrides,
+    private=False,
 )
 @click.option(
     "-o",

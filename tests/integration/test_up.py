@@ -21,6 +21,7 @@ from dicomrelay.ledger import Ledger
 from dicomrelay.runtime.home import ledger_url
 from dicomrelay.runtime.ports import free_ports
 from tests.support.house import House, Storescp, a_home, require, storescp, wait_for
+from tests.support.processes import open_to_others
 
 pytestmark = [pytest.mark.dcmtk, pytest.mark.timeout(300)]
 
@@ -196,8 +197,8 @@ def test_a_destination_that_was_down_gets_what_it_missed(tmp_path: Path) -> None
             _store(house, _CT)
             _delivered(house, 1)
             status = house.run("status")
-            assert "there: 1 of 1 delivered" in status.stdout
-            assert "down: 0 of 1 delivered" in status.stdout
+            assert "there: 1 of 1 deliveries made" in status.stdout
+            assert "down: 0 of 1 deliveries made" in status.stdout
             down.start()
             try:
                 _delivered(house, 2)
@@ -225,7 +226,10 @@ def test_flower_shows_our_tasks_on_loopback_and_changes_nothing(tmp_path: Path) 
 
 
 def test_no_attribute_of_a_patient_is_in_logs_broker_or_metrics(tmp_path: Path) -> None:
-    """Invariant 12: the name and the id of the sample are nowhere but in spool, archive and databases."""
+    """Invariant 12: the name and the id of the sample are nowhere but in spool, archive and databases.
+
+    And nothing that anything of ours wrote into the home may be read by another user.
+    """
     ds = pydicom.dcmread(_CT)
     ds.PatientName, ds.PatientID = "CANARY^NAME", "CANARYID77"
     ds.save_as(tmp_path / "canary.dcm")
@@ -237,6 +241,9 @@ def test_no_attribute_of_a_patient_is_in_logs_broker_or_metrics(tmp_path: Path) 
             f"http://127.0.0.1:{house.settings.monitor.port}/metrics", timeout=10
         ) as answer:
             assert b"CANARY" not in answer.read()
+        assert (house.home / "redis" / "appendonlydir").is_dir()
+        not_ours = ("/relay.toml: ", "/up.log: ")  # the test's
+        assert [each for each in open_to_others(house.home) if not any(map(each.count, not_ours))] == []
         looked = 0
         for folder in ("logs", "redis", "run"):
             for path in (house.home / folder).rglob("*"):

@@ -29,6 +29,15 @@ def listens(port: int | str) -> bool:
         return sock.connect_ex(("127.0.0.1", int(port))) == 0
 
 
+def open_to_others(folder: Path) -> list[str]:
+    """What in a folder another user could read, were the folder not closed; the folder too."""
+    return [
+        f"{path}: {path.lstat().st_mode & 0o777:03o}"
+        for path in (folder, *folder.rglob("*"))
+        if path.lstat().st_mode & 0o077 and not path.is_symlink()
+    ]
+
+
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Ours, with the programs of this environment first, and no settings but these."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DICOMRELAY_")}
