@@ -25,6 +25,7 @@ from dicomrelay.net.requestor import StoreItem
 _log = get_logger("dicomrelay.send")
 
 _ARRIVED: Final = frozenset({dimse.Outcome.DELIVERED, dimse.Outcome.WARNING})
+_INTERRUPTED: Final = "interrupted"
 # How long at most a thread that has nothing to do waits before it looks whether it was interrupted.
 _LOOK_EVERY_S: Final = 0.5
 
@@ -140,7 +141,7 @@ class _Sending:
         """The account, once the threads have ended."""
         if self._fault is not None:
             raise self._fault
-        reason = self._shares.closed or ("interrupted" if self._interrupted.is_set() else "")
+        reason = self._shares.closed or (_INTERRUPTED if self._interrupted.is_set() else "")
         self._results += [self._not_sent(number, reason) for number in self._shares.rest()]
         return self._results, "" if self._answers else self._problem
 
@@ -165,7 +166,7 @@ class _Sending:
         with self._changed:
             self._problem = self._problem or problem
             for number in self._shares.end(share, time.monotonic(), problem, permanent=permanent):
-                self._results.append(self._not_sent(number, problem or "interrupted"))
+                self._results.append(self._not_sent(number, problem or _INTERRUPTED))
             self._changed.notify_all()
 
     def _answered(self, share: Share, answer: Answer) -> None:
@@ -182,6 +183,7 @@ class _Sending:
         _log.log(
             logging.DEBUG if answer.outcome is dimse.Outcome.DELIVERED else logging.WARNING,
             answer.outcome.value,
+            path=str(self._files[number].path),
             sop_instance_uid=self._files[number].sop_instance_uid,
             status=None if answer.status is None else f"0x{answer.status:04X}",
             reason=answer.words,
@@ -207,6 +209,7 @@ class _Sending:
             seconds=round(answer.seconds, 6),
             attempts=max(1, self._shares.attempts(number) + (answer.outcome in _ARRIVED)),
             transfer_syntax_uid=answer.transfer_syntax_uid,
+            path=str(file.path),
         )
 
     def _not_sent(self, number: int, reason: str) -> Result:
@@ -216,12 +219,13 @@ class _Sending:
             study_instance_uid=file.study_instance_uid,
             destination=self._order.name,
             state="not sent",
-            outcome=Outcome.FAILED,
+            outcome=Outcome.NOT_SENT if reason == _INTERRUPTED else Outcome.FAILED,
             status=None,
             reason=reason,
             bytes=file.data_set_bytes,
             seconds=0.0,
             attempts=self._shares.attempts(number),
+            path=str(file.path),
         )
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicomrelay.cli import submission
 from dicomrelay.cli.files import DicomFile
 from dicomrelay.cli.progress import Progress
+from dicomrelay.cli.relay_watch import RelayWatch
 from dicomrelay.cli.summary import Session
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.log import get_logger
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Task, WakeUps
-from dicomrelay.settings import Settings
+from dicomrelay.settings import Settings, TransferSyntaxPolicy
 from dicomrelay.spool import Spool
 
 _log = get_logger("dicomrelay.send")
@@ -51,7 +53,8 @@ def send(
             ledger.create_job(session.id, kind="send", expected=submitted)
         _wake(wake_ups)
         if order.wait or interrupted.is_set():
-            _follow(session, ledger, interrupted)
+            _follow(session, ledger, interrupted, RelayWatch(settings, wake_ups))
+            _name_files(session, files, settings)
         else:
             session.ending = "submitted"
     finally:
@@ -65,14 +68,38 @@ def _wake(wake_ups: WakeUps) -> None:
         _log.warning("not woken, the sweeper will", reason=str(error))
 
 
-def _follow(session: Session, ledger: Ledger, interrupted: threading.Event) -> None:
-    with Progress("delivered") as progress:
-        followed = submission.follow(ledger, session.id, progress=progress, interrupted=interrupted)
+def _follow(session: Session, ledger: Ledger, interrupted: threading.Event, watch: RelayWatch) -> None:
+    with Progress("deliveries made") as progress:
+        followed, gone = submission.follow(
+            ledger, session.id, progress=progress, interrupted=interrupted, gone=watch.gone
+        )
     session.results = submission.results(followed)
+    session.unregistered = max(0, followed.expected - followed.registered)
+    if not followed.finished:
+        session.relay_gone = gone or watch.gone_now()
     if interrupted.is_set():
         session.ending = "interrupted"
+    elif session.relay_gone:
+        session.ending = "relay gone"
     elif not followed.finished:
         session.ending = "waiting"
+
+
+def _name_files(session: Session, files: list[DicomFile], settings: Settings) -> None:
+    """The ledger knows UIDs and no files. Where two files have one UID, neither can be meant alone."""
+    copied = {
+        each.name
+        for each in settings.destinations
+        if each.transfer_syntax_policy is TransferSyntaxPolicy.LOSSLESS
+    }
+    times = Counter(file.sop_instance_uid for file in files)
+    by_uid = {file.sop_instance_uid: file for file in files if times[file.sop_instance_uid] == 1}
+    for number, result in enumerate(session.results):
+        file = by_uid.get(result.sop_instance_uid)
+        if file is not None:
+            # Where a copy may have been made, what was sent is not known here.
+            sent = "" if result.destination in copied or result.status is None else file.transfer_syntax_uid
+            session.results[number] = replace(result, path=str(file.path), transfer_syntax_uid=sent)
 
 
 def _require_broker(wake_ups: WakeUps, settings: Settings) -> None:

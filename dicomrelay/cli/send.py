@@ -224,25 +224,29 @@ def _report(invocation: Invocation, session: Session) -> int:
             click.echo(piece, nl=False)
     elif session.ending == "submitted":
         click.echo(session.id)
-    for line in _words(session):
+    for line in _words(session, verbose=invocation.verbose):
         invocation.say(line)
     invocation.say(f"summary {summary}")
     return session.exit_code
 
 
-def _words(session: Session) -> list[str]:
+def _words(session: Session, *, verbose: bool) -> list[str]:
     if session.ending == "submitted":
         faults = [f"  {passed.path}: {passed.reason}" for passed in session.faults]
         return [
             f"submitted {session.submitted} instances ({size(session.bytes)}) as job {session.id}",
             *faults,
         ]
-    lines = session.lines()
-    goes_on = session.submitted and (session.ending == "interrupted" or session.waiting)
+    lines = session.lines(verbose=verbose)
+    is_open = session.submitted and (session.ending == "interrupted" or session.waiting or session.relay_gone)
     if session.unreachable:
         lines.append(session.unreachable)
     if session.ending == "interrupted":
         lines.append("interrupted")
-    if goes_on:
+    if is_open and session.relay_gone:
+        lines.append(
+            f"{session.relay_gone}: what was submitted is in the spool, and goes on when it is started again"
+        )
+    elif is_open:
         lines.append("the relay goes on trying what was submitted: see `dicomrelay status`")
     return lines

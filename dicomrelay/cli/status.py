@@ -22,9 +22,15 @@ _WHY = {
     AttentionKind.CONFLICT: "other bytes came first under this UID; both are kept, these in spool/aside",
     AttentionKind.REFUSED: "the destination refused it",
     AttentionKind.GAVE_UP: "the attempts are used up",
+    AttentionKind.SUSPECT: "associations end over it",
+    AttentionKind.BLOCKED: "no attempt can succeed",
     AttentionKind.ARCHIVE: "it could not be archived",
     AttentionKind.FRAMES: "its frames could not be prepared",
     AttentionKind.UNROUTED: "no rule sends it anywhere and the archive is off",
+}
+# What is tried again by itself all the same.
+_TRIED = {
+    AttentionKind.SUSPECT: "It is tried again by itself, last and alone; the peer's log says what it met.",
 }
 
 
@@ -43,8 +49,10 @@ _WHY = {
 )
 def command(invocation: Invocation, count: int) -> int:
     settings = invocation.settings
-    if not settings.path("run").is_dir():
-        raise ConfigurationError(f"{settings.home}: nothing has run here yet; name another home with --home")
+    if not _has_run(settings):
+        raise ConfigurationError(
+            f"{settings.home}: nothing has run here yet: start `dicomrelay up`, or name another home with --home"
+        )
     ledger = Ledger.open(home.ledger_url(settings))
     try:
         studies = ledger.studies(limit=count)
@@ -82,6 +90,14 @@ def command(invocation: Invocation, count: int) -> int:
     if usage.corrupt:
         return ExitCode.INTEGRITY
     return ExitCode.SOME_FAILED if attention or _is_low(settings, usage) else ExitCode.OK
+
+
+def _has_run(settings: Settings) -> bool:
+    """Whether there can be a ledger. A `send` without `up` makes the folders and no more."""
+    if settings.database.url.get_secret_value() != "embedded":
+        return settings.path("run").is_dir()
+    file = settings.path("db", "ledger.sqlite")
+    return file.is_file() and file.stat().st_size > 0
 
 
 def _is_low(settings: Settings, usage: SpoolUsage) -> bool:
@@ -151,7 +167,7 @@ def _studies(studies: tuple[StudySummary, ...]) -> list[str]:
                 if number
             ]
             lines.append(
-                f"    {to.destination}: {to.delivered} of {total} delivered"
+                f"    {to.destination}: {to.delivered} of {total} deliveries made"
                 + "".join(f", {n}" for n in notes)
             )
     return lines
@@ -184,4 +200,6 @@ def _attention(rows: list[Attention], settings: Settings) -> list[str]:
         few = ", ".join(row.sop_instance_uid for row in group[:_FEW])
         more = f" and {len(group) - _FEW} more (--json lists all)" if len(group) > _FEW else ""
         lines.append(f"    {len(group)} {kind.value}{to}: {reason}: {few}{more}")
+        advice = next((row.advice for row in group if row.advice), _TRIED.get(kind, ""))
+        lines += [f"        {advice}"] if advice else []
     return lines

@@ -14,6 +14,7 @@ from typing import Final
 from dicomrelay.cli.files import DicomFile, Passed
 from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.summary import Outcome, Result
+from dicomrelay.delivery.reasons import parted
 from dicomrelay.dicom.scan import Header
 from dicomrelay.errors import SpoolError
 from dicomrelay.ledger import Ledger
@@ -160,14 +161,36 @@ def _digest(file: DicomFile) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def follow(ledger: Ledger, job_id: str, *, progress: Progress, interrupted: threading.Event) -> JobProgress:
-    """Watch a job until nothing more will happen to it for a while, or until interrupted."""
+def follow(
+    ledger: Ledger,
+    job_id: str,
+    *,
+    progress: Progress,
+    interrupted: threading.Event,
+    gone: Callable[[], str] = lambda: "",
+) -> tuple[JobProgress, str]:
+    """Watch a job until nothing more will happen to it for a while, or until interrupted.
+
+    Parameters
+    ----------
+    gone : callable
+        Why nobody works on it any more, "" while somebody does.
+
+    Returns
+    -------
+    JobProgress, str
+        How far it is, and what `gone` said if that ended it.
+    """
     while True:
         now = ledger.job_progress(job_id)
         _show(now, progress)
-        if now.finished or is_stalled(now) or interrupted.wait(_POLL_S):
-            _await_archive(ledger, job_id, interrupted)
-            return ledger.job_progress(job_id, with_instances=True)
+        reason = "" if now.finished else gone()
+        if now.finished or reason or is_stalled(now) or interrupted.wait(_POLL_S):
+            if not reason:
+                _await_archive(ledger, job_id, interrupted, gone)
+            last = ledger.job_progress(job_id, with_instances=True)
+            _show(last, progress)
+            return last, reason
 
 
 def is_stalled(now: JobProgress) -> bool:
@@ -189,15 +212,19 @@ def _show(now: JobProgress, progress: Progress) -> None:
     notes = [f"{now.registered} of {now.expected} grouped"] if now.registered < now.expected else []
     notes += [f"{now.archived} archived"] if now.archived else []
     notes += [f"{waiting} to be tried again"] if waiting else []
-    notes += [f"{now.failed} failed"] if now.failed else []
+    set_aside = now.verdicts.get(Verdict.CONFLICT, 0)
+    notes += [f"{now.failed - set_aside} failed"] if now.failed > set_aside else []
+    notes += [f"{set_aside} instances set aside"] if set_aside else []
     floor = now.expected if now.registered < now.expected else 0
     progress.show(now.delivered, total=max(total, floor), note=", ".join(notes))
 
 
-def _await_archive(ledger: Ledger, job_id: str, interrupted: threading.Event) -> None:
+def _await_archive(
+    ledger: Ledger, job_id: str, interrupted: threading.Event, gone: Callable[[], str]
+) -> None:
     """The archive works beside the deliveries; give it a moment, so that its refusals are in the account."""
     deadline = time.monotonic() + _ARCHIVE_S
-    while time.monotonic() < deadline and not interrupted.is_set():
+    while time.monotonic() < deadline and not interrupted.is_set() and not gone():
         now = ledger.job_progress(job_id)
         missing = sum(study.instances for study in now.studies) - now.archived
         # The rows of all instances are asked for only where something is missing.
@@ -229,6 +256,7 @@ def _result(row: JobInstance) -> Result:
     elif outcome is Outcome.DELIVERED and row.archive_problem:
         state, outcome = f"{state}, not archived", Outcome.FAILED
         reason = f"the archive did not take it: {row.archive_problem}"
+    words, comment = parted(reason)
     return Result(
         sop_instance_uid=row.sop_instance_uid,
         study_instance_uid=row.study_instance_uid,
@@ -236,7 +264,8 @@ def _result(row: JobInstance) -> Result:
         state=state,
         outcome=outcome,
         status=row.status,
-        reason=reason,
+        reason=words,
+        comment=comment,
         bytes=row.bytes,
         seconds=row.duration_ms / 1000,
     )

@@ -110,7 +110,11 @@ class TlsTransport(Transport):
     def _receive_handshake(self, deadline: float, timer: str) -> None:
         first = self.peek(deadline, timer)
         if first is None:
-            may_be = "" if self._is_acceptor else "; a peer that speaks plain DICOM may do so: check whether it speaks TLS"
+            may_be = (
+                ""
+                if self._is_acceptor
+                else "; a peer that speaks plain DICOM may do so: check whether it speaks TLS"
+            )
             raise AssociationAborted(f"{self._peer} closed the connection during the TLS handshake{may_be}")
         if not self._is_acceptor and first not in {HANDSHAKE, ALERT, 0x14, 0x17}:
             words = "it speaks plain DICOM" if 1 <= first <= 7 else "it speaks no TLS"

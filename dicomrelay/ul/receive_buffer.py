@@ -21,6 +21,8 @@ _HEADER = struct.Struct(">BxI")
 _FIRST_BYTES: Final = 16_384
 # The first byte of a TLS record (RFC 8446 Section 5.1): what a TLS client begins with, and what a TLS server refuses with.
 _TLS_ALERT, _TLS_HANDSHAKE = 0x15, 0x16
+# The first letter of "HTTP/1.1 400 Bad Request", and of the greetings of SSH.
+_HINTS: Final = {0x48: ": an HTTP service answers so", 0x53: ": an SSH service answers so"}
 
 
 class ReceiveBuffer:
@@ -161,7 +163,7 @@ def _refusal(pdu_type: int, length: int, limit: int | None) -> RemoteProtocolErr
         )
     if limit is None:
         return RemoteProtocolError(
-            f"PDU type 0x{pdu_type:02X} is not one of 0x01 to 0x07",
+            f"PDU type 0x{pdu_type:02X} is not one of 0x01 to 0x07{_HINTS.get(pdu_type, '')}",
             section="PS3.8 Section 9.3.1",
             abort_reason=AbortReason.UNRECOGNIZED_PDU,
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +72,7 @@ def test_files_of_any_name_are_found_by_content_and_the_rest_is_counted(house: H
     assert (flat.returncode, deep.returncode) == (0, 0), flat.stderr + deep.stderr
     assert _summary(flat.stdout)["files"] == {"dicom": 1, "skipped": 3, "unusable": []}
     assert _summary(deep.stdout)["instances"]["delivered"] == 2
-    assert "delivered: 2 of 2" in deep.stderr
+    assert "deliveries made: 2 of 2" in deep.stderr
 
 
 def test_the_files_may_go_once_they_are_submitted(house: House, tmp_path: Path) -> None:
@@ -223,6 +226,53 @@ def test_directly_to_nobody_is_exit_code_3() -> None:
     assert f"cannot connect to X@127.0.0.1:{port}" in ended.stderr
     assert "sent: 0 of 1" in ended.stderr
     assert "summary " in ended.stderr
+
+
+def test_a_relay_that_stops_ends_the_wait(tmp_path: Path) -> None:
+    """A destination that says nothing keeps the delivery under way; then `up` goes: exit code 3, and what is true."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        toml = f'[[destinations]]\nname = "silent"\nae_title = "SILENT"\nhost = "127.0.0.1"\nport = {port}\n'
+        with a_home(toml) as house:
+            house.start()
+            command = [
+                sys.executable,
+                "-m",
+                "dicomrelay",
+                "send",
+                "--home",
+                str(house.home),
+                "--to",
+                "silent",
+            ]
+            process = subprocess.Popen(
+                [*command, str(_SAMPLES / "CT_small.dcm")], stderr=subprocess.PIPE, text=True
+            )
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            with connection:
+                house.stop()
+                _, said = process.communicate(timeout=30)
+            status = house.run("status")
+
+    assert process.returncode == 3, said
+    assert "does not run" in said
+    assert "goes on when it is started again" in said
+    assert "the relay goes on trying" not in said
+    assert "1 waiting" in said
+    assert "not all services run" in status.stdout
+
+
+def test_a_home_where_only_a_send_was_tried_has_no_status_and_no_database() -> None:
+    """Nothing has run there."""
+    with a_home() as home:
+        home.run("send", str(_SAMPLES / "CT_small.dcm"), "X@127.0.0.1:104")
+        ended = home.run("status")
+        database = home.home / "db" / "ledger.sqlite"
+        assert not database.exists()
+
+    assert ended.returncode == 2
+    assert "nothing has run here yet" in ended.stderr
 
 
 def test_without_a_broker_it_says_what_to_start() -> None:

@@ -27,7 +27,7 @@ from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
 from dicomrelay.net.peer import RemotePeer
 from dicomrelay.net.requestor import RemoteAe
 from tests.support.house import Storescp, require, storescp
-from tests.support.processes import BIN, environment, free_port, until
+from tests.support.processes import BIN, environment, free_port, open_to_others, until
 
 pytestmark = [pytest.mark.dcmtk, pytest.mark.timeout(120)]
 
@@ -204,6 +204,7 @@ def test_the_account_has_session_timing_counts_studies_and_instances(tmp_path: P
     written = json.loads(next((tmp_path / "home" / "logs").glob("send_summary_*.json")).read_text("utf-8"))
     assert ended.returncode == 1, ended.stderr
     assert account == written
+    assert open_to_others(tmp_path / "home") == []
     assert account["session_id"] in ended.stderr
     assert account["exit_code"] == 1
     assert account["configuration"] | {"threads": 4, "window": 4, "direct": True} == account["configuration"]
@@ -251,6 +252,10 @@ def test_a_copy_is_sent_only_where_option_and_settings_allow_it(tmp_path: Path) 
             server.shutdown()
 
     (row,) = json.loads(copy.stdout)["results"]
+    assert json.loads(as_is.stdout)["results"][0]["path"] == file
+    assert f"    {file}" in as_is.stderr.splitlines()
+    (log,) = (tmp_path / "logs").glob(f"send_{json.loads(as_is.stdout)['session_id']}.log")
+    assert f"path={file}" in log.read_text("utf-8")
     assert (as_is.returncode, json.loads(as_is.stdout)["results"][0]["state"]) == (1, "refused")
     assert (copy.returncode, row["state"]) == (0, "delivered")
     assert row["transfer_syntax_uid"] in {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"}
@@ -311,6 +316,8 @@ def test_ctrl_c_ends_it_and_says_what_was_not_sent(tmp_path: Path) -> None:
     assert len(account["results"]) == 20
     assert 1 <= account["instances"]["delivered"] < 20
     assert {row["reason"] for row in account["results"] if row["state"] == "not sent"} == {"interrupted"}
+    assert account["instances"]["delivered"] + account["instances"]["not_sent"] == 20
+    assert account["instances"]["failed"] == 0
 
 
 def test_options_of_direct_sending_are_refused_elsewhere(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ _TIMEOUTS: Final = Timeouts(
 _SPEAKS_TLS: Final = {
     TlsFault.NO_CERTIFICATE,
     TlsFault.REFUSED,
+    TlsFault.OURS_IS_OVER,
     TlsFault.NOTHING_IN_COMMON,
     TlsFault.PEER_TROUBLE,
 }

@@ -70,7 +70,7 @@ def test_mutual_authentication_refused(authority: Authority, tmp_path: Path, new
         for pair, faults, words in (
             (None, {TlsFault.NO_CERTIFICATE, TlsFault.NOTHING_IN_COMMON}, "certificate"),
             (stranger.issue("foreign"), {TlsFault.REFUSED}, "does not trust the authority"),
-            (authority.issue("expired", days=-1), {TlsFault.REFUSED}, "expired"),
+            (authority.issue("expired", days=-1), {TlsFault.OURS_IS_OVER}, "renew our certificate"),
         ):
             context = client(authority)
             context.maximum_version = newest
