@@ -63,9 +63,7 @@ class ElementSyntax:
     @classmethod
     def of(cls, *, implicit: bool, little_endian: bool) -> ElementSyntax:
         """The one that a transfer syntax asks for."""
-        order = "<" if little_endian else ">"
-        head = struct.Struct(order + ("HHI" if implicit else "HH2sH"))
-        return cls(implicit, head, struct.Struct(order + "I"))
+        return _SYNTAXES[implicit, little_endian]
 
     def as_seen(self, head: bytes) -> ElementSyntax:
         """The one that the first 8 bytes of a data set are in, whatever was promised."""
@@ -92,4 +90,14 @@ class ElementSyntax:
         return vr, pos + 12, self.length.unpack_from(data, pos + 8)[0]
 
 
+# By whether VRs are left out and whether the least significant byte comes first: made once, for every data set needs two.
+_SYNTAXES: Final = {
+    (implicit, little_endian): ElementSyntax(
+        implicit,
+        struct.Struct(order + ("HHI" if implicit else "HH2sH")),
+        struct.Struct(order + "I"),
+    )
+    for implicit in (True, False)
+    for little_endian, order in ((True, "<"), (False, ">"))
+}
 IMPLICIT_LITTLE_ENDIAN: Final = ElementSyntax.of(implicit=True, little_endian=True)

@@ -247,48 +247,61 @@ class HeaderScanner:
             # The first element is believed more than the transfer syntax: real files and peers mislabel.
             self._syntax = self._syntax.as_seen(bytes(data[pos : pos + 8]))
         last = UNDEFINED_LENGTH if self._whole else SERIES_INSTANCE_UID
-        while pos < stop and end - pos >= 8:
-            syntax = self._syntax
-            if syntax.implicit:
-                group, element, length = syntax.head.unpack_from(data, pos)
-                vr, value = b"", pos + 8
-            else:
-                group, element, vr, length = syntax.head.unpack_from(data, pos)
-                value = pos + 8
-                if vr not in SHORT_VRS or group == 0xFFFE:
-                    vr, value, length = syntax.long_head(data, pos, group, vr)
-                    if value > end:
+        max_elements, farthest = self._limits.max_elements, self._limits.max_bytes - base
+        # Held in names of this call: it is the loop that every element of every instance goes through.
+        elements, passed, syntax, place = self._elements, self._tag, self._syntax, self._place
+        implicit, take_apart = syntax.implicit, syntax.head.unpack_from
+        try:
+            while pos < stop and end - pos >= 8:
+                if implicit:
+                    group, element, length = take_apart(data, pos)
+                    vr, value = b"", pos + 8
+                else:
+                    group, element, vr, length = take_apart(data, pos)
+                    value = pos + 8
+                    if vr not in SHORT_VRS or group == 0xFFFE:
+                        vr, value, length = syntax.long_head(data, pos, group, vr)
+                        if value > end:
+                            return pos
+                tag = group << 16 | element
+                if (
+                    length != UNDEFINED_LENGTH
+                    and group != 0xFFFE
+                    and (
+                        place is _Place.ITEM
+                        or (place is _Place.DATA_SET and tag <= last and tag not in _WANTED)
+                    )
+                    and tag
+                ):
+                    following = value + length
+                else:
+                    following = self._notable(data, base + pos, tag, vr, value, length)
+                    if following < 0 or self._done:
                         return pos
-            tag = group << 16 | element
-            place = self._place
-            if (
-                length != UNDEFINED_LENGTH
-                and group != 0xFFFE
-                and (
-                    place is _Place.ITEM or (place is _Place.DATA_SET and tag <= last and tag not in _WANTED)
-                )
-                and tag
-            ):
-                following = value + length
-            else:
-                following = self._notable(data, base + pos, tag, vr, value, length)
-                if following < 0 or self._done:
-                    return pos
-            self._elements += 1
-            self._tag = tag
-            pos = following
-            if self._elements > self._limits.max_elements or base + pos > self._limits.max_bytes:
-                self._limit(self._which_limit(), base + min(pos, end))
-                if self._done:
-                    return pos
-        return pos
+                    if syntax is not self._syntax:
+                        syntax = self._syntax
+                        implicit, take_apart = syntax.implicit, syntax.head.unpack_from
+                    place = self._place
+                elements += 1
+                passed = tag
+                pos = following
+                if elements > max_elements or pos > farthest:
+                    self._elements, self._tag = elements, passed
+                    self._limit(self._which_limit(), base + min(pos, end))
+                    if self._done:
+                        return pos
+            return pos
+        finally:
+            self._elements, self._tag = elements, passed
 
     def _notable(self, data: memoryview, offset: int, tag: int, vr: bytes, value: int, length: int) -> int:
         """An element that is more than something to skip: where the next begins, or -1 when its value is not all here."""
         if tag >> 16 == 0xFFFE:
             return self._delimiter(offset, tag, value, length)
         place = self._place
-        if place is _Place.SEQUENCE or place is _Place.FRAGMENTS:  # a set would hash three enums, for every element
+        if (
+            place is _Place.SEQUENCE or place is _Place.FRAGMENTS
+        ):  # a set would hash three enums, for every element
             raise MalformedDataSet(
                 f"byte {offset}: {tag_name(tag)} stands in {place.value}, where an item must",
                 offset=offset,
