@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.our_sender import item_of
-from dicomrelay.net.requestor import Association, RemoteAe, contexts_for
+from dicomrelay.net.requestor import Association, RemoteAe
 
 
 def main() -> None:
     """Open, wait, store, wait, release."""
     remote, item = RemoteAe("ANY", "127.0.0.1", int(sys.argv[1])), item_of(Path(sys.argv[2]), sys.argv[3])
     count = int(sys.argv[4])
-    contexts = contexts_for([item])[0]
+    contexts = [(item.sop_class_uid, (item.transfer_syntax_uid,))]
     associations = [
         Association.request(remote, calling_ae_title="BENCH", contexts=contexts) for _ in range(count)
     ]

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, contexts_for
+from dicomrelay.net.requestor import Association, RemoteAe, StoreItem
 from dicomrelay.net.service import StoreReply
 
 SYNTAX = "1.2.840.10008.1.2.1"
@@ -40,7 +40,12 @@ def send(port: int, paths: list[Path], sop_class_uid: str, window: int) -> int:
     with Association.request(
         RemoteAe("ANY", "127.0.0.1", port),
         calling_ae_title="BENCH",
-        contexts=contexts_for(items)[0],
+        contexts=[
+            (sop_class, (syntax,))
+            for sop_class, syntax in dict.fromkeys(
+                (item.sop_class_uid, item.transfer_syntax_uid) for item in items
+            )
+        ],
         window=window,
     ) as association:
         for item, reply in association.stores(items):

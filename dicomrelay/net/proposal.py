@@ -6,7 +6,7 @@ An acceptor picks one transfer syntax of a context (PS3.7 Annex D.3.2), so a con
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,6 @@ from dicomrelay.dicom.uids import (
     IMPLEMENTATION_VERSION_NAME,
 )
 from dicomrelay.errors import ConfigurationError, RemoteProtocolError
-from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.ul.pdu import (
     AssociateAccept,
     AssociateRequest,
@@ -45,16 +44,6 @@ class RemoteAe:
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}"
-
-
-def contexts_for(items: Iterable[StoreItem]) -> list[list[tuple[str, tuple[str, ...]]]]:
-    """The presentation contexts to propose for these instances, one transfer syntax a context.
-
-    In the order of first need; several lists when one association cannot carry them (128 contexts).
-    """
-    wanted = list(dict.fromkeys((item.sop_class_uid, item.transfer_syntax_uid) for item in items))
-    contexts: list[tuple[str, tuple[str, ...]]] = [(sop_class, (syntax,)) for sop_class, syntax in wanted]
-    return [contexts[begin : begin + MAX_CONTEXTS] for begin in range(0, len(contexts), MAX_CONTEXTS)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from dicomrelay.net.messages import Messages
 from dicomrelay.net.opening import Opened, open_association
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.outgoing_window import MAX_OUTSTANDING, OutgoingWindow
-from dicomrelay.net.proposal import Proposal, RemoteAe, contexts_for
+from dicomrelay.net.proposal import Proposal, RemoteAe
 from dicomrelay.net.service import StoreReply
 from dicomrelay.net.store_scu import StoreAnswer, StoreScu
 from dicomrelay.net.transport import new_association_id
@@ -35,7 +35,7 @@ from dicomrelay.ul.pdu import (
     UserIdentity,
 )
 
-__all__ = ["Association", "RemoteAe", "StoreItem", "Timeouts", "contexts_for"]
+__all__ = ["Association", "RemoteAe", "StoreItem", "Timeouts"]
 
 _T = TypeVar("_T")
 

@@ -18,11 +18,11 @@ from pynetdicom import AE, evt
 
 from chaos.instances import make_instances
 from dicomrelay.errors import TlsFailed, TlsFault
-from dicomrelay.net.requestor import Association, RemoteAe, contexts_for
+from dicomrelay.net.requestor import Association, RemoteAe
 from dicomrelay.net.tls import door, requestor_context
 from dicomrelay.runtime.ports import free_ports
 from tests.support.certificates import Authority, Pair
-from tests.support.engine import running_acceptor
+from tests.support.engine import contexts_for, running_acceptor
 from tests.support.processes import listens
 
 VERIFICATION = ("1.2.840.10008.1.1", ("1.2.840.10008.1.2",))

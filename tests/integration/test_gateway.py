@@ -21,10 +21,11 @@ from dicomrelay.dicom.sop_classes import is_storage_sop_class
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.errors import AssociationRejected, ExitCode
-from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, contexts_for
+from dicomrelay.net.requestor import Association, RemoteAe, StoreItem
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.spool import Spool
 from tests.support.data_sets import real_files
+from tests.support.engine import contexts_for
 from tests.support.gateway import running
 
 

@@ -11,14 +11,14 @@ import structlog
 
 from chaos.instances import make_instances
 from dicomrelay.errors import AssociationRejected, ConfigurationError
-from dicomrelay.net.requestor import Association, RemoteAe, contexts_for
+from dicomrelay.net.requestor import Association, RemoteAe
 from dicomrelay.net.tls import door, requestor_context
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Spool
 from scp_gateway.app import run
 from tests.support.certificates import Authority, Pair
-from tests.support.engine import running_acceptor
+from tests.support.engine import contexts_for, running_acceptor
 from tests.support.rooms import data_set, rooms_at, spooled, transfers_of
 from workers.forward import forward_transfer
 from workers.group import group_arrivals

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dicomrelay.delivery import Instance
+from dicomrelay.delivery.contexts import Context, grouped
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
@@ -166,3 +168,8 @@ def store_item(path: Path, data_set: bytes, uid: str = "1.2.3.4", *, offset: int
     """A file with `data_set` behind `offset` bytes of something else, as something to send."""
     path.write_bytes(bytes(offset) + data_set)
     return StoreItem(CT_IMAGE_STORAGE, uid, EXPLICIT_VR_LITTLE_ENDIAN, path, offset, len(data_set))
+
+
+def contexts_for(items: Iterable[StoreItem]) -> list[list[Context]]:
+    """What is proposed for these instances, a list for each association that they need."""
+    return [contexts for contexts, _ in grouped([Instance(str(n), item) for n, item in enumerate(items)])]

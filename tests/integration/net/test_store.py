@@ -23,7 +23,7 @@ from dicomrelay.errors import (
 )
 from dicomrelay.net.acceptor import listen
 from dicomrelay.net.limits import AcceptorLimits
-from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts, contexts_for
+from dicomrelay.net.requestor import Association, RemoteAe, StoreItem, Timeouts
 from dicomrelay.net.service import Admission, EndingKind, Rejection, StoreReply
 from tests.support.engine import (
     CT_IMAGE_STORAGE,
@@ -31,6 +31,7 @@ from tests.support.engine import (
     QUICK,
     MemoryService,
     Running,
+    contexts_for,
     running_acceptor,
     store_item,
 )
