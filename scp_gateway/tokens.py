@@ -50,7 +50,12 @@ class TokenCheck:
         except (ValueError, RecursionError) as error:  # JSON that is none, or nested too deeply
             return "", type(error).__name__
         subject = claims["sub"]
-        if not isinstance(subject, str) or not subject.isprintable() or len(subject) > 256:
+        if (
+            not isinstance(subject, str)
+            or not subject.strip()
+            or not subject.isprintable()
+            or len(subject) > 256
+        ):
             return "", "its subject is no name"
         return subject, ""
 

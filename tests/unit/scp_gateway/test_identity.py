@@ -122,6 +122,19 @@ def test_a_passcode_that_held_is_not_computed_again_for_a_while(monkeypatch: pyt
     assert computed[3:] == [b"geheim"]
 
 
+def test_a_passcode_that_held_for_one_user_opens_no_other() -> None:
+    """What is remembered is name and passcode together, and where one ends and the other begins."""
+    users = [
+        {"name": name, "passcode": passcode} for name, passcode in (("bob", "geheim"), ("alice", "andere"))
+    ]
+    users += [{"name": "bobg", "passcode": "x"}]
+    check = IdentityCheck(GatewayIdentitySettings.model_validate({"users": users}), clock=Clock())
+    assert answer(check, UserIdentity(2, False, b"bob", b"geheim")) == Identified("bob")
+    assert isinstance(answer(check, UserIdentity(2, False, b"alice", b"geheim")), Refused)
+    assert isinstance(answer(check, UserIdentity(2, False, b"bobg", b"eheim")), Refused)
+    assert answer(check, UserIdentity(2, False, b"alice", b"andere")) == Identified("alice")
+
+
 def test_failures_close_the_door_to_their_address_for_a_minute() -> None:
     """Right or wrong, nothing is checked any more; other addresses are not touched."""
     clock = Clock()
@@ -232,6 +245,15 @@ def test_a_token_of_the_issuer_holds(key_files: dict[str, Path], key: str, algor
     token = jwt.encode(claims(), signing, algorithm).encode()
     check = token_check(key_files[key], algorithm)
     assert answer(check, UserIdentity(5, True, token)) == Identified("ct 1", b"")
+
+
+@pytest.mark.parametrize("subject", ["", " ", "a\nb", "x" * 300])
+def test_a_subject_that_is_no_name_is_said_to_be_none(key_files: dict[str, Path], subject: str) -> None:
+    """The log says why, also of an empty one, and quotes nothing."""
+    token = jwt.encode(claims(sub=subject), SECRET, "HS256").encode()
+    refused = answer(token_check(key_files["secret"], "HS256"), UserIdentity(5, False, token))
+    assert isinstance(refused, Refused)
+    assert refused.why == "the token does not hold: its subject is no name"
 
 
 @pytest.mark.parametrize(
