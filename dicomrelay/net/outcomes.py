@@ -143,8 +143,6 @@ TIMEOUTS: Final = {
                     _BY_ITSELF + "if the peer is only slow, raise the destination's response_timeout_s."),
     "PDU": Row("timeout: PDU", _RETRY, "a PDU was not taken, or not sent to its end, in time",
                _BY_ITSELF + "if it lasts, the network between is too slow or loses packets."),
-    "release": Row("timeout: release", _RETRY, "no answer to the release",
-                   "Nothing: every response was in before."),
 }  # fmt: skip
 TIMEOUT_UNKNOWN: Final = Row(
     "timeout: any other", _RETRY, "a deadline passed", _BY_ITSELF + "if it lasts, the peer's log says why."
