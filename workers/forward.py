@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import random
 import time
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
-from dicomrelay.errors import RelayError
+from dicomrelay.dicom.status import Outcome
+from dicomrelay.errors import AssociationAborted, RelayError
 from dicomrelay.ledger.values import ClaimedTransfer, DestinationKind, TransferState
 from dicomrelay.log import get_logger
+from dicomrelay.net.outcomes import judge
 from dicomrelay.routing import Address, Destination, RetryPolicy, ad_hoc, resolve
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.outcomes import OutcomeWriter
@@ -52,21 +56,22 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
     started = time.monotonic()
     writer = OutcomeWriter(rooms.ledger, claimed)
     attempt = _Attempt(claimed, _NO_ADDRESS)
-    problem: RelayError | None = None
+    problem: _Problem | None = None
     try:
         destination = _destination(rooms, claimed)
         attempt = _Attempt(claimed, destination.retry)
         if attempt.is_beyond_the_last:
-            problem = RelayError("the attempts are used up: its runners died each time")
+            problem = _Problem("the attempts are used up: its runners died each time")
         else:
             _send(rooms, claimed, destination, writer)
-    except RelayError as error:
-        problem = error
+    except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is handed back and not left to its lease
+        problem = _problem_of(error)
     state = rooms.ledger.finish_transfer(
         claimed.id,
         claimed.fence,
         retry_in_ms=attempt.retry_in_ms(problem, delivered=writer.delivered),
-        reason=str(problem or writer.retry_reason),
+        reason=problem.reason if problem else writer.retry_reason,
+        advice=problem.advice if problem else "",
     )
     _log.info(
         "transfer",
@@ -80,7 +85,7 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
         seconds=round(time.monotonic() - started, 3),
         state=state.value,
         # What a peer says in an Error Comment may name a patient: the ledger keeps it, the log does not.
-        reason=str(problem or writer.retry_status),
+        reason=problem.reason if problem else writer.retry_status,
     )
     return state
 
@@ -112,6 +117,28 @@ def _destination(rooms: Rooms, claimed: ClaimedTransfer) -> Destination:
 
 
 @dataclass(frozen=True, slots=True)
+class _Problem:
+    """Why an attempt ended; `advice` is what somebody has to do first, "" when time may mend it."""
+
+    reason: str
+    advice: str = ""
+
+
+def _problem_of(error: Exception) -> _Problem:
+    """By the one table (docs/design/outcomes.md); what is in no row is a fault of our own."""
+    if isinstance(error, ConnectionError):  # the peer's end, wherever it came to light
+        error = AssociationAborted(f"the connection was lost ({type(error).__name__})")
+    if isinstance(error, OSError):  # its text may name a file, and a file a patient
+        return _Problem(judge(error).name)
+    if not isinstance(error, RelayError):
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(at.filename).name}:{at.lineno}"
+        error = RelayError(f"a fault on our side: {type(error).__name__} in {where}")
+    verdict = judge(error)
+    return _Problem(str(error), verdict.advice if verdict.outcome is Outcome.REFUSED else "")
+
+
+@dataclass(frozen=True, slots=True)
 class _Attempt:
     """One attempt at a transfer, and what its schedule says of the next."""
 
@@ -123,11 +150,11 @@ class _Attempt:
         """Whether so many runners began it that it must be it that kills them."""
         return self.claimed.attempt > self.retry.attempts
 
-    def retry_in_ms(self, problem: RelayError | None, *, delivered: int) -> int | None:
+    def retry_in_ms(self, problem: _Problem | None, *, delivered: int) -> int | None:
         """When to try again; None when a person has to look."""
         if self.claimed.attempt >= self.retry.attempts:
             return None
-        if problem is not None and not problem.retryable:
+        if problem is not None and problem.advice:
             # What an administrator has to mend, there or here: no hurry, and no end either.
             return round(self.retry.maximum_s * 1000)
         # What moved forward starts the schedule anew.

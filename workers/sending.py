@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dicomrelay.delivery import Answer, Instance, deliver
+from dicomrelay.delivery.reasons import reason_of
 from dicomrelay.dicom.status import Outcome
-from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.errors import AssociationError, SpoolCorrupt
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState, InstanceFacts
+from dicomrelay.net.outcomes import judge
 from dicomrelay.net.requestor import StoreItem
 from dicomrelay.routing import Destination, target_of
 from workers.lease import LeaseKeeper
 from workers.outcomes import OutcomeWriter
 from workers.pace import Pace
+from workers.plan import Plan
 from workers.rooms import Rooms
 
 _CHUNK_BYTES = 1 << 20
@@ -35,25 +38,50 @@ def send_all(
 ) -> None:
     """Send what a transfer has left, until all is done or the lease is lost.
 
+    When an association dies, what was under way has failed, and the rest goes on over another one (`Plan`).
+
     Raises
     ------
     AssociationError
-        No association came about, or one died; what was answered by then is with the writer.
+        No association came about, or one died; what was answered by then is with the writer, and what was under way.
     """
     facts = {delivery.instance.instance_id: delivery.instance for delivery in claimed.deliveries}
+    plan = Plan(claimed.deliveries)
+    under_way: list[str] = []
+    problem: AssociationError | None = None
+    pace = Pace(destination.max_bytes_per_s, moved=lease.progress)
 
     def answered(answer: Answer) -> None:
         writer.add(_outcome(answer))
+        plan.answered(answer.key)
         lease.progress()
 
-    deliver(
-        [Instance(key, _item(each)) for key, each in facts.items()],
-        target_of(destination, rooms.settings),
-        locate=lambda instance: verified(rooms, facts[instance.key], moved=lease.progress),
-        answered=answered,
-        keep_going=lambda: not lease.lost,
-        pace=Pace(destination.max_bytes_per_s, moved=lease.progress),
-    )
+    def unanswered(instances: Sequence[Instance], error: AssociationError, association_id: str) -> None:
+        under_way.extend(instance.key for instance in instances)
+        for key in under_way:
+            writer.add(_failed(key, error, association_id))
+
+    while not lease.lost and (batch := plan.next_batch()):
+        try:
+            deliver(
+                [Instance(key, _item(facts[key])) for key in batch],
+                target_of(destination, rooms.settings),
+                locate=lambda instance: verified(rooms, facts[instance.key], moved=lease.progress),
+                answered=answered,
+                unanswered=unanswered,
+                keep_going=lambda: not lease.lost,
+                pace=pace,
+            )
+        except AssociationError as error:
+            if not under_way:  # nobody is there, or the fault is no instance's
+                raise
+            problem = error
+            plan.died(under_way)
+            under_way.clear()
+        else:
+            plan.sent(batch)
+    if problem is not None:
+        raise problem
 
 
 def _outcome(answer: Answer) -> DeliveryOutcome:
@@ -61,11 +89,17 @@ def _outcome(answer: Answer) -> DeliveryOutcome:
         answer.key,
         _STATES[answer.outcome],
         status=answer.status,
-        reason=": ".join(filter(None, (answer.words, answer.comment))),
+        reason=reason_of(answer),
         association_id=answer.association_id,
         sent_bytes=answer.sent_bytes,
         duration_ms=round(answer.seconds * 1000),
     )
+
+
+def _failed(key: str, error: AssociationError, association_id: str) -> DeliveryOutcome:
+    """It was under way when the association died; nobody knows whether the peer has it."""
+    reason = f"the association ended while it was under way: {judge(error).name}"
+    return DeliveryOutcome(key, DeliveryState.FAILED, reason=reason, association_id=association_id)
 
 
 def _item(facts: InstanceFacts) -> StoreItem:

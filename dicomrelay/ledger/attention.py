@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, TextClause, case, literal, null, select
 
 from dicomrelay.ledger.engine import Work
 from dicomrelay.ledger.schema import (
+    BLOCKED,
+    FAILED,
     NEEDS_ATTENTION,
     REFUSED,
     SET_ASIDE,
     UNROUTED,
+    WAS_UNDER_WAY,
     deliveries,
     instances,
     stages,
     transfers,
 )
 from dicomrelay.ledger.values import Attention, AttentionKind, DeliveryState, Stage
+
+# One death of an association may be anybody's; the last of so many was that of an association with nothing else.
+SUSPECT_ATTEMPTS: Final = 3
+_TO_DO: Final = (DeliveryState.PENDING.value, DeliveryState.FAILED.value)
 
 
 def needs_attention(work: Work, *, limit: int) -> list[Attention]:
@@ -26,8 +33,10 @@ def needs_attention(work: Work, *, limit: int) -> list[Attention]:
         (AttentionKind.CONFLICT, _instances(SET_ASIDE)),
         (AttentionKind.REFUSED, _refused()),
         (AttentionKind.GAVE_UP, _gave_up()),
+        (AttentionKind.SUSPECT, _suspect()),
         (AttentionKind.ARCHIVE, _stage(Stage.ARCHIVE)),
         (AttentionKind.FRAMES, _stage(Stage.FRAMES)),
+        (AttentionKind.BLOCKED, _blocked()),
         (AttentionKind.UNROUTED, _instances(UNROUTED)),
     )
     found: list[Attention] = []
@@ -40,7 +49,7 @@ def needs_attention(work: Work, *, limit: int) -> list[Attention]:
 
 
 def _select(since: ColumnElement[int], *rest: ColumnElement[Any]) -> Select[Any]:
-    """An instance, since when, then destination, transfer, status and reason: the fields of Attention in order."""
+    """An instance, since when; then destination, transfer, status, reason, advice: the fields of Attention in order."""
     return select(
         instances.c.id,
         instances.c.spool_id,
@@ -92,19 +101,43 @@ def _refused() -> Select[Any]:
 
 
 def _gave_up() -> Select[Any]:
-    given_up = select(transfers.c.id).where(NEEDS_ATTENTION)
-    to_do = (DeliveryState.PENDING.value, DeliveryState.FAILED.value)
+    own = case((deliveries.c.reason != "", deliveries.c.reason), else_=transfers.c.reason)
+    return _of_transfers(select(transfers.c.id).where(NEEDS_ATTENTION), own)
+
+
+def _blocked() -> Select[Any]:
+    return _of_transfers(select(transfers.c.id).where(BLOCKED), transfers.c.reason)
+
+
+def _of_transfers(some: Select[tuple[str]], reason: ColumnElement[str]) -> Select[Any]:
+    """What those transfers have yet to deliver."""
     return (
         _select(
             deliveries.c.updated_at,
             deliveries.c.destination,
             deliveries.c.transfer_id,
             deliveries.c.status,
-            case((deliveries.c.reason != "", deliveries.c.reason), else_=transfers.c.reason),
+            reason,
+            transfers.c.advice,
         )
         .join(deliveries, deliveries.c.instance_id == instances.c.id)
         .join(transfers, transfers.c.id == deliveries.c.transfer_id)
-        .where(deliveries.c.transfer_id.in_(given_up), deliveries.c.state.in_(to_do))
+        .where(deliveries.c.transfer_id.in_(some), deliveries.c.state.in_(_TO_DO))
+        .order_by(instances.c.id)
+    )
+
+
+def _suspect() -> Select[Any]:
+    failed = select(deliveries.c.instance_id).where(FAILED)
+    return (
+        _of_delivery()
+        .join(transfers, transfers.c.id == deliveries.c.transfer_id)
+        .where(
+            deliveries.c.instance_id.in_(failed),
+            deliveries.c.attempts >= SUSPECT_ATTEMPTS,
+            WAS_UNDER_WAY,
+            transfers.c.due_at.is_not(None),
+        )
         .order_by(instances.c.id)
     )
 

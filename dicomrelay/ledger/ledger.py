@@ -152,7 +152,7 @@ class Ledger:
             return transfers.record_outcomes(work, transfer_id, fence, outcomes)
 
     def finish_transfer(
-        self, transfer_id: str, fence: int, *, retry_in_ms: int | None, reason: str = ""
+        self, transfer_id: str, fence: int, *, retry_in_ms: int | None, reason: str = "", advice: str = ""
     ) -> TransferState:
         """Give the lease back, and say what the transfer is now.
 
@@ -160,6 +160,8 @@ class Ledger:
         ----------
         retry_in_ms : int, optional
             When to try again if something is pending or failed; None for never.
+        advice : str
+            What somebody has to do before an attempt can succeed; while it waits with one it is listed as needing attention.
 
         Returns
         -------
@@ -172,7 +174,9 @@ class Ledger:
             No such transfer.
         """
         with self._database.write() as work:
-            return transfers.finish(work, transfer_id, fence, retry_in_ms=retry_in_ms, reason=reason)
+            return transfers.finish(
+                work, transfer_id, fence, retry_in_ms=retry_in_ms, reason=reason, advice=advice
+            )
 
     def reopen_transfer(self, transfer_id: str) -> bool:
         """Try again what needs attention, refused instances too. False when the transfer does not need attention.

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     text,
 )
 
@@ -46,9 +47,11 @@ UNROUTED: Final = text(
 )
 SET_ASIDE: Final = text("state = 'set_aside'")
 REFUSED: Final = text("state = 'refused'")
+FAILED: Final = text("state = 'failed'")
 UNGROUPED: Final = text("transfer_id IS NULL")
 NEEDS_ATTENTION: Final = text("state = 'needs_attention'")
 DUE: Final = text("due_at IS NOT NULL")
+BLOCKED: Final = text("advice <> '' AND due_at IS NOT NULL")
 RUNNING: Final = text("state = 'running'")
 OF_A_JOB: Final = text("job_id <> ''")
 
@@ -153,6 +156,8 @@ transfers: Final = Table(
     Column("reason", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
+    # What somebody has to do before an attempt can succeed; "" when nothing.
+    Column("advice", Text, nullable=False, server_default=""),
 )
 Index(
     "ix_transfers_due",
@@ -176,6 +181,7 @@ Index(
     sqlite_where=NEEDS_ATTENTION,
     postgresql_where=NEEDS_ATTENTION,
 )
+Index("ix_transfers_blocked", transfers.c.id, sqlite_where=BLOCKED, postgresql_where=BLOCKED)
 
 deliveries: Final = Table(
     "deliveries",
@@ -207,6 +213,11 @@ Index("ix_deliveries_transfer", deliveries.c.transfer_id)
 Index("ix_deliveries_study", deliveries.c.study_instance_uid)
 Index("ix_deliveries_job", deliveries.c.job_id, sqlite_where=OF_A_JOB, postgresql_where=OF_A_JOB)
 Index("ix_deliveries_refused", deliveries.c.instance_id, sqlite_where=REFUSED, postgresql_where=REFUSED)
+Index("ix_deliveries_failed", deliveries.c.instance_id, sqlite_where=FAILED, postgresql_where=FAILED)
+# No response, and yet it went out over an association: that one died while this was under way.
+WAS_UNDER_WAY: Final = and_(
+    deliveries.c.state == "failed", deliveries.c.status.is_(None), deliveries.c.association_id != ""
+)
 
 stages: Final = Table(
     "stages",

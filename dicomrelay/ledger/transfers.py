@@ -16,7 +16,7 @@ from dicomrelay.ledger import events
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, destination_info, instance_facts
-from dicomrelay.ledger.schema import RUNNING, deliveries, destinations, instances, transfers
+from dicomrelay.ledger.schema import RUNNING, WAS_UNDER_WAY, deliveries, destinations, instances, transfers
 from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values import (
     ClaimedTransfer,
@@ -80,12 +80,13 @@ def live_leases(work: Work, destination: str) -> int:
 
 def _to_do(work: Work, transfer_id: str) -> tuple[PendingDelivery, ...]:
     rows = work.connection.execute(
-        select(*INSTANCE_COLUMNS, deliveries.c.attempts)
+        select(*INSTANCE_COLUMNS, deliveries.c.attempts, WAS_UNDER_WAY.label("suspect"))
         .join(deliveries, deliveries.c.instance_id == instances.c.id)
         .where(deliveries.c.transfer_id == transfer_id, deliveries.c.state.in_(_TO_DO))
-        .order_by(instances.c.id)
+        # What failed goes behind what was not tried yet: it must not hold up the rest of its study.
+        .order_by(deliveries.c.attempts, instances.c.id)
     )
-    return tuple(PendingDelivery(instance_facts(row), row.attempts) for row in rows)
+    return tuple(PendingDelivery(instance_facts(row), row.attempts, bool(row.suspect)) for row in rows)
 
 
 def renew(work: Work, transfer_id: str, fence: int, *, lease_ms: int) -> bool:
@@ -210,7 +211,7 @@ def _keep_late(work: Work, transfer: AnyRow, outcomes: Sequence[DeliveryOutcome]
 
 
 def finish(
-    work: Work, transfer_id: str, fence: int, *, retry_in_ms: int | None, reason: str
+    work: Work, transfer_id: str, fence: int, *, retry_in_ms: int | None, reason: str, advice: str
 ) -> TransferState:
     """Give the lease back; see `Ledger.finish_transfer`."""
     transfer = _locked(work, transfer_id)
@@ -239,6 +240,7 @@ def finish(
             due_at=due_at,
             owner="",
             reason=storable(reason),
+            advice="" if state is TransferState.DONE else storable(advice),
             finished_at=None if due_at is not None else work.now,
         )
     )
@@ -266,7 +268,14 @@ def reopen(work: Work, transfer_id: str) -> bool:
     work.connection.execute(
         update(transfers)
         .where(transfers.c.id == transfer_id)
-        .values(state=TransferState.READY.value, due_at=work.now, attempt=0, reason="", finished_at=None)
+        .values(
+            state=TransferState.READY.value,
+            due_at=work.now,
+            attempt=0,
+            reason="",
+            advice="",
+            finished_at=None,
+        )
     )
     events.record(work, [_about(transfer, EventKind.TRANSFER_REOPENED, {})])
     return True

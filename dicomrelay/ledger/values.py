@@ -93,6 +93,8 @@ class AttentionKind(Enum):
     CONFLICT = "conflict"  # set aside: same SOP Instance UID, other bytes
     REFUSED = "refused"  # a destination will not take it
     GAVE_UP = "gave_up"  # the attempts are used up
+    SUSPECT = "suspect"  # associations ended while it was sent, again and again; it is tried again by itself, last and alone
+    BLOCKED = "blocked"  # no attempt can succeed until somebody mends something; it is tried again by itself, seldom
     ARCHIVE = "archive"  # could not be archived
     FRAMES = "frames"  # frames could not be prepared
     UNROUTED = "unrouted"  # no destination and no archive wanted it
@@ -199,10 +201,14 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class PendingDelivery:
-    """An instance that a claimed transfer has yet to deliver; `attempts` made so far."""
+    """An instance that a claimed transfer has yet to deliver; `attempts` made so far.
+
+    `suspect` when an association ended in the last attempt while it was under way.
+    """
 
     instance: InstanceFacts
     attempts: int
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +387,7 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Something that will not get better by itself."""
+    """Something that will not get better by itself; `advice` is what to do, where that is known."""
 
     kind: AttentionKind
     instance_id: str
@@ -393,3 +399,4 @@ class Attention:
     transfer_id: str = ""
     status: int | None = None
     reason: str = ""
+    advice: str = ""

@@ -13,7 +13,7 @@ import pytest
 
 from dicomrelay.dicom.scan import Header
 from dicomrelay.errors import PeerUnreachable
-from dicomrelay.ledger.values import DeliveryState, TransferState
+from dicomrelay.ledger.values import AttentionKind, DeliveryState, TransferState
 from dicomrelay.net.service import Acceptance, StoreReply
 from dicomrelay.routing import resolve
 from dicomrelay.runtime.ports import free_ports
@@ -211,7 +211,7 @@ def test_a_peer_that_aborts_before_it_answers_gets_all_again(tmp_path: Path) -> 
         (transfer,) = transfers_of(rooms)
         forward_transfer(rooms, transfer)
 
-        assert _states(rooms) == {"pending": 3}
+        assert _states(rooms) == {"failed": 3}
         assert not rooms.ledger.needs_attention()
 
         peer.stop()
@@ -240,14 +240,15 @@ def test_a_context_that_is_not_accepted_refuses_its_instances_only(rooms: Rooms,
 @pytest.mark.parametrize("result", [1, 2])
 @pytest.mark.parametrize("job_id", ["", "job-1"])
 def test_a_rejection_is_tried_again(rooms: Rooms, peer: Running, result: int, job_id: str) -> None:
-    """A permanent one too: an administrator mends it there, and nobody has to do anything here."""
+    """A permanent one too: an administrator mends it there, and until then it is listed."""
     peer.service.rejection = AssociateReject(result, 1, 1)
     spooled(rooms, "1.2.3.4", job_id=job_id, send_to=("pacs",) if job_id else ())
     group_arrivals(rooms)
     (transfer,) = transfers_of(rooms)
     forward_transfer(rooms, transfer)
 
-    assert not rooms.ledger.needs_attention()
+    listed = [(row.kind, row.destination) for row in rooms.ledger.needs_attention()]
+    assert listed == ([(AttentionKind.BLOCKED, "pacs")] if result == 1 else [])
     (waiting,) = rooms.ledger.waiting()
     assert (waiting.destination, waiting.instances, waiting.attempts) == ("pacs", 1, 1)
     assert "reject" in waiting.reason
@@ -286,6 +287,9 @@ def test_a_destination_that_nobody_knows_waits_with_the_reason(rooms: Rooms) -> 
     (waiting,) = rooms.ledger.waiting()
     assert "elsewhere" in waiting.reason
     assert waiting.due_in_ms > 60_000
+    (row,) = rooms.ledger.needs_attention()
+    assert "elsewhere" in row.reason
+    assert row.advice == "Correct the setting that is named."
 
 
 def test_nobody_there_is_tried_again(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from chaos.instances import Instance, make_instances
 from dicomrelay.cli.main import main
+from dicomrelay.ledger.values import AttentionKind
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.ul.pdu import Abort, AssociateReject
 from tests.support.house import storescp
@@ -180,6 +181,11 @@ _MINUTE_MS, _HOUR_MS = 60_000, 3_600_000
 _SOON, _LATE = (0.4 * _MINUTE_MS, 1.6 * _MINUTE_MS), (0.9 * _HOUR_MS, _HOUR_MS)
 
 
+def _listed(due: tuple[float, float]) -> list[AttentionKind]:
+    """What waits long waits for a person."""
+    return [AttentionKind.BLOCKED] if due == _LATE else []
+
+
 @pytest.mark.parametrize(
     ("script", "due"),
     [
@@ -203,14 +209,16 @@ _SOON, _LATE = (0.4 * _MINUTE_MS, 1.6 * _MINUTE_MS), (0.9 * _HOUR_MS, _HOUR_MS)
 def test_what_may_pass_waits_by_the_schedule(
     rooms: Rooms, peer: Peer, script: Script, due: tuple[float, float]
 ) -> None:
-    """Not delivered, not in need of attention yet, listed with its reason; and asked for again at once it does not spin."""
+    """Not delivered, waiting with its reason, listed when somebody has to mend something; asked for again at once it does
+    not spin.
+    """
     peer.script, began = script, len(peer.associations)
     transfer = _forward(rooms)
 
     (waiting,) = rooms.ledger.waiting()
     assert due[0] <= waiting.due_in_ms <= due[1]
     assert waiting.reason
-    assert not rooms.ledger.needs_attention()
+    assert [row.kind for row in rooms.ledger.needs_attention()] == _listed(due)
     (summary,) = rooms.ledger.studies()
     assert summary.destinations[0].delivered == 0
     for _ in range(20):
@@ -339,4 +347,4 @@ def test_workers_wait_for_a_storescp_that_misbehaves(
         _forward(rooms)
         (waiting,) = rooms.ledger.waiting()
         assert due[0] <= waiting.due_in_ms <= due[1]
-        assert not rooms.ledger.needs_attention()
+        assert [row.kind for row in rooms.ledger.needs_attention()] == _listed(due)

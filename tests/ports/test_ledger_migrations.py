@@ -6,6 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, create_engine, text
 from dicomrelay.errors import LedgerError, ServiceUnavailable
 from dicomrelay.ledger import Ledger, migrate
 from dicomrelay.ledger.engine import database_url
-from dicomrelay.ledger.migrate import VERSION_TABLE, current_revision, newest_revision
+from dicomrelay.ledger.migrate import VERSION_TABLE, _config, current_revision, newest_revision
 from dicomrelay.ledger.schema import METADATA
 from tests.support.ledger import arrival
 
@@ -66,6 +67,33 @@ def test_the_revisions_make_the_tables_that_the_code_expects(empty_url: str, led
         assert len(indexes(actual)) > 15
     created.dispose()
     migrated.dispose()
+
+
+def test_the_second_revision_comes_and_goes_without_loss(empty_url: str) -> None:
+    """What was there before stays as it was, up and down."""
+    engine = create_engine(database_url(empty_url))
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), "0001")
+        before = indexes(connection)
+        connection.execute(text("INSERT INTO studies VALUES ('1.2', 1, 1, NULL)"))
+        connection.execute(text("INSERT INTO destinations VALUES ('pacs', 'configured', 'P', 'h', 1, 1, '')"))
+        connection.execute(
+            text(
+                "INSERT INTO transfers VALUES ('t', '1.2', 'pacs', 'normal', '', 'waiting', 1, 1, '', 1, 1, 1, 'why', 1, NULL)"
+            )
+        )
+        row = connection.execute(text("SELECT * FROM transfers")).one()
+    migrate(empty_url)
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT * FROM transfers")).one() == (*row, "")
+        assert {name for name, _ in indexes(connection) - before} == {
+            "ix_transfers_blocked",
+            "ix_deliveries_failed",
+        }
+        command.downgrade(_config(connection), "0001")
+        assert connection.execute(text("SELECT * FROM transfers")).one() == row
+        assert indexes(connection) == before
+    engine.dispose()
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone(empty_url: str) -> None:

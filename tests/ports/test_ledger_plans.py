@@ -17,6 +17,8 @@ HOLD_WORK_ONLY = {
     "ix_instances_set_aside",
     "ix_instances_unrouted",
     "ix_deliveries_refused",
+    "ix_deliveries_failed",
+    "ix_transfers_blocked",
     "ix_transfers_needs_attention",
     "ix_stages_needs_attention",
 }
@@ -29,7 +31,8 @@ _INSTANCE = """INSERT INTO instances (id, state, spool_id, host, sop_class_uid, 
     all_deliveries, open_deliveries, released_at)
     VALUES (:id, 'kept', :id, 'gateway-1', '1', :id, :study, :study, '1', 'CT', 900, 1000, 'd', '', '', '', '', 1, 1, :nothing,
     :wanted, :path, 1, 1, :open, :released)"""
-_TRANSFER = """INSERT INTO transfers VALUES (:id, :study, 'pacs', 'normal', '', :state, :due, 1, '', 1, 1, 1000, '', 1, NULL)"""
+_TRANSFER = """INSERT INTO transfers VALUES
+    (:id, :study, 'pacs', 'normal', '', :state, :due, 1, '', 1, 1, 1000, '', 1, NULL, '')"""
 _DELIVERY = """INSERT INTO deliveries VALUES
     (:id, 'pacs', '', :study, 'normal', 1000, :transfer, :state, 1, 0, '', '', 1000, 1, 1, 1)"""
 _STAGE = "INSERT INTO stages VALUES (:id, :stage, :host, :state, :due, '', '', 1, '', 1)"

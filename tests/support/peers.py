@@ -44,12 +44,15 @@ class Script:
         Of every presentation context; 0 accepts.
     storing : int, Abort or str
         A status, an A-ABORT, or "close", "reset", "silence" in place of the response to a C-STORE.
+    storing_of : dict of str
+        The same for some SOP Instance UIDs only.
     """
 
     reset_after: int = -1
     opening: AssociateReject | Abort | None = None
     context_result: int = 0
     storing: int | Abort | str = 0
+    storing_of: dict[str, int | Abort | str] = field(default_factory=dict)
 
 
 @dataclass
@@ -120,7 +123,7 @@ class Peer:
 
     def _answer(self, sock: socket.socket, context_id: int, request: CStoreRequest) -> bool:
         """Whether the association goes on."""
-        storing = self.script.storing
+        storing = self.script.storing_of.get(request.sop_instance_uid, self.script.storing)
         if isinstance(storing, Abort):
             sock.sendall(encode(storing))
             _wait_for_the_end(sock)
