@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -210,30 +211,24 @@ def test_where_there_are_no_links_nothing_is_written_over(
     assert (folder.root / "1.2.4.dcm").read_text("utf-8") == "a letter"
 
 
-def test_many_who_come_and_go_never_have_a_folder_together(tmp_path: Path) -> None:
-    """The lock is a file that goes with whoever held it; whoever waits for one that is gone takes the new one."""
-    inside: list[int] = []
-    most: list[int] = []
+def test_a_lock_that_goes_with_its_holder_is_nobody_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder ends, and another begins, while a third has opened the first's lock file: the third is refused."""
+    first = OutputFolder(tmp_path / "out")
+    second: list[OutputFolder] = []
+    flock = fcntl.flock
 
-    def work(number: int) -> None:
-        for _ in range(100):
-            try:
-                folder = OutputFolder(tmp_path / "out")
-            except ConfigurationError:
-                continue
-            inside.append(number)
-            most.append(len(inside))
-            inside.remove(number)
-            folder.close()
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        first.close()
+        second.append(OutputFolder(tmp_path / "out"))
+        flock(descriptor, operation)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert most
-    assert set(most) == {1}
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(ConfigurationError, match="at work there"):
+        OutputFolder(tmp_path / "out")
+    second[0].close()
     assert list((tmp_path / "out").iterdir()) == []
 
 
