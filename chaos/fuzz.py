@@ -26,14 +26,17 @@ from typing import Final
 
 from chaos.fuzz_gateway import GatewayTarget
 from chaos.fuzz_samples import default_corpus, make_samples
-from chaos.fuzz_targets import CommandTarget, Fault, FileTarget, PduTarget, Target
+from chaos.fuzz_targets import CommandTarget, Fault, FileTarget, PduTarget, StoreRequestTarget, Target
 from chaos.gateway_process import usage_of
 from dicomrelay.errors import ExitCode
 
 # Percent of the inputs.
-SHARES: Final = {"pdu": 35, "command": 15, "file": 25, "gateway": 25}
+SHARES: Final = {"pdu": 35, "command": 10, "store": 5, "file": 25, "gateway": 25}
 # An input in this process takes a few milliseconds; one to the gateway may wait for a deadline there.
-_SLOWEST_S: Final = {"pdu": 2.0, "command": 2.0, "file": 2.0, "gateway": 15.0}
+_SLOWEST_S: Final = {"pdu": 2.0, "command": 2.0, "store": 2.0, "file": 2.0, "gateway": 15.0}
+_TARGETS: Final = {
+    each.name: each for each in (PduTarget, CommandTarget, StoreRequestTarget, FileTarget)
+}  # beside the gateway
 _MOST_FAULTS: Final = 10
 _MOST_GROWTH_BYTES: Final = 200 << 20
 
@@ -158,7 +161,7 @@ def run(
         if name == "gateway":
             found.append(_run_gateway(GatewayTarget(samples, home), numbers, seed=seed, keep=keep))
         else:
-            target = {"pdu": PduTarget, "command": CommandTarget, "file": FileTarget}[name](samples)
+            target = _TARGETS[name](samples)
             found.append(run_target(target, numbers, seed=seed, keep=keep))
     return found
 
@@ -219,6 +222,7 @@ def _replay(file: Path, targets: Sequence[str], home: Path, corpus: Path | None)
     targets_of = {
         "pdu": PduTarget(samples),
         "command": CommandTarget(samples),
+        "store": StoreRequestTarget(samples),
         "file": FileTarget(samples),
         "gateway": gateway,
     }

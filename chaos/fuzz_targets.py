@@ -16,7 +16,8 @@ from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
 from dicomrelay.dicom.scan import Header, HeaderScanner, ScanLimits
 from dicomrelay.dimse.codec import decode_message, encode_message, encode_unsupported_response
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler
-from dicomrelay.dimse.messages import Message, UnsupportedRequest, UnsupportedResponse
+from dicomrelay.dimse.messages import CStoreRequest, Message, UnsupportedRequest, UnsupportedResponse
+from dicomrelay.dimse.store_codec import StoreRequestReader
 from dicomrelay.errors import LocalProtocolError, MalformedDataSet, NotDicom, RemoteProtocolError
 from dicomrelay.ul.connection import MAX_ASSOCIATE_BYTES, Connection, ConnectionClosed
 from dicomrelay.ul.pdu import (
@@ -217,6 +218,51 @@ def _encoded(message: Message, follows: bool) -> bytes | None:
         require(answered == message.message_id, f"{message!r} is answered by {response!r}")
         return None
     return encode_message(message, has_data_set=follows)
+
+
+class StoreRequestTarget:
+    """Command sets to the fast reader of C-STORE requests, which must read them as the codec does or not at all."""
+
+    name = "store"
+
+    def __init__(self, samples: Samples) -> None:
+        # One that the reader does not take on (it has a Move Originator), and the usual ones.
+        self._commands = [raw for raw in samples.commands if isinstance(_message(raw), CStoreRequest)]
+        for number, uid in enumerate(("1.2.3.4", "1.2.3.40", "1." + "9" * 62)):
+            self._commands.append(encode_message(CStoreRequest(number, "1.2.3", uid), has_data_set=True))
+
+    def make(self, chance: random.Random) -> bytes:
+        """A request to learn from in the first byte, a changed one behind it: changed much, or in one byte only."""
+        first = chance.randrange(256)
+        command = chance.choice(self._commands)
+        if chance.randrange(2):
+            return bytes([first]) + Mutator(chance, self._commands).mutate(command)
+        # Most of what a reader trusts are lengths, and one byte of one is what tells.
+        changed, place = bytearray(command), chance.randrange(len(command))
+        changed[place] = (changed[place] + chance.choice((1, 2, 254, 255))) & 255
+        return bytes([first, *changed])
+
+    def attempt(self, data: bytes) -> bool:
+        """Whether it was read at all, by either."""
+        known, raw = self._commands[data[0] % len(self._commands)], data[1:]
+        slow = _message(raw)
+        for learned in (known, raw):
+            reader = StoreRequestReader()
+            request = _message(learned)
+            if isinstance(request, CStoreRequest):
+                reader.learn(learned, request)
+            fast = reader.read(raw)
+            require(fast is None or fast == slow, f"the fast reader makes {fast!r} of what is {slow!r}")
+        return slow is not None
+
+
+def _message(raw: bytes) -> Message | None:
+    """What the codec makes of a command set that announces a data set as a store request must."""
+    try:
+        message, follows = decode_message(raw)
+    except RemoteProtocolError:
+        return None
+    return message if follows or not isinstance(message, CStoreRequest) else None
 
 
 class FileTarget:

@@ -13,14 +13,14 @@ from chaos.fuzz_mutate import Mutator
 from chaos.fuzz_samples import default_corpus, make_samples
 from chaos.fuzz_targets import CommandTarget, FileTarget, PduTarget
 from dicomrelay.dicom.scan import HeaderScanner
-from dicomrelay.dimse import fragments
+from dicomrelay.dimse import fragments, store_codec
 from dicomrelay.errors import ExitCode
 from dicomrelay.ul import reader
 
 SEED = 20261121
 
 
-@pytest.mark.parametrize("name", ["pdu", "command", "file", "gateway"])
+@pytest.mark.parametrize("name", ["pdu", "command", "store", "file", "gateway"])
 def test_a_few_thousand_inputs_find_no_fault(name: str, tmp_path: Path) -> None:
     """The same ones each time; `make fuzz` tries a hundred thousand others."""
     (figures,) = fuzz.run(
@@ -74,6 +74,19 @@ def test_a_context_that_was_not_accepted_is_found(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(fragments, "_NONE", 0)
     (figures,) = fuzz.run(4000, seed=SEED, keep=tmp_path, home=tmp_path, targets=["pdu"])
     assert any("presentation context 0 was not accepted" in fault for fault in figures.faults)
+
+
+def test_a_fast_reader_that_trusts_a_length_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: one that takes all that is left for the value, whatever its length says."""
+    read = store_codec.StoreRequestReader.read
+
+    def trusting(self: store_codec.StoreRequestReader, raw: bytes) -> object:
+        at = self._instance_at
+        return read(self, raw[:at] + struct.pack("<I", len(raw) - at - 4) + raw[at + 4 :])
+
+    monkeypatch.setattr(store_codec.StoreRequestReader, "read", trusting)
+    (figures,) = fuzz.run(2000, seed=SEED, keep=tmp_path, home=tmp_path, targets=["store"])
+    assert any("the fast reader makes" in fault for fault in figures.faults)
 
 
 def test_a_scanner_that_depends_on_the_cutting_is_found(

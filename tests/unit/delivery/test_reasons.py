@@ -1,0 +1,47 @@
+"""Our words and the peer's in one reason, and apart again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from dicomrelay.cli.summary import Outcome, Result, Session
+from dicomrelay.delivery import Answer
+from dicomrelay.delivery.reasons import parted, reason_of
+from dicomrelay.dicom import status as dimse
+
+
+def _answer(words: str, comment: str, status: int | None = 0xA700) -> Answer:
+    return Answer("1", dimse.Outcome.REFUSED, status=status, words=words, comment=comment)
+
+
+@pytest.mark.parametrize("words", ["", "out of resources", "a: b; c"])
+@pytest.mark.parametrize("comment", ["", "MUELLER^HANS", 'it "says"; the peer says "more"', '"'])
+def test_they_are_parted_as_they_were_joined(words: str, comment: str) -> None:
+    """Whatever the peer says."""
+    assert parted(reason_of(_answer(words, comment))) == (words, comment)
+
+
+def test_a_fault_of_ours_is_no_word_of_the_peer() -> None:
+    """Without a status nobody but us has said anything."""
+    assert parted(reason_of(_answer("gone", "x.dcm has 3 bytes", None))) == ("gone: x.dcm has 3 bytes", "")
+
+
+def test_standard_error_quotes_the_peer_only_when_it_is_asked_to() -> None:
+    """It ends in logs of others (invariant 12); a fault of ours is told, and drives no terminal."""
+
+    def result(status: int | None, comment: str) -> Result:
+        return Result(
+            "1.2", "1.1", "pacs", "refused", Outcome.FAILED, status, "words", 1, 1.0, comment=comment
+        )
+
+    session = Session("id", {}, started=datetime.now(UTC))
+    session.ended = datetime.now(UTC)
+    session.results = [result(0xA700, "MUELLER^HANS\x1b[2J"), result(None, "x.dcm is gone")]
+    quiet, loud = "\n".join(session.lines()), "\n".join(session.lines(verbose=True))
+    assert "MUELLER" not in quiet
+    assert "words: x.dcm is gone" in quiet
+    assert "words: MUELLER^HANS" in loud
+    assert "\x1b" not in loud
+    assert "MUELLER" not in "".join(session.text())
