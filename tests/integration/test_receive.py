@@ -23,7 +23,7 @@ from dicomrelay.settings import GatewaySettings
 from scp_gateway.app import descriptors_of
 from tests.support.data_sets import data_root
 from tests.support.house import require, storescp
-from tests.support.processes import BIN, environment, free_port, listens, until
+from tests.support.processes import BIN, environment, free_port, listens, open_to_others, until
 
 pytestmark = [pytest.mark.dcmtk, pytest.mark.timeout(180)]
 
@@ -191,6 +191,7 @@ def test_the_account_is_in_the_logs(tmp_path: Path) -> None:
     assert "association ends" in log
     assert receiver.files()[0].parent.parent.parent.name == "1CT1"
     assert not any("1CT1" in text for text in (log, json.dumps(row), json.dumps(summary)))
+    assert open_to_others(tmp_path / "home") == []
 
 
 def test_it_ends_by_itself_when_it_was_told_to(tmp_path: Path) -> None:
