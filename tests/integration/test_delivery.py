@@ -139,6 +139,16 @@ def test_after_a_no_nothing_more_is_begun(tmp_path: Path) -> None:
         assert len(peer.service.stored) == 2
 
 
+def test_a_no_before_the_first_byte_stops_what_is_prepared(tmp_path: Path) -> None:
+    """Also while the answer to the one before is there and not yet told, as it is before a small instance; it is told then."""
+    asked = [True, True, True]  # the first: prepared, its first byte; the second: prepared
+    with running_acceptor() as peer:
+        answers = _send(peer, _instances(tmp_path, 3), keep_going=lambda: bool(asked) and asked.pop())
+
+        assert [(each.key, each.outcome) for each in answers] == [("key-1", Outcome.DELIVERED)]
+        assert len(peer.service.stored) == 1
+
+
 def test_more_kinds_than_an_association_takes_go_over_several(tmp_path: Path) -> None:
     """128 presentation contexts each."""
     instances = [
