@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from chaos.instances import Instance, make_instances
 from dicomrelay.cli.main import main
+from dicomrelay.ledger.schema import transfers
 from dicomrelay.ledger.values import AttentionKind
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.ul.pdu import Abort, AssociateReject
@@ -225,6 +227,43 @@ def test_what_may_pass_waits_by_the_schedule(
         assert forward_transfer(rooms, transfer) is None
         assert not forward_next(rooms, "pacs")
     assert len(peer.associations) - began == 1
+
+
+def test_status_says_what_is_blocked_and_what_to_do(
+    rooms: Rooms, peer: Peer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 with the advice of the row, in words and in JSON; 0 once it is mended and delivered."""
+
+    def status(*more: str) -> tuple[int, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["dicomrelay", "status", "--home", str(rooms.settings.home), *more])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    peer.script = Script(opening=AssociateReject(1, 1, 7))
+    transfer = _forward(rooms)
+    advice = "Correct the destination's ae_title: the peer does not go by that name."
+    code, words = status()
+    assert code == 1
+    assert "1 blocked at pacs: " in words
+    assert advice in words
+    code, text = status("--json")
+    (row,) = json.loads(text)["needs_attention"]
+    assert (code, row["kind"], row["advice"], row["sop_instance_uid"]) == (1, "blocked", advice, "1.2.3.4")
+
+    peer.script = Script()
+    _make_due(rooms)
+    assert forward_transfer(rooms, transfer) == "pacs"
+    code, words = status()
+    assert code == 0
+    assert "nothing needs attention" in words
+
+
+def _make_due(rooms: Rooms) -> None:
+    """Let the time pass that transfers wait."""
+    with rooms.ledger._database.write() as work:
+        work.connection.execute(update(transfers).values(due_at=work.now - 1))
 
 
 @pytest.mark.parametrize("status", [0xA900, 0xC000, 0x0122, 0x0124, 0xFFFF, 0xFF00])
