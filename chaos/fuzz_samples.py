@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -95,6 +95,10 @@ RICH: Final = AssociateRequest(
         UserIdentity(2, True, b"user", b"passcode"),
     ),
 )  # fmt: skip
+# Requests that do not wait for answers: commits run beside the association's thread.
+WINDOWED: Final = replace(
+    REQUEST, user_information=UserInformation(16_384, "1.2.3", "FUZZ", AsynchronousOperations(4, 1))
+)
 _ACCEPT: Final = AssociateAccept(
     "DICOMRELAY",
     "FUZZ",
@@ -156,6 +160,13 @@ def _to_acceptor() -> Iterator[tuple[bytes, ...]]:
             )
         both = PDataTf((Pdv(context_id, True, True, command), Pdv(context_id, False, True, data)))
         yield (begin, encode(both), encode(both), end)
+    stores: list[bytes] = []
+    for number in range(6):  # two more than the window
+        request = CStoreRequest(number, CT_IMAGE_STORAGE, f"1.2.3.{number + 1}")
+        stores += _data(1, encode_message(request, has_data_set=True), is_command=True)
+        stores += _data(1, encode_data_set(f"1.2.3.{number + 1}", "1.2.3", bytes(200)))
+    yield (encode(WINDOWED), *stores, end)
+    yield (encode(WINDOWED), *stores, encode(Abort()))
     for each in commands()[4:]:
         yield (begin, *_data(1, each, is_command=True), *_data(1, b"\x10\0\x10\0\0\0\0\0"), *echo, end)
 
