@@ -293,7 +293,7 @@ def test_mistakes_are_told_before_anything_listens(tmp_path: Path) -> None:
 
     assert [done.returncode for done in runs.values()] == [2, 3, 2, 2]
     words = [done.stderr for done in runs.values()]
-    assert "another receiver is at work there" in words[0]
+    assert "another `receive` or `get` is at work there" in words[0]
     assert "is in use" in words[1]
     assert "--from somewhere" in words[2]
     assert "jpeg-42" in words[3]
