@@ -9,7 +9,7 @@ from pathlib import Path
 from dicomrelay.delivery import Answer, Instance, deliver
 from dicomrelay.delivery.reasons import reason_of
 from dicomrelay.dicom.status import Outcome
-from dicomrelay.errors import AssociationError, SpoolCorrupt
+from dicomrelay.errors import AssociationError, AssociationTimeout, SpoolCorrupt
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState, InstanceFacts
 from dicomrelay.net.outcomes import judge
 from dicomrelay.net.requestor import StoreItem
@@ -73,7 +73,8 @@ def send_all(
                 pace=pace,
             )
         except AssociationError as error:
-            if not under_way:  # nobody is there, or the fault is no instance's
+            # Nobody is there, or the fault is no instance's; and silence costs a worker too much to meet it again at once.
+            if not under_way or isinstance(error, AssociationTimeout):
                 raise
             problem = error
             plan.died(under_way)

@@ -116,6 +116,19 @@ def test_several_that_end_associations_hold_up_no_other(rooms: Rooms, peer: Peer
     assert _counts(rooms) == (12, 5)
 
 
+def test_one_that_is_met_with_silence_holds_up_no_other(tmp_path: Path, peer: Peer, database: str) -> None:
+    """One deadline an attempt and no more; in the second attempt it comes behind the others."""
+    peer.script = Script(storing_of={_ALL[0]: "silence", _ALL[1]: "silence"})
+    with rooms_at(tmp_path / "home", _toml(peer, database) + "response_timeout_s = 1\n") as (rooms, _):
+        transfer = _transfer(rooms, _ALL)
+        for met in ((0, 1), (0, 2), (15, 2)):
+            began = len(peer.associations)
+            _attempt(rooms, transfer)
+            assert _counts(rooms) == met
+        assert len(peer.associations) - began == 2
+    assert sorted(peer.answered) == _ALL[2:]
+
+
 def test_the_last_attempt_leaves_it_to_a_person(tmp_path: Path, peer: Peer, database: str) -> None:
     """By the destination's own schedule; the others have long been delivered."""
     peer.script = Script(storing_of={_ALL[0]: Abort(0, 0)})
