@@ -126,6 +126,9 @@ class FileService:
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
         """Nothing to do."""
 
+    def turned_away(self, peer_address: str, reason: str) -> None:
+        """Nothing to do."""
+
 
 def _file_head(request: CStoreRequest, transfer_syntax_uid: str) -> bytes:
     meta = b"\2\0\1\0OB\0\0\2\0\0\0\0\1"

@@ -91,6 +91,9 @@ class GatewayService:
             return reply
         return SpoolSink(writer, association, request, transfer_syntax_uid, self._committed)
 
+    def turned_away(self, peer_address: str, reason: str) -> None:
+        """Nothing more: whoever turned it away has logged it."""
+
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
         """The one line of an association, and its seat is free."""
         user = self._reception.leave(association)

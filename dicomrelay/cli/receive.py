@@ -20,7 +20,9 @@ from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.cli.summary import new_session_id
 from dicomrelay.dicom.transfer_syntaxes import TransferSyntaxCategory, transfer_syntaxes
 from dicomrelay.errors import ConfigurationError
+from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import Acceptor, listen
+from dicomrelay.net.certificates import out_of_date
 from dicomrelay.net.tls import door
 from dicomrelay.runtime import home
 from dicomrelay.runtime.readiness import notify_ready
@@ -159,6 +161,7 @@ def command(invocation: Invocation, /, **options: Any) -> int:
     listener = listen(settings.gateway.host, settings.gateway.port)
     acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
     _say_where(invocation, folder, options["sources"])
+    get_logger("dicomrelay.receive").info("listening", **account.configuration)
     ending = _serve(acceptor, account, stop, options["count"], options["idle_exit"])
     folder.close()
     path, data = account.finish(ending, settings.path("logs"))
@@ -177,7 +180,19 @@ def _configuration(settings: Settings, options: Mapping[str, Any]) -> dict[str, 
         "host": gateway.host,
         "port": gateway.port,
         "max_connections": gateway.max_associations,
+        "max_connections_per_peer": gateway.max_associations_per_peer,
+        "min_free_bytes": gateway.min_free_bytes,
+        "max_pdu_bytes": gateway.max_pdu_bytes,
+        "asynchronous_operations": gateway.max_outstanding,
+        "association_timeout_s": gateway.association_timeout_s,
+        "pdu_timeout_s": gateway.pdu_timeout_s,
+        "idle_timeout_s": gateway.idle_timeout_s,
+        "check_called_ae_title": gateway.check_called_ae_title,
+        "accept_unknown_sop_classes": gateway.accept_unknown_sop_classes,
+        "peers": len(settings.peers),
+        "identity": gateway.identity is not None,
         "tls": gateway.tls is not None,
+        "tls_client_certificates": gateway.tls is not None and gateway.tls.ca is not None,
         **{key: options[key] for key in ("layout", "flush", "count", "idle_exit")},
         "from": list(options["sources"]),
         "transfer_syntaxes": list(options["syntaxes"]),
@@ -209,6 +224,8 @@ def _say_where(invocation: Invocation, folder: OutputFolder, sources: tuple[str,
     gateway = invocation.settings.gateway
     tls = ", TLS" if gateway.tls else ""
     invocation.say(f"listening: {gateway.ae_title}@{gateway.host}:{gateway.port}{tls}, into {folder.root}")
+    if gateway.tls is not None and (fault := out_of_date(gateway.tls.certificate)):
+        invocation.say(f"warning: {fault}: callers that check it will not come in; renew it")
     if not sources and not invocation.settings.peers and not is_loopback(gateway.host):
         invocation.say("nobody but this machine may call: say who with --from, or in [[peers]]")
 
@@ -224,6 +241,7 @@ def _serve(
     with Progress("received", count, line_every_s=10) as progress:
         while not stop.wait(_LOOK_EVERY_S):
             note = f"{account.open} associations" if account.open != 1 else "1 association"
+            note += f", {account.turned} turned away" if account.turned else ""
             progress.show(account.stored, data_bytes=account.bytes, note=note)
             account.flush()
             if count is not None and account.stored >= count:

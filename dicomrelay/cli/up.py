@@ -9,10 +9,11 @@ from pathlib import Path
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.services import services
 from dicomrelay.cli.signals import stop_on_signals
-from dicomrelay.errors import ExitCode, PortInUse, ServiceUnavailable
+from dicomrelay.errors import ExitCode, LedgerError, PortInUse, ServiceUnavailable
 from dicomrelay.ledger import migrate
 from dicomrelay.net import tls
 from dicomrelay.net.acceptor import listen
+from dicomrelay.net.certificates import out_of_date
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.runtime.supervisor import Supervisor
@@ -89,6 +90,8 @@ def _database_answers(settings: Settings, say: Callable[[str], None]) -> bool:
             raise
         say(f"{error}: the gateway takes instances meanwhile, the rest follows when it is back")
         return False
+    except LedgerError as error:
+        raise LedgerError(f"{error}: `dicomrelay doctor --home {settings.home}` says what to do") from error
     return True
 
 
@@ -127,6 +130,11 @@ def _say_where(settings: Settings, say: Callable[[str], None]) -> None:
     say(f"DICOMweb  http://{settings.streamer.host}:{settings.streamer.port}/")
     if settings.monitor.enabled:
         say(f"Flower    http://{settings.monitor.host}:{settings.monitor.port}/")
+    for tls_settings in (gateway.tls, *(each.tls for each in settings.destinations)):
+        if tls_settings is not None and tls_settings.certificate is not None:
+            fault = out_of_date(tls_settings.certificate)
+            if fault:
+                say(f"warning: {fault}: renew it")
     if not settings.peers and not is_loopback(gateway.host):
         say(f"no [[peers]] in the settings: nobody but this machine may call {gateway.host}:{gateway.port}")
     if not settings.destinations:

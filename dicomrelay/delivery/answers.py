@@ -45,11 +45,23 @@ def _copy_in_words(item: StoreItem, sent: StoreItem, digest: str) -> str:
     return f"sent in {became}, changed without loss from {was}, SHA-256 {digest}"
 
 
-def not_accepted(instance: Instance, association_id: str, *, offered: int = 0) -> Answer:
-    """The peer accepted no presentation context for it, nor any of so many alternatives that were offered."""
+def not_accepted(
+    instance: Instance, association_id: str, *, offered: int = 0, may_copy: bool = False
+) -> Answer:
+    """The peer accepted no presentation context for it, nor any of so many alternatives that were offered.
+
+    Parameters
+    ----------
+    may_copy : bool
+        Whether a copy in another transfer syntax is allowed at all.
+    """
     words = _does_not_accept(instance)
     if offered:
         words += " nor in any transfer syntax that it can be changed to without loss"
+    elif may_copy:
+        words += ", and it can be changed to no other without loss: it is video, or nothing here decodes it"
+    else:
+        words += "; a copy in another is not allowed (transfer_syntax_policy, or --transcode with --direct)"
     return Answer(instance.key, Outcome.REFUSED, words=words, association_id=association_id)
 
 

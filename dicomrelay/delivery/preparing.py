@@ -59,6 +59,11 @@ class Preparation:
         self._locate = locate
         self._waiting = waiting
 
+    @property
+    def may_copy(self) -> bool:
+        """Whether a copy in another transfer syntax may be made."""
+        return self._workshop is not None
+
     def syntaxes(self, wanted: Wanted) -> list[str]:
         """The transfer syntaxes it can be sent in, its own first."""
         item = wanted.instance.item

@@ -138,7 +138,11 @@ class Sending:
         syntaxes = self._preparation.syntaxes(wanted)
         accepted = {each for each in syntaxes if (instance.item.sop_class_uid, each) in association.accepted}
         if not accepted:
-            self._answered(not_accepted(instance, association.id, offered=len(syntaxes) - 1))
+            self._answered(
+                not_accepted(
+                    instance, association.id, offered=len(syntaxes) - 1, may_copy=self._preparation.may_copy
+                )
+            )
             return None
         try:
             return self._preparation.item(wanted, accepted)

@@ -25,6 +25,18 @@ _TAG: Final = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?", re.ASCII)
 _MAX_VALUE_CHARACTERS: Final = 16_384
 _NUMBERS: Final = {"US": int, "SS": int, "UL": int, "SL": int, "UV": int, "SV": int, "FL": float, "FD": float}
 _BYTES: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+# Single value and range matching (PS3.4 Section C.2.2.2.5), each end in the form of its VR (PS3.5 Section 6.2): a peer
+# that is asked for another finds nothing and says nothing.
+_FORMS: Final = {
+    "DA": (
+        re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])", re.ASCII),
+        "a date is YYYYMMDD, a range 20260101-20261231, 20260101- or -20261231",
+    ),
+    "TM": (
+        re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9]|60)?(\.[0-9]{1,6})?)?", re.ASCII),
+        "a time is HHMMSS or its beginning, a range 0700-1200, 0700- or -1200",
+    ),
+}
 # A backslash is a character there, and parts no values (PS3.5 Section 6.4).
 _ONE_TEXT: Final = frozenset({"LT", "ST", "UR", "UT"})
 
@@ -144,11 +156,19 @@ def _element(key: Key, tag: int) -> DataElement:
 
 def _value(key: Key, vr: str) -> Any:
     values: list[Any] = [key.value] if vr in _ONE_TEXT else key.value.split("\\")
+    if vr in _FORMS and not all(_is_of_form(vr, value) for value in values):
+        raise ConfigurationError(f"key {key.name!r}: {_FORMS[vr][1]}")
     if vr in _NUMBERS:
         values = [_NUMBERS[vr](value) for value in values]
     elif vr == "AT":
         values = [_tag(key.name, value) for value in values]
     return values if len(values) > 1 else values[0]
+
+
+def _is_of_form(vr: str, value: str) -> bool:
+    form = _FORMS[vr][0]
+    ends = value.split("-")
+    return any(ends) and len(ends) <= 2 and all(form.fullmatch(end) for end in ends if end)
 
 
 def _require_empty(key: Key) -> None:

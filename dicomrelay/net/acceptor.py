@@ -211,8 +211,10 @@ class Acceptor:
         is_full = is_open >= room or of_peer >= self._limits.max_associations_per_peer
         if failure is None and admitted is Admission.REFUSED:
             self._refuse(sock, ADDRESS_NOT_ADMITTED)
+            ask(self._service.turned_away, peer, "nobody may call from that address")
         elif failure is not None or is_full:
             self._refuse(sock, LOCAL_LIMIT_EXCEEDED)
+            ask(self._service.turned_away, peer, "no room for another association")
         else:
             self._start(sock, (peer, int(address[1])))
 

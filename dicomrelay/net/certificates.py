@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -44,3 +44,18 @@ def read_certificates(path: Path) -> list[Certificate]:
         )
         for each in found
     ]
+
+
+def out_of_date(path: Path, now: datetime | None = None) -> str:
+    """What is wrong with the days of the certificates of a file, in words; "" for nothing, and for a file that is none."""
+    moment = now or datetime.now(UTC)
+    try:
+        found = read_certificates(path)
+    except ConfigurationError:
+        return ""
+    for each in found:
+        if each.ends <= moment:
+            return f"{path}: {each.subject} expired on {each.ends:%Y-%m-%d}"
+        if each.begins > moment:
+            return f"{path}: {each.subject} is not valid before {each.begins:%Y-%m-%d %H:%M}Z"
+    return ""

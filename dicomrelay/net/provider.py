@@ -266,6 +266,7 @@ class ProviderAssociation:
                 reason=reason,
                 seconds=round(duration_s, 3),
             )
+            ask(self._service.turned_away, self._address[0], reason)
             return
         ending = AssociationEnding(
             kind, reason, tally.echoes, tally.stored, tally.failed, tally.bytes_received, duration_s

@@ -211,7 +211,7 @@ def finish(sink: StoreSink) -> StoreReply:
 
 
 class AssociationService(Protocol):
-    """What the acceptor asks. Called from the association's thread, except `admit`."""
+    """What the acceptor asks. Called from the association's thread; `admit`, and `turned_away` after it, from the accept loop."""
 
     def admit(self, peer_address: str, open_associations: int) -> Admission:
         """What that address may expect; asked in the accept loop before a thread exists; must not block.
@@ -242,4 +242,13 @@ class AssociationService(Protocol):
         """The association is over, or was not made though it was accepted; called exactly once after `opened`.
 
         The canonical log line is the service's.
+        """
+
+    def turned_away(self, peer_address: str, reason: str) -> None:
+        """A caller got no association: address, room, TLS, or `negotiate` was against it; must not block.
+
+        Parameters
+        ----------
+        reason : str
+            In words; what the caller said of itself may be quoted in it.
         """

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
+from dicomrelay.net.certificates import out_of_date
 from dicomrelay.settings import DestinationTlsSettings, Settings, TlsSettings
 
 _log = get_logger("dicomrelay.net")
@@ -169,6 +170,13 @@ def _load_own(context: ssl.SSLContext, certificate: Path, key: Path | None, wher
                 "put the pair there that was made together"
             ) from error
         raise ConfigurationError(f"{certificate}: {_words(error)} ({name})") from error
+    fault = out_of_date(certificate)
+    if (
+        fault
+    ):  # it is used all the same: the other side may not look, and one that was renewed is taken at once
+        _log.warning(
+            "a certificate of ours is out of date", action="tls.out-of-date", reason=fault, setting=name
+        )
 
 
 def _load_ca(context: ssl.SSLContext, ca: Path, where: str) -> None:

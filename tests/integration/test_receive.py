@@ -6,6 +6,7 @@ import json
 import resource
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from dicomrelay.cli.files import DicomFile, Passed, scan
 from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
 from dicomrelay.settings import GatewaySettings
 from scp_gateway.app import descriptors_of
+from tests.support.certificates import Authority
 from tests.support.data_sets import data_root
 from tests.support.house import require, storescp
 from tests.support.processes import BIN, environment, free_port, listens, open_to_others, until
@@ -322,3 +324,45 @@ def test_both_ends_speak_tls(tmp_path: Path) -> None:
     assert code == 0, sent
     assert plain == 3
     assert len(receiver.files()) == 1
+
+
+def test_callers_that_are_turned_away_are_counted_by_reason(tmp_path: Path) -> None:
+    """A wrong called AE title, and a caller without TLS; the log begins with what is in force."""
+    with receive(tmp_path, "--check-called-ae", "--min-free", "0") as receiver:
+        wrong = storescu(receiver.port, [_SAMPLES / "CT_small.dcm"], "-aec", "OTHER")
+        code, summary = receiver.stop()
+    assert wrong.returncode != 0
+    assert code == 0
+    assert any("rejected (1, 1, 7)" in why for why in summary["turned_away"])
+    assert (
+        summary["configuration"] | {"check_called_ae_title": True, "min_free_bytes": 0}
+        == summary["configuration"]
+    )
+    assert "callers were turned away" in (tmp_path / "err").read_text("utf-8")
+    (log,) = (tmp_path / "home" / "logs").glob("receive_*.log")
+    first, *others = log.read_text("utf-8").splitlines()
+    assert "event=listening" in first
+    assert "check_called_ae_title=true" in first
+    assert any('event="turned away"' in line for line in others)
+
+
+def test_a_certificate_that_is_over_is_told_and_so_are_those_who_speak_no_tls(tmp_path: Path) -> None:
+    """It listens all the same: the other side decides."""
+    pair = Authority(tmp_path).issue("over", days=-1)
+    with receive(tmp_path, "--tls-certificate", pair.certificate, "--tls-key", pair.key) as receiver:
+        plain = storescu(receiver.port, [_SAMPLES / "CT_small.dcm"])
+        _, summary = receiver.stop()
+    assert plain.returncode != 0
+    assert any("it speaks plain DICOM" in why for why in summary["turned_away"])
+    assert "expired on" in (tmp_path / "err").read_text("utf-8")
+
+
+def test_waiting_is_not_in_the_rates(tmp_path: Path) -> None:
+    """The rate is that of the time in which there was an association."""
+    with receive(tmp_path) as receiver:
+        time.sleep(1.5)
+        assert storescu(receiver.port, [_SAMPLES / "CT_small.dcm"]).returncode == 0
+        _, summary = receiver.stop()
+    timing, counts = summary["timing"], summary["instances"]
+    assert timing["busy_seconds"] < timing["seconds"] - 1
+    assert counts["instances_per_second"] == pytest.approx(1 / timing["busy_seconds"], rel=0.05)

@@ -84,6 +84,7 @@ class MemoryService:
     requests: list[AssociateRequest] = field(default_factory=list)
     infos: list[AssociationInfo] = field(default_factory=list)
     endings: list[AssociationEnding] = field(default_factory=list)
+    turned: list[tuple[str, str]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def admit(self, peer_address: str, open_associations: int) -> Admission:
@@ -107,6 +108,9 @@ class MemoryService:
     ) -> StoreSink | StoreReply:
         refusal = self.on_begin() if self.on_begin is not None else None
         return refusal or MemorySink(self, request, transfer_syntax_uid)
+
+    def turned_away(self, peer_address: str, reason: str) -> None:
+        self.turned.append((peer_address, reason))
 
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
         with self.changed:

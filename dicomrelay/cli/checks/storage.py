@@ -15,6 +15,7 @@ from dicomrelay.runtime import broker, home
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Spool
+from dicomrelay.text import shown
 
 
 def check_spool(settings: Settings) -> Iterator[Finding]:
@@ -56,9 +57,10 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
         yield failed(about, str(error), "start the database, or correct database.url", ExitCode.UNREACHABLE)
         return
     except (RelayError, SQLAlchemyError) as error:
+        why = str(error) if isinstance(error, RelayError) else type(error).__name__
         yield failed(
             about,
-            f"cannot be read: {type(error).__name__}",
+            f"cannot be read: {shown(why)}",
             "restore db/ from a backup, or move it away: it is built again from the spool",
             ExitCode.INTEGRITY,
         )

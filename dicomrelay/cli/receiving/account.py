@@ -19,6 +19,7 @@ from dicomrelay.cli.summary import write_whole
 from dicomrelay.dicom.status import status_name
 from dicomrelay.errors import ExitCode
 from dicomrelay.net.service import AssociationEnding, AssociationInfo
+from dicomrelay.text import shown
 
 _MOST_STUDIES: Final = 10_000
 _MOST_NAMED: Final = 1_000
@@ -62,6 +63,9 @@ class Account:
         self._by_keeping: Counter[Keeping] = Counter()
         self._refusals: Counter[str] = Counter()
         self._seconds = 0.0
+        self._busy_since = 0.0
+        self._busy_s = 0.0  # in which there was an association
+        self._turned_away: Counter[str] = Counter()
         self._studies: OrderedDict[str, _Study] = OrderedDict()
         self._forgotten_studies = 0
         self._callers: OrderedDict[str, _Caller] = OrderedDict()
@@ -82,8 +86,10 @@ class Account:
     def opened(self) -> None:
         """An association began."""
         with self._lock:
-            self.open += 1
             self.touched_at = time.monotonic()
+            if not self.open:
+                self._busy_since = self.touched_at
+            self.open += 1
 
     def received(self, association: AssociationInfo, received: Received) -> None:
         """An instance was kept or refused."""
@@ -102,12 +108,25 @@ class Account:
         with self._lock:
             self.open -= 1
             self.touched_at = time.monotonic()
+            if not self.open:
+                self._busy_s += self.touched_at - self._busy_since
             caller = self._callers.setdefault(association.calling_ae_title, _Caller())
             caller.associations += 1
             caller.stored += ending.stored
             caller.refused += ending.failed
             if len(self._callers) > _MOST_NAMED:
                 self._callers.popitem(last=False)
+
+    @property
+    def turned(self) -> int:
+        """Callers that got no association."""
+        return self._turned_away.total()
+
+    def turned_away(self, reason: str) -> None:
+        """A caller got no association."""
+        with self._lock:
+            is_known = reason in self._turned_away or len(self._turned_away) < _MOST_NAMED
+            self._turned_away[reason if is_known else "other reasons"] += 1
 
     def flush(self) -> None:
         """Let the rows so far be seen."""
@@ -129,13 +148,21 @@ class Account:
         seconds = (datetime.now(UTC) - self.started).total_seconds()
         again, beside = self._by_keeping[Keeping.AGAIN], self._by_keeping[Keeping.BESIDE]
         there = f" ({again} of them were there already)" if again else ""
-        took = f"{size(self.bytes)} in {seconds:.1f} s"
+        busy_s = self._busy_seconds()
+        rate = f" ({self.stored / busy_s:.0f} instances/s, {size(self.bytes / busy_s)}/s)" if busy_s else ""
+        took = f"{size(self.bytes)} in {busy_s:.1f} s of associations{rate}; listened for {seconds:.1f} s"
         lines = [f"{self.stored} instances stored{there}, {self.refused} refused; {took}"]
         if beside:
             lines.append(f"  {beside} had other bytes under the same SOP Instance UID, and are kept beside:")
             lines += [f"    {relative}" for relative in self._beside[:20]]
         lines += [f"  {count} refused: {why}" for why, count in self._refusals.most_common(10)]
+        if self.turned:
+            lines.append(f"  {self.turned} callers were turned away:")
+            lines += [f"    {count}: {shown(why)}" for why, count in self._turned_away.most_common(10)]
         return lines
+
+    def _busy_seconds(self) -> float:
+        return self._busy_s + (time.monotonic() - self._busy_since if self.open else 0.0)
 
     def _keep(self, received: Received, keeping: Keeping, relative: str) -> None:
         self.stored += 1
@@ -155,6 +182,7 @@ class Account:
     def _data(self) -> dict[str, Any]:
         ended = datetime.now(UTC)
         seconds = (ended - self.started).total_seconds()
+        busy_s = self._busy_seconds()
         return {
             "session_id": self.session_id,
             "ending": self.ending,
@@ -164,6 +192,7 @@ class Account:
                 "started": self.started.isoformat(),
                 "ended": ended.isoformat(),
                 "seconds": round(seconds, 3),
+                "busy_seconds": round(busy_s, 3),
             },
             "instances": {
                 "stored": self.stored,
@@ -171,12 +200,13 @@ class Account:
                 "kept_beside": self._by_keeping[Keeping.BESIDE],
                 "refused": self.refused,
                 "bytes": self.bytes,
-                "bytes_per_second": round(self.bytes / seconds) if seconds else 0,
-                "instances_per_second": round(self.stored / seconds, 3) if seconds else 0.0,
+                "bytes_per_second": round(self.bytes / busy_s) if busy_s else 0,
+                "instances_per_second": round(self.stored / busy_s, 3) if busy_s else 0.0,
                 "average_seconds": round(self._seconds / self.stored, 6) if self.stored else None,
             },
             "refusals": dict(self._refusals.most_common(_MOST_NAMED)),
             "kept_beside": self._beside,
+            "turned_away": dict(self._turned_away.most_common(_MOST_NAMED)),
             "callers": [
                 {
                     "calling_ae_title": title,

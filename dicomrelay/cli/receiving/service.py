@@ -38,10 +38,7 @@ class FolderService:
 
     def admit(self, peer_address: str, open_associations: int) -> Admission:  # noqa: ARG002 - the acceptor counts
         """Whether anybody may call from that address."""
-        admission = self._peers.of_address(peer_address)
-        if admission is Admission.REFUSED:
-            _log.warning("address refused", peer_address=peer_address)
-        return admission
+        return self._peers.of_address(peer_address)
 
     def negotiate(self, request: AssociateRequest, peer: PeerConnection) -> Rejection | Acceptance:
         """As the gateway."""
@@ -85,6 +82,11 @@ class FolderService:
                 )
         self._ended(association, Received(request, Header(), refusal, None, 0, 0.0, fault))
         return refusal
+
+    def turned_away(self, peer_address: str, reason: str) -> None:
+        """Counted, and said at the end."""
+        self._account.turned_away(reason)
+        _log.warning("turned away", peer_address=peer_address, reason=reason)
 
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
         """The one line of an association."""

@@ -30,7 +30,9 @@ def test_a_table_has_the_columns_that_say_something(capsys: pytest.CaptureFixtur
     """Nothing of a peer drives the terminal, and nothing is taken for markup."""
     table = TableWriter(KEYS)
     table.write(_answer("PatientName=Müller^Jörg", "ModalitiesInStudy=CT\\SR", "StudyID"))
-    table.write(_answer("PatientName=EVIL\x1b[2J^[red]X[/red]\x07\r", "StudyDate=" + "9" * 200))
+    evil = _answer("PatientName=EVIL\x1b[2J^[red]X[/red]\x07\r")
+    evil.add_new("StudyDate", "LO", "9" * 200)  # no date, and in no VR of one
+    table.write(evil)
     table.close()
     shown = capsys.readouterr().out
     head, first, second = shown.splitlines()

@@ -133,3 +133,34 @@ def test_what_a_peer_says_drives_no_terminal() -> None:
     assert "PatientID, 0009,1001" in words
     assert words.isprintable()
     assert "\x1b" not in words
+
+
+@pytest.mark.parametrize(
+    "date", ["2018-09-25", "2018.09.25", "20181301", "20180932", "2018", "-", "20180101-2018", "2018*"]
+)
+def test_a_date_that_no_peer_matches_is_refused_with_the_form(date: str) -> None:
+    """A peer would answer nothing, as if there were nothing."""
+    with pytest.raises(ConfigurationError, match="YYYYMMDD"):
+        _find(study_date=date).identifier()
+
+
+@pytest.mark.parametrize(
+    "date", ["20180925", "20180925-", "-20180925", "20180101-20181231", "20180101\\20180102"]
+)
+def test_dates_and_ranges_go_as_they_are(date: str) -> None:
+    """PS3.4 Section C.2.2.2.5."""
+    found = _find(study_date=date).identifier()["StudyDate"].value
+    assert (found if isinstance(found, str) else "\\".join(found)) == date
+
+
+@pytest.mark.parametrize(
+    ("time", "is_time"), [("10:00", False), ("1000-12", True), ("07", True), ("2400", False)]
+)
+def test_times_too(time: str, is_time: bool) -> None:
+    """HH, HHMM, HHMMSS, with a fraction, and ranges of them."""
+    query = _find(f"StudyTime={time}")
+    if is_time:
+        assert query.identifier().StudyTime == time
+    else:
+        with pytest.raises(ConfigurationError, match="HHMMSS"):
+            query.identifier()

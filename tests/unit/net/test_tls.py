@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -16,10 +18,23 @@ from cryptography.hazmat.primitives.serialization import (
 
 from dicomrelay.errors import ConfigurationError, TlsFault
 from dicomrelay.net import tls_faults
-from dicomrelay.net.certificates import read_certificates
+from dicomrelay.net.certificates import out_of_date, read_certificates
 from dicomrelay.net.tls import acceptor_context, check, requestor_context
 from dicomrelay.settings import DestinationTlsSettings, Settings, TlsSettings
 from tests.support.certificates import Authority, Pair
+
+
+def test_a_certificate_of_ours_that_is_over_is_used_and_told(authority: Authority) -> None:
+    """In words for a person, and as a warning of the log; a good one is not mentioned."""
+    over, good = authority.issue("over", days=-1), authority.issue("good")
+    with structlog.testing.capture_logs() as logs:
+        acceptor_context(authority.acceptor(good))
+        acceptor_context(authority.acceptor(over))
+    (warning,) = [each for each in logs if each.get("action") == "tls.out-of-date"]
+    assert (warning["log_level"], warning["setting"]) == ("warning", "gateway.tls.certificate")
+    assert "expired on" in warning["reason"]
+    assert out_of_date(good.certificate) == ""
+    assert "not valid before" in out_of_date(good.certificate, datetime(2000, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture
