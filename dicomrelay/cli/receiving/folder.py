@@ -128,7 +128,7 @@ class OutputFolder:
         Raises
         ------
         SpoolFull, SpoolError
-            It is not, and its file is gone.
+            It is not; its file is gone, or stands there whole under a name that a power cut may take.
         """
         part.close(flush=self._flush)
         try:
@@ -168,7 +168,8 @@ class OutputFolder:
                 self._sync(target)
                 return Kept(relative, Keeping.NEW if version == 1 else Keeping.BESIDE)
             if part.holds_the_same_as(target):
-                self._sync(target, is_ours=False)  # whoever gave it its name may be about to
+                self._sync_bytes(target)
+                self._sync(target)  # whoever gave it its name may be about to
                 return Kept(relative, Keeping.AGAIN)
         raise SpoolError(f"{self.root}: {_MOST_VERSIONS} versions of {stem.rpartition('/')[2]} are there")
 
@@ -197,18 +198,24 @@ class OutputFolder:
                 self._operations.rename(source, str(target))
         return True
 
-    def _sync(self, target: Path, *, is_ours: bool = True) -> None:
+    def _sync(self, target: Path) -> None:
+        """Make a name durable. A file whose name may not be stays: others may have been told of it by now."""
         if not self._flush:
             return
+        if target.parent == self.root:
+            self._root_names.sync()
+        else:
+            sync_path(target.parent)
+
+    def _sync_bytes(self, target: Path) -> None:
+        """Make the bytes of a file durable that somebody else has put there, perhaps without that."""
+        if not self._flush:
+            return
+        fd = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if target.parent == self.root:
-                self._root_names.sync()
-            else:
-                sync_path(target.parent)
-        except (OSError, SpoolError):
-            if is_ours:
-                target.unlink(missing_ok=True)
-            raise
+            self._operations.sync_data(fd)
+        finally:
+            self._operations.close(fd)
 
     def _make_folder(self, folder: Path) -> None:
         """Make it and those above it, durable in those above them; known ones cost nothing."""

@@ -93,6 +93,8 @@ class PartFile:
         OSError
             One of them cannot be read.
         """
+        if not other.is_file():  # a pipe would be waited for
+            return False
         with other.open("rb") as theirs, open(self.path, "rb") as ours:
             try:
                 meta = parse_file_meta(theirs.read(HEAD_BYTES))

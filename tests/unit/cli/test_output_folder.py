@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -159,7 +160,6 @@ def test_the_bytes_are_durable_before_the_name_and_the_name_before_the_answer(tm
         ("write", errno.EIO, SpoolError),
         ("sync_data", errno.ENOSPC, SpoolFull),
         ("sync_data", errno.EIO, SpoolError),
-        ("sync_directory", errno.EIO, SpoolError),
     ],
 )
 def test_a_failing_disk_leaves_nothing_half(
@@ -176,6 +176,53 @@ def test_a_failing_disk_leaves_nothing_half(
 
     disk.failing = ""
     assert put(folder, "1.2.3").keeping is Keeping.NEW
+    folder.close()
+
+
+def test_a_name_that_may_not_be_durable_is_no_success_and_takes_nothing_from_others(tmp_path: Path) -> None:
+    """The file stays: somebody who sent the same may have been answered meanwhile. Sent again it is flushed again."""
+    disk = Disk("sync_directory", errno.EIO)
+    folder = OutputFolder(tmp_path / "out", operations=disk)
+
+    with pytest.raises(SpoolError):
+        put(folder, "1.2.3")
+    assert files(folder.root) == ["1.2.3.dcm"]
+
+    disk.failing = ""
+    disk.calls.clear()
+    assert put(folder, "1.2.3").keeping is Keeping.AGAIN
+    assert [call for call in disk.calls if call.startswith("sync")] == [
+        "sync_data", "sync_data", "sync_directory",
+    ]  # fmt: skip
+    folder.close()
+
+
+def test_what_was_kept_without_a_flush_is_flushed_before_it_is_answered_for(tmp_path: Path) -> None:
+    """By a receiver that did not flush, or by somebody who copied it there."""
+    lazy = OutputFolder(tmp_path / "out", flush=False)
+    put(lazy, "1.2.3")
+    lazy.close()
+
+    class Watching(Disk):
+        flushed: ClassVar[list[int]] = []
+
+        def sync_data(self, fd: int) -> None:
+            super().sync_data(fd)
+            self.flushed.append(os.fstat(fd).st_ino)
+
+    folder = OutputFolder(tmp_path / "out", operations=Watching())
+    kept = (tmp_path / "out" / "1.2.3.dcm").stat().st_ino
+    assert put(folder, "1.2.3").keeping is Keeping.AGAIN
+    assert kept in Watching.flushed
+    folder.close()
+
+
+def test_a_pipe_under_an_instances_name_is_not_waited_for(tmp_path: Path) -> None:
+    """It is somebody's, and no instance."""
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "1.2.3.dcm")
+    folder = OutputFolder(tmp_path / "out")
+    assert put(folder, "1.2.3").keeping is Keeping.BESIDE
     folder.close()
 
 
