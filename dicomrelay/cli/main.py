@@ -35,6 +35,10 @@ _COMMANDS: Final = {
 }
 
 
+# Options that every command takes, and the group does not.
+_OF_COMMANDS: Final = frozenset({"--config", "--home", "--json", "--verbose", "-v"})
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -67,6 +71,9 @@ def main() -> NoReturn:
     try:
         result = cli.main(standalone_mode=False)
         code = int(result) if isinstance(result, int) else ExitCode.OK
+    except click.NoSuchOption as error:
+        _place(error).show()
+        code = ExitCode.USAGE
     except click.ClickException as error:
         error.show()
         code = ExitCode.USAGE
@@ -81,6 +88,14 @@ def main() -> NoReturn:
         _show(error)
         code = error.exit_code
     sys.exit(int(code))
+
+
+def _place(error: click.NoSuchOption) -> click.UsageError:
+    """An option that every command takes, written before the command: where it goes."""
+    name = error.option_name
+    if error.ctx is None or error.ctx.parent is not None or name not in _OF_COMMANDS:
+        return error
+    return click.UsageError(f"{name} goes behind the command: dicomrelay COMMAND {name} ...", error.ctx)
 
 
 def _show(error: RelayError) -> None:

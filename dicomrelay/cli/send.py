@@ -15,17 +15,15 @@ import click
 from dicomrelay.cli.files import DicomFile, Passed, scan
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.send_options import DIRECT_ONLY, split
 from dicomrelay.cli.session_log import log_to_file
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.cli.summary import Session, new_session_id
 from dicomrelay.errors import ConfigurationError
-from dicomrelay.routing import parse_address
 from dicomrelay.routing.destinations import resolve
 from dicomrelay.runtime import home
-from dicomrelay.settings import Settings
 
 _RETRIES: Final = 2
-_DIRECT_ONLY: Final = ("retries", "window", "transcode")
 
 
 @relay_command(
@@ -75,7 +73,7 @@ _DIRECT_ONLY: Final = ("retries", "window", "transcode")
 )
 def command(invocation: Invocation, /, **options: Any) -> int:
     settings = invocation.settings
-    paths, destination = _split(options, settings)
+    paths, destination = split(options, settings)
     home.prepare(settings)
     session = Session(
         new_session_id(),
@@ -84,7 +82,7 @@ def command(invocation: Invocation, /, **options: Any) -> int:
             "destination": destination or "by rules",
             "calling_ae_title": options["calling_ae"] or settings.gateway.ae_title,
             **{key: options[key] for key in ("recursive", "threads", "direct", "no_wait")},
-            **{key: options[key] for key in _DIRECT_ONLY if options[key] is not None},
+            **{key: options[key] for key in DIRECT_ONLY if options[key] is not None},
         },
     )
     log_file = log_to_file(settings, f"send_{session.id}")
@@ -108,41 +106,12 @@ def command(invocation: Invocation, /, **options: Any) -> int:
     else:
         from dicomrelay.cli import queued  # noqa: PLC0415 - ledger and queue only where they are needed
 
+        if destination:
+            known = resolve(destination, settings.destinations)
+            session.configuration = {**session.configuration, **known.in_force()}
         order = queued.Order(destination, options["threads"], wait=not options["no_wait"])
         queued.send(session, files, settings, order, interrupted)
     return _report(invocation, session)
-
-
-def _split(options: Mapping[str, Any], settings: Settings) -> tuple[list[Path], str]:
-    """The paths, and the one destination that was named in one of three ways, or ""."""
-    address = (options["ae_title"], options["host"], options["port"])
-    named = [options["name"]] if options["name"] else []
-    if any(address):
-        if not all(address):
-            raise ConfigurationError("--ae-title, --host and --port go together")
-        named.append(f"{address[0]}@{address[1]}:{address[2]}")
-    paths = []
-    for text in (*options["paths"], *options["inputs"]):
-        if "@" in text and not Path(text).exists():
-            named.append(text)
-        else:
-            paths.append(Path(text))
-    if len(named) > 1:
-        raise ConfigurationError(f"one destination at a time, please: {', '.join(named)}")
-    if not paths:
-        raise ConfigurationError("name the files or folders to send")
-    if named and "@" in named[0]:
-        parse_address(named[0])
-    elif named:
-        resolve(named[0], settings.destinations)
-    if options["direct"] and not named:
-        raise ConfigurationError("--direct needs a destination: --to NAME, AET@host:port, or -a, -H and -p")
-    for key in _DIRECT_ONLY:
-        if options[key] is not None and not options["direct"]:
-            raise ConfigurationError(
-                f"--{key} goes with --direct; for the queue the settings of the destination say it"
-            )
-    return paths, named[0] if named else ""
 
 
 def _scan(
@@ -192,12 +161,14 @@ def _send_directly(
         window=options["window"],
         transcode=options["transcode"],
     )
+    retries = _RETRIES if options["retries"] is None else options["retries"]
+    session.configuration = {**session.configuration, "retries": retries, **targets.in_force(target, known)}
     limit = known.max_bytes_per_s
     order = direct.Order(
         target,
         known.name,
         threads=options["threads"],
-        retries=_RETRIES if options["retries"] is None else options["retries"],
+        retries=retries,
         pace=lambda: Pace(limit, moved=_nothing) if limit else None,
     )
     with Progress("sent", len(files)) as progress:

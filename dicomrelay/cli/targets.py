@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dicomrelay.delivery import Target
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.routing import Destination, resolve, target_of
@@ -34,6 +36,22 @@ def find_target(
     policy = _policy(destination, transcode)
     target = target_of(destination, settings, calling_ae_title=calling_ae_title, window=window, policy=policy)
     return target, destination
+
+
+def in_force(target: Target, destination: Destination) -> dict[str, Any]:
+    """What a session goes by, for its summary: the options that won, and the settings of the destination."""
+    timeouts = target.peer.timeouts
+    return {
+        **destination.in_force(),
+        "address": str(target.peer.remote),
+        "calling_ae_title": target.peer.calling_ae_title,
+        "window": target.window,
+        "transfer_syntax_policy": target.policy.value,
+        "connect_timeout_s": timeouts.connect_s,
+        "association_timeout_s": timeouts.association_s,
+        "response_timeout_s": timeouts.response_s,
+        "pdu_timeout_s": timeouts.pdu_s,
+    }
 
 
 def _policy(destination: Destination, transcode: bool | None) -> TransferSyntaxPolicy:

@@ -98,6 +98,19 @@ class Destination:
             return None
         return shown_identity(self.identity, where=f"destinations.{self.name}.identity")
 
+    def in_force(self) -> dict[str, str | int | float | bool | None]:
+        """Its policies, for the summary of a session; no secret is among them."""
+        return {
+            "associations": self.associations,
+            "window": self.window,
+            "transfer_syntax_policy": self.policy.value,
+            "max_bytes_per_s": self.max_bytes_per_s,
+            "connect_timeout_s": self.connect_timeout_s,
+            "response_timeout_s": self.response_timeout_s,
+            "tls": self.tls is not None,
+            "identity": self.identity is not None,
+        }
+
     def info(self) -> DestinationInfo:
         """What the ledger keeps of it."""
         return DestinationInfo(

@@ -293,6 +293,7 @@ def test_without_a_broker_it_says_what_to_start() -> None:
         (("x.dcm", "-a", "PACS"), "--host"),
         (("x.dcm", "A@h:1", "--to", "b"), "one destination at a time"),
         (("x.dcm", "A@h:0"), "port"),
+        (("x.dcm", "A@h:1", "--direct", "--no-wait"), "--no-wait goes with the queue"),
         (("x.dcm", "--direct"), "--direct needs a destination"),
         (("x.dcm", "--threads", "0"), "threads"),
     ],

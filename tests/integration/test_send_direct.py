@@ -207,7 +207,16 @@ def test_the_account_has_session_timing_counts_studies_and_instances(tmp_path: P
     assert open_to_others(tmp_path / "home") == []
     assert account["session_id"] in ended.stderr
     assert account["exit_code"] == 1
-    assert account["configuration"] | {"threads": 4, "window": 4, "direct": True} == account["configuration"]
+    in_force = {
+        "threads": 4,
+        "window": 4,
+        "direct": True,
+        "retries": 2,
+        "transfer_syntax_policy": "as_is",
+        "tls": False,
+    }
+    assert account["configuration"] | in_force == account["configuration"]
+    assert account["configuration"]["response_timeout_s"] > 0
     assert account["instances"] | {"delivered": 6, "failed": 0} == account["instances"]
     assert account["instances"]["average_seconds"] > 0
     assert account["instances"]["instances_per_second"] > 0
