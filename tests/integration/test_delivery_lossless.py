@@ -216,7 +216,10 @@ def test_without_leave_nothing_is_changed(tmp_path: Path, policy: TransferSyntax
         (answer,) = _send(peer.remote, _small(tmp_path), tmp_path / "copies", policy=policy).values()
 
         assert answer.outcome is Outcome.REFUSED
-        assert answer.words == "the peer does not accept CT Image Storage in Explicit VR Little Endian"
+        assert answer.words == (
+            "the peer does not accept CT Image Storage in Explicit VR Little Endian; a copy in another is not allowed "
+            "(transfer_syntax_policy, or --transcode with --direct)"
+        )
         assert [len(request.contexts) for request in peer.service.requests] == [1]
 
 
@@ -339,7 +342,8 @@ def test_the_ledger_says_what_was_sent(tmp_path: Path, policy: str) -> None:
             attention = rooms.ledger.needs_attention()
             if policy == "as_is":
                 assert [row.reason for row in attention] == [
-                    "the peer does not accept CT Image Storage in Explicit VR Little Endian"
+                    "the peer does not accept CT Image Storage in Explicit VR Little Endian; a copy in another is not "
+                    "allowed (transfer_syntax_policy, or --transcode with --direct)"
                 ]
                 return
             assert not attention

@@ -234,7 +234,10 @@ def test_a_context_that_is_not_accepted_refuses_its_instances_only(rooms: Rooms,
     forward_transfer(rooms, transfer)
 
     (row,) = rooms.ledger.needs_attention()
-    assert row.reason == "the peer does not accept CT Image Storage in Explicit VR Little Endian"
+    assert row.reason == (
+        "the peer does not accept CT Image Storage in Explicit VR Little Endian; a copy in another is not allowed "
+        "(transfer_syntax_policy, or --transcode with --direct)"
+    )
 
 
 @pytest.mark.parametrize("result", [1, 2])

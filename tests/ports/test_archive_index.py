@@ -10,13 +10,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from archive import Archive, StoreOutcome
 from archive.attributes import Level
 from archive.index.database import open_database
 from archive.index.schema import VERSION_TABLE, metadata
 from archive.index.search import SearchQuery
-from dicomrelay.dicom.uids import new_uid
 from dicomrelay.errors import ArchiveError, ConfigurationError
 from dicomrelay.ledger import migrate
 from tests.support.archive import pydicom_file, request_for
@@ -162,7 +162,9 @@ def test_instances_come_in_the_order_they_were_stored(archive: Archive) -> None:
 
 def test_two_processes_that_store_the_same_instance_agree(archive: Archive, empty_url: str) -> None:
     """Whoever is second finds it there."""
-    request = dataclasses.replace(request_for(pydicom_file("MR_small.dcm")), study_instance_uid=new_uid())
+    request = dataclasses.replace(
+        request_for(pydicom_file("MR_small.dcm")), study_instance_uid=generate_uid()
+    )
     other = Archive.open(archive.layout.root, database_url=empty_url)
 
     outcomes = [opened.store([request])[0].outcome for opened in (archive, other, archive)]
