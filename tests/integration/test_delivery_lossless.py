@@ -342,7 +342,7 @@ def test_the_ledger_says_what_was_sent(tmp_path: Path, policy: str) -> None:
             attention = rooms.ledger.needs_attention()
             if policy == "as_is":
                 assert [row.reason for row in attention] == [
-                    "the peer does not accept CT Image Storage in Explicit VR Little Endian; a copy in another is not "
+                    "the peer does not accept CT Image Storage in Explicit VR Little Endian; a copy in another is not "  # noqa: ISC004
                     "allowed (transfer_syntax_policy, or --transcode with --direct)"
                 ]
                 return
