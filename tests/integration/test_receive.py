@@ -365,4 +365,5 @@ def test_waiting_is_not_in_the_rates(tmp_path: Path) -> None:
         _, summary = receiver.stop()
     timing, counts = summary["timing"], summary["instances"]
     assert timing["busy_seconds"] < timing["seconds"] - 1
-    assert counts["instances_per_second"] == pytest.approx(1 / timing["busy_seconds"], rel=0.05)
+    # Some milliseconds, told to the next one.
+    assert 1 / counts["instances_per_second"] == pytest.approx(timing["busy_seconds"], abs=0.001)
