@@ -53,7 +53,7 @@ def configure(*, verbose: bool = False, quiet: bool = False, json: bool | None =
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # it could not be set up anew
     )
 
 

@@ -78,5 +78,7 @@ class DirectorySync:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Give the descriptor back; no thread may be in `sync`."""
-        os.close(self._fd)
+        """Give the descriptor back, once; no thread may be in `sync`."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

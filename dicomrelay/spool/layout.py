@@ -123,9 +123,11 @@ class Identity:
         return f"{ms:012x}{self.token}{next(self._counter) & 0xFFFFFF:06x}"
 
     def close(self) -> None:
-        """Stop being a writer: nothing of this token may be in work."""
-        self._path.unlink(missing_ok=True)
-        os.close(self._fd)
+        """Stop being a writer, once: nothing of this token may be in work."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(fd)
 
 
 def _take_token(folder: Path) -> tuple[int, str]:
