@@ -62,6 +62,15 @@ studies: Final = Table(
     Column("first_received_at", BigInteger, nullable=False),
     Column("last_received_at", BigInteger, nullable=False),
     Column("ungrouped_at", BigInteger),
+    # How long this study is to be quiet, where its source has a time of its own.
+    Column("quiet_ms", BigInteger),
+    # How many instances it has where it came from, when somebody said so.
+    Column("expected_instances", Integer),
+    # When the last association that brought instances of it ended: a hint, and no more (PS3.4 Section B.4).
+    Column("association_ended_at", BigInteger),
+    # The end of its chain of evidence.
+    Column("evidence_count", Integer, nullable=False, server_default="0"),
+    Column("evidence_hash", Text, nullable=False, server_default=""),
 )
 Index("ix_studies_ungrouped_at", studies.c.ungrouped_at)
 Index("ix_studies_last_received_at", studies.c.last_received_at)
@@ -136,6 +145,18 @@ destinations: Final = Table(
     Column("port", Integer, nullable=False),
     Column("associations", Integer, nullable=False),
     Column("calling_ae_title", Text, nullable=False),
+    Column("verification", Text, nullable=False, server_default="none"),
+    # The circuit breaker, shared by all workers.
+    Column("breaker", Text, nullable=False, server_default="closed"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("opened_at", BigInteger),
+    Column("probe_at", BigInteger),
+    Column("probes", Integer, nullable=False, server_default="0"),
+    # How many associations it stands at present; NULL for all it was given.
+    Column("allowed", Integer),
+    Column("held_at", BigInteger),
+    Column("last_error", Text, nullable=False, server_default=""),
+    Column("last_delivered_at", BigInteger),
 )
 
 transfers: Final = Table(
@@ -202,6 +223,12 @@ deliveries: Final = Table(
     Column("duration_ms", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    # What went out, where it was a copy: "" for the bytes that arrived.
+    Column("sent_digest", Text, nullable=False, server_default=""),
+    Column("sent_transfer_syntax_uid", Text, nullable=False, server_default=""),
+    # "", pending, verified, missing
+    Column("verification", Text, nullable=False, server_default=""),
+    Column("verified_at", BigInteger),
 )
 Index(
     "ix_deliveries_ungrouped",
@@ -249,6 +276,9 @@ jobs: Final = Table(
     Column("expected", Integer, nullable=False),
     Column("registered", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("held_at", BigInteger),
+    Column("cancelled_at", BigInteger),
+    Column("detail", Text, nullable=False, server_default=""),
 )
 
 job_items: Final = Table(
@@ -276,3 +306,53 @@ events: Final = Table(
 )
 Index("ix_events_study", events.c.study_instance_uid)
 Index("ix_events_transfer", events.c.transfer_id)
+Index("ix_events_at", events.c.at)
+
+# Append only; each row's hash covers its body and the hash of the row before (docs/design/evidence.md).
+evidence: Final = Table(
+    "evidence",
+    METADATA,
+    Column(
+        "study_instance_uid", Text, ForeignKey("studies.study_instance_uid"), primary_key=True, nullable=False
+    ),
+    Column("number", Integer, primary_key=True, nullable=False, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+WITH_TRANSACTION: Final = text("transaction_uid <> ''")
+verifications: Final = Table(
+    "verifications",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("transfer_id", Text, ForeignKey("transfers.id"), nullable=False),
+    Column("destination", Text, ForeignKey("destinations.name"), nullable=False),
+    Column("method", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due_at", BigInteger),
+    Column("fence", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("transaction_uid", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("asked_at", BigInteger),
+    Column("finished_at", BigInteger),
+)
+Index("ix_verifications_due", verifications.c.due_at, sqlite_where=DUE, postgresql_where=DUE)
+Index("ix_verifications_transfer", verifications.c.transfer_id)
+Index(
+    "uq_verifications_transaction_uid",
+    verifications.c.transaction_uid,
+    unique=True,
+    sqlite_where=WITH_TRANSACTION,
+    postgresql_where=WITH_TRANSACTION,
+)
+Index(
+    "ix_verifications_needs_attention",
+    verifications.c.id,
+    sqlite_where=NEEDS_ATTENTION,
+    postgresql_where=NEEDS_ATTENTION,
+)

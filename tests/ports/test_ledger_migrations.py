@@ -18,6 +18,8 @@ from dicomrelay.ledger.migrate import VERSION_TABLE, _config, current_revision, 
 from dicomrelay.ledger.schema import METADATA
 from tests.support.ledger import arrival
 
+_CHANGED = ("studies", "destinations", "jobs")
+
 
 def indexes(connection: Connection) -> set[tuple[str, str]]:
     """Every index and how it was made, spaces apart."""
@@ -83,8 +85,7 @@ def test_the_second_revision_comes_and_goes_without_loss(empty_url: str) -> None
             )
         )
         row = connection.execute(text("SELECT * FROM transfers")).one()
-    migrate(empty_url)
-    with engine.begin() as connection:
+        command.upgrade(_config(connection), "0002")
         assert connection.execute(text("SELECT * FROM transfers")).one() == (*row, "")
         assert {name for name, _ in indexes(connection) - before} == {
             "ix_transfers_blocked",
@@ -92,6 +93,30 @@ def test_the_second_revision_comes_and_goes_without_loss(empty_url: str) -> None
         }
         command.downgrade(_config(connection), "0001")
         assert connection.execute(text("SELECT * FROM transfers")).one() == row
+        assert indexes(connection) == before
+    engine.dispose()
+
+
+def test_the_third_revision_comes_and_goes_without_loss(empty_url: str) -> None:
+    """Rows get what they would have got as new ones."""
+    engine = create_engine(database_url(empty_url))
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), "0002")
+        before = indexes(connection)
+        connection.execute(text("INSERT INTO studies VALUES ('1.2', 1, 1, NULL)"))
+        connection.execute(text("INSERT INTO destinations VALUES ('pacs', 'configured', 'P', 'h', 1, 1, '')"))
+        connection.execute(text("INSERT INTO jobs VALUES ('j', 'send', 1, 1, 1)"))
+        rows = [connection.execute(text(f"SELECT * FROM {name}")).one() for name in _CHANGED]
+    migrate(empty_url)
+    with engine.begin() as connection:
+        study, destination, job = (
+            connection.execute(text(f"SELECT * FROM {name}")).one() for name in _CHANGED
+        )
+        assert study == (*rows[0], None, None, None, 0, "")
+        assert destination == (*rows[1], "none", "closed", 0, None, None, 0, None, None, "", None)
+        assert job == (*rows[2], None, None, "")
+        command.downgrade(_config(connection), "0002")
+        assert [connection.execute(text(f"SELECT * FROM {name}")).one() for name in _CHANGED] == rows
         assert indexes(connection) == before
     engine.dispose()
 

@@ -23,7 +23,10 @@ HOLD_WORK_ONLY = {
     "ix_stages_needs_attention",
 }
 
-_STUDIES = "INSERT INTO studies VALUES (:study, 1, 1, :ungrouped)"
+_STUDIES = (
+    "INSERT INTO studies (study_instance_uid, first_received_at, last_received_at, ungrouped_at) "
+    "VALUES (:study, 1, 1, :ungrouped)"
+)
 _SERIES = "INSERT INTO series VALUES (:study, :study, 'CT')"
 _INSTANCE = """INSERT INTO instances (id, state, spool_id, host, sop_class_uid, sop_instance_uid, study_instance_uid,
     series_instance_uid, transfer_syntax_uid, modality, data_set_offset, data_set_bytes, digest, calling_ae_title,
@@ -33,7 +36,8 @@ _INSTANCE = """INSERT INTO instances (id, state, spool_id, host, sop_class_uid, 
     :wanted, :path, 1, 1, :open, :released)"""
 _TRANSFER = """INSERT INTO transfers VALUES
     (:id, :study, 'pacs', 'normal', '', :state, :due, 1, '', 1, 1, 1000, '', 1, NULL, '')"""
-_DELIVERY = """INSERT INTO deliveries VALUES
+_DELIVERY = """INSERT INTO deliveries (instance_id, destination, job_id, study_instance_uid, priority, bytes, transfer_id, state,
+    attempts, status, reason, association_id, sent_bytes, duration_ms, created_at, updated_at) VALUES
     (:id, 'pacs', '', :study, 'normal', 1000, :transfer, :state, 1, 0, '', '', 1000, 1, 1, 1)"""
 _STAGE = "INSERT INTO stages VALUES (:id, :stage, :host, :state, :due, '', '', 1, '', 1)"
 
