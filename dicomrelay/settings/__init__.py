@@ -4,6 +4,7 @@ Built once, at the composition root of each service, by `load`; no other module 
 described in docs/reference/settings.md, and a test holds the two together.
 """
 
+from dicomrelay.settings.destinations import DestinationSettings, TransferSyntaxPolicy
 from dicomrelay.settings.identity import (
     DestinationIdentitySettings,
     GatewayIdentitySettings,
@@ -16,7 +17,6 @@ from dicomrelay.settings.sections import (
     ArchiveSettings,
     BrokerSettings,
     DatabaseSettings,
-    DestinationSettings,
     GatewaySettings,
     MonitorSettings,
     PeerSettings,
@@ -25,7 +25,6 @@ from dicomrelay.settings.sections import (
     SendSettings,
     StreamerSettings,
     StudySettings,
-    TransferSyntaxPolicy,
     WorkerSettings,
     is_loopback,
 )

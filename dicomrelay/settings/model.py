@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dicomrelay.settings import sections
+from dicomrelay.settings.destinations import DestinationSettings
 
 DEFAULT_HOME: Final = Path("var")
 
@@ -33,7 +34,7 @@ class Settings(BaseSettings):
     peers: list[sections.PeerSettings] = Field(
         [], description="Who may call; none: any AE title from loopback, nobody from elsewhere."
     )
-    destinations: list[sections.DestinationSettings] = Field([], description="Where instances can go.")
+    destinations: list[DestinationSettings] = Field([], description="Where instances can go.")
     rules: list[sections.RuleSettings] = Field(
         [], description="Which instances go where; none: all go everywhere."
     )

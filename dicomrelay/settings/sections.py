@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from dicomrelay.settings.identity import DestinationIdentitySettings, GatewayIdentitySettings
-from dicomrelay.settings.tls import DestinationTlsSettings, TlsSettings
+from dicomrelay.settings.fields import AeTitle, Name, Pattern, Port, Section, UidPattern
+from dicomrelay.settings.identity import GatewayIdentitySettings
+from dicomrelay.settings.tls import TlsSettings
 
 
 def is_loopback(host: str) -> bool:
@@ -30,29 +22,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class TransferSyntaxPolicy(StrEnum):
-    """What may be done to an instance that a peer does not accept in its own transfer syntax."""
-
-    AS_IS = "as_is"  # nothing: it is refused
-    LOSSLESS = "lossless"  # a copy is sent, changed without loss
-    NEVER = "never"  # nothing, whatever an option or a rule says
-
-
-# PS3.5 Table 6.2-1, VR AE: 1 to 16 characters of the default repertoire, no backslash, no control characters.
-AeTitle = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$"),
-]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Pattern = Annotated[str, StringConstraints(max_length=64)]
-UidPattern = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9.*?]+$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 def _require_port(url: str) -> None:
     """Refuse a port that is none, without quoting the URL: it may hold a password."""
     try:
@@ -61,7 +30,7 @@ def _require_port(url: str) -> None:
         raise ValueError("the port in the URL is no number from 0 to 65535") from None
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """The listener."""
 
     ae_title: AeTitle = Field("DICOMRELAY", description="Our AE title: what a peer must call.")
@@ -141,7 +110,7 @@ class GatewaySettings(_Section):
         return self.max_associations // 10 if reserved is None else reserved
 
 
-class BrokerSettings(_Section):
+class BrokerSettings(Section):
     """Redis or Valkey: wake-ups only."""
 
     url: SecretStr = Field(
@@ -162,7 +131,7 @@ class BrokerSettings(_Section):
         return value
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """The ledger and the archive's index."""
 
     url: SecretStr = Field(
@@ -180,7 +149,7 @@ class DatabaseSettings(_Section):
         return value
 
 
-class StudySettings(_Section):
+class StudySettings(Section):
     """When a study is complete."""
 
     quiet_seconds: float = Field(
@@ -188,7 +157,7 @@ class StudySettings(_Section):
     )
 
 
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """The Celery workers."""
 
     intake_processes: int = Field(2, ge=1, le=64, description="Processes for grouping, archiving and frames.")
@@ -202,7 +171,7 @@ class WorkerSettings(_Section):
     sweep_seconds: float = Field(2, gt=0, le=300, description="How often the sweeper wakes up what is due.")
 
 
-class SendSettings(_Section):
+class SendSettings(Section):
     """`dicomrelay send`."""
 
     files: Literal["copy", "reference"] = Field(
@@ -212,21 +181,21 @@ class SendSettings(_Section):
     )
 
 
-class ArchiveSettings(_Section):
+class ArchiveSettings(Section):
     """The archive."""
 
     enabled: bool = Field(True, description="Keep every instance in the archive.")
     path: Path | None = Field(None, description="Where the archive is; by default archive/ in the home.")
 
 
-class StreamerSettings(_Section):
+class StreamerSettings(Section):
     """DICOMweb over HTTP."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8080, description="TCP port to listen on.")
 
 
-class MonitorSettings(_Section):
+class MonitorSettings(Section):
     """Flower."""
 
     enabled: bool = Field(True, description="Start Flower with `dicomrelay up`.")
@@ -248,7 +217,7 @@ class MonitorSettings(_Section):
         return self
 
 
-class PeerSettings(_Section):
+class PeerSettings(Section):
     """Who may call."""
 
     ae_title: str = Field(
@@ -294,61 +263,7 @@ class PeerSettings(_Section):
         return value
 
 
-class DestinationSettings(_Section):
-    """A peer that we forward to."""
-
-    name: Name = Field(description="Our name for it: lower case letters, digits, - and _.")
-    ae_title: AeTitle = Field(description="The AE title that we call.")
-    host: str = Field(min_length=1, description="Host name or address.")
-    port: Port = Field(104, description="TCP port.")
-    calling_ae_title: AeTitle | None = Field(
-        None, description="What we call ourselves; by default gateway.ae_title."
-    )
-    associations: int = Field(2, ge=1, le=64, description="Associations to it at once.")
-    max_bytes_per_s: int | None = Field(
-        None, ge=10_000, description="Bytes per second on one association; none for no limit."
-    )
-    transfer_syntax_policy: TransferSyntaxPolicy = Field(
-        TransferSyntaxPolicy.AS_IS,
-        description='What to do with an instance that it does not accept in its own transfer syntax: "as_is" refuses it, '
-        '"lossless" sends a copy that is changed without loss, "never" refuses it whatever else is said.',
-    )
-    asynchronous_operations: int = Field(
-        1,
-        ge=1,
-        le=64,  # net.outgoing_window.MAX_OUTSTANDING
-        description="Instances that may be on their way at once on one association, where the peer grants it; "
-        "1 to wait for each answer.",
-    )
-    connect_timeout_s: float = Field(10, gt=0, description="Time to connect.")
-    response_timeout_s: float = Field(60, gt=0, description="Time for it to answer a request.")
-    retry_initial_s: float = Field(
-        5, gt=0, description="Wait before the second attempt; doubles with each one after."
-    )
-    retry_max_s: float = Field(600, gt=0, description="The longest wait between attempts.")
-    retry_attempts: int = Field(1000, ge=1, description="Attempts before what is left needs attention.")
-    identity: DestinationIdentitySettings | None = Field(
-        None, description="User identity to show there; none: no identity."
-    )
-    tls: DestinationTlsSettings | None = Field(
-        None, description="TLS: `true` with the authorities of the system, or a table."
-    )
-
-    @field_validator("tls", mode="before")
-    @classmethod
-    def _switch(cls, value: object) -> object:
-        return ({} if value else None) if isinstance(value, bool) else value
-
-    @field_validator("host")
-    @classmethod
-    def _host_name(cls, value: str) -> str:
-        labels = value.removesuffix(".").split(".")
-        if ":" not in value and (len(value) > 253 or not all(0 < len(label) < 64 for label in labels)):
-            raise ValueError(f"{value!r} is no host name and no address")
-        return value
-
-
-class RuleCondition(_Section):
+class RuleCondition(Section):
     """All that is given must hold; a list means any of them; * and ? are wildcards."""
 
     modality: Pattern | list[Pattern] | None = Field(None, description="Modality (0008,0060).")
@@ -357,7 +272,7 @@ class RuleCondition(_Section):
     sop_class_uid: Pattern | list[Pattern] | None = Field(None, description="SOP Class UID (0008,0016).")
 
 
-class RuleSettings(_Section):
+class RuleSettings(Section):
     """Where instances go."""
 
     when: RuleCondition = Field(RuleCondition(), description="What the rule is for; left out, for all.")

@@ -1,0 +1,73 @@
+"""The section [[destinations]]."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field, field_validator
+
+from dicomrelay.settings.fields import AeTitle, Name, Port, Section
+from dicomrelay.settings.identity import DestinationIdentitySettings
+from dicomrelay.settings.tls import DestinationTlsSettings
+
+
+class TransferSyntaxPolicy(StrEnum):
+    """What may be done to an instance that a peer does not accept in its own transfer syntax."""
+
+    AS_IS = "as_is"  # nothing: it is refused
+    LOSSLESS = "lossless"  # a copy is sent, changed without loss
+    NEVER = "never"  # nothing, whatever an option or a rule says
+
+
+class DestinationSettings(Section):
+    """A peer that we forward to."""
+
+    name: Name = Field(description="Our name for it: lower case letters, digits, - and _.")
+    ae_title: AeTitle = Field(description="The AE title that we call.")
+    host: str = Field(min_length=1, description="Host name or address.")
+    port: Port = Field(104, description="TCP port.")
+    calling_ae_title: AeTitle | None = Field(
+        None, description="What we call ourselves; by default gateway.ae_title."
+    )
+    associations: int = Field(2, ge=1, le=64, description="Associations to it at once.")
+    max_bytes_per_s: int | None = Field(
+        None, ge=10_000, description="Bytes per second on one association; none for no limit."
+    )
+    transfer_syntax_policy: TransferSyntaxPolicy = Field(
+        TransferSyntaxPolicy.AS_IS,
+        description='What to do with an instance that it does not accept in its own transfer syntax: "as_is" refuses it, '
+        '"lossless" sends a copy that is changed without loss, "never" refuses it whatever else is said.',
+    )
+    asynchronous_operations: int = Field(
+        1,
+        ge=1,
+        le=64,  # net.outgoing_window.MAX_OUTSTANDING
+        description="Instances that may be on their way at once on one association, where the peer grants it; "
+        "1 to wait for each answer.",
+    )
+    connect_timeout_s: float = Field(10, gt=0, description="Time to connect.")
+    response_timeout_s: float = Field(60, gt=0, description="Time for it to answer a request.")
+    retry_initial_s: float = Field(
+        5, gt=0, description="Wait before the second attempt; doubles with each one after."
+    )
+    retry_max_s: float = Field(600, gt=0, description="The longest wait between attempts.")
+    retry_attempts: int = Field(1000, ge=1, description="Attempts before what is left needs attention.")
+    identity: DestinationIdentitySettings | None = Field(
+        None, description="User identity to show there; none: no identity."
+    )
+    tls: DestinationTlsSettings | None = Field(
+        None, description="TLS: `true` with the authorities of the system, or a table."
+    )
+
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _switch(cls, value: object) -> object:
+        return ({} if value else None) if isinstance(value, bool) else value
+
+    @field_validator("host")
+    @classmethod
+    def _host_name(cls, value: str) -> str:
+        labels = value.removesuffix(".").split(".")
+        if ":" not in value and (len(value) > 253 or not all(0 < len(label) < 64 for label in labels)):
+            raise ValueError(f"{value!r} is no host name and no address")
+        return value
