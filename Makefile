@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test check lock bench fuzz kill-test clean
+.PHONY: help setup dev demo test check lock bench fuzz kill-test chaos clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ bench: dev  ## speed against the minimal programs, DCMTK, Orthanc and pynetdicom
 
 kill-test: dev  ## kill -9 the gateway again and again; KILLS=300 for the long one
 	$(BIN)/python -m chaos.kill_gateway --kills $(or $(KILLS),50)
+
+chaos: dev  ## the scorecard: kills, outages, full disks, partitions, with bars; TRIALS=300 ONLY=R3,R6 for more or less of it
+	$(BIN)/python -m chaos.scorecard $(if $(TRIALS),--trials $(TRIALS)) $(if $(ONLY),--only $(ONLY)) --write
 
 fuzz: dev  ## mutated PDUs, command sets, headers and files against reader and listener; INPUTS=100000
 	$(BIN)/python -m chaos.fuzz --inputs $(or $(INPUTS),100000)
