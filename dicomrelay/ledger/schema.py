@@ -71,6 +71,9 @@ studies: Final = Table(
     # The end of its chain of evidence.
     Column("evidence_count", Integer, nullable=False, server_default="0"),
     Column("evidence_hash", Text, nullable=False, server_default=""),
+    # What retention took off its beginning: how many rows, and the hash of the last of them.
+    Column("evidence_pruned", Integer, nullable=False, server_default="0"),
+    Column("evidence_pruned_hash", Text, nullable=False, server_default=""),
 )
 Index("ix_studies_ungrouped_at", studies.c.ungrouped_at)
 Index("ix_studies_last_received_at", studies.c.last_received_at)

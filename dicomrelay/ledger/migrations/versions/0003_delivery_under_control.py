@@ -23,6 +23,8 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("association_ended_at", sa.BigInteger()),
             sa.Column("evidence_count", sa.Integer(), nullable=False, server_default="0"),
             sa.Column("evidence_hash", sa.Text(), nullable=False, server_default=""),
+            sa.Column("evidence_pruned", sa.Integer(), nullable=False, server_default="0"),
+            sa.Column("evidence_pruned_hash", sa.Text(), nullable=False, server_default=""),
         ],
         "destinations": [
             sa.Column("verification", sa.Text(), nullable=False, server_default="none"),
