@@ -53,6 +53,8 @@ NEEDS_ATTENTION: Final = text("state = 'needs_attention'")
 DUE: Final = text("due_at IS NOT NULL")
 BLOCKED: Final = text("advice <> '' AND due_at IS NOT NULL")
 RUNNING: Final = text("state = 'running'")
+HELD: Final = text("state = 'held'")
+CANCELLED: Final = text("state = 'cancelled'")
 OF_A_JOB: Final = text("job_id <> ''")
 
 studies: Final = Table(
@@ -114,6 +116,7 @@ instances: Final = Table(
     Column("archive_wanted", Boolean, nullable=False),
     Column("archive_path", Text, nullable=False),
     Column("frames", Integer),
+    # What was not cancelled; and of that what no destination has yet.
     Column("all_deliveries", Integer, nullable=False),
     Column("open_deliveries", Integer, nullable=False),
     Column("released_at", BigInteger),
@@ -206,6 +209,9 @@ Index(
     postgresql_where=NEEDS_ATTENTION,
 )
 Index("ix_transfers_blocked", transfers.c.id, sqlite_where=BLOCKED, postgresql_where=BLOCKED)
+Index("ix_transfers_held", transfers.c.id, sqlite_where=HELD, postgresql_where=HELD)
+Index("ix_transfers_cancelled", transfers.c.id, sqlite_where=CANCELLED, postgresql_where=CANCELLED)
+Index("ix_transfers_job", transfers.c.job_id, sqlite_where=OF_A_JOB, postgresql_where=OF_A_JOB)
 
 deliveries: Final = Table(
     "deliveries",
@@ -279,9 +285,18 @@ jobs: Final = Table(
     Column("expected", Integer, nullable=False),
     Column("registered", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("held_at", BigInteger),
-    Column("cancelled_at", BigInteger),
     Column("detail", Text, nullable=False, server_default=""),
+)
+Index("ix_jobs_created_at", jobs.c.created_at)
+
+# What was said of a job or a study, and holds for what joins it later (docs/design/operations.md).
+standing_orders: Final = Table(
+    "standing_orders",
+    METADATA,
+    Column("subject", Text, primary_key=True, nullable=False),  # the id of a job, or a Study Instance UID
+    Column("destination", Text, primary_key=True, nullable=False),  # "" for all of them
+    Column("kind", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 job_items: Final = Table(

@@ -42,6 +42,8 @@ class TransferState(StrEnum):
     WAITING = "waiting"  # for the time of its next attempt
     DONE = "done"
     NEEDS_ATTENTION = "needs_attention"
+    HELD = "held"  # on somebody's word, until it is released
+    CANCELLED = "cancelled"  # on somebody's word, for good
 
 
 class DeliveryState(StrEnum):
@@ -52,6 +54,7 @@ class DeliveryState(StrEnum):
     WARNING = "warning"  # delivered; the peer had a remark (Bxxx)
     FAILED = "failed"  # worth another attempt
     REFUSED = "refused"  # the peer will refuse the same bytes again: needs attention
+    CANCELLED = "cancelled"  # on somebody's word, for good
 
     @property
     def is_delivered(self) -> bool:
@@ -61,7 +64,7 @@ class DeliveryState(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether another attempt of the same transfer leaves it alone."""
-        return self.is_delivered or self is DeliveryState.REFUSED
+        return self.is_delivered or self in (DeliveryState.REFUSED, DeliveryState.CANCELLED)
 
 
 class Stage(StrEnum):

@@ -13,6 +13,11 @@ depends_on = None
 _DUE = sa.text("due_at IS NOT NULL")
 _WITH_TRANSACTION = sa.text("transaction_uid <> ''")
 _NEEDS_ATTENTION = sa.text("state = 'needs_attention'")
+_OF_TRANSFERS = (
+    ("ix_transfers_held", "id", sa.text("state = 'held'")),
+    ("ix_transfers_cancelled", "id", sa.text("state = 'cancelled'")),
+    ("ix_transfers_job", "job_id", sa.text("job_id <> ''")),
+)
 
 
 def _added() -> dict[str, list[sa.Column[Any]]]:
@@ -45,8 +50,6 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("verified_at", sa.BigInteger()),
         ],
         "jobs": [
-            sa.Column("held_at", sa.BigInteger()),
-            sa.Column("cancelled_at", sa.BigInteger()),
             sa.Column("detail", sa.Text(), nullable=False, server_default=""),
         ],
     }
@@ -57,6 +60,19 @@ def upgrade() -> None:
         for column in columns:
             op.add_column(table, column)
     op.create_index("ix_events_at", "events", ["at"], unique=False)
+    op.create_index("ix_jobs_created_at", "jobs", ["created_at"], unique=False)
+    for name, indexed, where in _OF_TRANSFERS:
+        op.create_index(
+            name, "transfers", [indexed], unique=False, sqlite_where=where, postgresql_where=where
+        )
+    op.create_table(
+        "standing_orders",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "destination", name="pk_standing_orders"),
+    )
     op.create_table(
         "evidence",
         sa.Column("study_instance_uid", sa.Text(), nullable=False),
@@ -104,6 +120,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("verifications")
     op.drop_table("evidence")
+    op.drop_table("standing_orders")
+    for name, _indexed, _where in _OF_TRANSFERS:
+        op.drop_index(name, table_name="transfers")
+    op.drop_index("ix_jobs_created_at", table_name="jobs")
     op.drop_index("ix_events_at", table_name="events")
     for table, columns in _added().items():
         for each in reversed(columns):
