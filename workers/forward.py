@@ -72,6 +72,7 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
         retry_in_ms=attempt.retry_in_ms(problem, delivered=writer.delivered),
         reason=problem.reason if problem else writer.retry_reason,
         advice=problem.advice if problem else "",
+        words=problem.reason if problem else writer.retry_status,
     )
     _log.info(
         "transfer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from dicomrelay.dicom.status import status_name
 from dicomrelay.ledger import Ledger
@@ -19,7 +20,7 @@ class OutcomeWriter:
     def __init__(self, ledger: Ledger, claimed: ClaimedTransfer) -> None:
         self._ledger = ledger
         self._claimed = claimed
-        self._waiting: list[DeliveryOutcome] = []
+        self._waiting: list[tuple[float, DeliveryOutcome]] = []
         self._flushed_at = time.monotonic()
         self.delivered = 0
         self.sent_bytes = 0
@@ -28,7 +29,7 @@ class OutcomeWriter:
 
     def add(self, outcome: DeliveryOutcome) -> None:
         """One more."""
-        self._waiting.append(outcome)
+        self._waiting.append((time.monotonic(), outcome))
         self.sent_bytes += outcome.sent_bytes
         if outcome.state.is_delivered:
             self.delivered += 1
@@ -41,6 +42,14 @@ class OutcomeWriter:
     def flush(self) -> None:
         """Write what waits."""
         if self._waiting:
-            self._ledger.record_outcomes(self._claimed.id, self._claimed.fence, self._waiting)
+            outcomes = [_aged(outcome, time.monotonic() - since) for since, outcome in self._waiting]
+            self._ledger.record_outcomes(self._claimed.id, self._claimed.fence, outcomes)
             self._waiting = []
         self._flushed_at = time.monotonic()
+
+
+def _aged(outcome: DeliveryOutcome, seconds: float) -> DeliveryOutcome:
+    """With how long it waited for its batch: the ledger's time is then that of the answer and not of the commit."""
+    if outcome.sent is None:
+        return outcome
+    return replace(outcome, sent=replace(outcome.sent, ago_ms=round(seconds * 1000)))

@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dicomrelay.delivery import Answer, Instance, deliver
+from dicomrelay.delivery import Answer, Instance, Target, deliver
 from dicomrelay.delivery.reasons import reason_of
 from dicomrelay.dicom.status import Outcome
 from dicomrelay.errors import AssociationError, AssociationTimeout, SpoolCorrupt
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState, InstanceFacts
+from dicomrelay.ledger.values_evidence import SentFacts
 from dicomrelay.net.outcomes import judge
 from dicomrelay.net.requestor import StoreItem
 from dicomrelay.routing import Destination, target_of
@@ -50,22 +51,23 @@ def send_all(
     under_way: list[str] = []
     problem: AssociationError | None = None
     pace = Pace(destination.max_bytes_per_s, moved=lease.progress)
+    target = target_of(destination, rooms.settings)
 
     def answered(answer: Answer) -> None:
-        writer.add(_outcome(answer))
+        writer.add(_outcome(answer, target))
         plan.answered(answer.key)
         lease.progress()
 
     def unanswered(instances: Sequence[Instance], error: AssociationError, association_id: str) -> None:
         under_way.extend(instance.key for instance in instances)
         for key in under_way:
-            writer.add(_failed(key, error, association_id))
+            writer.add(_failed(key, error, association_id, target))
 
     while not lease.lost and (batch := plan.next_batch()):
         try:
             deliver(
                 [Instance(key, _item(facts[key])) for key in batch],
-                target_of(destination, rooms.settings),
+                target,
                 locate=lambda instance: verified(rooms, facts[instance.key], moved=lease.progress),
                 answered=answered,
                 unanswered=unanswered,
@@ -85,7 +87,7 @@ def send_all(
         raise problem
 
 
-def _outcome(answer: Answer) -> DeliveryOutcome:
+def _outcome(answer: Answer, target: Target) -> DeliveryOutcome:
     return DeliveryOutcome(
         answer.key,
         _STATES[answer.outcome],
@@ -94,13 +96,28 @@ def _outcome(answer: Answer) -> DeliveryOutcome:
         association_id=answer.association_id,
         sent_bytes=answer.sent_bytes,
         duration_ms=round(answer.seconds * 1000),
+        sent=_sent(target, answer.words, answer.transfer_syntax_uid, answer.digest),
     )
 
 
-def _failed(key: str, error: AssociationError, association_id: str) -> DeliveryOutcome:
+def _failed(key: str, error: AssociationError, association_id: str, target: Target) -> DeliveryOutcome:
     """It was under way when the association died; nobody knows whether the peer has it."""
     reason = f"the association ended while it was under way: {judge(error).name}"
-    return DeliveryOutcome(key, DeliveryState.FAILED, reason=reason, association_id=association_id)
+    return DeliveryOutcome(
+        key, DeliveryState.FAILED, reason=reason, association_id=association_id, sent=_sent(target, reason)
+    )
+
+
+def _sent(target: Target, words: str, transfer_syntax_uid: str = "", digest: str = "") -> SentFacts:
+    remote = target.peer.remote
+    return SentFacts(
+        transfer_syntax_uid=transfer_syntax_uid,
+        digest=digest,
+        calling_ae_title=target.peer.calling_ae_title,
+        called_ae_title=remote.ae_title,
+        address=f"{remote.host}:{remote.port}",
+        words=words,
+    )
 
 
 def _item(facts: InstanceFacts) -> StoreItem:

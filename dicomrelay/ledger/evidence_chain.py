@@ -28,6 +28,9 @@ class FactKind(StrEnum):
     SET_ASIDE = "set_aside"  # other bytes under a SOP Instance UID that is taken
     ARCHIVED = "archived"
     SENT = "sent"  # an attempt to deliver ended: detail `state` says how
+    ATTEMPT_ENDED = (
+        "attempt_ended"  # of a transfer, with something left; where nobody answered it is all there is
+    )
     SENT_LATE = "sent_late"  # acknowledged to a runner that had lost its lease
     VERIFIED = "verified"  # the destination says that it has it
     MISSING = "missing"  # the destination says that it has not

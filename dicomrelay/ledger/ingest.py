@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.sql.expression import bindparam
 
-from dicomrelay.ledger import events, jobs
+from dicomrelay.ledger import events, evidence_chain, evidence_facts, jobs
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.judgement import Batch, Entry, storable_arrival
@@ -48,6 +48,7 @@ def register(work: Work, arrivals: Sequence[Arrival]) -> list[Registered]:
         ],
     )
     events.record(work, list(_happened(batch)))
+    evidence_chain.append(work, list(evidence_facts.of_arrivals(batch)))
     return [
         # Spool ids as they came, whatever the ledger had to store.
         Registered(arrival.spool_id, verdict, entry.id, entry.spool_id)
@@ -57,14 +58,23 @@ def register(work: Work, arrivals: Sequence[Arrival]) -> list[Registered]:
 
 def _load(work: Work, batch: Batch) -> None:
     """Everything the batch may meet: rows of its spool ids and of its SOP Instance UIDs."""
-    found: dict[str, AnyRow] = {}
+    met: set[str] = set()
     for column, values in (
         (instances.c.spool_id, {arrival.spool_id for arrival in batch.arrivals}),
         (instances.c.sop_instance_uid, {arrival.sop_instance_uid for arrival in batch.arrivals}),
     ):
         for part in chunks(sorted(values)):
-            rows = work.connection.execute(select(instances).where(column.in_(part)))
-            found.update((row.id, row) for row in rows)
+            met.update(work.connection.execute(select(instances.c.id).where(column.in_(part))).scalars())
+    found: dict[str, AnyRow] = {}
+    for part in chunks(sorted(met)):
+        # Under lock, by id, and before their studies: whoever records an outcome takes them in that order too.
+        rows = work.connection.execute(
+            select(instances)
+            .where(instances.c.id.in_(part))
+            .order_by(instances.c.id)
+            .with_for_update(key_share=True)
+        )
+        found.update((row.id, row) for row in rows)
     wanted: dict[str, set[tuple[str, str]]] = {}
     for part in chunks(sorted(found)):
         query = select(deliveries.c.instance_id, deliveries.c.destination, deliveries.c.job_id)

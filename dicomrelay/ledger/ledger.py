@@ -152,7 +152,14 @@ class Ledger:
             return transfers.record_outcomes(work, transfer_id, fence, outcomes)
 
     def finish_transfer(
-        self, transfer_id: str, fence: int, *, retry_in_ms: int | None, reason: str = "", advice: str = ""
+        self,
+        transfer_id: str,
+        fence: int,
+        *,
+        retry_in_ms: int | None,
+        reason: str = "",
+        advice: str = "",
+        words: str = "",
     ) -> TransferState:
         """Give the lease back, and say what the transfer is now.
 
@@ -162,6 +169,8 @@ class Ledger:
             When to try again if something is pending or failed; None for never.
         advice : str
             What somebody has to do before an attempt can succeed; while it waits with one it is listed as needing attention.
+        words : str
+            `reason` as it may stand in evidence: without anything that the peer said.
 
         Returns
         -------
@@ -175,7 +184,13 @@ class Ledger:
         """
         with self._database.write() as work:
             return transfers.finish(
-                work, transfer_id, fence, retry_in_ms=retry_in_ms, reason=reason, advice=advice
+                work,
+                transfer_id,
+                fence,
+                retry_in_ms=retry_in_ms,
+                reason=reason,
+                advice=advice,
+                words=words,
             )
 
     def reopen_transfer(self, transfer_id: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select, update
 from sqlalchemy.sql.expression import bindparam
 
-from dicomrelay.ledger import events
+from dicomrelay.ledger import events, evidence_chain, evidence_facts
 from dicomrelay.ledger.engine import Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, instance_facts
@@ -99,7 +99,8 @@ def finish(work: Work, claimed: StageClaim, results: Sequence[StageResult]) -> i
             for result in mine
         ],
     )
-    _write_facts(work, claimed.stage, [result for result in mine if result.done])
+    done = [result for result in mine if result.done]
+    _write_facts(work, claimed.stage, done)
     events.record(
         work,
         [
@@ -113,6 +114,9 @@ def finish(work: Work, claimed: StageClaim, results: Sequence[StageResult]) -> i
             if _state_after(result) is StageState.NEEDS_ATTENTION
         ],
     )
+    if claimed.stage is Stage.ARCHIVE:
+        taken = {item.instance.instance_id: item.instance for item in claimed.items}
+        evidence_chain.append(work, list(evidence_facts.of_archiving(done, taken)))
     return len(mine)
 
 

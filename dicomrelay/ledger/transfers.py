@@ -12,9 +12,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.errors import LedgerError
-from dicomrelay.ledger import events
+from dicomrelay.ledger import events, evidence_chain, evidence_facts
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
+from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, destination_info, instance_facts
 from dicomrelay.ledger.schema import RUNNING, WAS_UNDER_WAY, deliveries, destinations, instances, transfers
 from dicomrelay.ledger.texts import storable
@@ -114,13 +115,17 @@ def record_outcomes(work: Work, transfer_id: str, fence: int, outcomes: Sequence
     for outcome in outcomes:
         if outcome.instance_id not in latest or not latest[outcome.instance_id].state.is_delivered:
             latest[outcome.instance_id] = outcome
-    before = _states(work, transfer_id, sorted(latest))
+    before = _members(work, transfer_id, sorted(latest))
     if len(before) != len(latest):
         raise LedgerError(f"Transfer {transfer_id} has not all the instances that outcomes were given for")
-    changed = [latest[key] for key, state in sorted(before.items()) if not state.is_delivered]
+    open_ones = {key for key, row in before.items() if not DeliveryState(row.state).is_delivered}
+    changed = [latest[key] for key in sorted(open_ones)]
     if changed:
         _write_outcomes(work, transfer_id, changed)
         _close_deliveries(work, [outcome.instance_id for outcome in changed if outcome.state.is_delivered])
+        made = [outcome for outcome in outcomes if outcome.instance_id in open_ones]
+        facts = evidence_facts.of_outcomes(FactKind.SENT, transfer, made, before, now=work.now)
+        evidence_chain.append(work, list(facts))
     return True
 
 
@@ -143,16 +148,24 @@ def _holds(transfer: AnyRow, fence: int) -> bool:
     return bool(transfer.fence == fence and transfer.state == TransferState.RUNNING.value)
 
 
-def _states(work: Work, transfer_id: str, instance_ids: Sequence[str]) -> dict[str, DeliveryState]:
-    states: dict[str, DeliveryState] = {}
+def _members(work: Work, transfer_id: str, instance_ids: Sequence[str]) -> dict[str, AnyRow]:
+    """Their deliveries in this transfer as they are, with what evidence says of an instance."""
+    found: dict[str, AnyRow] = {}
     for part in chunks(instance_ids):
         rows = work.connection.execute(
-            select(deliveries.c.instance_id, deliveries.c.state).where(
-                deliveries.c.transfer_id == transfer_id, deliveries.c.instance_id.in_(part)
+            select(
+                deliveries.c.instance_id,
+                deliveries.c.state,
+                deliveries.c.attempts,
+                instances.c.sop_instance_uid,
+                instances.c.transfer_syntax_uid,
+                instances.c.digest,
             )
+            .join(instances, instances.c.id == deliveries.c.instance_id)
+            .where(deliveries.c.transfer_id == transfer_id, deliveries.c.instance_id.in_(part))
         )
-        states.update((row.instance_id, DeliveryState(row.state)) for row in rows)
-    return states
+        found.update((row.instance_id, row) for row in rows)
+    return found
 
 
 def _write_outcomes(work: Work, transfer_id: str, outcomes: Sequence[DeliveryOutcome]) -> None:
@@ -172,6 +185,8 @@ def _write_outcomes(work: Work, transfer_id: str, outcomes: Sequence[DeliveryOut
                 "association_id": outcome.association_id,
                 "sent_bytes": outcome.sent_bytes,
                 "duration_ms": outcome.duration_ms,
+                "sent_digest": outcome.sent.digest if outcome.sent else "",
+                "sent_transfer_syntax_uid": outcome.sent.transfer_syntax_uid if outcome.sent else "",
             }
             for outcome in outcomes
         ],
@@ -192,6 +207,7 @@ def _close_deliveries(work: Work, instance_ids: Sequence[str]) -> None:
 
 def _keep_late(work: Work, transfer: AnyRow, outcomes: Sequence[DeliveryOutcome]) -> None:
     """What a peer acknowledged to a runner that had lost its lease: a fact worth keeping, and no more than that."""
+    late = [outcome for outcome in outcomes if outcome.state.is_delivered]
     events.record(
         work,
         [
@@ -204,14 +220,23 @@ def _keep_late(work: Work, transfer: AnyRow, outcomes: Sequence[DeliveryOutcome]
                 job_id=transfer.job_id,
                 detail={"status": outcome.status, "association_id": outcome.association_id},
             )
-            for outcome in outcomes
-            if outcome.state.is_delivered
+            for outcome in late
         ],
     )
+    known = _members(work, transfer.id, sorted({outcome.instance_id for outcome in late}))
+    facts = evidence_facts.of_outcomes(FactKind.SENT_LATE, transfer, late, known, now=work.now)
+    evidence_chain.append(work, list(facts))
 
 
 def finish(
-    work: Work, transfer_id: str, fence: int, *, retry_in_ms: int | None, reason: str, advice: str
+    work: Work,
+    transfer_id: str,
+    fence: int,
+    *,
+    retry_in_ms: int | None,
+    reason: str,
+    advice: str,
+    words: str = "",
 ) -> TransferState:
     """Give the lease back; see `Ledger.finish_transfer`."""
     transfer = _locked(work, transfer_id)
@@ -249,6 +274,10 @@ def finish(
         events.record(
             work, [_about(transfer, kind, {"reason": storable(reason), "to_do": to_do, "refused": refused})]
         )
+    if state is not TransferState.DONE:
+        evidence_chain.append(
+            work, [_attempt_ended(transfer, state, to_do=to_do, refused=refused, words=words)]
+        )
     return state
 
 
@@ -278,7 +307,34 @@ def reopen(work: Work, transfer_id: str) -> bool:
         )
     )
     events.record(work, [_about(transfer, EventKind.TRANSFER_REOPENED, {})])
+    evidence_chain.append(work, [_fact(transfer, FactKind.REOPENED, {"attempt": transfer.attempt})])
     return True
+
+
+def _attempt_ended(transfer: AnyRow, state: TransferState, *, to_do: int, refused: int, words: str) -> Fact:
+    """An attempt that left something: also where no association came about, and so no instance has an outcome."""
+    return _fact(
+        transfer,
+        FactKind.ATTEMPT_ENDED,
+        {
+            "state": state.value,
+            "attempt": transfer.attempt,
+            "to_do": to_do,
+            "refused": refused,
+            "words": storable(words),
+        },
+    )
+
+
+def _fact(transfer: AnyRow, kind: FactKind, detail: dict[str, str | int | None]) -> Fact:
+    return Fact(
+        kind,
+        transfer.study_instance_uid,
+        destination=transfer.destination,
+        job_id=transfer.job_id,
+        transfer_id=transfer.id,
+        detail=detail,
+    )
 
 
 def _about(transfer: AnyRow, kind: EventKind, detail: dict[str, str | int | None]) -> Event:

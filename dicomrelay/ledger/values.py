@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
+from dicomrelay.ledger.values_evidence import SentFacts
+
 
 class Priority(StrEnum):
     """Which forward queue a transfer takes; the most urgent first."""
@@ -114,13 +116,15 @@ class DestinationInfo:
     kind: DestinationKind = DestinationKind.CONFIGURED
     associations: int = 2
     calling_ae_title: str = ""
+    verification: str = "none"  # how it is asked afterwards: none, commitment, find
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A spool record, which spool it is in (`host`), and what was decided for it.
 
-    `destinations` are names; `job_id` is "" for what rules decided, else deliveries belong to that job.
+    `destinations` are names; `job_id` is "" for what rules decided, else deliveries belong to that job. `rules` are the
+    positions of those that matched, from 0, and `rules_version` which rules that were.
     """
 
     spool_id: str
@@ -144,6 +148,8 @@ class Arrival:
     priority: Priority = Priority.NORMAL
     archive: bool = True
     job_id: str = ""
+    rules: str = ""
+    rules_version: str = ""
     aside: bool = (
         False  # known to be other bytes under a UID that is taken: in aside/, or by the archive's word
     )
@@ -240,6 +246,7 @@ class DeliveryOutcome:
     association_id: str = ""
     sent_bytes: int = 0
     duration_ms: int = 0
+    sent: SentFacts | None = None  # for the evidence
 
 
 @dataclass(frozen=True, slots=True)
