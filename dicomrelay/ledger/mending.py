@@ -1,0 +1,408 @@
+"""What repair writes. Every change has its condition in it once more: between the look and the change the relay may have worked.
+
+Each function returns what it really changed. Events and evidence are written in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.sql.expression import bindparam
+
+from dicomrelay.ledger import events, evidence_chain, ingest
+from dicomrelay.ledger.engine import Database, Work, chunks
+from dicomrelay.ledger.events import Event, EventKind
+from dicomrelay.ledger.evidence_chain import Fact, FactKind
+from dicomrelay.ledger.inventory import OPEN_DELIVERY
+from dicomrelay.ledger.schema import deliveries, instances, stages, studies, transfers
+from dicomrelay.ledger.texts import storable
+from dicomrelay.ledger.values import (
+    Arrival,
+    DeliveryState,
+    InstanceState,
+    Stage,
+    StageState,
+    TransferState,
+    Verdict,
+)
+
+_NEVER_DUE: Final = ("done", "needs_attention", "held", "cancelled")
+_GOES_ON: Final = (DeliveryState.PENDING.value, DeliveryState.FAILED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """An instance that only the archive has; `frames` is None while its frame index is to be made."""
+
+    arrival: Arrival
+    archive_path: str
+    frames: int | None
+
+
+class Mending:
+    """Writes for `dicomrelay repair`. Every method raises ServiceUnavailable when the database does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def count_again(self, instance_ids: Sequence[str]) -> list[str]:
+        """Make the counts of instances what their deliveries say."""
+        mine = deliveries.c.instance_id == instances.c.id
+        wanted = select(func.count()).where(mine, deliveries.c.state != "cancelled").scalar_subquery()
+        still_open = select(func.count()).where(mine, OPEN_DELIVERY).scalar_subquery()
+        with self._database.write() as work:
+            ids = _locked(work, instance_ids)
+            for part in chunks(ids):
+                work.connection.execute(
+                    update(instances)
+                    .where(instances.c.id.in_(part))
+                    .values(all_deliveries=wanted, open_deliveries=still_open)
+                )
+            _tell(work, ids, "deliveries counted again")
+            return ids
+
+    def let_group(self, study_instance_uids: Sequence[str]) -> list[str]:
+        """Let the deliveries of studies that have no transfer be made into transfers."""
+        with self._database.write() as work:
+            changed = [
+                uid
+                for part in chunks(sorted(study_instance_uids))
+                for uid in work.connection.execute(
+                    update(studies)
+                    .where(studies.c.study_instance_uid.in_(part), studies.c.ungrouped_at.is_(None))
+                    .values(ungrouped_at=work.now)
+                    .returning(studies.c.study_instance_uid)
+                ).scalars()
+            ]
+            _tell_studies(work, changed, "deliveries that no transfer had are grouped")
+            return changed
+
+    def wake_transfers(self, transfer_ids: Sequence[str], *, furthest_ms: int) -> list[str]:
+        """Give transfers the time that goes with their state; one that is over and has something to do is ready again.
+
+        Parameters
+        ----------
+        furthest_ms : int
+            What is due later than that from now is due now.
+        """
+        has_to_do = (
+            select(deliveries.c.instance_id)
+            .where(deliveries.c.transfer_id == transfers.c.id, deliveries.c.state.in_(_GOES_ON))
+            .exists()
+        )
+        wrongly_over = (transfers.c.state == TransferState.DONE.value) & has_to_do
+        never = or_(transfers.c.due_at.is_(None), transfers.c.due_at > bindparam("furthest"))
+        changed: list[str] = []
+        with self._database.write() as work:
+            for part in chunks(sorted(transfer_ids)):
+                mine = transfers.c.id.in_(part)
+                for condition, values in (
+                    (
+                        wrongly_over,
+                        {"state": TransferState.READY.value, "due_at": work.now, "finished_at": None},
+                    ),
+                    (transfers.c.state.in_(_NEVER_DUE) & transfers.c.due_at.is_not(None), {"due_at": None}),
+                    (transfers.c.state.not_in(_NEVER_DUE) & never, {"due_at": work.now}),
+                ):
+                    rows = work.connection.execute(
+                        update(transfers)
+                        .where(mine, condition)
+                        .values(**values)
+                        .returning(transfers.c.id, transfers.c.study_instance_uid),
+                        {"furthest": work.now + furthest_ms},
+                    ).all()
+                    changed += [row.id for row in rows]
+                    _tell_studies(work, [row.study_instance_uid for row in rows], "a transfer goes on")
+        return changed
+
+    def make_stages(self, instance_ids: Sequence[str], stage: Stage, *, furthest_ms: int) -> list[str]:
+        """Let a stage of instances be done: made when it is not there, due now when it would never be."""
+        host = instances.c.host if stage is Stage.ARCHIVE else None
+        with self._database.write() as work:
+            ids = _locked(work, instance_ids)
+            rows = [
+                row
+                for part in chunks(ids)
+                for row in work.connection.execute(
+                    select(instances.c.id, *((host,) if host is not None else ())).where(
+                        instances.c.id.in_(part)
+                    )
+                )
+            ]
+            work.insert_missing(
+                stages, [_stage_row(row.id, stage, getattr(row, "host", ""), work) for row in rows]
+            )
+            for part in chunks(ids):
+                mine = stages.c.instance_id.in_(part) & (stages.c.stage == stage.value)
+                pending = stages.c.state == StageState.PENDING.value
+                work.connection.execute(
+                    update(stages)
+                    .where(
+                        mine,
+                        pending,
+                        or_(stages.c.due_at.is_(None), stages.c.due_at > work.now + furthest_ms),
+                    )
+                    .values(due_at=work.now, claim="", owner="")
+                )
+                work.connection.execute(
+                    update(stages).where(mine, ~pending, stages.c.due_at.is_not(None)).values(due_at=None)
+                )
+            _tell(work, ids, f"stage {stage.value} is to be done")
+            return ids
+
+    def redo_stage(self, instance_ids: Sequence[str], stage: Stage) -> list[str]:
+        """Let a stage that was done be done again: what it made is gone."""
+        with self._database.write() as work:
+            ids = _locked(work, instance_ids)
+            hosts: dict[str, str] = {}
+            for part in chunks(ids):
+                rows = work.connection.execute(
+                    select(instances.c.id, instances.c.host).where(instances.c.id.in_(part))
+                )
+                hosts.update((row.id, row.host if stage is Stage.ARCHIVE else "") for row in rows)
+            work.insert_missing(stages, [_stage_row(key, stage, host, work) for key, host in hosts.items()])
+            for part in chunks(ids):
+                work.connection.execute(
+                    update(stages)
+                    .where(stages.c.instance_id.in_(part), stages.c.stage == stage.value)
+                    .values(
+                        state=StageState.PENDING.value,
+                        due_at=work.now,
+                        claim="",
+                        owner="",
+                        attempts=0,
+                        reason="",
+                    )
+                )
+                if stage is Stage.ARCHIVE:
+                    work.connection.execute(
+                        update(instances).where(instances.c.id.in_(part)).values(archive_path="")
+                    )
+            _tell(work, ids, f"stage {stage.value} is done again")
+            return ids
+
+    def point_to_archive(self, paths: Mapping[str, str], *, release: bool) -> list[str]:
+        """Let the archive's file be the file of instances, by id and relative path.
+
+        Parameters
+        ----------
+        release : bool
+            The spool item is gone or cannot be trusted: from now on the archive has the only copy.
+        """
+        with self._database.write() as work:
+            ids = _locked(work, list(paths))
+            for key in ids:
+                values: dict[str, object] = {"archive_path": paths[key]}
+                if release:
+                    values["released_at"] = func.coalesce(instances.c.released_at, work.now)
+                work.connection.execute(update(instances).where(instances.c.id == key).values(**values))
+            work.insert_missing(stages, [_stage_row(key, Stage.FRAMES, "", work) for key in ids])
+            for part in chunks(ids):
+                work.connection.execute(
+                    update(stages)
+                    .where(stages.c.instance_id.in_(part), stages.c.stage == Stage.ARCHIVE.value)
+                    .values(state=StageState.DONE.value, due_at=None, claim="", owner="", reason="")
+                )
+            _tell(work, ids, "its bytes are those of the archive")
+            return ids
+
+    def take_back(self, instance_ids: Sequence[str]) -> list[str]:
+        """Their spool items were given up and are there all the same, as the only whole copy: they are needed again."""
+        with self._database.write() as work:
+            ids = _locked(work, instance_ids)
+            for part in chunks(ids):
+                work.connection.execute(
+                    update(instances).where(instances.c.id.in_(part)).values(released_at=None)
+                )
+            _tell(work, ids, "its spool item is needed again")
+            return ids
+
+    def list_as_lost(self, instance_ids: Sequence[str], reason: str) -> list[str]:
+        """Nobody has their bytes: what was to be done with them is listed as needing attention and tried no more."""
+        with self._database.write() as work:
+            ids = _locked(work, instance_ids)
+            for part in chunks(ids):
+                work.connection.execute(
+                    update(deliveries)
+                    .where(deliveries.c.instance_id.in_(part), deliveries.c.state.in_(_GOES_ON))
+                    .values(state=DeliveryState.REFUSED.value, reason=storable(reason), updated_at=work.now)
+                )
+                work.connection.execute(
+                    update(stages)
+                    .where(
+                        stages.c.instance_id.in_(part),
+                        stages.c.stage == Stage.ARCHIVE.value,
+                        stages.c.state == StageState.PENDING.value,
+                    )
+                    .values(
+                        state=StageState.NEEDS_ATTENTION.value,
+                        due_at=None,
+                        claim="",
+                        owner="",
+                        reason=storable(reason),
+                        updated_at=work.now,
+                    )
+                )
+            _tell(work, ids, "lost: " + reason)
+            return ids
+
+    def believe_records(self, rows: Sequence[Arrival]) -> list[str]:
+        """Write what the records of spool items say over what their rows say: digest, size, place."""
+        changed: list[str] = []
+        with self._database.write() as work:
+            for row in rows:
+                changed += work.connection.execute(
+                    update(instances)
+                    .where(
+                        instances.c.spool_id == row.spool_id,
+                        instances.c.sop_instance_uid == storable(row.sop_instance_uid),
+                    )
+                    .values(
+                        digest=row.digest,
+                        data_set_bytes=row.data_set_bytes,
+                        data_set_offset=row.data_set_offset,
+                    )
+                    .returning(instances.c.id)
+                ).scalars()
+            _tell(work, changed, "what its record says was written over what the ledger said")
+        return changed
+
+    def adopt(self, found: Sequence[Archived]) -> int:
+        """Take instances that only the archive has into the ledger, as archived and released; how many were new."""
+        with self._database.write() as work:
+            results = ingest.register(work, [each.arrival for each in found])
+            new = [
+                (each, result.instance_id)
+                for each, result in zip(found, results, strict=True)
+                if result.verdict is Verdict.NEW
+            ]
+            if new:
+                _write_adopted(work, new)
+            ids = [instance_id for _, instance_id in new]
+            _tell(
+                work,
+                ids,
+                "known by the archive only: archived, not sent",
+                FactKind.REBUILT,
+                EventKind.REBUILT,
+            )
+            return len(new)
+
+    def tell_rebuilt(self, instance_ids: Sequence[str]) -> None:
+        """Say of instances that were registered from the spool that it was repair that did it."""
+        with self._database.write() as work:
+            _tell(work, list(instance_ids), "registered from the spool", FactKind.REBUILT, EventKind.REBUILT)
+
+    def tell_closed(self, destination: str, instance_ids: Sequence[str], words: str) -> None:
+        """Say of instances that they are not sent to a destination, on somebody's word."""
+        with self._database.write() as work:
+            of = _studies_of(work, instance_ids)
+            evidence_chain.append(
+                work,
+                [
+                    Fact(
+                        FactKind.CLOSED,
+                        of[key],
+                        instance_id=key,
+                        destination=destination,
+                        detail={"words": words},
+                    )
+                    for key in instance_ids
+                    if key in of
+                ],
+            )
+
+
+def _write_adopted(work: Work, new: Sequence[tuple[Archived, str]]) -> None:
+    work.connection.execute(
+        update(instances)
+        .where(instances.c.id == bindparam("key"), instances.c.state == InstanceState.KEPT.value)
+        .values(released_at=work.now),
+        [{"key": key, "archive_path": each.archive_path, "frames": each.frames} for each, key in new],
+    )
+    done = {"state": StageState.DONE.value, "due_at": None}
+    ids = [key for _, key in new]
+    for part in chunks(ids):
+        work.connection.execute(
+            update(stages)
+            .where(stages.c.instance_id.in_(part), stages.c.stage == Stage.ARCHIVE.value)
+            .values(**done)
+        )
+    work.insert_missing(
+        stages,
+        [
+            {**_stage_row(key, Stage.FRAMES, "", work), **(done if each.frames is not None else {})}
+            for each, key in new
+        ],
+    )
+
+
+def _stage_row(instance_id: str, stage: Stage, host: str, work: Work) -> dict[str, object]:
+    return {
+        "instance_id": instance_id,
+        "stage": stage.value,
+        "host": host,
+        "state": StageState.PENDING.value,
+        "due_at": work.now,
+        "claim": "",
+        "owner": "",
+        "attempts": 0,
+        "reason": "",
+        "updated_at": work.now,
+    }
+
+
+def _locked(work: Work, instance_ids: Sequence[str]) -> list[str]:
+    """Those of the instances that are there, under lock, in the order of their ids."""
+    return [
+        key
+        for part in chunks(sorted(set(instance_ids)))
+        for key in work.connection.execute(
+            select(instances.c.id)
+            .where(instances.c.id.in_(part))
+            .order_by(instances.c.id)
+            .with_for_update(key_share=True)
+        ).scalars()
+    ]
+
+
+def _studies_of(work: Work, instance_ids: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in chunks(sorted(set(instance_ids))):
+        rows = work.connection.execute(
+            select(instances.c.id, instances.c.study_instance_uid).where(instances.c.id.in_(part))
+        )
+        found.update((row.id, row.study_instance_uid) for row in rows)
+    return found
+
+
+def _tell(
+    work: Work,
+    instance_ids: Sequence[str],
+    words: str,
+    fact: FactKind = FactKind.REPAIRED,
+    kind: EventKind = EventKind.REPAIRED,
+) -> None:
+    """An event and a row of evidence for each instance."""
+    of = _studies_of(work, instance_ids)
+    detail = {"words": words}
+    events.record(
+        work,
+        [
+            Event(kind, study_instance_uid=uid, instance_id=key, detail=detail)
+            for key, uid in sorted(of.items())
+        ],
+    )
+    evidence_chain.append(
+        work, [Fact(fact, uid, instance_id=key, detail=detail) for key, uid in sorted(of.items())]
+    )
+
+
+def _tell_studies(work: Work, study_instance_uids: Sequence[str], words: str) -> None:
+    uids = sorted(set(study_instance_uids))
+    detail = {"words": words}
+    events.record(work, [Event(EventKind.REPAIRED, study_instance_uid=uid, detail=detail) for uid in uids])
+    evidence_chain.append(work, [Fact(FactKind.REPAIRED, uid, detail=detail) for uid in uids])
