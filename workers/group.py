@@ -17,7 +17,7 @@ from itertools import islice
 from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
-from dicomrelay.routing import Facts, ad_hoc, decide
+from dicomrelay.routing import Facts, ad_hoc, decide, rules_version
 from dicomrelay.spool import SpoolRecord
 from workers.rooms import Rooms
 
@@ -56,7 +56,10 @@ def register(rooms: Rooms, records: Sequence[SpoolRecord]) -> list[Registered]:
     """One batch: ledger first, then the spool items go to where they belong from now on."""
     _sync_ad_hoc(rooms, records)
     taken = _taken_uids(rooms, records)
-    results = rooms.ledger.register([_arrival(rooms, record, aside=record.id in taken) for record in records])
+    version = rules_version(rooms.settings.rules, rooms.settings.destinations)
+    results = rooms.ledger.register(
+        [_arrival(rooms, record, version, aside=record.id in taken) for record in records]
+    )
     aside = [r.spool_id for r in results if r.verdict is Verdict.CONFLICT]
     ours = [
         r.spool_id for r in results if r.spool_id == r.kept_spool_id and r.verdict is not Verdict.CONFLICT
@@ -111,7 +114,7 @@ def _taken_uids(rooms: Rooms, records: Sequence[SpoolRecord]) -> set[str]:
     return aside | {r.id for r in records if held.get(r.sop_instance_uid, r.digest) != r.digest}
 
 
-def _arrival(rooms: Rooms, record: SpoolRecord, *, aside: bool) -> Arrival:
+def _arrival(rooms: Rooms, record: SpoolRecord, version: str, *, aside: bool) -> Arrival:
     settings = rooms.settings
     origin = record.provenance
     facts = Facts(
@@ -143,6 +146,9 @@ def _arrival(rooms: Rooms, record: SpoolRecord, *, aside: bool) -> Arrival:
         priority=decision.priority,
         archive=settings.archive.enabled,
         job_id=origin.job_id,
+        # What a person named goes there by that person's word.
+        rules="" if record.send_to else ", ".join(map(str, decision.rules)),
+        rules_version="" if record.send_to else version,
         aside=aside,
     )
 

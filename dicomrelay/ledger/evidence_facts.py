@@ -51,7 +51,8 @@ def _received(arrival: Arrival, verdict: Verdict) -> Detail:
             "address": arrival.peer_address,
             "association_id": arrival.association_id,
             "received_at": arrival.received_at_ms,
-            "destinations": ", ".join(arrival.destinations),
+            # Parted as DICOM parts values: no name of ours and no AE title has a backslash (PS3.5 Section 6.2).
+            "destinations": "\\".join(arrival.destinations),
             "priority": arrival.priority.value,
             "archive": int(arrival.archive),
             "rules": arrival.rules,

@@ -4,7 +4,7 @@ from dicomrelay.routing.address import Address, parse_address
 from dicomrelay.routing.destinations import Destination, ad_hoc, configured, resolve
 from dicomrelay.routing.facts import Facts
 from dicomrelay.routing.retry import RetryPolicy, retry_delay_s
-from dicomrelay.routing.rules import Decision, decide, glob_matches, matches
+from dicomrelay.routing.rules import Decision, decide, glob_matches, matches, rules_version
 from dicomrelay.routing.targets import target_of
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "parse_address",
     "resolve",
     "retry_delay_s",
+    "rules_version",
     "target_of",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +43,19 @@ def decide(
         priority=min(priorities, key=_MOST_URGENT_FIRST.index),
         rules=tuple(number for number, _ in matched),
     )
+
+
+def rules_version(rules: Sequence[RuleSettings], destinations: Sequence[DestinationSettings]) -> str:
+    """Which rules these are: 16 hexadecimal digits of SHA-256 over them and the names they choose from.
+
+    Evidence says with it by which rules an instance went.
+    """
+    told = {
+        "destinations": [destination.name for destination in destinations],
+        "rules": [rule.model_dump(mode="json") for rule in rules],
+    }
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def matches(when: RuleCondition, facts: Facts) -> bool:

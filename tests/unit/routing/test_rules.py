@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dicomrelay.ledger.values import Priority
-from dicomrelay.routing import Facts, decide, glob_matches, matches
+from dicomrelay.routing import Facts, decide, glob_matches, matches, rules_version
 from dicomrelay.settings import DestinationSettings, RuleCondition, RuleSettings
 
 PACS = DestinationSettings(name="pacs", ae_title="PACS", host="10.0.0.9")
@@ -42,6 +42,21 @@ def test_all_rules_that_match_add_up() -> None:
     decision = decide(rules, [PACS, BACKUP], FACTS)
     assert decision.destinations == ("backup", "pacs")
     assert (decision.priority, decision.rules) == (Priority.NORMAL, (0, 2))
+
+
+def test_a_version_says_which_rules_they_are() -> None:
+    """The same for the same rules; another for other ones, for another order, and where there is more to choose from."""
+    first, second = rule(["pacs"], modality="CT"), rule(["backup"], "bulk")
+    version = rules_version([first, second], [PACS, BACKUP])
+    assert version == rules_version([rule(["pacs"], modality="CT"), rule(["backup"], "bulk")], [PACS, BACKUP])
+    others = [
+        rules_version([second, first], [PACS, BACKUP]),
+        rules_version([first, rule(["backup"], "urgent")], [PACS, BACKUP]),
+        rules_version([first, second], [PACS]),
+        rules_version([], [PACS, BACKUP]),
+    ]
+    assert version not in others
+    assert len(set(others)) == len(others)
 
 
 def test_urgent_wins_over_normal_and_bulk() -> None:
