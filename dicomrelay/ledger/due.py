@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, func, select
 
+from dicomrelay.ledger.claiming import next_due
 from dicomrelay.ledger.engine import Work
+from dicomrelay.ledger.places import places
 from dicomrelay.ledger.release import releasable_items
 from dicomrelay.ledger.schema import destinations, stages, transfers
-from dicomrelay.ledger.transfers import live_leases
 from dicomrelay.ledger.values import Due, DueTransfer, Priority, Stage
 
 
-def due(work: Work, *, limit: int, host: str | None, destination: str | None) -> Due:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A destination with something due: its most urgent priority, since when, and how many free places it has."""
+
+    destination: str
+    priority: Priority
+    since: int
+    free: int
+
+
+def due(
+    work: Work, *, limit: int, host: str | None, destination: str | None, closed: Collection[str] = ()
+) -> Due:
     """See `Ledger.due`."""
     transfers_due = [
-        transfer
-        for name, associations in _waited_for(work, destination)
-        for transfer in _next(work, name, min(associations - live_leases(work, name), limit))
+        DueTransfer(transfer_id, priority, wanted.destination)
+        for wanted in waited_for(work, destination)
+        if wanted.destination not in closed
+        for transfer_id, priority in next_due(work, wanted.destination, min(wanted.free, limit))
     ]
     return Due(
         transfers=tuple(transfers_due[:limit]),
@@ -28,11 +44,8 @@ def due(work: Work, *, limit: int, host: str | None, destination: str | None) ->
     )
 
 
-def _waited_for(work: Work, only: str | None) -> list[tuple[str, int]]:
-    """Destinations with something due, and how many associations each allows.
-
-    The one that waits longest comes first, so that the limit passes none over for ever.
-    """
+def waited_for(work: Work, only: str | None = None) -> list[Wanted]:
+    """Destinations with something due and a free place. The one that waits longest comes first."""
     # The first entry of the index for each priority: it has one for every transfer that waits for a dead destination.
     earliest = [
         select(func.min(transfers.c.due_at))
@@ -42,37 +55,23 @@ def _waited_for(work: Work, only: str | None) -> list[tuple[str, int]]:
             transfers.c.due_at.is_not(None),
         )
         .scalar_subquery()
+        .label(f"since_{priority.value}")
         for priority in Priority
     ]
-    query = select(destinations.c.name, destinations.c.associations, *earliest)
+    query = select(*destinations.c, *earliest)
     if only is not None:
         query = query.where(destinations.c.name == only)
-    waiting = []
-    for name, associations, *times in work.connection.execute(query):
-        since = min((time for time in times if time is not None), default=None)
-        if since is not None and since <= work.now:
-            waiting.append((since, name, associations))
-    return [(name, associations) for _, name, associations in sorted(waiting)]
-
-
-def _next(work: Work, destination: str, count: int) -> list[DueTransfer]:
-    """The most urgent transfers that are due, and of those the longest due."""
-    found: list[DueTransfer] = []
-    for priority in Priority:
-        if len(found) >= count:
-            break
-        rows = work.connection.execute(
-            select(transfers.c.id)
-            .where(
-                transfers.c.destination == destination,
-                transfers.c.priority == priority.value,
-                transfers.c.due_at <= work.now,
-            )
-            .order_by(transfers.c.due_at)
-            .limit(count - len(found))
-        ).scalars()
-        found.extend(DueTransfer(transfer_id, priority, destination) for transfer_id in rows)
-    return found
+    found: list[Wanted] = []
+    for row in work.connection.execute(query).all():
+        since = {
+            priority: at
+            for priority in Priority
+            if (at := getattr(row, f"since_{priority.value}")) is not None and at <= work.now
+        }
+        free = places(work, row).free if since else 0
+        if free:
+            found.append(Wanted(row.name, min(since, key=list(Priority).index), min(since.values()), free))
+    return sorted(found, key=lambda wanted: (wanted.since, wanted.destination))
 
 
 def _due_stages(work: Work, stage: Stage, host: str | None) -> Select[str]:

@@ -22,8 +22,15 @@ class EventKind(StrEnum):
     TRANSFER_DONE = "transfer_done"
     TRANSFER_NEEDS_ATTENTION = "transfer_needs_attention"
     TRANSFER_REOPENED = "transfer_reopened"
+    TRANSFER_HANDED_BACK = "transfer_handed_back"
+    TRANSFER_HELD = "transfer_held"
+    TRANSFER_RELEASED = "transfer_released"
+    TRANSFER_CANCELLED = "transfer_cancelled"
+    REPLAYED = "replayed"
     LATE_OUTCOME = "late_outcome"
     STAGE_NEEDS_ATTENTION = "stage_needs_attention"
+    REPAIRED = "repaired"
+    REBUILT = "rebuilt"
 
 
 @dataclass(frozen=True, slots=True)

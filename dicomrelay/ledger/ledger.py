@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from dicomrelay.ledger import (
     attention,
+    claiming,
     destinations,
     grouping,
     ingest,
@@ -17,7 +18,11 @@ from dicomrelay.ledger import (
     waiting,
 )
 from dicomrelay.ledger import due as due_work
+from dicomrelay.ledger.completion import Completion
 from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.flow import Flow
+from dicomrelay.ledger.inventory import Inventory
+from dicomrelay.ledger.mending import Mending
 from dicomrelay.ledger.values import (
     Arrival,
     Attention,
@@ -26,6 +31,7 @@ from dicomrelay.ledger.values import (
     DestinationInfo,
     Due,
     JobProgress,
+    Priority,
     Registered,
     Stage,
     StageClaim,
@@ -45,6 +51,10 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.completion = Completion(database)
+        self.flow = Flow(database)
+        self.inventory = Inventory(database)
+        self.mending = Mending(database)
 
     @classmethod
     def open(cls, url: str) -> Ledger:
@@ -94,6 +104,8 @@ class Ledger:
     ) -> int:
         """Make transfers of what waits in studies that received nothing for `quiet_ms`; how many were made.
 
+        `completion.complete` knows of associations that ended, too.
+
         Parameters
         ----------
         batch_instances, batch_bytes : int
@@ -102,17 +114,19 @@ class Ledger:
             Studies that one call takes. Call again while it makes some.
         """
         with self._database.write() as work:
-            return grouping.complete_quiet_studies(
-                work,
-                quiet_ms=quiet_ms,
-                batch_instances=batch_instances,
-                batch_bytes=batch_bytes,
-                limit=limit,
-            )
+            policy = grouping.CompletionPolicy(quiet_ms, quiet_ms, batch_instances, batch_bytes)
+            return grouping.complete(work, policy, limit=limit).transfers
 
     # Work
 
-    def due(self, *, limit: int, host: str | None = None, destination: str | None = None) -> Due:
+    def due(
+        self,
+        *,
+        limit: int,
+        host: str | None = None,
+        destination: str | None = None,
+        closed: Collection[str] = (),
+    ) -> Due:
         """What can be done now: transfers for which their destination has a free place, and counts up to `limit`.
 
         Parameters
@@ -121,17 +135,32 @@ class Ledger:
             Count archiving and releasable items of this host's spool only.
         destination : str, optional
             Transfers to this destination only.
+        closed : collection of str
+            Destinations to leave out: outside of their time windows.
         """
         with self._database.read() as work:
-            return due_work.due(work, limit=limit, host=host, destination=destination)
+            return due_work.due(work, limit=limit, host=host, destination=destination, closed=closed)
 
     def claim_transfer(self, transfer_id: str, *, owner: str, lease_ms: int) -> ClaimedTransfer | None:
         """Take a transfer for `lease_ms`.
 
-        None when it is leased, finished, not due, unknown, or as many transfers as its destination allows are running.
+        None when it is leased, finished, held, not due, unknown, or its destination has no place for it: as many transfers
+        run as it stands, more urgent ones wait for the free places, it is held, or its breaker is open.
         """
         with self._database.write() as work:
-            return transfers.claim(work, transfer_id, owner=owner, lease_ms=lease_ms)
+            return claiming.claim(work, transfer_id, owner=owner, lease_ms=lease_ms)
+
+    def claim_next_transfer(
+        self, destination: str, *, priorities: Sequence[Priority] = tuple(Priority), owner: str, lease_ms: int
+    ) -> ClaimedTransfer | None:
+        """Take the transfer that goes first at a destination, for `lease_ms`.
+
+        None when none is due, there is no free place, or what goes first is none of the `priorities`.
+        """
+        with self._database.write() as work:
+            return claiming.claim_next(
+                work, destination, priorities=priorities, owner=owner, lease_ms=lease_ms
+            )
 
     def renew_transfer(self, transfer_id: str, fence: int, *, lease_ms: int) -> bool:
         """Hold the lease for `lease_ms` from now. False when another runner has it: stop."""
@@ -160,6 +189,7 @@ class Ledger:
         reason: str = "",
         advice: str = "",
         words: str = "",
+        delivered: int = 0,
     ) -> TransferState:
         """Give the lease back, and say what the transfer is now.
 
@@ -171,6 +201,8 @@ class Ledger:
             What somebody has to do before an attempt can succeed; while it waits with one it is listed as needing attention.
         words : str
             `reason` as it may stand in evidence: without anything that the peer said.
+        delivered : int
+            Instances that this attempt brought across; without a reason too, the destination stood it well.
 
         Returns
         -------
@@ -191,6 +223,7 @@ class Ledger:
                 reason=reason,
                 advice=advice,
                 words=words,
+                delivered=delivered,
             )
 
     def reopen_transfer(self, transfer_id: str) -> bool:

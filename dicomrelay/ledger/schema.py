@@ -55,6 +55,7 @@ BLOCKED: Final = text("advice <> '' AND due_at IS NOT NULL")
 RUNNING: Final = text("state = 'running'")
 HELD: Final = text("state = 'held'")
 CANCELLED: Final = text("state = 'cancelled'")
+OVER: Final = text("state IN ('done', 'cancelled')")
 OF_A_JOB: Final = text("job_id <> ''")
 
 studies: Final = Table(
@@ -68,7 +69,7 @@ studies: Final = Table(
     Column("quiet_ms", BigInteger),
     # How many instances it has where it came from, when somebody said so.
     Column("expected_instances", Integer),
-    # When the last association that brought instances of it ended: a hint, and no more (PS3.4 Section B.4).
+    # When the last of its senders ended: a hint, and no more (PS3.4 Section B.4).
     Column("association_ended_at", BigInteger),
     # The end of its chain of evidence.
     Column("evidence_count", Integer, nullable=False, server_default="0"),
@@ -76,9 +77,22 @@ studies: Final = Table(
     # What retention took off its beginning: how many rows, and the hash of the last of them.
     Column("evidence_pruned", Integer, nullable=False, server_default="0"),
     Column("evidence_pruned_hash", Text, nullable=False, server_default=""),
+    # Associations that brought what waits for a transfer and have not ended, a space between; "-" is one that never does.
+    Column("senders", Text, nullable=False, server_default=""),
+    # Whom to ask how many instances it has, "" for nobody, and when.
+    Column("count_at", Text, nullable=False, server_default=""),
+    Column("ask_at", BigInteger),
 )
 Index("ix_studies_ungrouped_at", studies.c.ungrouped_at)
 Index("ix_studies_last_received_at", studies.c.last_received_at)
+
+# Associations that ended a moment ago: what they sent may be registered after that is known.
+ended_associations: Final = Table(
+    "ended_associations",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
 
 series: Final = Table(
     "series",
@@ -134,7 +148,7 @@ Index("ix_instances_study", instances.c.study_instance_uid, instances.c.series_i
 Index(
     "ix_instances_releasable",
     instances.c.host,
-    instances.c.id,
+    instances.c.registered_at,
     sqlite_where=RELEASABLE,
     postgresql_where=RELEASABLE,
 )
@@ -160,6 +174,10 @@ destinations: Final = Table(
     Column("probes", Integer, nullable=False, server_default="0"),
     # How many associations it stands at present; NULL for all it was given.
     Column("allowed", Integer),
+    # When that was last made less.
+    Column("allowed_at", BigInteger),
+    # Until when its bytes per second are spoken for.
+    Column("paced_until", BigInteger),
     Column("held_at", BigInteger),
     Column("last_error", Text, nullable=False, server_default=""),
     Column("last_delivered_at", BigInteger),
@@ -209,6 +227,7 @@ Index(
     postgresql_where=NEEDS_ATTENTION,
 )
 Index("ix_transfers_blocked", transfers.c.id, sqlite_where=BLOCKED, postgresql_where=BLOCKED)
+Index("ix_transfers_over", transfers.c.finished_at, sqlite_where=OVER, postgresql_where=OVER)
 Index("ix_transfers_held", transfers.c.id, sqlite_where=HELD, postgresql_where=HELD)
 Index("ix_transfers_cancelled", transfers.c.id, sqlite_where=CANCELLED, postgresql_where=CANCELLED)
 Index("ix_transfers_job", transfers.c.job_id, sqlite_where=OF_A_JOB, postgresql_where=OF_A_JOB)
@@ -353,8 +372,12 @@ verifications: Final = Table(
     Column("fence", BigInteger, nullable=False),
     Column("owner", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
+    # Answers in a row that settled nothing, and how often what was missing has been sent again.
+    Column("doubts", Integer, nullable=False),
+    Column("resends", Integer, nullable=False),
     Column("transaction_uid", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("advice", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("asked_at", BigInteger),
     Column("finished_at", BigInteger),

@@ -12,82 +12,17 @@ from sqlalchemy import func, select, update
 from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.errors import LedgerError
-from dicomrelay.ledger import events, evidence_chain, evidence_facts
+from dicomrelay.ledger import contacts, events, evidence_chain, evidence_facts
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
-from dicomrelay.ledger.facts import INSTANCE_COLUMNS, destination_info, instance_facts
-from dicomrelay.ledger.schema import RUNNING, WAS_UNDER_WAY, deliveries, destinations, instances, transfers
+from dicomrelay.ledger.schema import deliveries, instances, transfers
 from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values import (
-    ClaimedTransfer,
     DeliveryOutcome,
     DeliveryState,
-    PendingDelivery,
-    Priority,
     TransferState,
 )
-
-_TO_DO = (DeliveryState.PENDING.value, DeliveryState.FAILED.value)
-
-
-def claim(work: Work, transfer_id: str, *, owner: str, lease_ms: int) -> ClaimedTransfer | None:
-    """Take the lease; see `Ledger.claim_transfer`."""
-    name = work.connection.execute(
-        select(transfers.c.destination).where(transfers.c.id == transfer_id)
-    ).scalar_one_or_none()
-    if name is None:
-        return None
-    # The lock on its row makes the claims for one destination take turns: the count below stays true.
-    address = work.connection.execute(
-        select(destinations).where(destinations.c.name == name).with_for_update(key_share=True)
-    ).one()
-    if live_leases(work, name) >= address.associations:
-        return None
-    claimed = work.connection.execute(
-        update(transfers)
-        .where(transfers.c.id == transfer_id, transfers.c.due_at <= work.now)
-        .values(
-            state=TransferState.RUNNING.value,
-            due_at=work.now + lease_ms,
-            fence=transfers.c.fence + 1,
-            attempt=transfers.c.attempt + 1,
-            owner=owner,
-        )
-        .returning(*transfers.c)
-    ).one_or_none()
-    if claimed is None:
-        return None
-    return ClaimedTransfer(
-        id=claimed.id,
-        fence=claimed.fence,
-        destination=claimed.destination,
-        address=destination_info(address),
-        study_instance_uid=claimed.study_instance_uid,
-        priority=Priority(claimed.priority),
-        job_id=claimed.job_id,
-        attempt=claimed.attempt,
-        deliveries=_to_do(work, transfer_id),
-    )
-
-
-def live_leases(work: Work, destination: str) -> int:
-    """How many transfers to a destination run now."""
-    running = select(transfers.c.id).where(
-        transfers.c.destination == destination, transfers.c.due_at > work.now, RUNNING
-    )
-    return work.connection.execute(select(func.count()).select_from(running.subquery())).scalar_one()
-
-
-def _to_do(work: Work, transfer_id: str) -> tuple[PendingDelivery, ...]:
-    rows = work.connection.execute(
-        select(*INSTANCE_COLUMNS, deliveries.c.attempts, WAS_UNDER_WAY.label("suspect"))
-        .join(deliveries, deliveries.c.instance_id == instances.c.id)
-        .where(deliveries.c.transfer_id == transfer_id, deliveries.c.state.in_(_TO_DO))
-        # What failed goes behind what was not tried yet: it must not hold up the rest of its study.
-        .order_by(deliveries.c.attempts, instances.c.id)
-    )
-    return tuple(PendingDelivery(instance_facts(row), row.attempts, bool(row.suspect)) for row in rows)
 
 
 def renew(work: Work, transfer_id: str, fence: int, *, lease_ms: int) -> bool:
@@ -237,8 +172,11 @@ def finish(
     reason: str,
     advice: str,
     words: str = "",
+    delivered: int = 0,
 ) -> TransferState:
     """Give the lease back; see `Ledger.finish_transfer`."""
+    if delivered:
+        contacts.delivered(work, _destination_of(work, transfer_id), whole=not reason)
     transfer = _locked(work, transfer_id)
     if not _holds(transfer, fence):
         return TransferState(transfer.state)
@@ -279,6 +217,12 @@ def finish(
             work, [_attempt_ended(transfer, state, to_do=to_do, refused=refused, words=words)]
         )
     return state
+
+
+def _destination_of(work: Work, transfer_id: str) -> str:
+    """Read before anything is locked: destinations are locked first."""
+    query = select(transfers.c.destination).where(transfers.c.id == transfer_id)
+    return str(work.connection.execute(query).scalar_one())
 
 
 def reopen(work: Work, transfer_id: str) -> bool:

@@ -153,6 +153,8 @@ class Arrival:
     aside: bool = (
         False  # known to be other bytes under a UID that is taken: in aside/, or by the archive's word
     )
+    quiet_ms: int | None = None  # of its source; None for that of all studies
+    count_at: str = ""  # whom to ask how many instances its study has
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,10 @@ class PendingDelivery:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTransfer:
-    """A transfer under lease. `attempt` counts from 1; `address` is the destination's row."""
+    """A transfer under lease. `attempt` counts from 1; `address` is the destination's row.
+
+    `trial` when the destination's breaker is half open: ask by C-ECHO first; `in_trouble` when its last contact failed.
+    """
 
     id: str
     fence: int
@@ -233,6 +238,8 @@ class ClaimedTransfer:
     job_id: str
     attempt: int
     deliveries: tuple[PendingDelivery, ...]
+    trial: bool = False
+    in_trouble: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,8 +112,8 @@ def test_the_third_revision_comes_and_goes_without_loss(empty_url: str) -> None:
         study, destination, job = (
             connection.execute(text(f"SELECT * FROM {name}")).one() for name in _CHANGED
         )
-        assert study == (*rows[0], None, None, None, 0, "", 0, "")
-        assert destination == (*rows[1], "none", "closed", 0, None, None, 0, None, None, "", None)
+        assert study == (*rows[0], None, None, None, 0, "", 0, "", "", "", None)
+        assert destination == (*rows[1], "none", "closed", 0, None, None, 0, None, None, None, None, "", None)
         assert job == (*rows[2], "")
         command.downgrade(_config(connection), "0002")
         assert [connection.execute(text(f"SELECT * FROM {name}")).one() for name in _CHANGED] == rows

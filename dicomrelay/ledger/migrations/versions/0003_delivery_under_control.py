@@ -13,7 +13,12 @@ depends_on = None
 _DUE = sa.text("due_at IS NOT NULL")
 _WITH_TRANSACTION = sa.text("transaction_uid <> ''")
 _NEEDS_ATTENTION = sa.text("state = 'needs_attention'")
+_RELEASABLE = sa.text(
+    "state = 'kept' AND released_at IS NULL AND open_deliveries = 0 "
+    "AND (archive_path <> '' OR (all_deliveries > 0 AND NOT archive_wanted))"
+)
 _OF_TRANSFERS = (
+    ("ix_transfers_over", "finished_at", sa.text("state IN ('done', 'cancelled')")),
     ("ix_transfers_held", "id", sa.text("state = 'held'")),
     ("ix_transfers_cancelled", "id", sa.text("state = 'cancelled'")),
     ("ix_transfers_job", "job_id", sa.text("job_id <> ''")),
@@ -30,6 +35,9 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("evidence_hash", sa.Text(), nullable=False, server_default=""),
             sa.Column("evidence_pruned", sa.Integer(), nullable=False, server_default="0"),
             sa.Column("evidence_pruned_hash", sa.Text(), nullable=False, server_default=""),
+            sa.Column("senders", sa.Text(), nullable=False, server_default=""),
+            sa.Column("count_at", sa.Text(), nullable=False, server_default=""),
+            sa.Column("ask_at", sa.BigInteger()),
         ],
         "destinations": [
             sa.Column("verification", sa.Text(), nullable=False, server_default="none"),
@@ -39,6 +47,8 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("probe_at", sa.BigInteger()),
             sa.Column("probes", sa.Integer(), nullable=False, server_default="0"),
             sa.Column("allowed", sa.Integer()),
+            sa.Column("allowed_at", sa.BigInteger()),
+            sa.Column("paced_until", sa.BigInteger()),
             sa.Column("held_at", sa.BigInteger()),
             sa.Column("last_error", sa.Text(), nullable=False, server_default=""),
             sa.Column("last_delivered_at", sa.BigInteger()),
@@ -65,6 +75,13 @@ def upgrade() -> None:
         op.create_index(
             name, "transfers", [indexed], unique=False, sqlite_where=where, postgresql_where=where
         )
+    _index_releasable_by("registered_at")
+    op.create_table(
+        "ended_associations",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_ended_associations"),
+    )
     op.create_table(
         "standing_orders",
         sa.Column("subject", sa.Text(), nullable=False),
@@ -97,8 +114,11 @@ def upgrade() -> None:
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("doubts", sa.Integer(), nullable=False),
+        sa.Column("resends", sa.Integer(), nullable=False),
         sa.Column("transaction_uid", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("advice", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("asked_at", sa.BigInteger()),
         sa.Column("finished_at", sa.BigInteger()),
@@ -117,10 +137,24 @@ def upgrade() -> None:
         )
 
 
+def _index_releasable_by(column: str) -> None:
+    op.drop_index("ix_instances_releasable", table_name="instances")
+    op.create_index(
+        "ix_instances_releasable",
+        "instances",
+        ["host", column],
+        unique=False,
+        sqlite_where=_RELEASABLE,
+        postgresql_where=_RELEASABLE,
+    )
+
+
 def downgrade() -> None:
     op.drop_table("verifications")
     op.drop_table("evidence")
     op.drop_table("standing_orders")
+    op.drop_table("ended_associations")
+    _index_releasable_by("id")
     for name, _indexed, _where in _OF_TRANSFERS:
         op.drop_index(name, table_name="transfers")
     op.drop_index("ix_jobs_created_at", table_name="jobs")

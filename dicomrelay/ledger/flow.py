@@ -1,0 +1,103 @@
+"""The ledger's room for flow: what is known of destinations, and what a runner asks and says of them."""
+
+from __future__ import annotations
+
+from dicomrelay.ledger import contacts, due, flow_summary, handing_back
+from dicomrelay.ledger.breaker import BreakerPolicy, BreakerState
+from dicomrelay.ledger.due import Wanted
+from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.flow_summary import DestinationFlow
+from dicomrelay.ledger.values import ClaimedTransfer
+
+
+class Flow:
+    """See docs/design/flow.md. Each method is one transaction, and raises as `Ledger`'s do."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def wanted(self) -> list[Wanted]:
+        """Destinations with something due and a free place, who waits longest first."""
+        with self._database.read() as work:
+            return due.waited_for(work)
+
+    def destinations(self, name: str | None = None) -> tuple[DestinationFlow, ...]:
+        """Every destination that the ledger knows, or one of them, by name: its state and what waits for it."""
+        with self._database.read() as work:
+            return flow_summary.destinations_flow(work, name)
+
+    # Contacts
+
+    def reached(self, name: str) -> bool:
+        """The destination answered: its breaker is closed. Whether it was not before; then all that waited is due now."""
+        with self._database.write() as work:
+            return contacts.reached(work, name)
+
+    def failed(self, name: str, *, policy: BreakerPolicy, jitter: float, error: str) -> BreakerState:
+        """An association failed before any answer; what the breaker is now.
+
+        Parameters
+        ----------
+        jitter : float
+            A random number, 0 <= jitter < 1.
+        error : str
+            In words of ours, for people.
+        """
+        with self._database.write() as work:
+            return contacts.failed(work, name, policy=policy, jitter=jitter, error=error)
+
+    def turned_away(self, name: str, *, policy: BreakerPolicy, jitter: float, error: str) -> BreakerState:
+        """An association was rejected for now; what the breaker is.
+
+        While others run the destination is only full, and takes fewer from now on; alone, it failed.
+        """
+        with self._database.write() as work:
+            return contacts.turned_away(work, name, policy=policy, jitter=jitter, error=error)
+
+    def slower(self, name: str) -> bool:
+        """The destination became much slower; whether it takes fewer associations from now on."""
+        with self._database.write() as work:
+            return contacts.slower(work, name)
+
+    # Handing back
+
+    def has_to_give_way(self, claimed: ClaimedTransfer) -> bool:
+        """Whether a running transfer should be handed back: for a more urgent one, or because its destination is held."""
+        with self._database.read() as work:
+            return handing_back.has_to_give_way(work, claimed)
+
+    def give_way(self, claimed: ClaimedTransfer) -> bool:
+        """Hand it back if that is still so; of several that could, one does. Whether it was handed back."""
+        with self._database.write() as work:
+            return handing_back.give_way(work, claimed)
+
+    def hand_back(self, claimed: ClaimedTransfer, why: str) -> bool:
+        """Hand a transfer back in its old place, without an attempt counted. False when the fence is old."""
+        with self._database.write() as work:
+            return handing_back.hand_back(work, claimed, why)
+
+    def probe_failed(
+        self, claimed: ClaimedTransfer, *, policy: BreakerPolicy, jitter: float, error: str
+    ) -> None:
+        """The probe of a trial failed: the breaker opens again for longer, and the transfer is handed back."""
+        with self._database.write() as work:
+            handing_back.probe_failed(work, claimed, policy=policy, jitter=jitter, error=error)
+
+    # Hold
+
+    def hold(self, name: str) -> bool | None:
+        """Send nothing to a destination until it is released. Whether it was not held before; None when nobody knows it."""
+        with self._database.write() as work:
+            return contacts.hold(work, name)
+
+    def release(self, name: str) -> bool | None:
+        """Send to it again. Whether it was held; None when nobody knows it."""
+        with self._database.write() as work:
+            return contacts.release(work, name)
+
+    # Bytes per second
+
+    def book(self, name: str, *, count: int, bytes_per_s: int) -> int:
+        """Book a destination's line for `count` bytes, behind all that was booked before; the wait in milliseconds."""
+        with self._database.write() as work:
+            return contacts.book(work, name, count=count, bytes_per_s=bytes_per_s)
