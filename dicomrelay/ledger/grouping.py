@@ -1,49 +1,132 @@
-"""Studies that have become quiet: their deliveries become transfers, bounded in instances and bytes."""
+"""Deliveries become transfers: of studies that are complete all that waits, of others what fills a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 
-from dicomrelay.ledger import events
+from dicomrelay.ledger import batches, events
+from dicomrelay.ledger.batches import Limits, Room
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.ids import new_id
-from dicomrelay.ledger.schema import UNGROUPED, deliveries, studies, transfers
-from dicomrelay.ledger.values import TransferState
+from dicomrelay.ledger.places import limit_of, more_urgent
+from dicomrelay.ledger.schema import (
+    DUE,
+    KEPT,
+    UNGROUPED,
+    deliveries,
+    destinations,
+    instances,
+    studies,
+    transfers,
+)
+from dicomrelay.ledger.values import DueTransfer, Priority, TransferState
+from dicomrelay.ledger.waits import NOTHING_WAITS
 
 # Deliveries that one call takes at most, so that a huge study does not hold the database's one writer for long.
 DELIVERIES_AT_ONCE: Final = 20_000
 
 
-def complete_quiet_studies(
-    work: Work, *, quiet_ms: int, batch_instances: int, batch_bytes: int, limit: int
-) -> int:
-    """Make transfers; see `Ledger.complete_quiet_studies`."""
+@dataclass(frozen=True, slots=True)
+class CompletionPolicy:
+    """When a study is complete, and how much one transfer holds (docs/design/completion.md)."""
+
+    quiet_ms: int
+    quiet_after_association_ms: int
+    batch_instances: int
+    batch_bytes: int
+
+    @property
+    def limits(self) -> Limits:
+        """The most that one transfer holds."""
+        return Limits(self.batch_instances, self.batch_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was made: how many transfers, and those of them that their destinations have room for now."""
+
+    transfers: int = 0
+    wake: tuple[DueTransfer, ...] = ()
+
+
+@dataclass(slots=True)
+class _Making:
+    """Transfers on their way into the ledger, and what each destination stands."""
+
+    work: Work
+    limits: Limits
+    rooms: dict[tuple[str, str], Room] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    members: list[tuple[str, Sequence[AnyRow]]] = field(default_factory=list)
+    wake: list[DueTransfer] = field(default_factory=list)
+
+
+def complete(work: Work, policy: CompletionPolicy, *, limit: int) -> Made:
+    """Make transfers of all that waits in studies that are complete; see `Completion.complete`."""
     query = (
         select(studies.c.study_instance_uid)
-        .where(studies.c.ungrouped_at <= work.now - quiet_ms)
+        .where(*_is_complete(work, policy))
         .order_by(studies.c.ungrouped_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     )
-    quiet = list(work.connection.execute(query).scalars())
-    made = 0
-    for part in chunks(quiet):
+    making = _Making(work, policy.limits)
+    for part in chunks(list(work.connection.execute(query).scalars())):
         rows, unfinished = _ungrouped(work, part)
-        made += _make_transfers(work, rows, batch_instances=batch_instances, batch_bytes=batch_bytes)
+        _plan(making, rows, complete=True)
         grouped = [uid for uid in part if uid not in unfinished]
         work.connection.execute(
-            update(studies).where(studies.c.study_instance_uid.in_(grouped)).values(ungrouped_at=None)
+            update(studies).where(studies.c.study_instance_uid.in_(grouped)).values(**NOTHING_WAITS)
         )
-    return made
+    return _write(making)
+
+
+def any_complete(work: Work, policy: CompletionPolicy) -> bool:
+    """Whether `complete` would find a study."""
+    query = select(studies.c.study_instance_uid).where(*_is_complete(work, policy)).limit(1)
+    return work.connection.execute(query).first() is not None
+
+
+def cut(work: Work, policy: CompletionPolicy, study_uids: Sequence[str]) -> Made:
+    """Make transfers of what fills them in studies that may still arrive; see `Completion.cut`."""
+    making = _Making(work, policy.limits)
+    for part in chunks(sorted(set(study_uids))):
+        query = (
+            select(studies.c.study_instance_uid)
+            .where(studies.c.study_instance_uid.in_(part), studies.c.ungrouped_at.is_not(None))
+            .order_by(studies.c.study_instance_uid)
+            # Somebody else is completing it: then it is taken care of.
+            .with_for_update(skip_locked=True, key_share=True)
+        )
+        rows, _ = _ungrouped(work, list(work.connection.execute(query).scalars()))
+        _plan(making, rows, complete=False)
+    return _write(making)
+
+
+def _is_complete(work: Work, policy: CompletionPolicy) -> tuple[ColumnElement[bool], ...]:
+    columns = studies.c
+    quiet = columns.ungrouped_at + func.coalesce(columns.quiet_ms, policy.quiet_ms) <= work.now
+    ended = columns.association_ended_at + policy.quiet_after_association_ms <= work.now
+    there = (
+        select(func.count())
+        .where(KEPT, instances.c.study_instance_uid == columns.study_instance_uid)
+        .scalar_subquery()
+    )
+    nobody_counts = columns.expected_instances.is_(None)
+    counted = and_(columns.expected_instances.is_not(None), there >= columns.expected_instances)
+    return columns.ungrouped_at <= work.now, or_(quiet, and_(nobody_counts, ended), counted)
 
 
 def _ungrouped(work: Work, study_uids: Sequence[str]) -> tuple[Sequence[AnyRow], set[str]]:
     """Deliveries without a transfer, and the studies of which some had to be left for the next call."""
+    if not study_uids:
+        return [], set()
     columns = deliveries.c
     query = (
         select(
@@ -71,55 +154,68 @@ def _ungrouped(work: Work, study_uids: Sequence[str]) -> tuple[Sequence[AnyRow],
     return rows, {uid for uid in study_uids if uid not in {row.study_instance_uid for row in rows}} | {last}
 
 
-def _make_transfers(work: Work, rows: Sequence[AnyRow], *, batch_instances: int, batch_bytes: int) -> int:
-    new: list[dict[str, object]] = []
-    members: list[tuple[str, list[AnyRow]]] = []
+def _plan(making: _Making, rows: Sequence[AnyRow], *, complete: bool) -> None:
     for _, group in groupby(
         rows, key=lambda row: (row.study_instance_uid, row.destination, row.priority, row.job_id)
     ):
-        for batch in _pack(list(group), batch_instances, batch_bytes):
-            transfer_id = new_id()
-            members.append((transfer_id, batch))
-            new.append(
-                {
-                    "id": transfer_id,
-                    "study_instance_uid": batch[0].study_instance_uid,
-                    "destination": batch[0].destination,
-                    "priority": batch[0].priority,
-                    "job_id": batch[0].job_id,
-                    "state": TransferState.READY.value,
-                    "due_at": work.now,
-                    "fence": 0,
-                    "owner": "",
-                    "attempt": 0,
-                    "instances": len(batch),
-                    "bytes": sum(row.bytes for row in batch),
-                    "reason": "",
-                    "created_at": work.now,
-                    "finished_at": None,
-                }
-            )
-    if not new:
-        return 0
-    work.connection.execute(insert(transfers), new)
-    for transfer_id, batch in members:
+        waiting = list(group)
+        first = waiting[0]
+        key = first.destination, first.priority
+        room = making.rooms.get(key) or _room(making.work, *key)
+        for batch in batches.parts(waiting, room, making.limits, complete=complete):
+            row = _transfer_row(batch, making.work.now)
+            making.rows.append(row)
+            making.members.append((row["id"], batch))
+            if room.wants_more:
+                making.wake.append(DueTransfer(row["id"], Priority(first.priority), first.destination))
+            room = Room(room.associations, room.open_transfers + 1)
+        making.rooms[key] = room
+
+
+def _room(work: Work, destination: str, priority: str) -> Room:
+    """What a destination stands; transfers that are less urgent do not count, for they let these pass."""
+    row = work.connection.execute(select(destinations).where(destinations.c.name == destination)).one()
+    associations = max(1, limit_of(row))
+    ahead = [each.value for each in more_urgent(Priority(priority))]
+    open_ones = (
+        select(transfers.c.id)
+        .where(transfers.c.destination == destination, transfers.c.priority.in_([*ahead, priority]), DUE)
+        .limit(2 * associations)
+    )
+    count = work.connection.execute(select(func.count()).select_from(open_ones.subquery())).scalar_one()
+    return Room(associations, count)
+
+
+def _transfer_row(batch: Sequence[AnyRow], now: int) -> dict[str, Any]:
+    first = batch[0]
+    return {
+        "id": new_id(),
+        "study_instance_uid": first.study_instance_uid,
+        "destination": first.destination,
+        "priority": first.priority,
+        "job_id": first.job_id,
+        "state": TransferState.READY.value,
+        "due_at": now,
+        "fence": 0,
+        "owner": "",
+        "attempt": 0,
+        "instances": len(batch),
+        "bytes": sum(row.bytes for row in batch),
+        "reason": "",
+        "created_at": now,
+        "finished_at": None,
+    }
+
+
+def _write(making: _Making) -> Made:
+    if not making.rows:
+        return Made()
+    work = making.work
+    work.connection.execute(insert(transfers), making.rows)
+    for transfer_id, batch in making.members:
         _assign(work, transfer_id, batch)
-    events.record(work, [_made(row) for row in new])
-    return len(new)
-
-
-def _pack(rows: Sequence[AnyRow], batch_instances: int, batch_bytes: int) -> Iterator[list[AnyRow]]:
-    """Batches in order; one instance that is larger than `batch_bytes` goes by itself."""
-    batch: list[AnyRow] = []
-    size = 0
-    for row in rows:
-        if batch and (len(batch) >= batch_instances or size + row.bytes > batch_bytes):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += row.bytes
-    if batch:
-        yield batch
+    events.record(work, [_made(row) for row in making.rows])
+    return Made(len(making.rows), tuple(making.wake))
 
 
 def _assign(work: Work, transfer_id: str, batch: Sequence[AnyRow]) -> None:
@@ -135,11 +231,11 @@ def _assign(work: Work, transfer_id: str, batch: Sequence[AnyRow]) -> None:
         )
 
 
-def _made(row: dict[str, object]) -> Event:
+def _made(row: dict[str, Any]) -> Event:
     return Event(
         EventKind.TRANSFER_MADE,
-        study_instance_uid=str(row["study_instance_uid"]),
-        transfer_id=str(row["id"]),
-        destination=str(row["destination"]),
-        job_id=str(row["job_id"]),
+        study_instance_uid=row["study_instance_uid"],
+        transfer_id=row["id"],
+        destination=row["destination"],
+        job_id=row["job_id"],
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.sql.expression import bindparam
 
-from dicomrelay.ledger import events, evidence_chain, evidence_facts, jobs
+from dicomrelay.ledger import events, evidence_chain, evidence_facts, jobs, waits
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.judgement import Batch, Entry, storable_arrival
-from dicomrelay.ledger.schema import deliveries, destinations, instances, series, stages, studies
+from dicomrelay.ledger.schema import deliveries, destinations, instances, series, stages
 from dicomrelay.ledger.texts import path_bytes
 from dicomrelay.ledger.values import (
     Arrival,
@@ -97,31 +97,7 @@ def _load(work: Work, batch: Batch) -> None:
 
 def _write_parents(work: Work, batch: Batch) -> None:
     """Studies, series and destinations, in the order of their keys: two transactions never wait for each other."""
-    touched: dict[str, int | None] = {}  # study -> time from which its deliveries wait for a transfer
-    for _, entry, verdict in batch.judged:
-        if verdict is not Verdict.KNOWN:
-            waits = work.now if entry.added else None
-            touched[entry.study_instance_uid] = waits or touched.get(entry.study_instance_uid)
-    if touched:
-        upsert = work.insert(studies)
-        work.connection.execute(
-            upsert.on_conflict_do_update(
-                index_elements=[studies.c.study_instance_uid],
-                set_={
-                    "last_received_at": upsert.excluded.last_received_at,
-                    "ungrouped_at": func.coalesce(upsert.excluded.ungrouped_at, studies.c.ungrouped_at),
-                },
-            ),
-            [
-                {
-                    "study_instance_uid": uid,
-                    "first_received_at": work.now,
-                    "last_received_at": work.now,
-                    "ungrouped_at": waits,
-                }
-                for uid, waits in sorted(touched.items())
-            ],
-        )
+    waits.write_studies(work, batch)
     new_series = {(a.study_instance_uid, a.series_instance_uid): a.modality for _, a in batch.new}
     work.insert_missing(
         series,

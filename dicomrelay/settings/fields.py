@@ -17,5 +17,15 @@ UidPattern = Annotated[str, StringConstraints(min_length=1, max_length=64, patte
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
+# The name of a destination, or AET@host:port, an IPv6 address in brackets; `routing.address` reads it.
+PeerText = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        pattern=r"^([a-z0-9][a-z0-9_-]{0,62}|[\x20-\x5b\x5d-\x7e]{1,16}@\S{1,255}:[0-9]{1,5})$",
+    ),
+]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

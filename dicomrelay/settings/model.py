@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     study: sections.StudySettings = sections.StudySettings()
     worker: sections.WorkerSettings = sections.WorkerSettings()
     send: sections.SendSettings = sections.SendSettings()
+    retention: sections.RetentionSettings = sections.RetentionSettings()
     archive: sections.ArchiveSettings = sections.ArchiveSettings()
     streamer: sections.StreamerSettings = sections.StreamerSettings()
     monitor: sections.MonitorSettings = sections.MonitorSettings()
@@ -48,6 +49,12 @@ class Settings(BaseSettings):
         self._ports_differ()
         self._peers_can_show()
         self._identities_can_be_checked()
+        for number, peer in enumerate(self.peers):
+            if peer.count_at is not None and "@" not in peer.count_at and peer.count_at not in names:
+                raise ValueError(
+                    f"peers.{number}.count_at: there is no destination {peer.count_at!r}; known: "
+                    f"{', '.join(names) or 'none'}; else write AET@host:port"
+                )
         for number, rule in enumerate(self.rules):
             for name in rule.send_to:
                 if name not in names:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from dicomrelay.settings.fields import AeTitle, Name, Pattern, Port, Section, UidPattern
+from dicomrelay.settings.fields import AeTitle, Name, Pattern, PeerText, Port, Section, UidPattern
 from dicomrelay.settings.identity import GatewayIdentitySettings
 from dicomrelay.settings.tls import TlsSettings
 
@@ -73,6 +73,12 @@ class GatewaySettings(Section):
         1_000_000_000,
         ge=0,
         description="Low-water mark of the spool's disk: under it every instance is answered A700, out of resources.",
+    )
+    max_spool_bytes: int | None = Field(
+        None,
+        ge=1_000_000,
+        description="What the spool may hold in all; over it every instance is answered A700. None: as much as the disk "
+        "has above min_free_bytes.",
     )
     accept_unknown_sop_classes: bool = Field(
         False, description="Accept private and unknown SOP classes as if they were storage SOP classes."
@@ -155,6 +161,17 @@ class StudySettings(Section):
     quiet_seconds: float = Field(
         5, ge=0, le=86_400, description="A study with nothing new for so long is complete."
     )
+    quiet_after_association_seconds: float = Field(
+        1,
+        ge=0,
+        le=86_400,
+        description="The same, once every association that brought something of it has ended. "
+        "Only ever makes the time shorter.",
+    )
+    send: Literal["as_it_arrives", "complete"] = Field(
+        "as_it_arrives",
+        description='"as_it_arrives" lets full batches of a study go before it is complete; "complete" lets nothing.',
+    )
 
 
 class WorkerSettings(Section):
@@ -169,6 +186,41 @@ class WorkerSettings(Section):
         1_000_000_000, ge=1_000_000, description="Bytes that one transfer holds at most, one instance apart."
     )
     sweep_seconds: float = Field(2, gt=0, le=300, description="How often the sweeper wakes up what is due.")
+
+
+class RetentionSettings(Section):
+    """How long what is over is kept. What somebody still has to get is kept as long as that takes."""
+
+    spool_days: float = Field(
+        0, ge=0, le=3650, description="A spool item stays at least so long, also once everybody has it."
+    )
+    transfer_days: float = Field(
+        90,
+        ge=1,
+        le=36_500,
+        description="Transfers that are done or cancelled, with their deliveries, and jobs that are over.",
+    )
+    event_days: float = Field(30, ge=1, le=36_500, description="Events.")
+    evidence_days: float = Field(
+        730,
+        ge=1,
+        le=36_500,
+        description="Evidence, from the last row of a study; never less than transfer_days.",
+    )
+    log_bytes: int = Field(
+        50_000_000,
+        ge=100_000,
+        description="A log file of a service that is larger is put away as <name>.log.1.",
+    )
+    log_files: int = Field(3, ge=1, le=100, description="How many of those are kept for each service.")
+
+    @model_validator(mode="after")
+    def _evidence_outlives(self) -> RetentionSettings:
+        if self.evidence_days < self.transfer_days:
+            raise ValueError(
+                f"evidence_days ({self.evidence_days:g}) must not be less than transfer_days ({self.transfer_days:g})"
+            )
+        return self
 
 
 class SendSettings(Section):
@@ -235,6 +287,23 @@ class PeerSettings(Section):
         min_length=1,
         description="Transfer syntaxes that are accepted, in our order of preference: UIDs, or names such as "
         '"explicit-little-endian" (`dicomrelay transfer-syntaxes` lists them). None: all, in the peer\'s order.',
+    )
+    quiet_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=86_400,
+        description="What it sends is complete with nothing new for so long; none: study.quiet_seconds.",
+    )
+    count_at: PeerText | None = Field(
+        None,
+        description="Whom to ask how many instances a study has that it sends (C-FIND, Number of Study Related Instances), "
+        "as AET@host:port or by the name of a destination: mostly the peer itself. None: nobody.",
+    )
+    max_spool_bytes: int | None = Field(
+        None,
+        ge=1_000_000,
+        description="What this entry's peers may have in the spool; over it they are answered A700, out of resources, until "
+        "some of it has gone on. None: no limit of its own.",
     )
     identity_required: bool | None = Field(
         None,

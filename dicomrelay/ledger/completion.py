@@ -1,0 +1,92 @@
+"""When studies are complete: the facade over waits and grouping (docs/design/completion.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+
+from dicomrelay.ledger import grouping, waits
+from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.grouping import CompletionPolicy, Made
+from dicomrelay.ledger.schema import studies
+
+__all__ = ["Completion", "CompletionPolicy", "Made", "ToAsk"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToAsk:
+    """A study that waits, and who may know how many instances it has: AET@host:port, or the name of a destination."""
+
+    study_instance_uid: str
+    count_at: str
+
+
+class Completion:
+    """One transaction a call; raises ServiceUnavailable as `Ledger` does."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def complete(self, policy: CompletionPolicy, *, limit: int) -> Made:
+        """Make transfers of all that waits in studies that are complete.
+
+        Parameters
+        ----------
+        limit : int
+            Studies that one call takes. Call again while it makes some.
+        """
+        with self._database.write() as work:
+            return grouping.complete(work, policy, limit=limit)
+
+    def any_complete(self, policy: CompletionPolicy) -> bool:
+        """Whether `complete` would find a study: a read that an index answers."""
+        with self._database.read() as work:
+            return grouping.any_complete(work, policy)
+
+    def cut(self, policy: CompletionPolicy, study_instance_uids: Sequence[str]) -> Made:
+        """Make transfers of what fills them in these studies, complete or not. The rest goes on waiting."""
+        with self._database.write() as work:
+            return grouping.cut(work, policy, study_instance_uids)
+
+    def association_ended(self, association_ids: Sequence[str]) -> int:
+        """Nothing more comes over these associations; how many studies that leaves without a sender.
+
+        A hint and no more: what it says may be said twice, too late, before the instances are registered, or never.
+        """
+        with self._database.write() as work:
+            return waits.association_ended(work, association_ids)
+
+    def to_ask(self, *, limit: int, again_in_ms: int) -> list[ToAsk]:
+        """Take studies that wait and whose source may be asked now; it may be asked again after so long."""
+        columns = studies.c
+        with self._database.write() as work:
+            found = [
+                ToAsk(uid, count_at)
+                for uid, count_at in work.connection.execute(
+                    select(columns.study_instance_uid, columns.count_at)
+                    .where(columns.ungrouped_at <= work.now, columns.ask_at <= work.now)
+                    .order_by(columns.ungrouped_at)
+                    .limit(limit)
+                    .with_for_update(skip_locked=True, key_share=True)
+                )
+            ]
+            work.connection.execute(
+                update(studies)
+                .where(columns.study_instance_uid.in_([each.study_instance_uid for each in found]))
+                .values(ask_at=work.now + again_in_ms)
+            )
+            return found
+
+    def expect(self, study_instance_uid: str, instances: int) -> None:
+        """Somebody said that a study which waits has so many instances, 1 or more."""
+        with self._database.write() as work:
+            work.connection.execute(
+                update(studies)
+                .where(
+                    studies.c.study_instance_uid == study_instance_uid,
+                    studies.c.ungrouped_at.is_not(None),
+                )
+                .values(expected_instances=instances)
+            )
