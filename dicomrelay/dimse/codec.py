@@ -21,6 +21,8 @@ from dicomrelay.dimse.forms import MESSAGES, MessageForm
 from dicomrelay.dimse.messages import (
     CommandField,
     Message,
+    NActionRequest,
+    NEventReportRequest,
     QueryRetrieveRequest,
     UnsupportedRequest,
     UnsupportedResponse,
@@ -91,7 +93,9 @@ def _plan(field: CommandField, has_data_set: bool) -> tuple[bytes | tuple[int, s
     return tuple(steps[element] for element in sorted(steps))
 
 
-def encode_unsupported_response(request: UnsupportedRequest | QueryRetrieveRequest, status: int) -> bytes:
+def encode_unsupported_response(
+    request: UnsupportedRequest | QueryRetrieveRequest | NActionRequest | NEventReportRequest, status: int
+) -> bytes:
     """The response to a request of a kind that we do not serve: its own command field with bit 15 set."""
     field: int = (
         request.command_field

@@ -19,6 +19,10 @@ from dicomrelay.dimse.messages import (
     CStoreRequest,
     CStoreResponse,
     FormedMessage,
+    NActionRequest,
+    NActionResponse,
+    NEventReportRequest,
+    NEventReportResponse,
 )
 
 
@@ -61,7 +65,7 @@ _COUNTED: Final = (
     (0x1023, "warning", False),
 )
 
-# PS3.7 Tables 9.3-1 to 9.3-13, each in ascending order of the element.
+# PS3.7 Tables 9.3-1 to 9.3-13, 10.3-1, 10.3-2, 10.3-9 and 10.3-10, each in ascending order of the element.
 MESSAGES: Final = (
     MessageForm(
         CommandField.C_STORE_RQ,
@@ -119,5 +123,49 @@ MESSAGES: Final = (
         CommandField.C_CANCEL_RQ,
         CCancelRequest,
         ((0x0120, "message_id_being_responded_to", True),),
+    ),
+    MessageForm(
+        CommandField.N_ACTION_RQ,
+        NActionRequest,
+        (
+            (0x0003, "sop_class_uid", True),
+            (0x0110, "message_id", True),
+            (0x1001, "sop_instance_uid", False),
+            (0x1008, "action_type_id", False),
+        ),
+    ),
+    MessageForm(
+        CommandField.N_ACTION_RSP,
+        NActionResponse,
+        (
+            (0x0002, "sop_class_uid", False),
+            (0x0120, "message_id_being_responded_to", True),
+            (0x0900, "status", True),
+            (0x0902, "error_comment", False),
+            (0x1000, "sop_instance_uid", False),
+            (0x1008, "action_type_id", False),
+        ),
+    ),
+    MessageForm(
+        CommandField.N_EVENT_REPORT_RQ,
+        NEventReportRequest,
+        (
+            (0x0002, "sop_class_uid", True),
+            (0x0110, "message_id", True),
+            (0x1000, "sop_instance_uid", False),
+            (0x1002, "event_type_id", False),
+        ),
+    ),
+    MessageForm(
+        CommandField.N_EVENT_REPORT_RSP,
+        NEventReportResponse,
+        (
+            (0x0002, "sop_class_uid", False),
+            (0x0120, "message_id_being_responded_to", True),
+            (0x0900, "status", True),
+            (0x0902, "error_comment", False),
+            (0x1000, "sop_instance_uid", False),
+            (0x1002, "event_type_id", False),
+        ),
     ),
 )

@@ -1,6 +1,6 @@
 """DIMSE messages, typed (PS3.7 Section 9.3 and 10.3); `forms` ties them to their command elements.
 
-A further service (N-ACTION and so on) joins with a value class here and a row of `forms.MESSAGES`.
+A further service joins with a value class here and a row of `forms.MESSAGES`.
 """
 
 from __future__ import annotations
@@ -166,6 +166,56 @@ class CCancelRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class NActionRequest:
+    """N-ACTION-RQ (PS3.7 Section 10.3.5.1): the Requested SOP Class and SOP Instance UID; the data set is its information.
+
+    What the standard wants and a peer left out is "" or None: such a request has an answer too.
+    """
+
+    message_id: int
+    sop_class_uid: str
+    sop_instance_uid: str = ""
+    action_type_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NActionResponse:
+    """N-ACTION-RSP (PS3.7 Section 10.3.5.2)."""
+
+    message_id_being_responded_to: int
+    status: int
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    action_type_id: int | None = None
+    error_comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NEventReportRequest:
+    """N-EVENT-REPORT-RQ (PS3.7 Section 10.3.1.1): Affected SOP Class and SOP Instance UID; the data set is its information.
+
+    What the standard wants and a peer left out is "" or None: such a request has an answer too.
+    """
+
+    message_id: int
+    sop_class_uid: str
+    sop_instance_uid: str = ""
+    event_type_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NEventReportResponse:
+    """N-EVENT-REPORT-RSP (PS3.7 Section 10.3.1.2)."""
+
+    message_id_being_responded_to: int
+    status: int
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    event_type_id: int | None = None
+    error_comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UnsupportedRequest:
     """A request of a kind that has no row in `MESSAGES`; answered with 0x0211 (PS3.7 Annex C.5)."""
 
@@ -193,5 +243,9 @@ FormedMessage = (
     | QueryRetrieveRequest
     | QueryRetrieveResponse
     | CCancelRequest
+    | NActionRequest
+    | NActionResponse
+    | NEventReportRequest
+    | NEventReportResponse
 )
 Message = FormedMessage | UnsupportedRequest | UnsupportedResponse

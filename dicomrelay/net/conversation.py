@@ -18,15 +18,18 @@ from dicomrelay.dimse.messages import (
     CGetRequest,
     CMoveRequest,
     CStoreRequest,
+    NActionRequest,
+    NEventReportRequest,
     UnsupportedRequest,
     UnsupportedResponse,
 )
 from dicomrelay.dimse.store_codec import encode_store_response
 from dicomrelay.errors import RemoteProtocolError
 from dicomrelay.net.commits import MAX_UNFINISHED, AssociationCommits, CommitPool
+from dicomrelay.net.incoming_report import IncomingReport
 from dicomrelay.net.incoming_store import IncomingStore
 from dicomrelay.net.limits import AcceptorLimits
-from dicomrelay.net.service import AssociationInfo, AssociationService, StoreReply
+from dicomrelay.net.service import AssociationInfo, AssociationService, ReportHandler, StoreReply
 from dicomrelay.net.transport import Transport
 from dicomrelay.ul.connection import ConnectionEvent
 from dicomrelay.ul.pdu import AbortReason, PDataTf, ReleaseRequest, ReleaseResponse
@@ -57,6 +60,8 @@ class Conversation:
         What the requestor may have outstanding, as negotiated: 0 means any number, 1 that everything is done in turn.
     pool : CommitPool
         Carries commits out when there is a window.
+    reports : callable, optional
+        Takes N-EVENT-REPORT requests; None answers them 0211.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Conversation:
         limits: AcceptorLimits,
         window: int,
         pool: CommitPool,
+        reports: ReportHandler | None = None,
     ) -> None:
         self.tally = Tally()
         self._transport = transport
@@ -79,6 +85,8 @@ class Conversation:
         self._limits = limits
         self._assembler = MessageAssembler(transfer_syntaxes)
         self._incoming: IncomingStore | None = None
+        self._reports = reports
+        self._report: IncomingReport | None = None
         self._commits: AssociationCommits | None = None
         self._owed: list[bytes] = []  # answers that leave before we wait for more, together
         if window != 1:
@@ -163,7 +171,20 @@ class Conversation:
             self.tally.echoes += 1
             response = CEchoResponse(message.message_id, Status.SUCCESS, message.sop_class_uid)
             self._respond(received.context_id, encode_message(response, has_data_set=False))
-        elif isinstance(message, UnsupportedRequest | CFindRequest | CGetRequest | CMoveRequest):
+        elif isinstance(message, NEventReportRequest) and self._reports is not None:
+            syntax = self._transfer_syntaxes[received.context_id]
+            self._report = IncomingReport(self._reports, self._association, message, syntax)
+            if not received.has_data_set:
+                self._finish_report(received.context_id)
+        elif isinstance(
+            message,
+            UnsupportedRequest
+            | CFindRequest
+            | CGetRequest
+            | CMoveRequest
+            | NActionRequest
+            | NEventReportRequest,
+        ):
             # Its data set, if it has one, is read and thrown away: nothing is incoming.
             self._respond(
                 received.context_id, encode_unsupported_response(message, Status.UNRECOGNISED_OPERATION)
@@ -178,6 +199,10 @@ class Conversation:
     def _data_set(self, part: DataSetReceived) -> None:
         incoming = self._incoming
         if incoming is None:
+            if self._report is not None:
+                self._report.add(part.fragments)
+                if part.is_complete:
+                    self._finish_report(part.context_id)
             return
         incoming.add(part.fragments)
         if not part.is_complete:
@@ -198,6 +223,11 @@ class Conversation:
             self._send_owed()
             commits.wait()
             self._answer_finished(commits)
+
+    def _finish_report(self, context_id: int) -> None:
+        report, self._report = self._report, None
+        if report is not None:
+            self._respond(context_id, encode_message(report.finish(), has_data_set=False))
 
     def _answer_finished(self, commits: AssociationCommits) -> None:
         for context_id, store, reply in commits.finished():

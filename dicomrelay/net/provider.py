@@ -207,6 +207,7 @@ class ProviderAssociation:
                 limits=self._limits,
                 window=decided.window.invoked if decided.window is not None else 1,
                 pool=self._pool,
+                reports=decided.reports,
             )
         except OSError as error:  # no descriptor is left for the pipe of its window
             self._transport.send(self._connection.send(LOCAL_LIMIT_EXCEEDED))

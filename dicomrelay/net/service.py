@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from dicomrelay.dimse.messages import CStoreRequest
+from dicomrelay.dimse.messages import CStoreRequest, NEventReportRequest
 from dicomrelay.ul.pdu import (
     AssociateReject,
     AssociateRequest,
@@ -94,6 +94,8 @@ class Acceptance:
         asked, and means one each (PS3.7 Annex D.3.3.3).
     identity_response : bytes or None
         The server response; None when the requestor wants none (PS3.7 Annex D.3.3.7).
+    reports : ReportHandler or None
+        Takes the N-EVENT-REPORT requests of this association; None answers them 0211.
     """
 
     contexts: Sequence[ContextDecision]
@@ -101,6 +103,7 @@ class Acceptance:
     extended: Sequence[ExtendedNegotiation] = ()
     window: AsynchronousOperations | None = None
     identity_response: bytes | None = field(default=None, repr=False)
+    reports: ReportHandler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,9 @@ class StoreReply:
 
 # What is left to do for an answer, and may wait for a disk.
 Commit = Callable[[], StoreReply]
+# Gets an N-EVENT-REPORT request, its data set and the transfer syntax of that, and answers its status; may wait for a disk. A
+# status of success says that the report is durable. What it raises is answered 0110.
+ReportHandler = Callable[[AssociationInfo, NEventReportRequest, bytes, str], int]
 
 
 class EndingKind(Enum):
