@@ -15,10 +15,12 @@ from dicomrelay.net.tls import acceptor_context, door
 from dicomrelay.runtime.descriptors import want_descriptors
 from dicomrelay.settings import GatewaySettings, Settings, is_loopback
 from dicomrelay.spool import Spool
+from dicomrelay.spool.reports import ReportBox
 from scp_gateway import reception
 from scp_gateway.admission import Peers
 from scp_gateway.notifier import Notifier
 from scp_gateway.processes import run_processes
+from scp_gateway.reports import ReportPort, Reports
 from scp_gateway.service import GatewayService
 
 _log = get_logger("dicomrelay.gateway")
@@ -29,8 +31,16 @@ _GRACE_S: Final = 5.0
 _LAST_WAKE_UP_S: Final = 1.0
 
 
+_NO_PORT: Final = ReportPort()
+
+
 def run(
-    settings: Settings, *, wake: Callable[[], None], ready: Callable[[], None], stop: threading.Event
+    settings: Settings,
+    *,
+    wake: Callable[[], None],
+    ready: Callable[[], None],
+    stop: threading.Event,
+    reports: ReportPort = _NO_PORT,
 ) -> None:
     """Listen until `stop` is set, then let open associations finish for a few seconds.
 
@@ -41,6 +51,8 @@ def run(
         received, so a connection must not be made before the first call.
     ready : Callable
         Called once, when connections are taken.
+    reports : ReportPort
+        Who is told of reports of storage commitment, and who knows their transactions.
 
     Raises
     ------
@@ -56,6 +68,7 @@ def run(
     make_room_for_descriptors(gateway)
     spool = _open_spool(settings)
     recovery = spool.recover()
+    _report_box(settings).sweep()
     _log.info("spool recovered", action="spool.recovered", swept=recovery.swept, waiting=recovery.waiting)
     storage_sop_classes()  # the slow imports, before anybody waits for an answer, and once for all processes
     listener = listen(gateway.host, gateway.port)
@@ -76,12 +89,18 @@ def run(
             processes=gateway.processes,
         )
         if gateway.processes == 1:
-            _serve(settings, spool, listener, wake=wake, ready=ready, stop=stop)
+            _serve(settings, spool, listener, wake=wake, ready=ready, stop=stop, reports=reports)
         else:
             run_processes(
                 gateway.processes,
                 lambda stopping: _serve(
-                    settings, _open_spool(settings), listener, wake=wake, ready=_nothing, stop=stopping
+                    settings,
+                    _open_spool(settings),
+                    listener,
+                    wake=wake,
+                    ready=_nothing,
+                    stop=stopping,
+                    reports=reports,
                 ),
                 ready=ready,
                 stop=stop,
@@ -121,6 +140,10 @@ def _open_spool(settings: Settings) -> Spool:
     return Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes, works_ahead=True)
 
 
+def _report_box(settings: Settings) -> ReportBox:
+    return ReportBox(settings.path("spool", "reports"))
+
+
 def _nothing() -> None:
     """A child is ready when its parent is: the socket listens already."""
 
@@ -133,13 +156,18 @@ def _serve(
     wake: Callable[[], None],
     ready: Callable[[], None],
     stop: threading.Event,
+    reports: ReportPort,
 ) -> None:
-    notifier = Notifier(wake)
-    service = GatewayService(settings.gateway, Peers(settings.peers), spool, notifier.notify)
+    notifier, report_notifier = Notifier(wake), Notifier(reports.wake)
+    taker = Reports(
+        settings.destinations, _report_box(settings), kept=report_notifier.notify, knows=reports.knows
+    )
+    service = GatewayService(settings.gateway, Peers(settings.peers), spool, notifier.notify, taker)
     tls = settings.gateway.tls
     acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
     stopper = threading.Thread(target=_stop_when_told, args=(acceptor, stop), name="stop", daemon=True)
     notifier.start()
+    report_notifier.start()
     stopper.start()
     try:
         ready()
@@ -147,6 +175,7 @@ def _serve(
         stopper.join()  # associations that are open have their grace
     finally:
         notifier.stop(_LAST_WAKE_UP_S)
+        report_notifier.stop(_LAST_WAKE_UP_S)
 
 
 def _stop_when_told(acceptor: Acceptor, stop: threading.Event) -> None:

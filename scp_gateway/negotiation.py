@@ -8,11 +8,13 @@ from typing import Final
 
 from pydicom._uid_dict import UID_dictionary
 
+from dicomrelay.dicom.commitment import STORAGE_COMMITMENT_PUSH_MODEL
 from dicomrelay.dicom.sop_classes import is_storage_sop_class, sop_class_name
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.dicom.wildcards import Wildcards
-from dicomrelay.net.service import Acceptance
+from dicomrelay.dimse.commitment import COMMITMENT_TRANSFER_SYNTAXES
+from dicomrelay.net.service import Acceptance, ReportHandler
 from dicomrelay.ul.pdu import (
     AssociateRequest,
     AsynchronousOperations,
@@ -83,6 +85,7 @@ def answer(
     preferred: Sequence[str] | None = None,
     max_outstanding: int = 1,
     identity_response: bytes | None = None,
+    reports: ReportHandler | None = None,
 ) -> Acceptance:
     """What a request is accepted with.
 
@@ -92,12 +95,16 @@ def answer(
         Transfer syntaxes that are accepted, the best first; None for all, in the requestor's order.
     max_outstanding : int
         Operations that a peer may have outstanding, 1 or more.
+    reports : callable, optional
+        Takes the reports of a peer that was asked for storage commitment; None for any other peer.
     """
     information = request.user_information
     roles = {role.sop_class_uid: role for role in reversed(information.roles)}
     specialised = storable.specialised(information)
     contexts = [
-        _decision(
+        _commitment(context, roles.get(context.abstract_syntax))
+        if reports is not None and context.abstract_syntax == STORAGE_COMMITMENT_PUSH_MODEL
+        else _decision(
             context,
             is_served=context.abstract_syntax in specialised
             or context.abstract_syntax == VERIFICATION
@@ -115,16 +122,32 @@ def answer(
     return Acceptance(
         contexts=contexts,
         roles=[
-            RoleSelection(uid, scu=role.scu and uid in accepted, scp=False) for uid, role in roles.items()
+            RoleSelection(
+                uid,
+                scu=role.scu and uid in accepted and uid != STORAGE_COMMITMENT_PUSH_MODEL,
+                scp=role.scp and uid in accepted and uid == STORAGE_COMMITMENT_PUSH_MODEL,
+            )
+            for uid, role in roles.items()
         ],
         extended=[
             ExtendedNegotiation(uid, STORAGE_SUPPORT)
             for uid in dict.fromkeys(each.sop_class_uid for each in information.extended)
-            if uid in accepted and uid != VERIFICATION
+            if uid in accepted and uid not in (VERIFICATION, STORAGE_COMMITMENT_PUSH_MODEL)
         ],
         window=_window(information.asynchronous_operations, max_outstanding),
         identity_response=identity_response,
+        reports=reports,
     )
+
+
+def _commitment(context: ProposedContext, role: RoleSelection | None) -> ContextDecision:
+    """For a peer that comes as SCP to report (PS3.4 Section J.3.3.1.3), or that says nothing of roles; we commit to nothing."""
+    if role is not None and not role.scp:
+        return ContextDecision(context.context_id, ContextResult.USER_REJECTION)
+    chosen = next((uid for uid in context.transfer_syntaxes if uid in COMMITMENT_TRANSFER_SYNTAXES), None)
+    if chosen is None:
+        return ContextDecision(context.context_id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED)
+    return ContextDecision(context.context_id, ContextResult.ACCEPTANCE, chosen)
 
 
 def _decision(

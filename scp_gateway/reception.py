@@ -13,6 +13,7 @@ from dicomrelay.net.service import (
     AssociationInfo,
     PeerConnection,
     Rejection,
+    ReportHandler,
     StoreReply,
     TlsFacts,
 )
@@ -21,6 +22,7 @@ from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peer, Peers
 from scp_gateway.identity import Identified, IdentityCheck, Refused
 from scp_gateway.negotiation import StorableClasses, answer
+from scp_gateway.reports import Reports
 from scp_gateway.seats import Seats
 
 _log = get_logger("dicomrelay.gateway")
@@ -52,14 +54,20 @@ def check(settings: Settings) -> None:
 class Reception:
     """Decides by the settings; for all threads of a listener.
 
+    Parameters
+    ----------
+    reports : Reports, optional
+        Takes reports of storage commitment; None takes none.
+
     Raises
     ------
     ConfigurationError
         A passcode hash or the key file of [gateway.identity] cannot be used.
     """
 
-    def __init__(self, settings: GatewaySettings, peers: Peers) -> None:
+    def __init__(self, settings: GatewaySettings, peers: Peers, reports: Reports | None = None) -> None:
         self._settings = settings
+        self._reports = reports
         self._peers = peers
         self._seats = Seats()
         self._identity = IdentityCheck(settings.identity) if settings.identity is not None else None
@@ -129,7 +137,12 @@ class Reception:
             preferred=peer.transfer_syntaxes,
             max_outstanding=self._settings.max_outstanding,
             identity_response=identified.response,
+            reports=self._report_handler(request.calling_ae_title),
         )
+
+    def _report_handler(self, calling_ae_title: str) -> ReportHandler | None:
+        reports = self._reports
+        return reports.take if reports is not None and reports.are_taken_from(calling_ae_title) else None
 
 
 def _logged(refused: Refused, request: AssociateRequest, connection: PeerConnection) -> Rejection:

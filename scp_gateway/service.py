@@ -23,6 +23,7 @@ from dicomrelay.spool import Provenance, Spool
 from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peers
 from scp_gateway.reception import Reception, tls_facts
+from scp_gateway.reports import Reports
 from scp_gateway.store_sink import SpoolSink, log_refusal
 
 _log = get_logger("dicomrelay.gateway")
@@ -35,6 +36,8 @@ class GatewayService:
     ----------
     committed : Callable
         Called after each commit; must return at once.
+    reports : Reports, optional
+        Takes reports of storage commitment; None takes none.
 
     Raises
     ------
@@ -43,10 +46,15 @@ class GatewayService:
     """
 
     def __init__(
-        self, settings: GatewaySettings, peers: Peers, spool: Spool, committed: Callable[[], None]
+        self,
+        settings: GatewaySettings,
+        peers: Peers,
+        spool: Spool,
+        committed: Callable[[], None],
+        reports: Reports | None = None,
     ) -> None:
         self._peers = peers
-        self._reception = Reception(settings, peers)
+        self._reception = Reception(settings, peers, reports)
         self._spool = spool
         self._committed = committed
 

@@ -22,7 +22,15 @@ def sync(work: Work, known: Sequence[DestinationInfo]) -> None:
             index_elements=[destinations.c.name],
             set_={
                 column: upsert.excluded[column]
-                for column in ("kind", "ae_title", "host", "port", "associations", "calling_ae_title")
+                for column in (
+                    "kind",
+                    "ae_title",
+                    "host",
+                    "port",
+                    "associations",
+                    "calling_ae_title",
+                    "verification",
+                )
             },
         ),
         [
@@ -34,6 +42,7 @@ def sync(work: Work, known: Sequence[DestinationInfo]) -> None:
                 "port": info.port,
                 "associations": info.associations,
                 "calling_ae_title": info.calling_ae_title,
+                "verification": info.verification,
             }
             for info in sorted({info.name: info for info in known}.values(), key=lambda info: info.name)
         ],

@@ -59,4 +59,5 @@ def destination_info(row: AnyRow) -> DestinationInfo:
         kind=DestinationKind(row.kind),
         associations=row.associations,
         calling_ae_title=row.calling_ae_title,
+        verification=row.verification,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.values import DestinationInfo, DestinationKind
@@ -15,6 +15,7 @@ from dicomrelay.net.proposal import RemoteAe
 from dicomrelay.net.tls import requestor_context
 from dicomrelay.routing.address import parse_address
 from dicomrelay.routing.retry import RetryPolicy
+from dicomrelay.routing.verification import VerificationPolicy
 from dicomrelay.settings import (
     DestinationIdentitySettings,
     DestinationSettings,
@@ -47,6 +48,7 @@ class Destination:
     tls: DestinationTlsSettings | None = None  # None: plain DICOM
     identity: DestinationIdentitySettings | None = None  # None: no user identity is shown
     kind: DestinationKind = DestinationKind.CONFIGURED
+    verification: VerificationPolicy = field(default_factory=VerificationPolicy)
 
     def peer(
         self, gateway: GatewaySettings, *, calling_ae_title: str | None = None, timeout_s: float | None = None
@@ -121,6 +123,7 @@ class Destination:
             kind=self.kind,
             associations=self.associations,
             calling_ae_title=self.calling_ae_title or "",
+            verification=self.verification.method.value,
         )
 
 
@@ -182,4 +185,5 @@ def _from_settings(
         tls=settings.tls,
         identity=settings.identity,
         kind=kind,
+        verification=VerificationPolicy.of(settings),
     )

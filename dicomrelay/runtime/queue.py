@@ -40,6 +40,8 @@ class Task(StrEnum):
     ARCHIVE = "dicomrelay.archive"
     FRAMES = "dicomrelay.frames"
     RELEASE = "dicomrelay.release"
+    VERIFY = "dicomrelay.verify"
+    REPORTS = "dicomrelay.reports"
 
 
 INTAKE_QUEUES: Final = (Queue.GROUP, Queue.ARCHIVE, Queue.FRAMES, Queue.MAINTENANCE)
@@ -51,6 +53,10 @@ _TASK_QUEUE: Final = {
     Task.ARCHIVE: Queue.ARCHIVE,
     Task.FRAMES: Queue.FRAMES,
     Task.RELEASE: Queue.MAINTENANCE,
+    # Beside the forwarding: it waits for peers, and nothing urgent waits for it.
+    Task.VERIFY: Queue.FORWARD_BULK,
+    # Where the spool is.
+    Task.REPORTS: Queue.MAINTENANCE,
 }
 
 

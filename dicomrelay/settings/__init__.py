@@ -4,7 +4,11 @@ Built once, at the composition root of each service, by `load`; no other module 
 described in docs/reference/settings.md, and a test holds the two together.
 """
 
-from dicomrelay.settings.destinations import DestinationSettings, TransferSyntaxPolicy
+from dicomrelay.settings.destinations import (
+    DestinationSettings,
+    TransferSyntaxPolicy,
+    VerificationMethod,
+)
 from dicomrelay.settings.identity import (
     DestinationIdentitySettings,
     GatewayIdentitySettings,
@@ -20,6 +24,7 @@ from dicomrelay.settings.sections import (
     GatewaySettings,
     MonitorSettings,
     PeerSettings,
+    RetentionSettings,
     RuleCondition,
     RuleSettings,
     SendSettings,
@@ -41,6 +46,7 @@ __all__ = [
     "GatewaySettings",
     "MonitorSettings",
     "PeerSettings",
+    "RetentionSettings",
     "RuleCondition",
     "RuleSettings",
     "SendSettings",
@@ -51,6 +57,7 @@ __all__ = [
     "TokenSettings",
     "TransferSyntaxPolicy",
     "UserSettings",
+    "VerificationMethod",
     "WorkerSettings",
     "is_loopback",
     "load",

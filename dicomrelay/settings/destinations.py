@@ -19,6 +19,14 @@ class TransferSyntaxPolicy(StrEnum):
     NEVER = "never"  # nothing, whatever an option or a rule says
 
 
+class VerificationMethod(StrEnum):
+    """How a destination is asked, after sending, whether it has what it answered for."""
+
+    NONE = "none"
+    COMMITMENT = "commitment"  # Storage Commitment Push Model (PS3.4 Annex J)
+    FIND = "find"  # C-FIND at level IMAGE (PS3.4 Annex C)
+
+
 class DestinationSettings(Section):
     """A peer that we forward to."""
 
@@ -52,6 +60,36 @@ class DestinationSettings(Section):
     )
     retry_max_s: float = Field(600, gt=0, description="The longest wait between attempts.")
     retry_attempts: int = Field(1000, ge=1, description="Attempts before what is left needs attention.")
+    verification: VerificationMethod = Field(
+        VerificationMethod.NONE,
+        description='Whether it is asked, after sending, if it has what it answered for: "commitment" by Storage Commitment, '
+        '"find" by C-FIND at level IMAGE. Instances stay in the spool until it says so.',
+    )
+    verification_wait_s: float = Field(
+        5,
+        ge=0,
+        le=300,
+        description="Storage Commitment: how long the association stays open for a report on it; later ones come to the gateway.",
+    )
+    verification_report_s: float = Field(
+        3600,
+        ge=1,
+        le=604_800,
+        description="Storage Commitment: time for the report, before it is asked again.",
+    )
+    verification_attempts: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Answers in a row that settle nothing, a report that does not come among them, before what is left needs "
+        "attention; with C-FIND, looks before what is not found counts as missing.",
+    )
+    verification_resends: int = Field(
+        2,
+        ge=0,
+        le=100,
+        description="How often what is missing there is sent again before it needs attention.",
+    )
     identity: DestinationIdentitySettings | None = Field(
         None, description="User identity to show there; none: no identity."
     )
