@@ -13,6 +13,7 @@ from archive.index.database import open_database
 from archive.index.reader import IndexReader
 from archive.index.search import SearchPage, SearchQuery, search
 from archive.index.writer import IndexWriter
+from archive.inventory import ArchiveInventory
 from archive.layout import Layout
 from archive.store import store_batch
 from archive.values import FrameSummary, StoredInstance, StoreRequest, StoreResult
@@ -158,6 +159,10 @@ class Archive:
             raise kind(
                 f"frames of {stored.sop_instance_uid}: {error.strerror or type(error).__name__}"
             ) from None
+
+    def inventory(self) -> ArchiveInventory:
+        """All of it, row by row and file by file, for a check."""
+        return ArchiveInventory(self.layout, self._database)
 
     def check_index(self) -> None:
         """Raise ServiceUnavailable when the index does not answer."""

@@ -34,7 +34,7 @@ class IndexReader:
 
     def instance(self, sop_instance_uid: str) -> StoredInstance | None:
         """The instance of that UID."""
-        return self._one(_joined().where(instances.c.sop_instance_uid == sop_instance_uid))
+        return self._one(joined().where(instances.c.sop_instance_uid == sop_instance_uid))
 
     def digests(self, sop_instance_uids: Sequence[str]) -> dict[str, str]:
         """Digests of those of the instances that are known."""
@@ -51,11 +51,11 @@ class IndexReader:
 
     def by_path(self, relative_path: str) -> StoredInstance | None:
         """The instance stored under that relative path."""
-        return self._one(_joined().where(instances.c.relative_path == relative_path))
+        return self._one(joined().where(instances.c.relative_path == relative_path))
 
     def instances(self, study_uid: str, series_uid: str = "") -> Iterator[StoredInstance]:
         """Every instance of a study, or of one series, in the order they were stored; read page by page."""
-        query = _joined().add_columns(instances.c.id).where(studies.c.study_instance_uid == study_uid)
+        query = joined().add_columns(instances.c.id).where(studies.c.study_instance_uid == study_uid)
         if series_uid:
             query = query.where(series.c.series_instance_uid == series_uid)
         last = 0
@@ -64,7 +64,7 @@ class IndexReader:
             with self._database.read() as work:
                 rows = work.connection.execute(page).mappings().all()
             for row in rows:
-                yield _stored(row)
+                yield stored_instance(row)
             if len(rows) < _PAGE:
                 return
             last = rows[-1]["id"]
@@ -77,12 +77,14 @@ class IndexReader:
     def _one(self, query: Select[Any]) -> StoredInstance | None:
         with self._database.read() as work:
             row = work.connection.execute(query).mappings().first()
-        return None if row is None else _stored(row)
+        return None if row is None else stored_instance(row)
 
 
-def _joined() -> Select[Any]:
+def joined() -> Select[Any]:
+    """Instances with their series and study: the columns of `stored_instance`."""
     return select(*_COLUMNS).join_from(instances, series).join(studies)
 
 
-def _stored(row: RowMapping) -> StoredInstance:
+def stored_instance(row: RowMapping) -> StoredInstance:
+    """The value of a row of `joined`."""
     return StoredInstance(**{column.name: row[column.name] for column in _COLUMNS})

@@ -1,0 +1,128 @@
+"""The archive, row by row and file by file, for those who hold one against the other. Memory is that of a page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Column, func, select
+
+from archive.disk import digest_of
+from archive.frame_builder import existing_index, index_path
+from archive.frame_header import FrameIndexHeader
+from archive.index.reader import joined, stored_instance
+from archive.index.schema import instances
+from archive.layout import DATA, FRAMES, Layout
+from archive.values import StoredInstance
+from dicomrelay.ledger.engine import Database, chunks
+
+PAGE: Final = 1000
+LOST_AND_FOUND: Final = "lost+found"
+PART: Final = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class FileThere:
+    """A file under `data/` or `frames/`: where, and the path that the index would have for it."""
+
+    path: Path
+    relative_path: str
+
+    @property
+    def is_part(self) -> bool:
+        """Whether somebody is, or was, writing it."""
+        return self.path.name.startswith(".") and self.path.name.endswith(PART)
+
+
+class ArchiveInventory:
+    """Reads for `dicomrelay check`.
+
+    Parameters
+    ----------
+    layout : Layout
+    database : Database
+        The index. Every method that asks it raises ServiceUnavailable when it does not answer.
+    """
+
+    def __init__(self, layout: Layout, database: Database) -> None:
+        self.layout = layout
+        self._database = database
+
+    def count(self) -> int:
+        """How many instances the index has."""
+        with self._database.read() as work:
+            return work.connection.execute(select(func.count()).select_from(instances)).scalar_one()
+
+    def instances(self, page: int = PAGE) -> Iterator[list[StoredInstance]]:
+        """All instances, in the order they were stored, page by page."""
+        query = joined().add_columns(instances.c.id).order_by(instances.c.id).limit(page)
+        last = 0
+        while True:
+            with self._database.read() as work:
+                rows = work.connection.execute(query.where(instances.c.id > last)).mappings().all()
+            if rows:
+                yield [stored_instance(row) for row in rows]
+            if len(rows) < page:
+                return
+            last = rows[-1]["id"]
+
+    def known(self, sop_instance_uids: Sequence[str]) -> dict[str, StoredInstance]:
+        """Of these SOP Instance UIDs those that the index has."""
+        found = self._where(instances.c.sop_instance_uid, sop_instance_uids)
+        return {stored.sop_instance_uid: stored for stored in found}
+
+    def stored_at(self, relative_paths: Sequence[str]) -> dict[str, StoredInstance]:
+        """Of these relative paths those that the index has."""
+        found = self._where(instances.c.relative_path, relative_paths)
+        return {stored.relative_path: stored for stored in found}
+
+    def _where(self, column: Column[str], values: Sequence[str]) -> list[StoredInstance]:
+        with self._database.read() as work:
+            return [
+                stored_instance(row)
+                for part in chunks(values)
+                for row in work.connection.execute(joined().where(column.in_(part))).mappings()
+            ]
+
+    def files(self) -> Iterator[list[FileThere]]:
+        """What lies under `data/`, folder by folder."""
+        yield from self._walk(self.layout.root / DATA)
+
+    def frame_files(self) -> Iterator[list[FileThere]]:
+        """What lies under `frames/`, folder by folder."""
+        yield from self._walk(self.layout.root / FRAMES)
+
+    def _walk(self, folder: Path) -> Iterator[list[FileThere]]:
+        """In an order that does not matter; symbolic links are not followed."""
+        try:
+            with os.scandir(folder) as entries:
+                here = sorted(entries, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        files = [Path(entry.path) for entry in here if not entry.is_dir(follow_symlinks=False)]
+        for start in range(0, len(files), PAGE):
+            yield [
+                FileThere(path, path.relative_to(self.layout.root).as_posix())
+                for path in files[start : start + PAGE]
+            ]
+        for entry in here:
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(Path(entry.path))
+
+    def size_of(self, stored: StoredInstance) -> int | None:
+        """The size of its file in bytes; None when there is none."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return self.layout.resolve(stored.relative_path).stat().st_size
+        return None
+
+    def digest_of(self, stored: StoredInstance) -> str:
+        """SHA-256 of the data set that its file holds, in hexadecimal. Raises OSError."""
+        return digest_of(self.layout.resolve(stored.relative_path), offset=stored.data_set_offset)
+
+    def frame_index(self, stored: StoredInstance) -> FrameIndexHeader | None:
+        """The header of its frame index, where there is one that fits the stored file."""
+        return existing_index(self.layout.resolve(index_path(stored)), stored)
