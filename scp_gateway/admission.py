@@ -6,14 +6,13 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from dicomrelay.dicom.wildcards import Wildcards
+from dicomrelay.net.callers import IpAddress, parse_ip_address
 from dicomrelay.net.service import Admission, TlsFacts
 from dicomrelay.settings import PeerSettings
 from scp_gateway.preferences import transfer_syntax_uids
 
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOOPBACK = ("127.0.0.0/8", "::1")
 _FINGERPRINT = re.compile("[0-9a-f]{64}")  # SHA-256
@@ -117,7 +116,7 @@ class Peers:
         It is known when an entry names it, alone or in its network. Where no entry names any address, nobody is
         better known than another, and all are.
         """
-        address = _parse(peer_address)
+        address = parse_ip_address(peer_address)
         if address is None:
             return Admission.REFUSED
         covering = [peer for peer in self._peers if peer.covers(address)]
@@ -129,7 +128,7 @@ class Peers:
 
     def entry(self, calling_ae_title: str, peer_address: str, tls: TlsFacts | None = None) -> Peer | None:
         """The first entry by which that AE title may call from there, as the peer that TLS shows it to be; None: it may not."""
-        address = _parse(peer_address)
+        address = parse_ip_address(peer_address)
         title = calling_ae_title.strip()
         if address is None:
             return None
@@ -141,15 +140,3 @@ class Peers:
             ),
             None,
         )
-
-
-@lru_cache(maxsize=1024)
-def _parse(text: str) -> IpAddress | None:
-    """The address; an IPv4 one that came over an IPv6 socket as the IPv4 one that it is."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address

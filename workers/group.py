@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,13 +17,19 @@ from itertools import islice
 from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
+from dicomrelay.net.callers import Callers
 from dicomrelay.routing import Facts, ad_hoc, decide, rules_version
 from dicomrelay.spool import SpoolRecord
+from workers import complete
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.group")
 # One task is bounded: after so many batches it says that there is more, and another task goes on.
 _BATCHES = 25
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(slots=True)
@@ -34,10 +40,16 @@ class Grouped:
     more: bool = False
 
 
-def group_arrivals(rooms: Rooms) -> Grouped:
+def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing) -> Grouped:
     """Register what lies in the spool's `new/`, batch by batch, until it is empty or the bound is reached.
 
-    A second runner on the same spool finds the lock and stops; the first one, or the sweeper, sees what is left.
+    What fills a transfer goes on at once. A second runner on the same spool finds the lock and stops; the first one, or
+    the sweeper, sees what is left.
+
+    Parameters
+    ----------
+    each : callable
+        Called after each batch.
     """
     done = Grouped()
     with _only_runner(rooms) as alone:
@@ -46,19 +58,33 @@ def group_arrivals(rooms: Rooms) -> Grouped:
         batches = rooms.spool.arrival_batches(rooms.settings.worker.batch_instances)
         for records in islice(batches, _BATCHES):
             done.verdicts.update(result.verdict for result in register(rooms, records))
+            complete.cut_and_say(rooms, sorted({record.study_instance_uid for record in records}))
+            each()
         done.more = next(batches, None) is not None
     if done.verdicts:
         _log.info("grouped", **{verdict.value: count for verdict, count in done.verdicts.items()})
     return done
 
 
-def register(rooms: Rooms, records: Sequence[SpoolRecord]) -> list[Registered]:
-    """One batch: ledger first, then the spool items go to where they belong from now on."""
+def register(
+    rooms: Rooms, records: Sequence[SpoolRecord], *, without: Collection[str] = ()
+) -> list[Registered]:
+    """One batch: ledger first, then the spool items go to where they belong from now on.
+
+    Parameters
+    ----------
+    without : collection of str
+        Destinations that get nothing of it, whatever rules or jobs say: somebody knows that they have it.
+    """
     _sync_ad_hoc(rooms, records)
     taken = _taken_uids(rooms, records)
+    callers = Callers(rooms.settings.peers)
     version = rules_version(rooms.settings.rules, rooms.settings.destinations)
     results = rooms.ledger.register(
-        [_arrival(rooms, record, version, aside=record.id in taken) for record in records]
+        [
+            _arrival(rooms, record, version, callers, aside=record.id in taken, without=without)
+            for record in records
+        ]
     )
     aside = [r.spool_id for r in results if r.verdict is Verdict.CONFLICT]
     ours = [
@@ -114,16 +140,36 @@ def _taken_uids(rooms: Rooms, records: Sequence[SpoolRecord]) -> set[str]:
     return aside | {r.id for r in records if held.get(r.sop_instance_uid, r.digest) != r.digest}
 
 
-def _arrival(rooms: Rooms, record: SpoolRecord, version: str, *, aside: bool) -> Arrival:
-    settings = rooms.settings
-    origin = record.provenance
-    facts = Facts(
+def destinations_of(settings: Settings, record: SpoolRecord) -> tuple[str, ...]:
+    """Where an item is to go, by its job's word or the rules'."""
+    return record.send_to or decide(settings.rules, settings.destinations, _facts(record)).destinations
+
+
+def _facts(record: SpoolRecord) -> Facts:
+    return Facts(
         modality=record.modality,
-        source_ae_title=origin.calling_ae_title,
-        called_ae_title=origin.called_ae_title,
+        source_ae_title=record.provenance.calling_ae_title,
+        called_ae_title=record.provenance.called_ae_title,
         sop_class_uid=record.sop_class_uid,
     )
-    decision = decide(settings.rules, settings.destinations, facts)
+
+
+def _arrival(
+    rooms: Rooms,
+    record: SpoolRecord,
+    version: str,
+    callers: Callers,
+    *,
+    aside: bool,
+    without: Collection[str],
+) -> Arrival:
+    settings = rooms.settings
+    origin = record.provenance
+    # What a job submits is complete when the job says so.
+    found = None if origin.job_id else callers.find(origin.calling_ae_title, origin.peer_address)
+    source = None if found is None else found[1]
+    decision = decide(settings.rules, settings.destinations, _facts(record))
+    destinations = record.send_to or decision.destinations
     return Arrival(
         spool_id=record.id,
         host=rooms.host,
@@ -142,10 +188,14 @@ def _arrival(rooms: Rooms, record: SpoolRecord, version: str, *, aside: bool) ->
         association_id=origin.association_id,
         received_at_ms=origin.received_at_ms,
         source_path=record.source_path,
-        destinations=record.send_to or decision.destinations,
+        destinations=tuple(name for name in destinations if name not in without),
         priority=decision.priority,
         archive=settings.archive.enabled,
         job_id=origin.job_id,
+        quiet_ms=None
+        if source is None or source.quiet_seconds is None
+        else round(1000 * source.quiet_seconds),
+        count_at="" if source is None or source.count_at is None else source.count_at,
         # What a person named goes there by that person's word.
         rules="" if record.send_to else ", ".join(map(str, decision.rules)),
         rules_version="" if record.send_to else version,

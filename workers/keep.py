@@ -73,7 +73,11 @@ def _archive_all(rooms: Rooms, items: Sequence[StageItem]) -> list[StageResult]:
 
 def release_batch(rooms: Rooms) -> int:
     """Remove from the spool what has arrived everywhere; how many items it was."""
-    ids = rooms.ledger.releasable(host=rooms.host, limit=rooms.settings.worker.batch_instances)
+    ids = rooms.ledger.releasable(
+        host=rooms.host,
+        limit=rooms.settings.worker.batch_instances,
+        keep_ms=rooms.settings.retention.spool_ms,
+    )
     if ids:
         # Marked first: an item that has just got a new delivery is not, and stays. What a crash leaves between the
         # two is found by `reconcile` at the next start.

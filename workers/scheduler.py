@@ -12,6 +12,9 @@ from dicomrelay.routing.destinations import configured
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 from dicomrelay.transcode import sweep as sweep_copies
+from workers.complete import complete_until
+from workers.count import ask_until
+from workers.prune import prune_until
 from workers.reconcile import reconcile
 from workers.rooms import Rooms
 from workers.sweep import Sweeper
@@ -30,6 +33,9 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     sweeper = Sweeper(rooms)
     # Beside the sweeping: what is new does not wait for what is old.
     threading.Thread(target=_reconcile, args=(rooms, stop), name="reconcile", daemon=True).start()
+    threading.Thread(target=complete_until, args=(rooms, stop), name="complete", daemon=True).start()
+    threading.Thread(target=ask_until, args=(rooms, stop), name="count", daemon=True).start()
+    threading.Thread(target=prune_until, args=(rooms, stop), name="prune", daemon=True).start()
     ready()
     troubled = ""
     while not stop.wait(settings.worker.sweep_seconds):

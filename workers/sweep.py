@@ -10,17 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dicomrelay.ledger.values import DueTransfer, Priority
+from dicomrelay.ledger.values import DueTransfer
 from dicomrelay.runtime.queue import Queue, Task
+from workers.complete import FORWARD_QUEUE, make_complete
 from workers.rooms import Rooms
 
-FORWARD_QUEUE = {
-    Priority.URGENT: Queue.FORWARD_URGENT,
-    Priority.NORMAL: Queue.FORWARD_NORMAL,
-    Priority.BULK: Queue.FORWARD_BULK,
-}
 _TRANSFERS = 1000
-_STUDIES = 500
 # A wake-up that was lost is said again after so long; until then its message is taken to be in a queue.
 _AGAIN_S = 30.0
 
@@ -50,13 +45,8 @@ class Sweeper:
             The broker does not answer; what could not be said is said at the next look.
         """
         rooms, worker = self._rooms, self._rooms.settings.worker
-        made = rooms.ledger.complete_quiet_studies(
-            quiet_ms=round(rooms.settings.study.quiet_seconds * 1000),
-            batch_instances=worker.batch_instances,
-            batch_bytes=worker.batch_bytes,
-            limit=_STUDIES,
-        )
-        due = rooms.ledger.due(limit=_TRANSFERS, host=rooms.host)
+        made = make_complete(rooms).transfers
+        due = rooms.ledger.due(limit=_TRANSFERS, host=rooms.host, keep_ms=rooms.settings.retention.spool_ms)
         depths = rooms.wake_ups.depths()
         said = 0
         if depths[Queue.GROUP] == 0 and rooms.spool.has_arrivals():

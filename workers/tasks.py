@@ -28,8 +28,11 @@ def register(app: Celery, rooms: Callable[[], Rooms]) -> None:
         return decorate
 
     @task(Task.GROUP)
-    def group_arrivals() -> None:
-        done = group.group_arrivals(rooms())
+    def group_arrivals(*association_ids: str) -> None:
+        if association_ids:
+            rooms().ledger.completion.association_ended(association_ids)
+        archiving = Once(lambda: _wake(rooms(), Task.ARCHIVE))
+        done = group.group_arrivals(rooms(), each=archiving)
         if done.verdicts:
             _wake(rooms(), Task.ARCHIVE)
         if done.more:
@@ -54,6 +57,18 @@ def register(app: Celery, rooms: Callable[[], Rooms]) -> None:
     @task(Task.RELEASE)
     def release_batches() -> None:
         _until_empty(lambda: keep.release_batch(rooms()))
+
+
+class Once:
+    """Something to be done the first time only."""
+
+    def __init__(self, does: Callable[[], None]) -> None:
+        self._does: Callable[[], None] | None = does
+
+    def __call__(self) -> None:
+        does, self._does = self._does, None
+        if does is not None:
+            does()
 
 
 def _until_empty(batch: Callable[[], int]) -> int:

@@ -27,7 +27,13 @@ class Wanted:
 
 
 def due(
-    work: Work, *, limit: int, host: str | None, destination: str | None, closed: Collection[str] = ()
+    work: Work,
+    *,
+    limit: int,
+    host: str | None,
+    destination: str | None,
+    closed: Collection[str] = (),
+    keep_ms: int = 0,
 ) -> Due:
     """See `Ledger.due`."""
     transfers_due = [
@@ -40,7 +46,7 @@ def due(
         transfers=tuple(transfers_due[:limit]),
         archive_pending=_count(work, _due_stages(work, Stage.ARCHIVE, host), limit),
         frames_pending=_count(work, _due_stages(work, Stage.FRAMES, None), limit),
-        releasable=_count(work, releasable_items(host), limit),
+        releasable=_count(work, releasable_items(host, registered_before=work.now - keep_ms), limit),
     )
 
 

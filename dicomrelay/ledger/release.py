@@ -10,16 +10,20 @@ from dicomrelay.ledger.engine import Work, chunks
 from dicomrelay.ledger.schema import RELEASABLE, instances
 
 
-def releasable_items(host: str | None) -> Select[str]:
+def releasable_items(host: str | None, *, registered_before: int) -> Select[str]:
     """The spool items of a host, or of all, that no open delivery needs and that are kept elsewhere."""
     # In the order of its index: SQLite without statistics would take another one, which holds all that was ever kept.
-    query = select(instances.c.spool_id).where(RELEASABLE).order_by(instances.c.host, instances.c.id)
+    query = (
+        select(instances.c.spool_id)
+        .where(RELEASABLE, instances.c.registered_at <= registered_before)
+        .order_by(instances.c.host, instances.c.registered_at)
+    )
     return query if host is None else query.where(instances.c.host == host)
 
 
-def releasable(work: Work, *, host: str, limit: int) -> list[str]:
+def releasable(work: Work, *, host: str, limit: int, keep_ms: int) -> list[str]:
     """See `Ledger.releasable`."""
-    query = releasable_items(host).limit(limit)
+    query = releasable_items(host, registered_before=work.now - keep_ms).limit(limit)
     return list(work.connection.execute(query).scalars())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.sql.expression import bindparam
@@ -81,7 +81,7 @@ def _upsert(work: Work, rows: Sequence[Mapping[str, object]], *, wait: bool) -> 
     if not rows:
         return
     upsert = work.insert(studies)
-    changed = {"last_received_at": upsert.excluded.last_received_at}
+    changed: dict[str, Any] = {"last_received_at": upsert.excluded.last_received_at}
     if wait:
         for name in ("ungrouped_at", "quiet_ms", "senders", "association_ended_at", "count_at"):
             changed[name] = upsert.excluded[name]

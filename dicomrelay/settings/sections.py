@@ -179,7 +179,10 @@ class WorkerSettings(Section):
 
     intake_processes: int = Field(2, ge=1, le=64, description="Processes for grouping, archiving and frames.")
     forward_processes: int = Field(
-        4, ge=1, le=256, description="Processes for forwarding: transfers at once."
+        2, ge=1, le=64, description="Processes for forwarding, as many as there are cores to spare for it."
+    )
+    forward_transfers: int = Field(
+        32, ge=1, le=256, description="Transfers at once in each process for forwarding: its threads."
     )
     batch_instances: int = Field(200, ge=1, le=10_000, description="Instances that one task takes at most.")
     batch_bytes: int = Field(
@@ -213,6 +216,11 @@ class RetentionSettings(Section):
         description="A log file of a service that is larger is put away as <name>.log.1.",
     )
     log_files: int = Field(3, ge=1, le=100, description="How many of those are kept for each service.")
+
+    @property
+    def spool_ms(self) -> int:
+        """How long a spool item stays at least, in milliseconds."""
+        return round(self.spool_days * 86_400_000)
 
     @model_validator(mode="after")
     def _evidence_outlives(self) -> RetentionSettings:

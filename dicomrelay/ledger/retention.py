@@ -1,0 +1,140 @@
+"""What is over, and how long it is kept: pruned in batches, and never a row of what is open (docs/design/retention.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, exists, func, select, update
+
+from dicomrelay.ledger import evidence_chain
+from dicomrelay.ledger.engine import Database, Work, chunks
+from dicomrelay.ledger.schema import (
+    OVER,
+    deliveries,
+    events,
+    instances,
+    job_items,
+    jobs,
+    transfers,
+    verifications,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows of each kind went in one call."""
+
+    transfers: int = 0
+    deliveries: int = 0
+    jobs: int = 0
+    events: int = 0
+    evidence: int = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there may be more."""
+        return any((self.transfers, self.jobs, self.events, self.evidence))
+
+
+class Retention:
+    """One transaction a call, over at most `limit` rows, transfers, jobs or studies; call again while some go.
+
+    Ages are in milliseconds, by the database's clock. Raises ServiceUnavailable as `Ledger` does.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def prune_transfers(self, *, age_ms: int, limit: int) -> Pruned:
+        """Transfers that ended so long ago, with their deliveries, where every instance has left the spool."""
+        with self._database.write() as work:
+            return _transfers(work, work.now - age_ms, limit)
+
+    def prune_jobs(self, *, age_ms: int, limit: int) -> Pruned:
+        """Jobs so old of which no delivery and no transfer is left."""
+        with self._database.write() as work:
+            return Pruned(jobs=_jobs(work, work.now - age_ms, limit))
+
+    def prune_events(self, *, age_ms: int, limit: int) -> Pruned:
+        """Events so old."""
+        with self._database.write() as work:
+            old = (
+                select(events.c.id).where(events.c.at < work.now - age_ms).order_by(events.c.at).limit(limit)
+            )
+            ids = list(work.connection.execute(old).scalars())
+            for part in chunks(ids):
+                work.connection.execute(delete(events).where(events.c.id.in_(part)))
+            return Pruned(events=len(ids))
+
+    def prune_evidence(self, *, age_ms: int, limit: int) -> Pruned:
+        """Chains of studies of which the last row is so old and nothing is open; a whole chain or nothing of it."""
+        with self._database.write() as work:
+            return Pruned(evidence=evidence_chain.prune(work, before_ms=work.now - age_ms, limit=limit))
+
+
+def _transfers(work: Work, before_ms: int, limit: int) -> Pruned:
+    still_needed = (
+        exists()
+        .where(deliveries.c.transfer_id == transfers.c.id, deliveries.c.instance_id == instances.c.id)
+        .where(instances.c.released_at.is_(None))
+    )
+    being_verified = exists().where(
+        verifications.c.transfer_id == transfers.c.id, verifications.c.due_at.is_not(None)
+    )
+    old = (
+        select(transfers.c.id)
+        .where(OVER, transfers.c.finished_at < before_ms, ~still_needed, ~being_verified)
+        .order_by(transfers.c.finished_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(work.connection.execute(old).scalars())
+    gone = 0
+    for part in chunks(ids):
+        gone += _forget(work, part)
+    return Pruned(transfers=len(ids), deliveries=gone)
+
+
+def _forget(work: Work, transfer_ids: Sequence[str]) -> int:
+    mine = deliveries.c.transfer_id.in_(transfer_ids)
+    touched = list(
+        work.connection.execute(
+            select(instances.c.id)
+            .where(instances.c.id.in_(select(deliveries.c.instance_id).where(mine)))
+            .order_by(instances.c.id)
+            .with_for_update(key_share=True)
+        ).scalars()
+    )
+    work.connection.execute(delete(verifications).where(verifications.c.transfer_id.in_(transfer_ids)))
+    gone = work.connection.execute(delete(deliveries).where(mine)).rowcount
+    work.connection.execute(delete(transfers).where(transfers.c.id.in_(transfer_ids)))
+    left = (
+        select(func.count())
+        .where(deliveries.c.instance_id == instances.c.id, deliveries.c.state != "cancelled")
+        .scalar_subquery()
+    )
+    for part in chunks(touched):
+        work.connection.execute(update(instances).where(instances.c.id.in_(part)).values(all_deliveries=left))
+    return gone
+
+
+def _jobs(work: Work, before_ms: int, limit: int) -> int:
+    old = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.created_at < before_ms,
+            # What was announced and never came is not over either, until its bytes are registered.
+            jobs.c.registered >= jobs.c.expected,
+            ~exists().where(deliveries.c.job_id == jobs.c.id),
+            ~exists().where(transfers.c.job_id == jobs.c.id),
+        )
+        .order_by(jobs.c.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(work.connection.execute(old).scalars())
+    for part in chunks(ids):
+        work.connection.execute(delete(job_items).where(job_items.c.job_id.in_(part)))
+        work.connection.execute(delete(jobs).where(jobs.c.id.in_(part)))
+    return len(ids)

@@ -1,0 +1,77 @@
+"""Makes transfers: of what fills them as it arrives, and of the rest when its study is complete (docs/design/completion.md)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from dicomrelay.errors import RelayError, ServiceUnavailable
+from dicomrelay.ledger.completion import CompletionPolicy, Made
+from dicomrelay.ledger.values import DueTransfer, Priority
+from dicomrelay.log import get_logger
+from dicomrelay.runtime.queue import Queue, Task
+from dicomrelay.settings import Settings
+from workers.rooms import Rooms
+
+_log = get_logger("dicomrelay.complete")
+FORWARD_QUEUE: Final = {
+    Priority.URGENT: Queue.FORWARD_URGENT,
+    Priority.NORMAL: Queue.FORWARD_NORMAL,
+    Priority.BULK: Queue.FORWARD_BULK,
+}
+_STUDIES: Final = 500
+_LOOK_EVERY_S: Final = 0.2
+
+
+def policy(settings: Settings) -> CompletionPolicy:
+    """What the settings say; a source may have a quiet time of its own."""
+    study, worker = settings.study, settings.worker
+    return CompletionPolicy(
+        quiet_ms=round(1000 * study.quiet_seconds),
+        quiet_after_association_ms=round(1000 * study.quiet_after_association_seconds),
+        batch_instances=worker.batch_instances,
+        batch_bytes=worker.batch_bytes,
+    )
+
+
+def make_complete(rooms: Rooms) -> Made:
+    """Make transfers of the studies that are complete; nobody is told."""
+    return rooms.ledger.completion.complete(policy(rooms.settings), limit=_STUDIES)
+
+
+def cut_and_say(rooms: Rooms, study_instance_uids: Sequence[str]) -> Made:
+    """Make transfers of what fills them in studies that something has just come for, and say so."""
+    if rooms.settings.study.send != "as_it_arrives":
+        return Made()
+    made = rooms.ledger.completion.cut(policy(rooms.settings), study_instance_uids)
+    say(rooms, made.wake)
+    return made
+
+
+def say(rooms: Rooms, transfers: Sequence[DueTransfer]) -> None:
+    """Wake the forward workers; what cannot be said is said by the sweeper."""
+    try:
+        for transfer in transfers:
+            rooms.wake_ups.send(Task.FORWARD, ids=[transfer.id], queue=FORWARD_QUEUE[transfer.priority])
+    except ServiceUnavailable as error:
+        _log.warning("not woken, the sweeper will", task=Task.FORWARD.value, reason=str(error))
+
+
+def complete_until(rooms: Rooms, stop: threading.Event) -> None:
+    """Look five times a second until `stop` is set, so that a study that is complete does not wait for the sweeper.
+
+    Trouble is the sweeper's to tell of: it asks the same database.
+    """
+    plan = policy(rooms.settings)
+    wait_s = _LOOK_EVERY_S
+    while not stop.wait(wait_s):
+        wait_s = _LOOK_EVERY_S
+        try:
+            if rooms.ledger.completion.any_complete(plan):
+                made = make_complete(rooms)
+                say(rooms, made.wake)
+                if made.transfers:
+                    _log.info("studies complete", transfers=made.transfers)
+        except RelayError:
+            wait_s = rooms.settings.worker.sweep_seconds
