@@ -137,8 +137,16 @@ class Work:
     def exclusive(self, name: str) -> None:
         """Wait until no other transaction is in the section of this name. SQLite has one writer anyway."""
         if self.connection.dialect.name == "postgresql":
-            key = crc32(f"dicomrelay.ledger.{name}".encode())
-            self.connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            self._advise("pg_advisory_xact_lock", name)
+
+    def shared(self, name: str) -> None:
+        """Wait until no other transaction has the section of this name to itself; others may share it."""
+        if self.connection.dialect.name == "postgresql":
+            self._advise("pg_advisory_xact_lock_shared", name)
+
+    def _advise(self, function: str, name: str) -> None:
+        key = crc32(f"dicomrelay.ledger.{name}".encode())
+        self.connection.execute(text(f"SELECT {function}(:key)"), {"key": key})
 
 
 class Database:

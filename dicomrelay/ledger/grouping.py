@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 
-from dicomrelay.ledger import batches, events
+from dicomrelay.ledger import batches, events, joining, orders
 from dicomrelay.ledger.batches import Limits, Room
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
@@ -69,6 +69,7 @@ class _Making:
 
 def complete(work: Work, policy: CompletionPolicy, *, limit: int) -> Made:
     """Make transfers of all that waits in studies that are complete; see `Completion.complete`."""
+    orders.unchanging(work)
     query = (
         select(studies.c.study_instance_uid)
         .where(*_is_complete(work, policy))
@@ -95,6 +96,7 @@ def any_complete(work: Work, policy: CompletionPolicy) -> bool:
 
 def cut(work: Work, policy: CompletionPolicy, study_uids: Sequence[str]) -> Made:
     """Make transfers of what fills them in studies that may still arrive; see `Completion.cut`."""
+    orders.unchanging(work)
     making = _Making(work, policy.limits)
     for part in chunks(sorted(set(study_uids))):
         query = (
@@ -215,6 +217,7 @@ def _write(making: _Making) -> Made:
     for transfer_id, batch in making.members:
         _assign(work, transfer_id, batch)
     events.record(work, [_made(row) for row in making.rows])
+    joining.obey(work, [row["id"] for row in making.rows])
     return Made(len(making.rows), tuple(making.wake))
 
 

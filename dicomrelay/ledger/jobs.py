@@ -86,6 +86,32 @@ def add_items(work: Work, items: Sequence[tuple[str, str, str, Verdict]]) -> Non
     _hurry_complete(work, sorted(counts))
 
 
+def create_empty(work: Work, job_id: str, *, kind: str, detail: str) -> None:
+    """A job that instances of ours are added to, unless it is there; `detail` is what it was made from."""
+    row = {
+        "id": job_id,
+        "kind": kind,
+        "expected": 0,
+        "registered": 0,
+        "created_at": work.now,
+        "detail": detail,
+    }
+    work.insert_missing(jobs, [row])
+
+
+def add_queued(work: Work, job_id: str, count: int) -> None:
+    """Note instances of a job that were here already; `complete` says when these are all."""
+    work.connection.execute(
+        update(jobs).where(jobs.c.id == job_id).values(registered=jobs.c.registered + count)
+    )
+
+
+def complete(work: Work, job_id: str) -> None:
+    """Nothing is to be added to a job: let it be grouped at once."""
+    work.connection.execute(update(jobs).where(jobs.c.id == job_id).values(expected=jobs.c.registered))
+    _hurry_complete(work, [job_id])
+
+
 def _hurry_complete(work: Work, job_ids: Sequence[str]) -> None:
     """Let the studies of jobs that are registered to the last item be grouped at once: nothing is to come."""
     for part in chunks(job_ids):
@@ -118,20 +144,14 @@ def progress(work: Work, job_id: str, *, with_instances: bool) -> JobProgress:
             .group_by(job_items.c.verdict)
         )
     }
-    study_uids = work.connection.execute(
-        select(instances.c.study_instance_uid)
-        .join(job_items, job_items.c.instance_id == instances.c.id)
-        .where(job_items.c.job_id == job_id)
-        .distinct()
-        .order_by(instances.c.study_instance_uid)
-    ).scalars()
-    summaries = summary.summarise(work, list(study_uids), job_id=job_id)
+    summaries = summary.summarise(work, _studies(work, job_id), job_id=job_id)
     return JobProgress(
         job_id=job_id,
         kind=job.kind,
         created_at_ms=job.created_at,
         expected=job.expected,
-        registered=sum(verdicts.values()),
+        # What a replay queued was here already, and is no item that was submitted.
+        registered=sum(verdicts.values()) or job.registered,
         verdicts=verdicts,
         destinations=summary.totals(summaries),
         archived=sum(row.archived for row in summaries),
@@ -140,6 +160,16 @@ def progress(work: Work, job_id: str, *, with_instances: bool) -> JobProgress:
         active=active(work, job_id),
         waiting=waiting(work, job_id=job_id),
     )
+
+
+def _studies(work: Work, job_id: str) -> list[str]:
+    submitted = (
+        select(instances.c.study_instance_uid)
+        .join(job_items, job_items.c.instance_id == instances.c.id)
+        .where(job_items.c.job_id == job_id)
+    )
+    delivered = select(deliveries.c.study_instance_uid).where(deliveries.c.job_id == job_id, OF_A_JOB)
+    return sorted(work.connection.execute(submitted.union(delivered)).scalars())
 
 
 def _instances(work: Work, job_id: str) -> tuple[JobInstance, ...]:

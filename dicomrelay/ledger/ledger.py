@@ -23,6 +23,7 @@ from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.flow import Flow
 from dicomrelay.ledger.inventory import Inventory
 from dicomrelay.ledger.mending import Mending
+from dicomrelay.ledger.operations import Operations
 from dicomrelay.ledger.values import (
     Arrival,
     Attention,
@@ -55,6 +56,7 @@ class Ledger:
         self.flow = Flow(database)
         self.inventory = Inventory(database)
         self.mending = Mending(database)
+        self.operations = Operations(database)
 
     @classmethod
     def open(cls, url: str) -> Ledger:

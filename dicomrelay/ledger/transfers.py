@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.errors import LedgerError
-from dicomrelay.ledger import contacts, events, evidence_chain, evidence_facts
+from dicomrelay.ledger import contacts, events, evidence_chain, evidence_facts, stopped
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
@@ -141,7 +141,7 @@ def _close_deliveries(work: Work, instance_ids: Sequence[str]) -> None:
 
 
 def _keep_late(work: Work, transfer: AnyRow, outcomes: Sequence[DeliveryOutcome]) -> None:
-    """What a peer acknowledged to a runner that had lost its lease: a fact worth keeping, and no more than that."""
+    """What a peer acknowledged to a runner that had lost its lease: a fact worth keeping, and no more where others are at it."""
     late = [outcome for outcome in outcomes if outcome.state.is_delivered]
     events.record(
         work,
@@ -159,6 +159,10 @@ def _keep_late(work: Work, transfer: AnyRow, outcomes: Sequence[DeliveryOutcome]
         ],
     )
     known = _members(work, transfer.id, sorted({outcome.instance_id for outcome in late}))
+    states = {key: DeliveryState(row.state) for key, row in known.items()}
+    if counting := stopped.taken(transfer, states, late):
+        stopped.count_again(work, states, counting)
+        _write_outcomes(work, transfer.id, counting)
     facts = evidence_facts.of_outcomes(FactKind.SENT_LATE, transfer, late, known, now=work.now)
     evidence_chain.append(work, list(facts))
 

@@ -1,0 +1,128 @@
+"""What a person does to deliveries: one method a verb (docs/design/operations.md)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from dicomrelay.ledger import actions, cancelling, joblist, jobs, joining, replaying, subjects
+from dicomrelay.ledger.engine import Database, chunks
+from dicomrelay.ledger.values import TransferState
+from dicomrelay.ledger.values_operations import Changed, JobRow, Replayed, ReplayOrder, Subject, TransferRow
+
+
+class Operations:
+    """Verbs on jobs, transfers and studies, and what there is to apply them to.
+
+    Safe for use by several threads and processes. Each verb may be given again: what is so already stays so. Every method
+    raises ServiceUnavailable when the database does not answer; a verb that works in portions has then done some of them.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, text: str) -> Subject | None:
+        """The job, the transfer or the study of that id; None when the ledger knows none."""
+        with self._database.read() as work:
+            return subjects.find(work, text)
+
+    def hold(self, subject: Subject, *, destination: str = "") -> Changed:
+        """Stop what is ready, runs or waits, and what joins a job or a study later, until `release`.
+
+        A runner stops before its next instance; what the peer acknowledges until then is recorded.
+
+        Parameters
+        ----------
+        destination : str
+            Only transfers to it; "" for all.
+        """
+        with self._database.write() as work:
+            return actions.hold(work, subject, destination)
+
+    def release(self, subject: Subject, *, destination: str = "") -> Changed:
+        """Let go what is held, and take the subject's orders away. What was cancelled stays so."""
+        with self._database.write() as work:
+            return actions.release(work, subject, destination)
+
+    def retry(self, subject: Subject, *, destination: str = "") -> Changed:
+        """Try now what waits or needs attention, refused instances too, with the attempts counted from 0.
+
+        Without a destination, archiving and frames of instances that need attention are tried again too.
+        """
+        with self._database.write() as work:
+            changed = actions.retry(work, subject, destination)
+        if destination:
+            return changed
+        with self._database.write() as work:
+            return replace(changed, stages=actions.retry_stages(work, subject))
+
+    def cancel(self, subject: Subject, *, destination: str = "") -> Changed:
+        """End what is open for good, and what joins a job or a study later. Bytes stay where nobody else has them."""
+        done: list[Changed] = []
+        more = True
+        while more:
+            with self._database.write() as work:
+                changed, more = cancelling.cancel(work, subject, destination)
+            done.append(changed)
+        return _together(done)
+
+    def end_cancelled(self) -> int:
+        """Cancel what came since an order to cancel it; how many transfers that were."""
+        with self._database.read() as work:
+            if not joining.any_cancels(work):
+                return 0
+        ended = 0
+        while True:
+            with self._database.write() as work:
+                now = joining.end_cancelled(work)
+            ended += now
+            if not now:
+                return ended
+
+    def replay(self, order: ReplayOrder) -> Replayed:
+        """Queue instances of a subject once more, as a new job; see `ReplayOrder`.
+
+        Destinations must be known by name: `Ledger.sync_destinations` first, for an address.
+        """
+        with self._database.read() as work:
+            plan = replaying.plan(work, order)
+        portions = []
+        for part in chunks(plan.instance_ids, replaying.INSTANCES_AT_ONCE):
+            with self._database.write() as work:
+                portions.append(replaying.queue(work, order, part, plan.destinations))
+        if any(portion.rows for portion in portions):
+            with self._database.write() as work:
+                jobs.complete(work, order.job_id)
+        return replaying.outcome(order, plan, portions)
+
+    def jobs(self, *, limit: int, state: TransferState | None = None) -> tuple[JobRow, ...]:
+        """The newest jobs, and the newest studies that came over the network; those only that have a transfer in `state`."""
+        with self._database.read() as work:
+            return joblist.newest(work, limit=limit, state=state)
+
+    def job(self, subject: Subject) -> JobRow:
+        """One subject in figures.
+
+        Raises
+        ------
+        LedgerError
+            It is gone, or it is everything.
+        """
+        with self._database.read() as work:
+            return joblist.one(work, subject)
+
+    def transfers(self, subject: Subject, *, limit: int) -> tuple[TransferRow, ...]:
+        """The transfers of a subject, those that are open first."""
+        with self._database.read() as work:
+            return joblist.transfers_of(work, subject, limit=limit)
+
+
+def _together(done: list[Changed]) -> Changed:
+    """Portions as one: every change, and what was left without one."""
+    earlier = Counter(change.after for changed in done[:-1] for change in changed.changes)
+    last = done[-1]
+    return replace(
+        last,
+        changes=tuple(change for changed in done for change in changed.changes),
+        unchanged=Counter(last.unchanged) - earlier,
+    )
