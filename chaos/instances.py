@@ -50,15 +50,24 @@ def encode_data_set(sop_instance_uid: str, study_uid: str, pixels: bytes) -> byt
     )
 
 
-def make_instances(folder: Path, seed: int) -> Iterator[Instance]:
-    """Instances without end, of 2 kB to 300 kB, most of them small; each file is written as it is asked for."""
+def make_instances(folder: Path, seed: int, *, per_study: int = 0, size: int = 0) -> Iterator[Instance]:
+    """Instances without end, of 2 kB to 300 kB, most of them small; each file is written as it is asked for.
+
+    Parameters
+    ----------
+    per_study : int
+        Instances of a study, after which another begins; 0: all are of one.
+    size : int
+        Bytes of pixels of each, an even number; 0 for the mixture.
+    """
     chance = random.Random(seed)
     root = f"2.25.{uuid.UUID(int=chance.getrandbits(128), version=4).int}"
-    noise = chance.randbytes(300_000)
+    noise = chance.randbytes(max(300_000, size))
     for number in itertools.count(1):
         uid = f"{root}.{number}"
-        size = int(2_000 * 150 ** chance.random() ** 2) & ~1
-        data_set = encode_data_set(uid, root, number.to_bytes(4, "little") + noise[:size])
+        study = f"{root}.0.{(number - 1) // per_study}" if per_study else root
+        length = size or int(2_000 * 150 ** chance.random() ** 2) & ~1
+        data_set = encode_data_set(uid, study, number.to_bytes(4, "little") + noise[: length - 4])
         meta = encode_file_meta(
             FileMeta(
                 sop_class_uid=CT_IMAGE_STORAGE,

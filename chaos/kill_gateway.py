@@ -9,6 +9,7 @@ with the bytes that were sent. Exit code 0 when it does, 4 when something is los
 from __future__ import annotations
 
 import argparse
+import bisect
 import random
 import re
 import shutil
@@ -20,7 +21,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +59,8 @@ class Scorecard:
         Half written files that the starts after a crash cleared away.
     leftovers : int
         Files of dead writers that the last start did not sweep.
+    slowest_start_s : float
+        The longest that it took from a start of the process to the first acknowledgement.
     """
 
     kills: int
@@ -70,6 +74,7 @@ class Scorecard:
     leftovers: int
     broken_associations: int
     seconds: float
+    slowest_start_s: float = 0.0
 
     @property
     def kept_the_promise(self) -> bool:
@@ -95,28 +100,39 @@ class Scorecard:
 
 
 class Gateway:
-    """The gateway as a process of its own, to be killed."""
+    """The gateway as a process of its own, to be killed.
 
-    def __init__(self, home: Path, command: Sequence[str]) -> None:
+    Parameters
+    ----------
+    command : sequence of str
+        What is started; `--home DIR` is put behind it. May be set anew between two starts.
+    log : Path, optional
+        By default in the home.
+    """
+
+    def __init__(
+        self, home: Path, command: Sequence[str], *, log: Path | None = None, min_free_bytes: int = 0
+    ) -> None:
         self.port = free_ports(1)[0]
+        self.command = command
         self._home = home
-        self._command = command
-        self._log = (home / "gateway.log").open("ab")
+        self._log_path = log or home / "gateway.log"
+        self._log = self._log_path.open("ab")
         (home / "relay.toml").write_text(
-            f"[gateway]\nport = {self.port}\nmin_free_bytes = 0\n", encoding="ascii"
+            f"[gateway]\nport = {self.port}\nmin_free_bytes = {min_free_bytes}\n", encoding="ascii"
         )
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
-        self._process = subprocess.Popen([*self._command, "--home", str(self._home)], stderr=self._log)
+        self._process = subprocess.Popen([*self.command, "--home", str(self._home)], stderr=self._log)
         deadline = time.monotonic() + _START_WITHIN_S
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"the gateway does not start, see {self._home}/gateway.log") from None
+                    raise SystemExit(f"the gateway does not start, see {self._log_path}") from None
                 time.sleep(0.005)
             else:
                 return
@@ -160,16 +176,31 @@ def run(
     gateway.start()
     for sender in crew:
         sender.start()
+    starts = []
     for _ in range(kills):
         time.sleep(chance.uniform(0.0, _LONGEST_LIFE_S))
         gateway.kill()
+        starts.append(time.monotonic())
         gateway.start()
     time.sleep(0.2)
     stop.set()
     for sender in crew:
         sender.join(30)
     gateway.stop()
-    return _judge(home, kills, [sender.tally for sender in crew], time.monotonic() - began)
+    tallies = [sender.tally for sender in crew]
+    card = _judge(home, kills, tallies, time.monotonic() - began)
+    return replace(card, slowest_start_s=_slowest(starts, tallies))
+
+
+def _slowest(starts: Sequence[float], tallies: Sequence[Tally]) -> float:
+    """Of the starts that were followed by an acknowledgement before the next kill."""
+    acknowledged = sorted(at_s for tally in tallies for at_s in tally.acknowledged_at.values())
+    waits = []
+    for start_s, next_s in pairwise([*starts, float("inf")]):
+        first = bisect.bisect(acknowledged, start_s)
+        if first < len(acknowledged) and acknowledged[first] < next_s:
+            waits.append(acknowledged[first] - start_s)
+    return max(waits, default=0.0)
 
 
 def _crew(remote: RemoteAe, home: Path, seed: int, count: int, stop: threading.Event) -> list[Sender]:

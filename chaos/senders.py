@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -32,24 +34,65 @@ _SUCCESS: Final = re.compile(r"I: Received Store Response \(Success\)")
 
 @dataclass
 class Tally:
-    """What was offered and what was acknowledged: SOP Instance UID to digest."""
+    """What was offered and what was acknowledged: SOP Instance UID to digest.
+
+    Attributes
+    ----------
+    acknowledged_at : dict of str to float
+        SOP Instance UID to the time of its first acknowledgement, of the monotonic clock.
+    statuses : Counter
+        What was answered in place of Success, and how often.
+    """
 
     offered: dict[str, str] = field(default_factory=dict)
     acknowledged: dict[str, str] = field(default_factory=dict)
+    acknowledged_at: dict[str, float] = field(default_factory=dict)
     refused: int = 0
     broken_associations: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a sender puts on the wire.
+
+    Attributes
+    ----------
+    per_association : int
+        Instances sent over one association.
+    pause_s : float
+        Between two associations.
+    per_study, size_bytes : int
+        See `make_instances`.
+    """
+
+    per_association: int = _PER_ASSOCIATION
+    pause_s: float = 0.0
+    per_study: int = 0
+    size_bytes: int = 0
 
 
 class Sender(threading.Thread):
-    """Sends until `stop` is set. What the receiver did not acknowledge is offered again, now and then as a second copy."""
+    """Sends until `stop` is set. What the receiver did not acknowledge is offered again, now and then as a second copy.
 
-    def __init__(self, remote: RemoteAe, folder: Path, seed: int, stop: threading.Event) -> None:
+    Parameters
+    ----------
+    load : Load
+        How much, and how fast.
+    """
+
+    def __init__(
+        self, remote: RemoteAe, folder: Path, seed: int, stop: threading.Event, *, load: Load | None = None
+    ) -> None:
         super().__init__(name=f"sender {seed}", daemon=True)
         folder.mkdir()
         self.tally = Tally()
         self._remote = remote
         self._stop_sending = stop
-        self._instances = make_instances(folder, seed)
+        self._load = load or Load()
+        self._instances = make_instances(
+            folder, seed, per_study=self._load.per_study, size=self._load.size_bytes
+        )
         self._again: list[Instance] = []
 
     def _next(self) -> Instance:
@@ -58,7 +101,9 @@ class Sender(threading.Thread):
         return instance
 
     def _acknowledged(self, instance: Instance) -> None:
-        self.tally.acknowledged[instance.item.sop_instance_uid] = instance.digest
+        uid = instance.item.sop_instance_uid
+        self.tally.acknowledged_at.setdefault(uid, time.monotonic())
+        self.tally.acknowledged[uid] = instance.digest
         instance.item.path.unlink()
 
     def run(self) -> None:
@@ -67,6 +112,8 @@ class Sender(threading.Thread):
             if not self._send_some():
                 self.tally.broken_associations += 1
                 self._stop_sending.wait(_PAUSE_S)
+            if self._load.pause_s:
+                self._stop_sending.wait(self._load.pause_s)
 
     def _send_some(self) -> bool:
         raise NotImplementedError
@@ -82,9 +129,16 @@ class EngineSender(Sender):
     """
 
     def __init__(
-        self, remote: RemoteAe, folder: Path, seed: int, stop: threading.Event, *, window: int
+        self,
+        remote: RemoteAe,
+        folder: Path,
+        seed: int,
+        stop: threading.Event,
+        *,
+        window: int,
+        load: Load | None = None,
     ) -> None:
-        super().__init__(remote, folder, seed, stop)
+        super().__init__(remote, folder, seed, stop, load=load)
         self._window = window
 
     def _send_some(self) -> bool:
@@ -105,6 +159,9 @@ class EngineSender(Sender):
                         self._acknowledged(instance)
                     else:
                         self.tally.refused += 1
+                        if isinstance(reply, StoreReply):
+                            self.tally.statuses[reply.status] += 1
+                        self._again.append(instance)
         except AssociationError:
             self._again.extend(begun.values())
             return False
@@ -116,7 +173,7 @@ class EngineSender(Sender):
             yield instance.item
 
     def _rest(self) -> Iterator[Instance]:
-        for _ in range(_PER_ASSOCIATION - 1):
+        for _ in range(self._load.per_association - 1):
             if self._stop_sending.is_set():
                 return
             yield self._next()
@@ -131,7 +188,10 @@ class StorescuSender(Sender):
         return shutil.which("storescu") is not None
 
     def _send_some(self) -> bool:
-        batch = {str(each.item.path): each for each in (self._next() for _ in range(_PER_STORESCU))}
+        batch = {
+            str(each.item.path): each
+            for each in (self._next() for _ in range(min(_PER_STORESCU, self._load.per_association)))
+        }
         command = ["storescu", "-v", "-aec", self._remote.ae_title, self._remote.host, str(self._remote.port)]
         done = subprocess.run(
             [*command, *batch],
@@ -151,3 +211,32 @@ class StorescuSender(Sender):
                 self.tally.refused += 1
         self._again.extend(batch.values())
         return not batch
+
+
+def send_study(
+    remote: RemoteAe, instances: Sequence[Instance], tally: Tally, *, calling_ae_title: str = "CHAOS"
+) -> None:
+    """Offer these once, over one association, one after the other; what came of it goes into the tally."""
+    if not instances:
+        return
+    for instance in instances:
+        tally.offered[instance.item.sop_instance_uid] = instance.digest
+    first = instances[0].item
+    try:
+        with Association.request(
+            remote,
+            calling_ae_title=calling_ae_title,
+            contexts=[(first.sop_class_uid, (first.transfer_syntax_uid,))],
+            timeouts=_PATIENCE,
+        ) as association:
+            for instance in instances:
+                reply = association.store(instance.item)
+                if reply.status == Status.SUCCESS:
+                    uid = instance.item.sop_instance_uid
+                    tally.acknowledged_at.setdefault(uid, time.monotonic())
+                    tally.acknowledged[uid] = instance.digest
+                else:
+                    tally.refused += 1
+                    tally.statuses[reply.status] += 1
+    except AssociationError:
+        tally.broken_associations += 1
