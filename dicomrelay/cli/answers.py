@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import unicodedata
 import warnings
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -16,16 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dicomrelay.cli.csv_cells import cell
 from dicomrelay.dimse.identifier import UTF_8
 from dicomrelay.dimse.query_keys import Key
 from dicomrelay.text import shown
 
 _MAX_CELL: Final = 64
-# What is no letter: controls, halves of pairs, separators of lines; and what turns the direction of writing.
-_CONTROL: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_TURNING: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# A spreadsheet takes a cell that begins so for a formula, also in full width.
-_FORMULA: Final = tuple("=+-@\t\r＝＋－＠")
 _HIDDEN: Final = frozenset({"QueryRetrieveLevel", "SpecificCharacterSet"})
 
 
@@ -103,20 +98,9 @@ class CsvWriter:
     @staticmethod
     def _line(cells: Sequence[str]) -> None:
         line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(map(_cell, cells))
+        csv.writer(line, lineterminator="\n").writerow(map(cell, cells))
         # Bytes, and not text: of that click takes some away where there is no terminal.
         click.echo(line.getvalue().encode(), nl=False)
-
-
-def _cell(text: str) -> str:
-    plain = text.isascii() and text.isprintable()
-    safe = text if plain else "".join(map(_escaped, text))
-    return f"'{safe}" if text.startswith(_FORMULA) else safe
-
-
-def _escaped(character: str) -> str:
-    is_control = character in _TURNING or unicodedata.category(character) in _CONTROL
-    return f"\\u{ord(character):04x}" if is_control else character
 
 
 def value(answer: Dataset, key: Key) -> str:

@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "send": ("send", "Submit files and folders, and follow them to the end."),
     "receive": ("receive", "Receive by C-STORE into a folder."),
     "status": ("status", "What is where: studies, deliveries, what needs attention."),
+    "report": ("report", "What was sent, when, with which answer: a file that proves itself."),
     "echo": ("echo", "C-ECHO toward destinations: is it there, does it know us."),
     "find": ("find", "C-FIND: what a peer has, or a worklist."),
     "move": ("move", "C-MOVE: let a peer send to a third AE."),

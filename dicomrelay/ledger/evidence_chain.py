@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.sql.expression import bindparam
@@ -18,7 +19,9 @@ from dicomrelay.errors import LedgerError
 from dicomrelay.ledger.engine import Work, chunks
 from dicomrelay.ledger.evidence_form import canonical, link
 from dicomrelay.ledger.schema import evidence, instances, studies
-from dicomrelay.ledger.texts import storable
+
+# Longer than the names of all the destinations that one instance goes to.
+_LONGEST: Final = 8192
 
 
 class FactKind(StrEnum):
@@ -144,7 +147,9 @@ def _body(fact: Fact) -> dict[str, object]:
     body: dict[str, object] = {name: value for name, value in named.items() if value}
     if fact.detail:
         body["detail"] = {
-            name: storable(value) if isinstance(value, str) else value for name, value in fact.detail.items()
+            # In canonical form every character is one that every database takes; only the length needs a bound.
+            name: value[:_LONGEST] if isinstance(value, str) else value
+            for name, value in fact.detail.items()
         }
     return body
 

@@ -20,10 +20,12 @@ from dicomrelay.ledger import (
 from dicomrelay.ledger import due as due_work
 from dicomrelay.ledger.completion import Completion
 from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.evidence import Evidence
 from dicomrelay.ledger.flow import Flow
 from dicomrelay.ledger.inventory import Inventory
 from dicomrelay.ledger.mending import Mending
 from dicomrelay.ledger.operations import Operations
+from dicomrelay.ledger.retention import Retention
 from dicomrelay.ledger.values import (
     Arrival,
     Attention,
@@ -53,7 +55,9 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.completion = Completion(database)
+        self.evidence = Evidence(database)
         self.flow = Flow(database)
+        self.retention = Retention(database)
         self.inventory = Inventory(database)
         self.mending = Mending(database)
         self.operations = Operations(database)
@@ -128,6 +132,7 @@ class Ledger:
         host: str | None = None,
         destination: str | None = None,
         closed: Collection[str] = (),
+        keep_ms: int = 0,
     ) -> Due:
         """What can be done now: transfers for which their destination has a free place, and counts up to `limit`.
 
@@ -139,9 +144,13 @@ class Ledger:
             Transfers to this destination only.
         closed : collection of str
             Destinations to leave out: outside of their time windows.
+        keep_ms : int
+            Leave out releasable items that were registered since.
         """
         with self._database.read() as work:
-            return due_work.due(work, limit=limit, host=host, destination=destination, closed=closed)
+            return due_work.due(
+                work, limit=limit, host=host, destination=destination, closed=closed, keep_ms=keep_ms
+            )
 
     def claim_transfer(self, transfer_id: str, *, owner: str, lease_ms: int) -> ClaimedTransfer | None:
         """Take a transfer for `lease_ms`.
@@ -261,10 +270,16 @@ class Ledger:
 
     # Release
 
-    def releasable(self, *, host: str, limit: int) -> list[str]:
-        """Spool items of a host that nothing needs any more: kept in the archive, or delivered where there is none."""
+    def releasable(self, *, host: str, limit: int, keep_ms: int = 0) -> list[str]:
+        """Spool items of a host that nothing needs any more: kept in the archive, or delivered where there is none.
+
+        Parameters
+        ----------
+        keep_ms : int
+            Those that were registered since stay.
+        """
         with self._database.read() as work:
-            return release.releasable(work, host=host, limit=limit)
+            return release.releasable(work, host=host, limit=limit, keep_ms=keep_ms)
 
     def mark_released(self, spool_ids: Iterable[str]) -> list[str]:
         """Mark spool items as gone, before they are removed, and return those that may be.

@@ -163,8 +163,14 @@ def _keep_late(work: Work, transfer: AnyRow, outcomes: Sequence[DeliveryOutcome]
     if counting := stopped.taken(transfer, states, late):
         stopped.count_again(work, states, counting)
         _write_outcomes(work, transfer.id, counting)
-    facts = evidence_facts.of_outcomes(FactKind.SENT_LATE, transfer, late, known, now=work.now)
-    evidence_chain.append(work, list(facts))
+    counted = {outcome.instance_id for outcome in counting}
+    others = [outcome for outcome in late if outcome.instance_id not in counted]
+    facts = [
+        fact
+        for kind, some in ((FactKind.SENT, counting), (FactKind.SENT_LATE, others))
+        for fact in evidence_facts.of_outcomes(kind, transfer, some, known, now=work.now)
+    ]
+    evidence_chain.append(work, facts)
 
 
 def finish(
