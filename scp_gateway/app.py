@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from dicomrelay.dicom.sop_classes import storage_sop_classes
@@ -21,6 +21,7 @@ from scp_gateway.admission import Peers
 from scp_gateway.notifier import Notifier
 from scp_gateway.processes import run_processes
 from scp_gateway.reports import ReportPort, Reports
+from scp_gateway.room import Room
 from scp_gateway.service import GatewayService
 
 _log = get_logger("dicomrelay.gateway")
@@ -40,6 +41,7 @@ def run(
     wake: Callable[[], None],
     ready: Callable[[], None],
     stop: threading.Event,
+    ended: Callable[[Sequence[str]], None] | None = None,
     reports: ReportPort = _NO_PORT,
 ) -> None:
     """Listen until `stop` is set, then let open associations finish for a few seconds.
@@ -51,6 +53,8 @@ def run(
         received, so a connection must not be made before the first call.
     ready : Callable
         Called once, when connections are taken.
+    ended : Callable, optional
+        As `wake`, with the ids of associations over which nothing more comes.
     reports : ReportPort
         Who is told of reports of storage commitment, and who knows their transactions.
 
@@ -89,7 +93,7 @@ def run(
             processes=gateway.processes,
         )
         if gateway.processes == 1:
-            _serve(settings, spool, listener, wake=wake, ready=ready, stop=stop, reports=reports)
+            _serve(settings, spool, listener, wake=wake, ready=ready, stop=stop, ended=ended, reports=reports)
         else:
             run_processes(
                 gateway.processes,
@@ -100,6 +104,7 @@ def run(
                     wake=wake,
                     ready=_nothing,
                     stop=stopping,
+                    ended=ended,
                     reports=reports,
                 ),
                 ready=ready,
@@ -156,16 +161,27 @@ def _serve(
     wake: Callable[[], None],
     ready: Callable[[], None],
     stop: threading.Event,
+    ended: Callable[[Sequence[str]], None] | None,
     reports: ReportPort,
 ) -> None:
-    notifier, report_notifier = Notifier(wake), Notifier(reports.wake)
+    notifier, report_notifier = Notifier(wake, ended=ended), Notifier(reports.wake)
     taker = Reports(
         settings.destinations, _report_box(settings), kept=report_notifier.notify, knows=reports.knows
     )
-    service = GatewayService(settings.gateway, Peers(settings.peers), spool, notifier.notify, taker)
+    room = Room(settings)
+    service = GatewayService(
+        settings.gateway,
+        Peers(settings.peers),
+        spool,
+        notifier.notify,
+        taker,
+        room,
+        notifier.association_ended,
+    )
     tls = settings.gateway.tls
     acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
     stopper = threading.Thread(target=_stop_when_told, args=(acceptor, stop), name="stop", daemon=True)
+    room.begin(stop)
     notifier.start()
     report_notifier.start()
     stopper.start()

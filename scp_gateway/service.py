@@ -19,14 +19,19 @@ from dicomrelay.net.service import (
     StoreReply,
 )
 from dicomrelay.settings import GatewaySettings
-from dicomrelay.spool import Provenance, Spool
+from dicomrelay.spool import Provenance, Spool, SpoolRecord
 from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peers
 from scp_gateway.reception import Reception, tls_facts
 from scp_gateway.reports import Reports
+from scp_gateway.room import Room
 from scp_gateway.store_sink import SpoolSink, log_refusal
 
 _log = get_logger("dicomrelay.gateway")
+
+
+def _nobody(_association_id: str) -> None:
+    """Nobody wants to know."""
 
 
 class GatewayService:
@@ -38,6 +43,10 @@ class GatewayService:
         Called after each commit; must return at once.
     reports : Reports, optional
         Takes reports of storage commitment; None takes none.
+    room : Room, optional
+        Bounds on what the spool holds; None for none.
+    ended : Callable
+        Called with the id of each association that is over and has stored something; must return at once.
 
     Raises
     ------
@@ -52,11 +61,15 @@ class GatewayService:
         spool: Spool,
         committed: Callable[[], None],
         reports: Reports | None = None,
+        room: Room | None = None,
+        ended: Callable[[str], None] = _nobody,
     ) -> None:
         self._peers = peers
         self._reception = Reception(settings, peers, reports)
         self._spool = spool
         self._committed = committed
+        self._room = room
+        self._ended = ended
 
     def admit(self, peer_address: str, open_associations: int) -> Admission:  # noqa: ARG002 - the acceptor counts
         """Whether anybody may call from that address, and whether we know it."""
@@ -81,6 +94,8 @@ class GatewayService:
             log_refusal(association, request, refusal, None)
             return refusal
         try:
+            if self._room is not None:
+                self._room.check(association.calling_ae_title, association.peer_address)
             writer = self._spool.writer(
                 sop_class_uid=request.sop_class_uid,
                 sop_instance_uid=request.sop_instance_uid,
@@ -97,7 +112,12 @@ class GatewayService:
             reply = reply_to(error)
             log_refusal(association, request, reply, error)
             return reply
-        return SpoolSink(writer, association, request, transfer_syntax_uid, self._committed)
+        return SpoolSink(writer, association, request, transfer_syntax_uid, self._kept)
+
+    def _kept(self, record: SpoolRecord) -> None:
+        if self._room is not None:
+            self._room.took(record)
+        self._committed()
 
     def turned_away(self, peer_address: str, reason: str) -> None:
         """Nothing more: whoever turned it away has logged it."""
@@ -105,6 +125,8 @@ class GatewayService:
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
         """The one line of an association, and its seat is free."""
         user = self._reception.leave(association)
+        if ending.stored:
+            self._ended(association.id)
         _log.info(
             "association",
             action="association.closed",

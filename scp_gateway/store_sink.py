@@ -12,7 +12,7 @@ from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import RelayError
 from dicomrelay.log import get_logger
 from dicomrelay.net.service import AssociationInfo, StoreReply
-from dicomrelay.spool import SpoolWriter
+from dicomrelay.spool import SpoolRecord, SpoolWriter
 from scp_gateway.scanning_sink import ScanningSink
 
 _log = get_logger("dicomrelay.gateway")
@@ -24,7 +24,7 @@ class SpoolSink(ScanningSink):
     Parameters
     ----------
     committed : Callable
-        Called after each commit; must return at once.
+        Called after each commit, with its record; must return at once.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class SpoolSink(ScanningSink):
         association: AssociationInfo,
         request: CStoreRequest,
         transfer_syntax_uid: str,
-        committed: Callable[[], None],
+        committed: Callable[[SpoolRecord], None],
     ) -> None:
         super().__init__(request, transfer_syntax_uid, write=writer.write, forget=writer.abandon)
         self._writer = writer
@@ -42,8 +42,7 @@ class SpoolSink(ScanningSink):
 
     def keep(self, header: Header) -> None:
         """Make it durable, and say that something is there."""
-        self._writer.commit(header)
-        self._committed()
+        self._committed(self._writer.commit(header))
 
     def refused(self, reply: StoreReply, error: RelayError | None) -> None:
         """One line."""

@@ -35,4 +35,10 @@ def command(invocation: Invocation, /, **_options: object) -> None:
     home.prepare(settings)
     wake_ups = WakeUps(settings)
     stop = stop_on_signals()
-    app.run(settings, wake=lambda: wake_ups.send(Task.GROUP), ready=notify_ready, stop=stop)
+    app.run(
+        settings,
+        wake=lambda: wake_ups.send(Task.GROUP),
+        ended=lambda ids: wake_ups.send(Task.GROUP, ids=ids),
+        ready=notify_ready,
+        stop=stop,
+    )

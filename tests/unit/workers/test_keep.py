@@ -62,7 +62,7 @@ class _SomethingHappens(Ledger):
         super().__init__(database)
         self._happens = happens
 
-    def releasable(self, *, host: str, limit: int) -> list[str]:
+    def releasable(self, *, host: str, limit: int, keep_ms: int = 0) -> list[str]:
         found = super().releasable(host=host, limit=limit)
         self._happens()
         return found

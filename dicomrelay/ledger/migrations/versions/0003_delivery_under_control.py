@@ -71,9 +71,9 @@ def upgrade() -> None:
             op.add_column(table, column)
     op.create_index("ix_events_at", "events", ["at"], unique=False)
     op.create_index("ix_jobs_created_at", "jobs", ["created_at"], unique=False)
-    for name, indexed, where in _OF_TRANSFERS:
+    for name, indexed, only in _OF_TRANSFERS:
         op.create_index(
-            name, "transfers", [indexed], unique=False, sqlite_where=where, postgresql_where=where
+            name, "transfers", [indexed], unique=False, sqlite_where=only, postgresql_where=only
         )
     _index_releasable_by("registered_at")
     op.create_table(
