@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +19,7 @@ from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
 from dicomrelay.net.callers import Callers
 from dicomrelay.routing import Facts, ad_hoc, decide, rules_version
+from dicomrelay.settings import Settings
 from dicomrelay.spool import SpoolRecord
 from workers import complete
 from workers.rooms import Rooms

@@ -28,6 +28,7 @@ class EventKind(StrEnum):
     TRANSFER_CANCELLED = "transfer_cancelled"
     REPLAYED = "replayed"
     LATE_OUTCOME = "late_outcome"
+    NOT_VERIFIED = "not_verified"
     STAGE_NEEDS_ATTENTION = "stage_needs_attention"
     REPAIRED = "repaired"
     REBUILT = "rebuilt"

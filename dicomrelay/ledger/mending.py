@@ -118,43 +118,31 @@ class Mending:
                     _tell_studies(work, [row.study_instance_uid for row in rows], "a transfer goes on")
         return changed
 
-    def make_stages(self, instance_ids: Sequence[str], stage: Stage, *, furthest_ms: int) -> list[str]:
-        """Let a stage of instances be done: made when it is not there, due now when it would never be."""
-        host = instances.c.host if stage is Stage.ARCHIVE else None
+    def wake_stages(self, instance_ids: Sequence[str], *, furthest_ms: int) -> list[str]:
+        """Give the stages of instances the time that goes with their state.
+
+        Parameters
+        ----------
+        furthest_ms : int
+            What is due later than that from now is due now.
+        """
+        pending = stages.c.state == StageState.PENDING.value
         with self._database.write() as work:
             ids = _locked(work, instance_ids)
-            rows = [
-                row
-                for part in chunks(ids)
-                for row in work.connection.execute(
-                    select(instances.c.id, *((host,) if host is not None else ())).where(
-                        instances.c.id.in_(part)
-                    )
-                )
-            ]
-            work.insert_missing(
-                stages, [_stage_row(row.id, stage, getattr(row, "host", ""), work) for row in rows]
-            )
             for part in chunks(ids):
-                mine = stages.c.instance_id.in_(part) & (stages.c.stage == stage.value)
-                pending = stages.c.state == StageState.PENDING.value
+                mine = stages.c.instance_id.in_(part)
+                never = or_(stages.c.due_at.is_(None), stages.c.due_at > work.now + furthest_ms)
                 work.connection.execute(
-                    update(stages)
-                    .where(
-                        mine,
-                        pending,
-                        or_(stages.c.due_at.is_(None), stages.c.due_at > work.now + furthest_ms),
-                    )
-                    .values(due_at=work.now, claim="", owner="")
+                    update(stages).where(mine, pending, never).values(due_at=work.now, claim="", owner="")
                 )
                 work.connection.execute(
                     update(stages).where(mine, ~pending, stages.c.due_at.is_not(None)).values(due_at=None)
                 )
-            _tell(work, ids, f"stage {stage.value} is to be done")
+            _tell(work, ids, "its stages are due when they should be")
             return ids
 
     def redo_stage(self, instance_ids: Sequence[str], stage: Stage) -> list[str]:
-        """Let a stage that was done be done again: what it made is gone."""
+        """Let a stage be done, again or for the first time: it was forgotten, or what it made is gone."""
         with self._database.write() as work:
             ids = _locked(work, instance_ids)
             hosts: dict[str, str] = {}
@@ -181,7 +169,7 @@ class Mending:
                     work.connection.execute(
                         update(instances).where(instances.c.id.in_(part)).values(archive_path="")
                     )
-            _tell(work, ids, f"stage {stage.value} is done again")
+            _tell(work, ids, f"stage {stage.value} is to be done")
             return ids
 
     def point_to_archive(self, paths: Mapping[str, str], *, release: bool) -> list[str]:
@@ -221,7 +209,10 @@ class Mending:
             return ids
 
     def list_as_lost(self, instance_ids: Sequence[str], reason: str) -> list[str]:
-        """Nobody has their bytes: what was to be done with them is listed as needing attention and tried no more."""
+        """Nobody has their bytes: what was to be done with them is listed as needing attention and tried no more.
+
+        One that was set aside is to go nowhere: its spool item counts as released.
+        """
         with self._database.write() as work:
             ids = _locked(work, instance_ids)
             for part in chunks(ids):
@@ -245,6 +236,11 @@ class Mending:
                         reason=storable(reason),
                         updated_at=work.now,
                     )
+                )
+                work.connection.execute(
+                    update(instances)
+                    .where(instances.c.id.in_(part), instances.c.state == InstanceState.SET_ASIDE.value)
+                    .values(released_at=work.now)
                 )
             _tell(work, ids, "lost: " + reason)
             return ids

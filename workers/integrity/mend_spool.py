@@ -1,0 +1,189 @@
+"""Mending the spool: what cannot be trusted is put away, what lies wrong is moved, what is unknown is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dicomrelay.errors import RelayError, SpoolCorrupt, SpoolError
+from dicomrelay.ledger.values import Arrival, Verdict
+from dicomrelay.spool import SpoolRecord
+from dicomrelay.spool.items import move_items, read_item, verify_data_set
+from dicomrelay.spool.layout import ITEM, REFERENCE, is_id
+from dicomrelay.transcode import sweep as sweep_copies
+from workers.group import destinations_of, register
+from workers.integrity.findings import Finding
+from workers.integrity.tools import Mended, Tools, put_away, record_in
+
+
+def leftovers(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """The spool's own recovery, which finishes what is whole, and the sweep of copies."""
+    tools.rooms.spool.recover()
+    sweep_copies(tools.look.copies)
+    for finding in findings:
+        gone = finding.path is not None and not finding.path.exists()
+        yield Mended(finding, "cleared away" if gone else "is still there: somebody else's?", done=gone)
+
+
+def damaged(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """To corrupt/, from where nothing is read or sent. What becomes of the instance is the ledger's matter."""
+    for finding in findings:
+        if finding.path is None:
+            yield Mended(finding, "left where it is: it cannot be read now, which may pass", done=False)
+            continue
+        try:
+            name = put_away(finding.path, tools.layout.corrupt)
+        except FileNotFoundError:
+            yield Mended(finding, "is gone")
+        except OSError as error:
+            yield Mended(finding, f"cannot be moved: {error.strerror}", done=False)
+        else:
+            yield Mended(finding, f"moved to corrupt/{name}")
+
+
+def not_ours(_tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """Nothing that we could do without losing something."""
+    for finding in findings:
+        yield Mended(finding, f"nothing was done: {finding.do}", done=False)
+
+
+def corrupt(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """What is whole after all, under whatever name, is an item again and goes the way of one."""
+    for finding in findings:
+        path = finding.path
+        record = None if path is None else _whole(path)
+        if path is None or record is None:
+            yield Mended(finding, f"stays in corrupt/: {finding.do}", done=False)
+        elif _is_anywhere(tools, record.id):
+            yield Mended(finding, f"stays in corrupt/: the spool has item {record.id} already", done=False)
+        else:
+            suffix = REFERENCE if path.suffix == REFERENCE else ITEM
+            renamed = path.rename(tools.layout.corrupt / f"{record.id}{suffix}")
+            move_items([(renamed, tools.layout.new)])
+            yield Mended(finding, f"is whole: back in new/ as {record.id}")
+
+
+def _whole(path: Path) -> SpoolRecord | None:
+    """The record of a file that holds what its record says, whatever it is called."""
+    try:
+        # Of a reference the name must be right: nothing else says whose it is.
+        record = read_item(path) if path.suffix == REFERENCE else record_in(path)
+        if record is None or not is_id(record.id):
+            return None
+        if not record.source_path and path.stat().st_size != record.data_set_offset + record.data_set_bytes:
+            return None
+        verify_data_set(record, Path(record.source_path) if record.source_path else path)
+    except (SpoolError, OSError):
+        return None
+    return record
+
+
+def _is_anywhere(tools: Tools, spool_id: str) -> bool:
+    try:
+        tools.layout.find(spool_id)
+    except SpoolCorrupt:
+        return False
+    return True
+
+
+def misplaced(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """Into the bucket of its id, or where its instance says; never over another file."""
+    for finding in findings:
+        path = finding.path
+        if path is None or not path.exists():
+            yield Mended(finding, "is gone")
+            continue
+        folder = tools.layout.bucket(finding.spool_id)
+        if path.parent == folder:  # it lies where kept ones lie, and is set aside
+            folder = tools.layout.aside
+        there = folder / path.name
+        if there.exists() and not there.samefile(path):
+            name = put_away(path, tools.layout.corrupt)
+            yield Mended(finding, f"there is another one where it belongs: moved to corrupt/{name}")
+            continue
+        move_items([(path, folder)])
+        yield Mended(finding, f"moved to {folder.relative_to(tools.layout.root)}/")
+
+
+def unknown(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """Registered as the rules decide, but for destinations that have it by somebody's word."""
+    rooms, without = tools.rooms, tools.choices.mark_delivered
+    records = [finding.record for finding in findings if finding.record is not None]
+    results = register(rooms, records, without=without)
+    by_id = {record.id: record for record in records}
+    new = [result for result in results if result.verdict is not Verdict.KNOWN]
+    rooms.ledger.mending.tell_rebuilt([result.instance_id for result in new])
+    for name in without:
+        closed = [
+            result.instance_id
+            for result in new
+            if name in destinations_of(rooms.settings, by_id[result.spool_id])
+        ]
+        rooms.ledger.mending.tell_closed(name, closed, "repair --mark-delivered")
+    verdicts = {result.spool_id: result.verdict for result in results}
+    for finding in findings:
+        verdict = verdicts.get(finding.spool_id)
+        yield Mended(
+            finding, f"registered: {verdict.value if verdict else 'nothing'}", done=verdict is not None
+        )
+
+
+def other_facts(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """The record has a CRC and the file its digest: where both are right the row is wrong."""
+    for finding in findings:
+        record = finding.record
+        if record is None:
+            continue
+        try:
+            verify_data_set(record, tools.rooms.spool.locate(record.id))
+            changed = tools.rooms.ledger.mending.believe_records([_place_of(record)])
+        except (RelayError, OSError) as error:
+            yield Mended(finding, f"nothing was done: {error}", done=False)
+            continue
+        if changed and "UID" not in finding.words:
+            yield Mended(finding, "the ledger says what the record says")
+        else:
+            words = (
+                "its UIDs differ: the ledger as a whole is damaged. Stop the relay, move db/ away, and repair"
+            )
+            yield Mended(finding, words, done=False)
+
+
+def _place_of(record: SpoolRecord) -> Arrival:
+    return Arrival(
+        spool_id=record.id,
+        host="",
+        sop_class_uid=record.sop_class_uid,
+        sop_instance_uid=record.sop_instance_uid,
+        study_instance_uid=record.study_instance_uid,
+        series_instance_uid=record.series_instance_uid,
+        transfer_syntax_uid=record.transfer_syntax_uid,
+        modality=record.modality,
+        data_set_offset=record.data_set_offset,
+        data_set_bytes=record.data_set_bytes,
+        digest=record.digest,
+    )
+
+
+def released(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """Removed when the archive's copy was read just now and is the same; without that copy it is the only one, and needed."""
+    archive = tools.look.archive
+    known = archive.known([finding.sop_instance_uid for finding in findings]) if archive else {}
+    for finding in findings:
+        stored = known.get(finding.sop_instance_uid)
+        same = archive is not None and stored is not None and finding.record is not None
+        if same and archive is not None and stored is not None and finding.record is not None:
+            try:
+                same = stored.digest == finding.record.digest == archive.digest_of(stored)
+            except OSError:
+                same = False
+        if same:
+            tools.rooms.spool.remove([finding.spool_id])
+            yield Mended(finding, "removed: the archive's copy was read and is the same")
+            continue
+        entry = tools.rooms.ledger.inventory.instance(finding.instance_id)
+        if entry is not None and not entry.archive_wanted and not entry.open_deliveries:
+            yield Mended(finding, "left: it was delivered, and the next start of the relay removes it")
+            continue
+        tools.rooms.ledger.mending.take_back([finding.instance_id])
+        yield Mended(finding, "the archive has no such copy: its spool item is needed again")
