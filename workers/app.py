@@ -13,32 +13,59 @@ from dicomrelay.ledger import migrate
 from dicomrelay.log import get_logger
 from dicomrelay.net import tls
 from dicomrelay.runtime import home
-from dicomrelay.runtime.queue import Queue, build_celery
+from dicomrelay.runtime.queue import Queue, WakeUps, build_celery
 from dicomrelay.settings import Settings
 from workers import tasks
+from workers.forwarding import Forwarding
 from workers.rooms import Rooms
+from workers.watchdog import Activity, watch
 
 _log = get_logger("dicomrelay.worker")
 # worker_soft_shutdown_timeout, and some seconds to say goodbye.
 _SHUTDOWN_S = 15.0
+_THREADS_SHUTDOWN_S = 3.0
 
 
 class _PerProcess:
-    """Rooms for each process of the pool: connections do not survive a fork."""
+    """Rooms and runners for each process of the pool: connections do not survive a fork."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, places: int) -> None:
         self._settings = settings
-        self._rooms: tuple[int, Rooms] | None = None
+        self._places = places
+        self._lock = threading.Lock()
+        self._made: tuple[int, Rooms, Forwarding] | None = None
 
-    def __call__(self) -> Rooms:
+    def rooms(self) -> Rooms:
+        """This process's."""
+        return self._own()[0]
+
+    def forwarding(self) -> Forwarding:
+        """This process's."""
+        return self._own()[1]
+
+    def stop(self) -> None:
+        """Let what is under way be handed back at the next instance."""
+        made = self._made
+        if made is not None and made[0] == os.getpid():
+            made[1].stopping.set()
+
+    def _own(self) -> tuple[Rooms, Forwarding]:
         pid = os.getpid()
-        if self._rooms is None or self._rooms[0] != pid:
-            self._rooms = (pid, Rooms.open(self._settings))
-        return self._rooms[1]
+        with self._lock:
+            if self._made is None or self._made[0] != pid:
+                rooms = Rooms.open(self._settings)
+                self._made = pid, rooms, Forwarding(rooms, self._places)
+            return self._made[1], self._made[2]
 
 
-def _bound_the_shutdown() -> None:
-    """Let the first signal to stop start a clock.
+def _activity() -> Activity:
+    from celery.worker import state  # noqa: PLC0415 - see REMAP_SIGTERM
+
+    return Activity(sum(state.total_count.values()), len(state.active_requests))
+
+
+def _bound_the_shutdown(stop: Callable[[], None]) -> None:
+    """Let the first signal to stop be told to what is under way, and start a clock.
 
     Celery may hang in its shutdown when the broker is gone; what is unfinished is safe in the ledger.
     """
@@ -48,6 +75,7 @@ def _bound_the_shutdown() -> None:
             timer = threading.Timer(_SHUTDOWN_S, os._exit, (1,))
             timer.daemon = True
             timer.start()
+            stop()
             previous(number, frame)
 
         return handle
@@ -59,7 +87,13 @@ def _bound_the_shutdown() -> None:
 
 
 def run(
-    settings: Settings, *, queues: Sequence[Queue], processes: int, name: str, ready: Callable[[], None]
+    settings: Settings,
+    *,
+    queues: Sequence[Queue],
+    processes: int,
+    name: str,
+    ready: Callable[[], None],
+    threads: bool = False,
 ) -> None:
     """Run a worker in this process until SIGTERM or SIGINT.
 
@@ -69,6 +103,8 @@ def run(
         The most urgent first.
     processes : int
         Tasks at once.
+    threads : bool
+        Have a thread for each, in this process; else a process.
     ready : callable
         Called when it takes work.
     """
@@ -79,11 +115,16 @@ def run(
     tls.check_destinations(settings)
     migrate(home.ledger_url(settings))
     app = build_celery(settings)
-    tasks.register(app, _PerProcess(settings))
+    own = _PerProcess(settings, processes if threads else 1)
+    tasks.register(app, own.rooms, own.forwarding)
+    if threads:
+        # What is under way is handed back at the next instance: there is no more to wait for.
+        app.conf.worker_soft_shutdown_timeout = _THREADS_SHUTDOWN_S
 
     def on_ready(**_: Any) -> None:
         _log.info("taking work", queues=[queue.value for queue in queues], processes=processes)
-        _bound_the_shutdown()
+        _bound_the_shutdown(own.stop)
+        watch(_activity, WakeUps(settings), queues)
         ready()
 
     signals.worker_ready.connect(on_ready, weak=False)
@@ -95,7 +136,7 @@ def run(
             f"--hostname={name}@%h",
             f"--queues={','.join(queue.value for queue in queues)}",
             f"--concurrency={processes}",
-            "--pool=prefork",
+            "--pool=threads" if threads else "--pool=prefork",
             "--task-events",
             "--without-mingle",
         ]

@@ -6,26 +6,22 @@ instance delivered. The bytes are those that arrived: from the archive where it 
 
 from __future__ import annotations
 
-import random
 import time
-import traceback
-from dataclasses import dataclass
-from pathlib import Path
 
-from dicomrelay.dicom.status import Outcome
-from dicomrelay.errors import AssociationAborted, RelayError
+from dicomrelay.errors import RelayError
 from dicomrelay.ledger.values import ClaimedTransfer, DestinationKind, TransferState
 from dicomrelay.log import get_logger
-from dicomrelay.net.outcomes import judge
-from dicomrelay.routing import Address, Destination, RetryPolicy, ad_hoc, resolve
+from dicomrelay.routing import Address, Destination, RetryPolicy, ad_hoc, closed, resolve
+from workers.attempt import Attempt, Problem, problem_of
+from workers.contacts import Contacts
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.outcomes import OutcomeWriter
+from workers.probe import probe
 from workers.rooms import Rooms
 from workers.sending import send_all
+from workers.watch import Watch
 
 _log = get_logger("dicomrelay.forward")
-# Others look for the next transfer too: with a few to choose from, one is left for us.
-_CANDIDATES = 4
 # For a destination whose own schedule is not known.
 _NO_ADDRESS = RetryPolicy(60.0, 600.0, 1000)
 
@@ -46,33 +42,48 @@ def forward_transfer(rooms: Rooms, transfer_id: str) -> str | None:
 
 
 def forward_next(rooms: Rooms, destination: str) -> bool:
-    """Claim and send the next transfer that is due for a destination; False when there is none."""
-    due = rooms.ledger.due(limit=_CANDIDATES, destination=destination)
-    return any(forward_transfer(rooms, transfer.id) for transfer in due.transfers)
+    """Claim and send what goes first at a destination; False when nothing is due there, or it takes nothing now."""
+    claimed = rooms.ledger.claim_next_transfer(destination, owner=rooms.owner, lease_ms=LEASE_MS)
+    if claimed is None:
+        return False
+    send_claimed(rooms, claimed)
+    return True
+
+
+def closed_now(rooms: Rooms) -> frozenset[str]:
+    """The destinations that are outside of their time windows, by the clock on this host's wall."""
+    return closed(rooms.settings.destinations, _minute())
+
+
+def _minute() -> int:
+    now = time.localtime()
+    return now.tm_hour * 60 + now.tm_min
 
 
 def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
-    """Send a transfer that is ours, and hand it back: done, to be tried again, or in need of attention."""
+    """Send a transfer that is ours, and give it back: done, to be tried again, ready as before, or in need of attention."""
     started = time.monotonic()
     writer = OutcomeWriter(rooms.ledger, claimed)
-    attempt = _Attempt(claimed, _NO_ADDRESS)
-    problem: _Problem | None = None
+    attempt = Attempt(claimed, _NO_ADDRESS)
+    contacts: Contacts | None = None
+    problem: Problem | None = None
+    handed_back = False
     try:
         destination = _destination(rooms, claimed)
-        attempt = _Attempt(claimed, destination.retry)
+        attempt = Attempt(claimed, destination.retry)
+        contacts = Contacts(rooms, claimed, destination.breaker, adaptive=destination.adaptive)
         if attempt.is_beyond_the_last:
-            problem = _Problem("the attempts are used up: its runners died each time")
+            problem = Problem("the attempts are used up: its runners died each time")
+        elif not destination.is_open(_minute()):
+            handed_back = rooms.ledger.flow.hand_back(claimed, "outside of the time windows")
+        elif not _is_alive(rooms, claimed, destination, contacts):
+            handed_back = True
         else:
-            _send(rooms, claimed, destination, writer)
+            handed_back = _send(rooms, claimed, destination, writer, contacts)
     except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is handed back and not left to its lease
-        problem = _problem_of(error)
-    state = rooms.ledger.finish_transfer(
-        claimed.id,
-        claimed.fence,
-        retry_in_ms=attempt.retry_in_ms(problem, delivered=writer.delivered),
-        reason=problem.reason if problem else writer.retry_reason,
-        advice=problem.advice if problem else "",
-        words=problem.reason if problem else writer.retry_status,
+        problem = problem_of(error)
+    state = (
+        TransferState.READY if handed_back else _finish(rooms, claimed, attempt, contacts, problem, writer)
     )
     _log.info(
         "transfer",
@@ -91,15 +102,73 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
     return state
 
 
-def _send(rooms: Rooms, claimed: ClaimedTransfer, destination: Destination, writer: OutcomeWriter) -> None:
-    with LeaseKeeper(
-        lambda: rooms.ledger.renew_transfer(claimed.id, claimed.fence, lease_ms=LEASE_MS),
-        patience_s=destination.response_timeout_s + destination.connect_timeout_s,
-    ) as lease:
+def _is_alive(rooms: Rooms, claimed: ClaimedTransfer, destination: Destination, contacts: Contacts) -> bool:
+    """Whether a destination whose breaker is half open answers; of any other it is not asked."""
+    if not claimed.trial:
+        return True
+    try:
+        with _lease(rooms, claimed, destination):
+            probe(destination, rooms.settings.gateway)
+    except (RelayError, OSError) as error:
+        contacts.probe_failed(problem_of(error))
+        return False
+    return True
+
+
+def _send(
+    rooms: Rooms,
+    claimed: ClaimedTransfer,
+    destination: Destination,
+    writer: OutcomeWriter,
+    contacts: Contacts,
+) -> bool:
+    """Whether it was handed back on the way."""
+    flow = rooms.ledger.flow
+    with _lease(rooms, claimed, destination) as lease:
+        watch = Watch(
+            claimed,
+            lease,
+            signal=flow.signal,
+            give_way=flow.give_way,
+            hand_back=flow.hand_back,
+            is_open=lambda: destination.is_open(_minute()),
+            is_stopping=rooms.stopping.is_set,
+        )
         try:
-            send_all(rooms, claimed, destination, writer, lease)
+            return send_all(
+                rooms, claimed, destination, writer, lease, watch=watch, reached=contacts.answered
+            )
         finally:
             writer.flush()
+
+
+def _lease(rooms: Rooms, claimed: ClaimedTransfer, destination: Destination) -> LeaseKeeper:
+    return LeaseKeeper(
+        lambda: rooms.ledger.renew_transfer(claimed.id, claimed.fence, lease_ms=LEASE_MS),
+        patience_s=destination.response_timeout_s + destination.connect_timeout_s,
+    )
+
+
+def _finish(
+    rooms: Rooms,
+    claimed: ClaimedTransfer,
+    attempt: Attempt,
+    contacts: Contacts | None,
+    problem: Problem | None,
+    writer: OutcomeWriter,
+) -> TransferState:
+    retry_in_ms = attempt.retry_in_ms(problem, delivered=writer.delivered)
+    if contacts is not None and contacts.ended(problem) and retry_in_ms is not None:
+        retry_in_ms = 0  # an open breaker lets nobody through before its probe
+    return rooms.ledger.finish_transfer(
+        claimed.id,
+        claimed.fence,
+        retry_in_ms=retry_in_ms,
+        reason=problem.reason if problem else writer.retry_reason,
+        advice=problem.advice if problem else "",
+        words=problem.reason if problem else writer.retry_status,
+        delivered=writer.delivered,
+    )
 
 
 def _destination(rooms: Rooms, claimed: ClaimedTransfer) -> Destination:
@@ -115,50 +184,3 @@ def _destination(rooms: Rooms, claimed: ClaimedTransfer) -> Destination:
         return resolve(claimed.destination, rooms.settings.destinations)
     address = claimed.address
     return ad_hoc(str(Address(address.ae_title, address.host, address.port)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    """Why an attempt ended; `advice` is what somebody has to do first, "" when time may mend it."""
-
-    reason: str
-    advice: str = ""
-
-
-def _problem_of(error: Exception) -> _Problem:
-    """By the one table (docs/design/outcomes.md); what is in no row is a fault of our own."""
-    if isinstance(error, ConnectionError):  # the peer's end, wherever it came to light
-        error = AssociationAborted(f"the connection was lost ({type(error).__name__})")
-    if isinstance(error, OSError):  # its text may name a file, and a file a patient
-        return _Problem(judge(error).name)
-    if not isinstance(error, RelayError):
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(at.filename).name}:{at.lineno}"
-        error = RelayError(f"a fault on our side: {type(error).__name__} in {where}")
-    verdict = judge(error)
-    return _Problem(str(error), verdict.advice if verdict.outcome is Outcome.REFUSED else "")
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One attempt at a transfer, and what its schedule says of the next."""
-
-    claimed: ClaimedTransfer
-    retry: RetryPolicy
-
-    @property
-    def is_beyond_the_last(self) -> bool:
-        """Whether so many runners began it that it must be it that kills them."""
-        return self.claimed.attempt > self.retry.attempts
-
-    def retry_in_ms(self, problem: _Problem | None, *, delivered: int) -> int | None:
-        """When to try again; None when a person has to look."""
-        if self.claimed.attempt >= self.retry.attempts:
-            return None
-        if problem is not None and problem.advice:
-            # What an administrator has to mend, there or here: no hurry, and no end either.
-            return round(self.retry.maximum_s * 1000)
-        # What moved forward starts the schedule anew.
-        attempt = 1 if delivered else self.claimed.attempt
-        delay_s = self.retry.delay_s(attempt, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret
-        return None if delay_s is None else round(delay_s * 1000)

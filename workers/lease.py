@@ -41,6 +41,10 @@ class LeaseKeeper:
         """Whether somebody else may hold it: stop, and write nothing."""
         return self._lost.is_set()
 
+    def give_up(self) -> None:
+        """It is known that somebody else holds it."""
+        self._lost.set()
+
     def progress(self) -> None:
         """Something moved."""
         self._last_progress = time.monotonic()

@@ -46,6 +46,10 @@ class Plan:
         self._together.pop(instance_id, None)
         self._deaths = 0
 
+    def is_through(self, batch: Collection[str]) -> bool:
+        """Whether nothing of a batch is left to send, nor anything behind it."""
+        return not self._alone and not any(instance_id in self._together for instance_id in batch)
+
     def sent(self, batch: Collection[str]) -> None:
         """The association ended in good order: what it left unanswered is for the next attempt."""
         for instance_id in batch:

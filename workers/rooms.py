@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from archive import Archive
 from dicomrelay.ledger import Ledger
@@ -24,6 +25,8 @@ class Rooms:
     archive: Archive
     wake_ups: WakeUps
     host: str
+    # Set when the process is to end: what is under way is handed back at the next instance.
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def open(cls, settings: Settings) -> Rooms:

@@ -17,9 +17,10 @@ from dicomrelay.net.requestor import StoreItem
 from dicomrelay.routing import Destination, target_of
 from workers.lease import LeaseKeeper
 from workers.outcomes import OutcomeWriter
-from workers.pace import Pace
 from workers.plan import Plan
 from workers.rooms import Rooms
+from workers.shared_pace import SharedPace
+from workers.watch import Watch
 
 _CHUNK_BYTES = 1 << 20
 _STATES = {
@@ -36,10 +37,25 @@ def send_all(
     destination: Destination,
     writer: OutcomeWriter,
     lease: LeaseKeeper,
-) -> None:
-    """Send what a transfer has left, until all is done or the lease is lost.
+    *,
+    watch: Watch | None = None,
+    reached: Callable[[], None] = lambda: None,
+) -> bool:
+    """Send what a transfer has left, until all is done, the lease is lost, or it was handed back.
 
     When an association dies, what was under way has failed, and the rest goes on over another one (`Plan`).
+
+    Parameters
+    ----------
+    watch : Watch, optional
+        Asked before each instance whether to go on.
+    reached : callable
+        Told at every answer of the peer.
+
+    Returns
+    -------
+    bool
+        Whether the transfer was handed back, with all that was answered written.
 
     Raises
     ------
@@ -50,13 +66,23 @@ def send_all(
     plan = Plan(claimed.deliveries)
     under_way: list[str] = []
     problem: AssociationError | None = None
-    pace = Pace(destination.max_bytes_per_s, moved=lease.progress)
+    watch = watch or Watch(claimed, lease)
+    pace = SharedPace(
+        destination.max_bytes_per_s,
+        associations=destination.associations,
+        book=lambda count: rooms.ledger.flow.book(
+            claimed.destination, count=count, bytes_per_s=destination.max_bytes_per_s or 1
+        ),
+        moved=lease.progress,
+    )
     target = target_of(destination, rooms.settings)
 
     def answered(answer: Answer) -> None:
         writer.add(_outcome(answer, target))
         plan.answered(answer.key)
         lease.progress()
+        if answer.status is not None:
+            reached()
 
     def unanswered(instances: Sequence[Instance], error: AssociationError, association_id: str) -> None:
         under_way.extend(instance.key for instance in instances)
@@ -71,7 +97,7 @@ def send_all(
                 locate=lambda instance: verified(rooms, facts[instance.key], moved=lease.progress),
                 answered=answered,
                 unanswered=unanswered,
-                keep_going=lambda: not lease.lost,
+                keep_going=watch.goes_on,
                 pace=pace,
             )
         except AssociationError as error:
@@ -82,9 +108,15 @@ def send_all(
             plan.died(under_way)
             under_way.clear()
         else:
-            plan.sent(batch)
+            if not watch.why or plan.is_through(batch):
+                plan.sent(batch)
+                continue
+            writer.flush()
+            if watch.hands_back():
+                return True
     if problem is not None:
         raise problem
+    return False
 
 
 def _outcome(answer: Answer, target: Target) -> DeliveryOutcome:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from dicomrelay.ledger.values import DueTransfer
 from dicomrelay.runtime.queue import Queue, Task
 from workers.complete import FORWARD_QUEUE, make_complete
+from workers.contacts import spark
+from workers.forward import closed_now
 from workers.rooms import Rooms
 
 _TRANSFERS = 1000
@@ -46,7 +48,12 @@ class Sweeper:
         """
         rooms, worker = self._rooms, self._rooms.settings.worker
         made = make_complete(rooms).transfers
-        due = rooms.ledger.due(limit=_TRANSFERS, host=rooms.host, keep_ms=rooms.settings.retention.spool_ms)
+        due = rooms.ledger.due(
+            limit=_TRANSFERS,
+            host=rooms.host,
+            closed=closed_now(rooms),
+            keep_ms=rooms.settings.retention.spool_ms,
+        )
         depths = rooms.wake_ups.depths()
         said = 0
         if depths[Queue.GROUP] == 0 and rooms.spool.has_arrivals():
@@ -73,7 +80,7 @@ class Sweeper:
         again_s = _AGAIN_S / 6 if idle else _AGAIN_S
         if now - self._said.get(transfer.id, -again_s) < again_s:
             return False
-        self._rooms.wake_ups.send(Task.FORWARD, ids=[transfer.id], queue=FORWARD_QUEUE[transfer.priority])
+        spark(self._rooms, transfer)
         self._said[transfer.id] = now
         return True
 

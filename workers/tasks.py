@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.runtime.queue import Task
-from workers import forward, group, keep
+from workers import group, keep
+from workers.forwarding import Forwarding
 from workers.rooms import Rooms
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ _log = get_logger("dicomrelay.tasks")
 _TASK_S = 5.0
 
 
-def register(app: Celery, rooms: Callable[[], Rooms]) -> None:
-    """Put the tasks on the application. `rooms` gives this process's own."""
+def register(app: Celery, rooms: Callable[[], Rooms], forwarding: Callable[[], Forwarding]) -> None:
+    """Put the tasks on the application. `rooms` and `forwarding` give this process's own."""
 
     def task(name: Task) -> Callable[[Callable[..., None]], Any]:
         decorate: Callable[[Callable[..., None]], Any] = app.task(name=name.value, ignore_result=True)
@@ -39,11 +40,8 @@ def register(app: Celery, rooms: Callable[[], Rooms]) -> None:
             _wake(rooms(), Task.GROUP)
 
     @task(Task.FORWARD)
-    def forward_transfer(transfer_id: str) -> None:
-        until = time.monotonic() + _TASK_S
-        destination = forward.forward_transfer(rooms(), transfer_id)
-        while destination and time.monotonic() < until and forward.forward_next(rooms(), destination):
-            pass
+    def forward_transfer(transfer_id: str) -> None:  # noqa: ARG001 - a spark: what goes first is what is sent
+        forwarding().run()
 
     @task(Task.ARCHIVE)
     def archive_batches() -> None:

@@ -36,11 +36,14 @@ def services(settings: Settings, *, config: Path | None) -> list[Service]:
             rank=_WORK,
             stop_grace_s=20,
         ),
-        own(
-            "worker-forward",
-            *_worker("forward", list(FORWARD_QUEUES), worker.forward_processes),
-            rank=_WORK,
-            stop_grace_s=20,
+        *(
+            own(
+                f"worker-forward-{number}",
+                *_worker(f"forward-{number}", list(FORWARD_QUEUES), worker.forward_transfers),
+                rank=_WORK,
+                stop_grace_s=20,
+            )
+            for number in range(1, worker.forward_processes + 1)
         ),
         own("scheduler", "scheduler", rank=_WORK),
         own("streamer", "streamer", rank=_WORK),

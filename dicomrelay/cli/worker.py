@@ -14,11 +14,14 @@ from dicomrelay.runtime.readiness import notify_ready
 @relay_command(
     service=True,
     about="Take work from the queues: group, forward, archive, frames, maintenance.",
-    examples="dicomrelay worker\ndicomrelay worker --queues forward.urgent,forward.normal --processes 8 --name forward-2",
+    examples="dicomrelay worker\ndicomrelay worker --queues forward.urgent,forward.normal --processes 16 --name forward-2",
 )
 @click.option("-Q", "--queues", help="Queues, with commas, most urgent first.  [default: all]")
 @click.option(
-    "--processes", type=click.IntRange(1, 256), help="Tasks at once.  [default: worker.forward_processes]"
+    "--processes",
+    type=click.IntRange(1, 256),
+    help="Tasks at once: threads where it takes only forward queues, else processes.  [default: worker.forward_transfers, "
+    "worker.intake_processes]",
 )
 @click.option(
     "--name", default="worker", show_default=True, help="Name in Flower and in the ledger's leases."
@@ -29,11 +32,14 @@ def command(invocation: Invocation, queues: str | None, processes: int | None, n
     settings = invocation.settings
     home.prepare(settings)
     chosen = _queues(queues) if queues else [*FORWARD_QUEUES, *INTAKE_QUEUES]
+    only_forward = set(chosen) <= set(FORWARD_QUEUES)
     app.run(
         settings,
         queues=chosen,
-        processes=processes or settings.worker.forward_processes,
+        processes=processes
+        or (settings.worker.forward_transfers if only_forward else settings.worker.intake_processes),
         name=name,
+        threads=only_forward,
         ready=notify_ready,
     )
 

@@ -7,6 +7,7 @@ when another process wrote in between, and no busy timeout helps. Reads are defe
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, sel
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dicomrelay.errors import ConfigurationError, LedgerError, ServiceUnavailable
 from dicomrelay.ledger.clock import NowMs
@@ -32,6 +34,11 @@ PARAMETERS: Final = 5_000
 
 # A row of any columns; SQLAlchemy's Row takes the type of each.
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+
+# A forward worker has many threads, and each may want the ledger now: those that are kept, and those that come and go.
+_SQLITE_POOL: Final[dict[str, int]] = {"pool_size": 10, "max_overflow": 500}
+# A server has a hundred for all; who finds none waits.
+_POSTGRESQL_POOL: Final[dict[str, int]] = {"pool_size": 5, "max_overflow": 15}
 
 _READS: Final = "dicomrelay_reads"
 _T = TypeVar("_T")
@@ -73,7 +80,7 @@ def open_engine(text_url: str) -> Engine:
     url = database_url(text_url)
     if url.get_backend_name() == "sqlite":
         engine = create_engine(
-            url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, pool_size=10
+            url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **_SQLITE_POOL
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -86,7 +93,9 @@ def open_engine(text_url: str) -> Engine:
         "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT_MS}",
     }
     given = {name: value for name, value in options.items() if name not in url.query}
-    return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=given)
+    return create_engine(
+        url, hide_parameters=True, pool_pre_ping=True, connect_args=given, **_POSTGRESQL_POOL
+    )
 
 
 def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
@@ -156,6 +165,8 @@ class Database:
         self._engine = open_engine(url)
         self._reader = self._engine.execution_options(**{_READS: True})
         self.shown_url = self._engine.url.render_as_string(hide_password=True)
+        # SQLite has one writer. Who waits for it in SQLite polls, with pauses that grow; who waits here is next when it is free.
+        self._turn = threading.Lock() if self._engine.dialect.name == "sqlite" else None
 
     def dispose(self) -> None:
         """Close every connection."""
@@ -183,8 +194,20 @@ class Database:
         LedgerError
             The database refused a statement.
         """
-        with self._errors(), self._engine.begin() as connection:
+        with self._in_turn(), self._errors(), self._engine.begin() as connection:
             yield Work(connection, _now(connection))
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise ServiceUnavailable(f"The ledger {self.shown_url} does not work: it is locked")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -197,6 +220,8 @@ def mapped_errors(shown_url: str) -> Iterator[None]:
     """Errors of the driver as ours. Their text holds no parameters."""
     try:
         yield
+    except PoolTimeout:
+        raise ServiceUnavailable(f"The ledger {shown_url} does not work: no connection is free") from None
     except OperationalError as error:
         raise ServiceUnavailable(f"The ledger {shown_url} does not work: {_first_line(error)}") from error
     except DBAPIError as error:

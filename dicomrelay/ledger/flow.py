@@ -7,6 +7,7 @@ from dicomrelay.ledger.breaker import BreakerPolicy, BreakerState
 from dicomrelay.ledger.due import Wanted
 from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.flow_summary import DestinationFlow
+from dicomrelay.ledger.handing_back import Signal
 from dicomrelay.ledger.values import ClaimedTransfer
 
 
@@ -61,10 +62,10 @@ class Flow:
 
     # Handing back
 
-    def has_to_give_way(self, claimed: ClaimedTransfer) -> bool:
-        """Whether a running transfer should be handed back: for a more urgent one, or because its destination is held."""
+    def signal(self, claimed: ClaimedTransfer) -> Signal:
+        """Whether a running transfer goes on, should be handed back, or is not ours any more."""
         with self._database.read() as work:
-            return handing_back.has_to_give_way(work, claimed)
+            return handing_back.signal(work, claimed)
 
     def give_way(self, claimed: ClaimedTransfer) -> bool:
         """Hand it back if that is still so; of several that could, one does. Whether it was handed back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from sqlalchemy import select, update
 
 from dicomrelay.ledger import events
@@ -20,12 +22,30 @@ from dicomrelay.ledger.schema import destinations, transfers
 from dicomrelay.ledger.values import ClaimedTransfer, Priority, TransferState
 
 
-def has_to_give_way(work: Work, claimed: ClaimedTransfer) -> bool:
-    """See `Flow.has_to_give_way`."""
+class Signal(StrEnum):
+    """What the ledger says to a runner between two instances."""
+
+    GO_ON = "go_on"
+    GIVE_WAY = "give_way"  # to a more urgent transfer, or because the destination is held
+    LOST = "lost"  # somebody else has the transfer, or a person took it away
+
+
+def signal(work: Work, claimed: ClaimedTransfer) -> Signal:
+    """See `Flow.signal`."""
+    mine = work.connection.execute(
+        select(transfers.c.id).where(
+            transfers.c.id == claimed.id,
+            transfers.c.fence == claimed.fence,
+            transfers.c.state == TransferState.RUNNING.value,
+        )
+    ).one_or_none()
+    if mine is None:
+        return Signal.LOST
     row = work.connection.execute(
         select(destinations).where(destinations.c.name == claimed.destination)
     ).one_or_none()
-    return row is not None and _has_to(work, row, claimed.priority)
+    has_to = row is not None and _has_to(work, row, claimed.priority)
+    return Signal.GIVE_WAY if has_to else Signal.GO_ON
 
 
 def give_way(work: Work, claimed: ClaimedTransfer) -> bool:

@@ -1,7 +1,7 @@
 """Routing: which instance goes where, how urgently, and when to try again (docs/design/routing.md). No I/O."""
 
 from dicomrelay.routing.address import Address, parse_address
-from dicomrelay.routing.destinations import Destination, ad_hoc, configured, resolve
+from dicomrelay.routing.destinations import Destination, ad_hoc, closed, configured, resolve
 from dicomrelay.routing.facts import Facts
 from dicomrelay.routing.retry import RetryPolicy, retry_delay_s
 from dicomrelay.routing.rules import Decision, decide, glob_matches, matches, rules_version
@@ -14,6 +14,7 @@ __all__ = [
     "Facts",
     "RetryPolicy",
     "ad_hoc",
+    "closed",
     "configured",
     "decide",
     "glob_matches",

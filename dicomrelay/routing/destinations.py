@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dicomrelay.errors import ConfigurationError
+from dicomrelay.ledger.breaker import BreakerPolicy
 from dicomrelay.ledger.values import DestinationInfo, DestinationKind
 from dicomrelay.net.identity import shown_identity
 from dicomrelay.net.limits import Timeouts
@@ -23,6 +24,7 @@ from dicomrelay.settings import (
     GatewaySettings,
     TransferSyntaxPolicy,
 )
+from dicomrelay.settings.windows import Window, parse_window
 from dicomrelay.ul.pdu import UserIdentity
 
 # What a name in the settings may be, so that an ad hoc destination has the same defaults as a configured one.
@@ -49,6 +51,13 @@ class Destination:
     identity: DestinationIdentitySettings | None = None  # None: no user identity is shown
     kind: DestinationKind = DestinationKind.CONFIGURED
     verification: VerificationPolicy = field(default_factory=VerificationPolicy)
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    adaptive: bool = True
+    windows: tuple[Window, ...] = ()  # none: always
+
+    def is_open(self, minute: int) -> bool:
+        """Whether something may be sent at minute 0 to 1439 of the local day."""
+        return not self.windows or any(window.holds(minute) for window in self.windows)
 
     def peer(
         self, gateway: GatewaySettings, *, calling_ae_title: str | None = None, timeout_s: float | None = None
@@ -132,6 +141,15 @@ def configured(destinations: Sequence[DestinationSettings]) -> list[DestinationI
     return [_from_settings(settings).info() for settings in destinations]
 
 
+def closed(destinations: Sequence[DestinationSettings], minute: int) -> frozenset[str]:
+    """The names of those that are outside of their time windows at minute 0 to 1439 of the local day."""
+    return frozenset(
+        settings.name
+        for settings in destinations
+        if settings.windows and not _from_settings(settings).is_open(minute)
+    )
+
+
 def resolve(text: str, destinations: Sequence[DestinationSettings]) -> Destination:
     """A destination by the name it has in the settings, or by its address AET@host:port.
 
@@ -186,4 +204,7 @@ def _from_settings(
         identity=settings.identity,
         kind=kind,
         verification=VerificationPolicy.of(settings),
+        breaker=BreakerPolicy(settings.breaker_failures, settings.probe_initial_s, settings.probe_max_s),
+        adaptive=settings.adaptive,
+        windows=tuple(parse_window(text) for text in settings.windows),
     )

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from dicomrelay.settings.fields import AeTitle, Name, Port, Section
 from dicomrelay.settings.identity import DestinationIdentitySettings
 from dicomrelay.settings.tls import DestinationTlsSettings
+from dicomrelay.settings.windows import parse_window
 
 
 class TransferSyntaxPolicy(StrEnum):
@@ -37,9 +38,23 @@ class DestinationSettings(Section):
     calling_ae_title: AeTitle | None = Field(
         None, description="What we call ourselves; by default gateway.ae_title."
     )
-    associations: int = Field(2, ge=1, le=64, description="Associations to it at once.")
+    associations: int = Field(
+        2, ge=1, le=64, description="Associations to it at once, of all workers together."
+    )
+    adaptive: bool = Field(
+        True,
+        description="Use fewer associations for a while when it turns some away or becomes much slower; one more after each "
+        "transfer that goes well.",
+    )
     max_bytes_per_s: int | None = Field(
-        None, ge=10_000, description="Bytes per second on one association; none for no limit."
+        None,
+        ge=10_000,
+        description="Bytes per second to it, of all associations and workers together; none for no limit.",
+    )
+    windows: list[str] = Field(
+        [],
+        max_length=24,
+        description='When something is sent to it, in local time: ["22:00-06:00"], more than one allowed; none: always.',
     )
     transfer_syntax_policy: TransferSyntaxPolicy = Field(
         TransferSyntaxPolicy.AS_IS,
@@ -59,7 +74,21 @@ class DestinationSettings(Section):
         5, gt=0, description="Wait before the second attempt; doubles with each one after."
     )
     retry_max_s: float = Field(600, gt=0, description="The longest wait between attempts.")
-    retry_attempts: int = Field(1000, ge=1, description="Attempts before what is left needs attention.")
+    retry_attempts: int = Field(
+        1000,
+        ge=1,
+        description="Attempts before what is left needs attention. While the breaker is open none is made, and none is counted.",
+    )
+    breaker_failures: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        description="Associations in a row that failed before any answer, after which it is left alone but for probes (C-ECHO).",
+    )
+    probe_initial_s: float = Field(
+        5, gt=0, description="Wait before the first probe; doubles with each one that fails."
+    )
+    probe_max_s: float = Field(60, gt=0, description="The longest wait between probes.")
     verification: VerificationMethod = Field(
         VerificationMethod.NONE,
         description='Whether it is asked, after sending, if it has what it answered for: "commitment" by Storage Commitment, '
@@ -101,6 +130,11 @@ class DestinationSettings(Section):
     @classmethod
     def _switch(cls, value: object) -> object:
         return ({} if value else None) if isinstance(value, bool) else value
+
+    @field_validator("windows")
+    @classmethod
+    def _windows(cls, value: list[str]) -> list[str]:
+        return [str(parse_window(text)) for text in value]
 
     @field_validator("host")
     @classmethod

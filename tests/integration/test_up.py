@@ -121,7 +121,7 @@ def test_whatever_is_killed_comes_back_and_nothing_is_lost(tmp_path: Path) -> No
     ]
     with _relay(tmp_path) as (house, _):
         ready = house.home / "run" / "ready"
-        victims = ("broker", "worker-intake", "worker-forward", "scheduler", "gateway")
+        victims = ("broker", "worker-intake", "worker-forward-1", "scheduler", "gateway")
         for count, (victim, path) in enumerate(zip(victims, files, strict=True), start=1):
             os.kill(_processes(house)[victim], signal.SIGKILL)
             wait_for(lambda: not ready.exists(), timeout_s=10, what=f"{victim} is missed")

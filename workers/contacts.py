@@ -1,0 +1,89 @@
+"""Tells the ledger what an attempt learned about its destination, and the workers when one is back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from dicomrelay.errors import RelayError
+from dicomrelay.ledger.breaker import BreakerPolicy, BreakerState, Contact
+from dicomrelay.ledger.values import ClaimedTransfer, DueTransfer
+from dicomrelay.log import get_logger
+from dicomrelay.runtime.queue import Task
+from workers.attempt import Problem
+from workers.complete import FORWARD_QUEUE
+from workers.rooms import Rooms
+
+_log = get_logger("dicomrelay.forward")
+
+
+def spark(rooms: Rooms, transfer: DueTransfer) -> None:
+    """Tell a worker of a transfer that is due.
+
+    Raises
+    ------
+    ServiceUnavailable
+        The broker does not take it.
+    """
+    rooms.wake_ups.send(Task.FORWARD, ids=[transfer.id], queue=FORWARD_QUEUE[transfer.priority])
+
+
+class Contacts:
+    """For one attempt. A failure is told once, and that the destination answered only when it was in trouble."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        claimed: ClaimedTransfer,
+        policy: BreakerPolicy,
+        *,
+        adaptive: bool,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._rooms = rooms
+        self._claimed = claimed
+        self._policy = policy
+        self._adaptive = adaptive
+        self._jitter = jitter
+        self._in_trouble = claimed.in_trouble
+        self._answers = 0
+
+    def answered(self) -> None:
+        """The peer answered something."""
+        self._answers += 1
+        if not self._in_trouble:
+            return
+        self._in_trouble = False
+        name = self._claimed.destination
+        if self._rooms.ledger.flow.reached(name):
+            _log.info("destination is back", destination=name)
+            self._spark_others()
+
+    def ended(self, problem: Problem | None) -> bool:
+        """The attempt is over; whether the destination's breaker is open now, so that the probe says when to go on."""
+        contact = problem.contact if problem and not self._answers else Contact.NONE
+        if contact is Contact.REACHED:
+            self.answered()
+        if problem is None or contact in (Contact.NONE, Contact.REACHED):
+            return False
+        flow, name = self._rooms.ledger.flow, self._claimed.destination
+        tell = flow.turned_away if contact is Contact.TURNED_AWAY and self._adaptive else flow.failed
+        state = tell(name, policy=self._policy, jitter=self._jitter(), error=problem.reason)
+        if state is BreakerState.OPEN:
+            _log.warning("destination is left alone but for probes", destination=name, reason=problem.reason)
+        return state is not BreakerState.CLOSED
+
+    def probe_failed(self, problem: Problem) -> None:
+        """The C-ECHO before a trial failed: the transfer is handed back."""
+        self._rooms.ledger.flow.probe_failed(
+            self._claimed, policy=self._policy, jitter=self._jitter(), error=problem.reason
+        )
+        _log.info("probe failed", destination=self._claimed.destination, reason=problem.reason)
+
+    def _spark_others(self) -> None:
+        """What waited for it is due now: more than this runner may take it up."""
+        try:
+            for transfer in self._rooms.ledger.due(limit=64, destination=self._claimed.destination).transfers:
+                spark(self._rooms, transfer)
+        except RelayError as error:  # the sweeper will
+            _log.warning("not woken, the sweeper will", reason=str(error))
