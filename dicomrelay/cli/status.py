@@ -27,6 +27,7 @@ _WHY = {
     AttentionKind.ARCHIVE: "it could not be archived",
     AttentionKind.FRAMES: "its frames could not be prepared",
     AttentionKind.UNROUTED: "no rule sends it anywhere and the archive is off",
+    AttentionKind.UNVERIFIED: "the destination acknowledged it, and does not confirm that it has it",
 }
 # What is tried again by itself all the same.
 _TRIED = {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, TextClause, case, literal, null, select
+from sqlalchemy import ColumnElement, Select, TextClause, case, literal, null, select, union_all
 
 from dicomrelay.ledger.engine import Work
 from dicomrelay.ledger.schema import (
     BLOCKED,
+    DUE,
     FAILED,
     NEEDS_ATTENTION,
     REFUSED,
@@ -19,8 +20,10 @@ from dicomrelay.ledger.schema import (
     instances,
     stages,
     transfers,
+    verifications,
 )
 from dicomrelay.ledger.values import Attention, AttentionKind, DeliveryState, Stage
+from dicomrelay.ledger.values_verification import VerificationState, Verified
 
 # One death of an association may be anybody's; the last of so many was that of an association with nothing else.
 SUSPECT_ATTEMPTS: Final = 3
@@ -38,6 +41,7 @@ def needs_attention(work: Work, *, limit: int) -> list[Attention]:
         (AttentionKind.FRAMES, _stage(Stage.FRAMES)),
         (AttentionKind.BLOCKED, _blocked()),
         (AttentionKind.UNROUTED, _instances(UNROUTED)),
+        (AttentionKind.UNVERIFIED, _unverified()),
     )
     found: list[Attention] = []
     for kind, query in queries:
@@ -123,6 +127,36 @@ def _of_transfers(some: Select[tuple[str]], reason: ColumnElement[str]) -> Selec
         .join(deliveries, deliveries.c.instance_id == instances.c.id)
         .join(transfers, transfers.c.id == deliveries.c.transfer_id)
         .where(deliveries.c.transfer_id.in_(some), deliveries.c.state.in_(_TO_DO))
+        .order_by(instances.c.id)
+    )
+
+
+def _unverified() -> Select[Any]:
+    """What a destination does not confirm, and what it cannot be asked about until somebody mends something."""
+    listed = verifications.c.state == VerificationState.NEEDS_ATTENTION.value
+    blocked = verifications.c.due_at.is_not(None) & (verifications.c.advice != "")
+    return (
+        _select(
+            deliveries.c.updated_at,
+            deliveries.c.destination,
+            deliveries.c.transfer_id,
+            null().label("status"),
+            verifications.c.reason,
+            verifications.c.advice,
+        )
+        .join(deliveries, deliveries.c.instance_id == instances.c.id)
+        .join(verifications, verifications.c.transfer_id == deliveries.c.transfer_id)
+        .where(
+            (listed & deliveries.c.verification.in_([Verified.MISSING.value, Verified.UNKNOWN.value]))
+            | (blocked & (deliveries.c.verification == Verified.PENDING.value)),
+            # The words of the partial indexes, so that a planner reads those and not the history.
+            verifications.c.id.in_(
+                union_all(
+                    select(verifications.c.id).where(NEEDS_ATTENTION),
+                    select(verifications.c.id).where(DUE, verifications.c.advice != ""),
+                )
+            ),
+        )
         .order_by(instances.c.id)
     )
 

@@ -43,6 +43,7 @@ from dicomrelay.ledger.values import (
     TransferState,
     Waiting,
 )
+from dicomrelay.ledger.verifications import Verifications
 
 
 class Ledger:
@@ -59,6 +60,7 @@ class Ledger:
         self.flow = Flow(database)
         self.retention = Retention(database)
         self.inventory = Inventory(database)
+        self.verifications = Verifications(database)
         self.mending = Mending(database)
         self.operations = Operations(database)
 

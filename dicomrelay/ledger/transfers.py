@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.errors import LedgerError
-from dicomrelay.ledger import contacts, events, evidence_chain, evidence_facts, stopped
+from dicomrelay.ledger import contacts, events, evidence_chain, evidence_facts, stopped, verification_opening
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
@@ -57,7 +57,9 @@ def record_outcomes(work: Work, transfer_id: str, fence: int, outcomes: Sequence
     changed = [latest[key] for key in sorted(open_ones)]
     if changed:
         _write_outcomes(work, transfer_id, changed)
-        _close_deliveries(work, [outcome.instance_id for outcome in changed if outcome.state.is_delivered])
+        delivered = [outcome.instance_id for outcome in changed if outcome.state.is_delivered]
+        if not verification_opening.begin(work, transfer, delivered):
+            _close_deliveries(work, delivered)
         made = [outcome for outcome in outcomes if outcome.instance_id in open_ones]
         facts = evidence_facts.of_outcomes(FactKind.SENT, transfer, made, before, now=work.now)
         evidence_chain.append(work, list(facts))
@@ -163,6 +165,7 @@ def _keep_late(work: Work, transfer: AnyRow, outcomes: Sequence[DeliveryOutcome]
     if counting := stopped.taken(transfer, states, late):
         stopped.count_again(work, states, counting)
         _write_outcomes(work, transfer.id, counting)
+        verification_opening.begin_late(work, transfer, [outcome.instance_id for outcome in counting])
     counted = {outcome.instance_id for outcome in counting}
     others = [outcome for outcome in late if outcome.instance_id not in counted]
     facts = [

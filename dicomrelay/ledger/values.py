@@ -103,6 +103,7 @@ class AttentionKind(Enum):
     ARCHIVE = "archive"  # could not be archived
     FRAMES = "frames"  # frames could not be prepared
     UNROUTED = "unrouted"  # no destination and no archive wanted it
+    UNVERIFIED = "unverified"  # a destination acknowledged it and does not confirm that it has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +308,8 @@ class DestinationSummary:
     failed: int = 0  # to be tried again
     refused: int = 0
     gave_up: int = 0  # pending or failed, and the transfer needs attention
+    held: int = 0  # pending or failed, and the transfer is held
+    cancelled: int = 0
     bytes: int = 0
     delivered_bytes: int = 0
 
@@ -344,6 +347,7 @@ class JobInstance:
     attempts: int
     duration_ms: int
     gave_up: bool = False  # will not be tried again by itself
+    held: bool = False  # goes on when somebody releases it
     set_aside: bool = False  # its bytes are not the ones that count for its SOP Instance UID
     archive_problem: str = ""  # why the archive did not take it
 
@@ -387,14 +391,19 @@ class JobProgress:
 
     @property
     def failed(self) -> int:
-        """Deliveries that need attention, and instances that were set aside."""
-        lost = sum(row.refused + row.gave_up for row in self.destinations)
+        """Deliveries that need attention or were cancelled, and instances that were set aside."""
+        lost = sum(row.refused + row.gave_up + row.cancelled for row in self.destinations)
         return lost + self.verdicts.get(Verdict.CONFLICT, 0)
 
     @property
     def open(self) -> int:
-        """Deliveries that will still be tried."""
-        return sum(row.pending + row.failed for row in self.destinations)
+        """Deliveries that will still be tried, by themselves or when they are released."""
+        return sum(row.pending + row.failed + row.held for row in self.destinations)
+
+    @property
+    def held(self) -> int:
+        """Deliveries that wait for somebody to release them."""
+        return sum(row.held for row in self.destinations)
 
     @property
     def finished(self) -> bool:

@@ -1,0 +1,188 @@
+"""The room of verifications in the ledger: one transaction a call (docs/design/verification.md)."""
+
+from __future__ import annotations
+
+from sqlalchemy import case, func, select
+
+from dicomrelay.ledger import verification_claims, verification_results, verification_verbs
+from dicomrelay.ledger.engine import AnyRow, Database, Work
+from dicomrelay.ledger.schema import destinations, transfers, verifications
+from dicomrelay.ledger.values_verification import (
+    ClaimedVerification,
+    DueVerification,
+    Findings,
+    Settled,
+    Unverified,
+    VerificationRules,
+    VerificationState,
+)
+from dicomrelay.ledger.verification_claims import locked_transfer
+
+_CURRENT = (VerificationState.READY, VerificationState.ASKING, VerificationState.ASKED)
+
+
+class Verifications:
+    """Verifications, asked and answered.
+
+    Every method raises ServiceUnavailable when the database does not answer; nothing of its call is then written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def due(self, *, limit: int) -> tuple[DueVerification, ...]:
+        """What is to be asked now: one a destination, and none where one is asked or the breaker is open."""
+        with self._database.read() as work:
+            return verification_claims.due(work, limit=limit)
+
+    def claim(self, verification_id: str, *, owner: str, lease_ms: int) -> ClaimedVerification | None:
+        """Take a verification for `lease_ms`; for storage commitment with a Transaction UID that is durable by then.
+
+        None when it is leased, over, not due, unknown, another one of its destination is asked, or its transfer runs. One
+        whose report did not come in time is replaced: the id of what is claimed may be another.
+        """
+        with self._database.write() as work:
+            return verification_claims.claim(work, verification_id, owner=owner, lease_ms=lease_ms)
+
+    def renew(self, verification_id: str, fence: int, *, lease_ms: int) -> bool:
+        """Hold the lease for `lease_ms` from now. False when it is ours no more: it was answered, or taken over."""
+        with self._database.write() as work:
+            return verification_claims.renew(work, verification_id, fence, lease_ms=lease_ms)
+
+    def await_report(self, verification_id: str, fence: int, *, within_ms: int) -> bool:
+        """The request was taken; ask again when no report has come within that time. False as `renew`."""
+        with self._database.write() as work:
+            return verification_claims.await_report(work, verification_id, fence, within_ms=within_ms)
+
+    def hand_back(
+        self, verification_id: str, fence: int, *, retry_in_ms: int | None, reason: str, advice: str = ""
+    ) -> bool:
+        """It could not be asked. False as `renew`.
+
+        Parameters
+        ----------
+        retry_in_ms : int, optional
+            When to try again, and no sooner with what else is due for the destination; None: somebody has to look.
+        """
+        with self._database.write() as work:
+            return verification_claims.hand_back(
+                work, verification_id, fence, retry_in_ms=retry_in_ms, reason=reason, advice=advice
+            )
+
+    def answer(
+        self, verification_id: str, fence: int, findings: Findings, rules: VerificationRules
+    ) -> Settled | None:
+        """Write what a C-FIND found, by SOP Instance UID; what is left out is in doubt. None when the lease is not ours."""
+        with self._database.write() as work:
+            found = _locked(work, verification_id)
+            if found is None:
+                return None
+            transfer, row = found
+            if row.fence != fence or row.state != VerificationState.ASKING.value:
+                return None
+            return verification_results.settle(work, transfer, row, findings, rules)
+
+    def report(
+        self, transaction_uid: str, ae_title: str, findings: Findings, rules: VerificationRules
+    ) -> Settled | None:
+        """Write what a report says, by SOP Instance UID; what is left out is in doubt.
+
+        A report that comes again changes nothing; of one that comes late, what it says is there is believed.
+
+        Parameters
+        ----------
+        ae_title : str
+            Who says so; it must be who was asked.
+
+        Returns
+        -------
+        Settled or None
+            None when there is no such transaction with that destination.
+        """
+        with self._database.write() as work:
+            known = _of_transaction(work, transaction_uid)
+            found = None if known is None or known.ae_title != ae_title else _locked(work, known.id)
+            if found is None:
+                return None
+            transfer, row = found
+            is_current = VerificationState(row.state) in _CURRENT
+            return verification_results.settle(
+                work, transfer, row, findings, rules, only_there=not is_current
+            )
+
+    def destination_of(self, transaction_uid: str) -> str | None:
+        """The destination that a transaction is with; None when it is none of ours."""
+        with self._database.read() as work:
+            known = _of_transaction(work, transaction_uid)
+            return None if known is None else known.destination
+
+    def retry(self, transfer_id: str) -> int:
+        """Send again what is missing, ask again about the rest; how many instances that were.
+
+        Raises
+        ------
+        LedgerError
+            No such transfer.
+        """
+        with self._database.write() as work:
+            return verification_verbs.retry(work, locked_transfer(work, transfer_id))
+
+    def take_its_word(self, transfer_id: str) -> int:
+        """Count as delivered what the destination acknowledged and did not confirm; how many instances that were.
+
+        Raises
+        ------
+        LedgerError
+            No such transfer.
+        """
+        with self._database.write() as work:
+            return verification_verbs.take_its_word(work, locked_transfer(work, transfer_id))
+
+    def unverified(self) -> tuple[Unverified, ...]:
+        """Verifications that are not over, by destination."""
+        columns = verifications.c
+        asked = columns.state == VerificationState.ASKED.value
+        listed = columns.state == VerificationState.NEEDS_ATTENTION.value
+        query = (
+            select(
+                columns.destination,
+                func.sum(case((asked | listed, 0), else_=1)),
+                func.sum(case((asked, 1), else_=0)),
+                func.sum(case((listed, 1), else_=0)),
+                func.min(columns.created_at),
+            )
+            .where(columns.due_at.is_not(None) | listed)
+            .group_by(columns.destination)
+            .order_by(columns.destination)
+        )
+        with self._database.read() as work:
+            return tuple(
+                Unverified(name, int(ready), int(waits), int(lost), oldest)
+                for name, ready, waits, lost, oldest in work.connection.execute(query)
+            )
+
+
+def _of_transaction(work: Work, transaction_uid: str) -> AnyRow | None:
+    if not transaction_uid:
+        return None
+    return work.connection.execute(
+        select(verifications.c.id, verifications.c.destination, destinations.c.ae_title)
+        .join(destinations, destinations.c.name == verifications.c.destination)
+        .where(verifications.c.transaction_uid == transaction_uid, verifications.c.transaction_uid != "")
+    ).one_or_none()
+
+
+def _locked(work: Work, verification_id: str) -> tuple[AnyRow, AnyRow] | None:
+    """A verification with its transfer, locked in that order."""
+    transfer_id = work.connection.execute(
+        select(verifications.c.transfer_id).where(verifications.c.id == verification_id)
+    ).scalar_one_or_none()
+    if transfer_id is None:
+        return None
+    transfer = work.connection.execute(
+        select(transfers).where(transfers.c.id == transfer_id).with_for_update(key_share=True)
+    ).one()
+    row = work.connection.execute(
+        select(verifications).where(verifications.c.id == verification_id).with_for_update(key_share=True)
+    ).one()
+    return transfer, row
