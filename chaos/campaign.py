@@ -15,7 +15,7 @@ from chaos.destination import Behaviour
 from chaos.destination_process import Arrival, DestinationProcess
 from chaos.oracle import Account, Copy, Findings, judge
 from chaos.relay import Relay
-from chaos.senders import EngineSender, Load, Sender, StorescuSender
+from chaos.senders import EngineSender, Load, Sender, StorescuSender, Tally
 from dicomrelay.dicom.part10 import parse_file_meta
 from dicomrelay.errors import SpoolCorrupt
 from dicomrelay.spool import Spool
@@ -32,6 +32,8 @@ class Campaign:
 
     Attributes
     ----------
+    tallies : list of Tally
+        What was sent beside the senders; theirs are not among them.
     drained_in_s : float
         From the moment the senders stopped until everything acknowledged was everywhere; inf when it never was.
     """
@@ -42,13 +44,14 @@ class Campaign:
     stop_sending: threading.Event
     drained_in_s: float = 0.0
     needs_attention: list[dict[str, Any]] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
 
     def acknowledged(self, *, before_s: float = float("inf")) -> set[str]:
         """SOP Instance UIDs that were acknowledged, up to a time of the monotonic clock."""
         return {
             uid
-            for sender in self.senders
-            for uid, at_s in list(sender.tally.acknowledged_at.items())
+            for tally in self._all_tallies()
+            for uid, at_s in list(tally.acknowledged_at.items())
             if at_s <= before_s
         }
 
@@ -97,8 +100,11 @@ class Campaign:
         self.relay.stop()
         return judge(self._findings())
 
+    def _all_tallies(self) -> list[Tally]:
+        return [*(sender.tally for sender in self.senders), *self.tallies]
+
     def _findings(self) -> Findings:
-        tallies = [sender.tally for sender in self.senders]
+        tallies = self._all_tallies()
         held, damaged = spooled(self.relay.home)
         listed: dict[str, set[str]] = {}
         for row in self.needs_attention:

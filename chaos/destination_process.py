@@ -37,16 +37,25 @@ class DestinationProcess:
         The address by which the relay reaches it.
     prefix : sequence of str
         In front of the command: `ip netns exec NAME` for one behind a wire of its own.
+    more : str
+        Further keys of its table in relay.toml.
     """
 
     def __init__(
-        self, name: str, folder: Path, *, host: str = "127.0.0.1", prefix: Sequence[str] = ()
+        self,
+        name: str,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+        more: str = "",
     ) -> None:
         self.name = name
         self.host = host
         self.port = free_ports(1)[0]
         self.journal = folder / f"{name}.journal"
         self._prefix = prefix
+        self._more = more
         self._process: subprocess.Popen[str] | None = None
         self._position = 0
         self.arrivals: list[Arrival] = []
@@ -108,11 +117,11 @@ class DestinationProcess:
             for number, began in self.connected_at.items()
         )
 
-    def toml(self, more: str = "") -> str:
+    def toml(self) -> str:
         """Its table in relay.toml."""
         return (
             f'[[destinations]]\nname = "{self.name}"\nae_title = "{self.name.upper()}"\nhost = "{self.host}"\n'
-            f"port = {self.port}\nretry_initial_s = 0.5\nretry_max_s = 2\n{more}\n"
+            f"port = {self.port}\nretry_initial_s = 0.5\nretry_max_s = 2\n{self._more}\n"
         )
 
     def _await(self, word: str) -> None:

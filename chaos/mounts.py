@@ -146,6 +146,11 @@ class SmallDisk(Mounted):
             os.posix_fallocate(file.fileno(), 0, max(4096, size & ~4095))
         return ballast
 
+    def free_bytes(self) -> int:
+        """What is free now."""
+        state = os.statvfs(self.root)
+        return state.f_bavail * state.f_frsize
+
 
 def _clear_away_what_the_dead_left() -> None:
     for line in Path("/proc/mounts").read_text("utf-8").splitlines():

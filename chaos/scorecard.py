@@ -22,11 +22,37 @@ from pathlib import Path
 from typing import Final
 
 from chaos import figures, report
-from chaos.faults import Fault, Run, kills, outages, power, system_calls
+from chaos.faults import (
+    Fault,
+    Run,
+    answers,
+    black_hole,
+    content,
+    crowd,
+    full_disk,
+    kills,
+    ledger_lost,
+    outages,
+    partition,
+    power,
+    system_calls,
+)
 from chaos.figures import Row, Verdict
 from dicomrelay.errors import ExitCode
 
-_FAMILIES: Final = (kills, outages, power, system_calls)
+_FAMILIES: Final = (
+    answers,
+    black_hole,
+    content,
+    crowd,
+    full_disk,
+    kills,
+    ledger_lost,
+    outages,
+    partition,
+    power,
+    system_calls,
+)
 FAULTS: Final[tuple[Fault, ...]] = tuple(
     sorted(
         (each for family in _FAMILIES for each in family.FAULTS), key=lambda each: figures.order(each.name)

@@ -103,19 +103,21 @@ def gateway(run: Run) -> Outcome:
 def whole_relay(run: Run) -> Outcome:
     """Spool, ledger, broker and archive on the disk whose power goes."""
     seconds: list[float] = []
-    with LoopDisk(run.folder, (1024 + 96 * run.trials) * _MEGABYTE) as disk:
-        with campaign(run.folder / "outside", run.seed, relay_home=disk.root / "relay") as under_load:
-            disk.flush()
-            for _ in range(run.trials):
-                time.sleep(run.chance.uniform(0.5, 3.0))
-                disk.cut()
-                under_load.relay.kill_everything()
-                disk.unmount()
-                disk.mount()
-                under_load.relay.start()
-                seconds.append(under_load.catch_up(within_s=_CAUGHT_UP_WITHIN_S))
-                run.say(f"all of before the cut has arrived {seconds[-1]:.1f} s after the start")
-            account = under_load.finish()
+    with (
+        LoopDisk(run.folder, (1024 + 96 * run.trials) * _MEGABYTE) as disk,
+        campaign(run.folder / "outside", run.seed, relay_home=disk.root / "relay") as under_load,
+    ):
+        disk.flush()
+        for _ in range(run.trials):
+            time.sleep(run.chance.uniform(0.5, 3.0))
+            disk.cut()
+            under_load.relay.kill_everything()
+            disk.unmount()
+            disk.mount()
+            under_load.relay.start()
+            seconds.append(under_load.catch_up(within_s=_CAUGHT_UP_WITHIN_S))
+            run.say(f"all of before the cut has arrived {seconds[-1]:.1f} s after the start")
+        account = under_load.finish()
     return Outcome(
         account,
         (
