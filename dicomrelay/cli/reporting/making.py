@@ -5,15 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Protocol
 
 from dicomrelay import __version__
 from dicomrelay.cli.reporting.deliveries import Deliveries
 from dicomrelay.cli.reporting.records import NAME, VERSION, Record, RecordKind, derived
-from dicomrelay.ledger.evidence import ChainHead, Evidence, ReportSubject
+from dicomrelay.ledger.evidence import ChainHead, DeliveryCount, ReportSubject
+from dicomrelay.ledger.evidence_check import EvidenceRow
+
+
+class Source(Protocol):
+    """What a report is made of; `Ledger.evidence` is one."""
+
+    def rows(self, head: ChainHead) -> Iterator[EvidenceRow]:
+        """The rows up to a head, in order; the same each time."""
+
+    def deliveries(self, subject: ReportSubject) -> list[DeliveryCount]:
+        """How things stand by the tables."""
 
 
 def records(
-    evidence: Evidence, subject: ReportSubject, heads: Sequence[ChainHead], summaries: list[Record]
+    evidence: Source, subject: ReportSubject, heads: Sequence[ChainHead], summaries: list[Record]
 ) -> Iterator[Record]:
     """The records of a report up to the last but one, in order.
 
