@@ -1,13 +1,13 @@
 """The sending side of one C-STORE: prepared before its turn comes, then sent as command and data set.
 
-A small data set is read when it is prepared and leaves with its command in one piece. A large one goes from its file to
-the socket, and no byte of it passes through Python.
+It is read when it is prepared, while the answer to the one before it is awaited: all of it, or the beginning of a large one.
+A small data set leaves with its command in one piece. Of a larger one many PDUs leave in one system call, from one buffer
+that the requests of an association share (docs/decisions/0006).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,13 +17,15 @@ from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dimse.fragments import command_bytes, largest_fragment
 from dicomrelay.dimse.store_codec import encode_store_request, encode_store_response
 from dicomrelay.errors import SpoolCorrupt
-from dicomrelay.net.transport import Transport
+from dicomrelay.net.outgoing_file import STEP_BYTES, OutgoingFile, SendBuffer
+from dicomrelay.net.transport import MAX_PARTS, Transport
 from dicomrelay.ul.connection import Connection
 from dicomrelay.ul.writer import p_data_header
 
-# Up to here copying it twice costs less than a system call of its own, and than the pipe behind sendfile.
+# Up to here one piece more to copy costs less than pieces do.
 _SMALL_BYTES: Final = 65_536
-_O_CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
+# A header and a fragment each; room for the command and the padding.
+_MAX_PDUS: Final = (MAX_PARTS - 2) // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,13 @@ class OutgoingStore:
         Established.
     context_id, message_id : int
         Of the request.
+    buffer : SendBuffer
+        Of the association.
 
     Attributes
     ----------
-    request : bytes or None
-        All PDUs of it, when its data set is small: what can be sent at once. None for others, which go from their file.
+    is_small : bool
+        Whether it leaves in one piece, which takes no time.
     first_bytes : int
         Data set bytes in the first of its PDUs.
     success : bytes
@@ -76,18 +80,21 @@ class OutgoingStore:
     __slots__ = (
         "_command",
         "_context_id",
-        "_descriptor",
+        "_file",
         "_fragment_bytes",
         "_padding",
+        "_request",
         "due_at",
         "first_bytes",
+        "is_small",
         "item",
         "message_id",
-        "request",
         "success",
     )
 
-    def __init__(self, connection: Connection, item: StoreItem, context_id: int, message_id: int) -> None:
+    def __init__(
+        self, connection: Connection, item: StoreItem, context_id: int, message_id: int, buffer: SendBuffer
+    ) -> None:
         self.item = item
         self.message_id = message_id
         self.due_at = 0.0
@@ -105,35 +112,29 @@ class OutgoingStore:
         self.success = p_data_header(context_id, len(answer), is_command=True, is_last=True) + answer
         self._fragment_bytes = largest_fragment(connection.peer_max_pdu_bytes)
         self.first_bytes = min(item.data_set_bytes, self._fragment_bytes)
-        self._descriptor = os.open(item.path, os.O_RDONLY | _O_CLOEXEC)
+        self._file = file = OutgoingFile(item, buffer)
         try:
-            self.request = self._read_small()
+            self._request = self._whole_request(file)
+            self.is_small = self._request is not None
+            if self.is_small or file.read_ahead(self._fragment_bytes):
+                file.close_file()
         except BaseException:
-            self.close()
+            file.close()
             raise
-        if self.request is not None:
-            self.close()
 
-    def _read_small(self) -> bytes | None:
-        """The whole request, when its data set is small and fits in one PDU; None for others, whose file is long enough."""
-        item = self.item
-        count = item.data_set_bytes
-        if count <= _SMALL_BYTES and count + len(self._padding) <= self._fragment_bytes:
-            data = os.pread(self._descriptor, count, item.data_set_offset)
-            if len(data) == count:
-                header = p_data_header(
-                    self._context_id, count + len(self._padding), is_command=False, is_last=True
-                )
+    def _whole_request(self, file: OutgoingFile) -> bytes | None:
+        """All of it, when its data set is small and fits in one PDU; None for others, whose file is long enough."""
+        count = self.item.data_set_bytes + len(self._padding)
+        if count <= min(_SMALL_BYTES, self._fragment_bytes):
+            data = file.read_whole()
+            if data is not None:
+                header = p_data_header(self._context_id, count, is_command=False, is_last=True)
                 return b"%b%b%b%b" % (self._command, header, data, self._padding)
-        size = os.fstat(self._descriptor).st_size
-        if size < item.data_set_offset + count:
-            raise SpoolCorrupt(
-                f"{item.path} has {size} bytes, {item.data_set_offset + count} are recorded: not sent"
-            )
+        file.check_length()
         return None
 
     def send(self, transport: Transport, pace: Callable[[int], None] | None) -> None:
-        """Send it, and close its file.
+        """Send it; `close` comes next.
 
         Parameters
         ----------
@@ -147,44 +148,44 @@ class OutgoingStore:
         SpoolCorrupt, OSError
             The file became shorter, or cannot be read.
         """
-        request = self.request
-        if request is None:
-            self._send_file(transport, pace)
+        if self._request is None:
+            self._send_pdus(transport, pace)
             return
         transport.connection.check_p_data()
-        transport.send(request)
-
-    def _send_file(self, transport: Transport, pace: Callable[[int], None] | None) -> None:
-        """PDU after PDU; the command, and the header of the first, leave together with its data (MSG_MORE)."""
-        item, connection = self.item, transport.connection
-        offset, left, ahead = item.data_set_offset, item.data_set_bytes, self._command
-        while True:
-            count = min(left, self._fragment_bytes)
-            left -= count
-            padding = b"" if left else self._padding
-            ahead += connection.send_p_data_header(
-                self._context_id, count + len(padding), is_command=False, is_last=not left
-            )
-            if pace is not None and offset != item.data_set_offset:
-                pace(count)
-            transport.send(ahead, more=True)
-            try:
-                transport.send_file(self._descriptor, offset, count)
-            except EOFError as error:
-                raise SpoolCorrupt(f"{item.path} became shorter while it was sent") from error
-            except OSError as error:
-                error.filename = str(item.path)  # sendfile knows no name
-                raise
-            offset += count
-            if not left:
-                break
-            ahead = b""
-        if padding:
-            transport.send(padding)
-        self.close()
+        transport.send(self._request)
 
     def close(self) -> None:
-        """Give the file back; harmless when that is done already."""
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+        """Give the file and the buffer back; harmless when that is done already."""
+        self._file.close()
+
+    def _send_pdus(self, transport: Transport, pace: Callable[[int], None] | None) -> None:
+        """Each piece is some whole PDUs, which leave together with their headers between them; with a pace it is one."""
+        fragment, total = self._fragment_bytes, self.item.data_set_bytes
+        ahead_step = step = fragment
+        if pace is None:
+            ahead_step = fragment * _MAX_PDUS
+            step = fragment * max(1, min(STEP_BYTES // fragment, _MAX_PDUS))
+        sent, ahead = 0, [self._command]
+        for piece in self._file.pieces(ahead_step, step):
+            if pace is not None and sent:
+                pace(len(piece))
+            sent += len(piece)
+            transport.send_parts([*ahead, *self._pdus(transport.connection, piece, is_end=sent == total)])
+            ahead = []
+
+    def _pdus(
+        self, connection: Connection, piece: memoryview, *, is_end: bool
+    ) -> Iterator[bytes | memoryview]:
+        """The P-DATA-TF PDUs of a piece: header, data, header, data."""
+        fragment = self._fragment_bytes
+        last = len(piece) - fragment if is_end else len(piece)
+        for begin in range(0, len(piece), fragment):
+            data = piece[begin : begin + fragment]
+            is_last = begin >= last
+            padding = self._padding if is_last else b""
+            yield connection.send_p_data_header(
+                self._context_id, len(data) + len(padding), is_command=False, is_last=is_last
+            )
+            yield data
+            if padding:
+                yield padding

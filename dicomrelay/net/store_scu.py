@@ -12,6 +12,7 @@ from dicomrelay.errors import (
     SpoolCorrupt,
 )
 from dicomrelay.net.endings import Endings
+from dicomrelay.net.outgoing_file import SendBuffer
 from dicomrelay.net.outgoing_store import OutgoingStore, StoreItem
 from dicomrelay.net.outgoing_window import OutgoingWindow
 from dicomrelay.net.proposal import RemoteAe
@@ -47,6 +48,7 @@ class StoreScu:
         self._outstanding = outstanding
         self._endings = endings
         self._next_message_id = next_message_id
+        self._buffer = SendBuffer()
 
     def require_none_outstanding(self) -> None:
         """Answers to what `stores` has sent would be taken for those of something else.
@@ -86,7 +88,7 @@ class StoreScu:
                     guarded(outstanding.wait)
                     # What has been answered is told of after the next is on its way, so that the peer need not wait for our
                     # caller: but only when that one takes a moment.
-                    if store.request is None or len(outstanding) >= at_most:
+                    if not store.is_small or len(outstanding) >= at_most:
                         yield from self._told()
                 try:
                     guarded(outstanding.send, store, pace)
@@ -118,7 +120,7 @@ class StoreScu:
                 f"{self._remote} accepted no presentation context for {item.sop_class_uid} "
                 f"in {item.transfer_syntax_uid}"
             )
-        return OutgoingStore(self._connection, item, context_id, self._next_message_id())
+        return OutgoingStore(self._connection, item, context_id, self._next_message_id(), self._buffer)
 
     def _told(self) -> list[tuple[StoreItem, StoreReply]]:
         """The answers that have come, once."""

@@ -7,15 +7,14 @@ that touch the socket differ, so whatever holds of a wait there holds here.
 from __future__ import annotations
 
 import hashlib
-import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from dicomrelay.errors import AssociationAborted, AssociationError, TlsFailed, TlsFault
 from dicomrelay.net.service import TlsFacts
 from dicomrelay.net.tls_faults import ALERT, HANDSHAKE, explain, failed
-from dicomrelay.net.transport import MSG_MORE, Transport
+from dicomrelay.net.transport import Transport
 from dicomrelay.text import shown
 
 # Ciphertext of one read: four records of the longest kind.
@@ -188,22 +187,16 @@ class TlsTransport(Transport):
             return AssociationAborted(f"TLS with {self._peer} broke: {error.reason}")
         return explain(error, self._peer)
 
-    def _try_to_send(self, data: bytes | memoryview, flags: int) -> int:
+    def _try_to_send(self, data: bytes | memoryview) -> int:
         """As plain; the same bytes are given again until they are told to be sent."""
         if not self._owed:
             self._encrypt(data[:_CHUNK_BYTES])
-            if flags & MSG_MORE:  # leaves with what follows
-                count, self._owed = self._owed, 0
-                return count
         return self._told()
 
-    def _try_to_send_file(self, descriptor: int, offset: int, count: int) -> int:
+    def _try_to_send_parts(self, parts: Sequence[bytes | memoryview]) -> int:
+        """As `_try_to_send`; small pieces share their records."""
         if not self._owed:
-            chunk = os.pread(descriptor, min(count, _CHUNK_BYTES), offset)
-            if not chunk:
-                self._push()  # what was to leave with it
-                raise EOFError
-            self._encrypt(chunk)
+            self._encrypt(b"".join(_first(parts, _CHUNK_BYTES)))
         return self._told()
 
     def _last_bytes(self, output: bytes) -> bytes:
@@ -236,7 +229,7 @@ class TlsTransport(Transport):
             self._unsent = memoryview(bytes(self._unsent) + fresh if self._unsent else fresh)
         if self._unsent:
             try:
-                sent = super()._try_to_send(self._unsent, 0)
+                sent = super()._try_to_send(self._unsent)
             except AssociationAborted as error:
                 raise self._refusal() or error from error
             self._unsent = self._unsent[sent:]
@@ -259,6 +252,15 @@ class TlsTransport(Transport):
         except OSError:
             return None
         return None
+
+
+def _first(pieces: Sequence[bytes | memoryview], at_most: int) -> Iterator[bytes | memoryview]:
+    """The first so many bytes of them."""
+    for piece in pieces:
+        yield piece[:at_most]
+        at_most -= len(piece)
+        if at_most <= 0:
+            return
 
 
 def _parts(certificate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,13 +8,11 @@ the deadline of its PDU, however often it sends. All times are of the monotonic 
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import secrets
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -25,32 +23,9 @@ from dicomrelay.ul.connection import Connection, ConnectionClosed, ConnectionEve
 from dicomrelay.ul.state import State
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
-MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
 _MAX_TICK_S: Final = 1.0
-_HAS_SENDFILE: Final = hasattr(os, "sendfile")
-# Read and sent by hand where there is no sendfile.
-_CHUNK_BYTES: Final = 1 << 18
-# What a socket fails with, a word of ICMP among it (tcp(7)). sendfile has two ends, and any other number is about the file's.
-_LOST: Final = frozenset(
-    (
-        errno.EPIPE,
-        errno.ECONNRESET,
-        errno.ECONNABORTED,
-        errno.ECONNREFUSED,
-        errno.ENOTCONN,
-        errno.ESHUTDOWN,
-        errno.ETIMEDOUT,
-        errno.EHOSTUNREACH,
-        errno.EHOSTDOWN,
-        errno.ENETUNREACH,
-        errno.ENETDOWN,
-        errno.ENETRESET,
-        errno.ENOPROTOOPT,
-        errno.EPROTO,
-        errno.ENOBUFS,
-        errno.EBADF,  # closed under our hands: the file's descriptor is the caller's, and open
-    )
-)
+# One sendmsg takes 1024 (IOV_MAX).
+MAX_PARTS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +205,7 @@ class Transport:
                 self._interrupted()
             return waiting[0] if waiting else None
 
-    def send(self, data: bytes | memoryview, *, more: bool = False) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Send all of `data` within the time for one PDU.
 
         Raises
@@ -240,65 +215,58 @@ class Transport:
         AssociationAborted
             The connection is lost.
         """
-        flags = MSG_MORE if more else 0
-        sent = self._try_to_send(data, flags)
+        sent = self._try_to_send(data)
         deadline: float | None = None
         while sent < len(data):
             deadline = self._patience(deadline)
-            sent += self._try_to_send(memoryview(data)[sent:], flags)
+            sent += self._try_to_send(memoryview(data)[sent:])
 
-    def send_file(self, descriptor: int, offset: int, count: int) -> None:
-        """Send `count` bytes of an open file, from `offset` on, within the time for one PDU: the one door for file bytes.
+    def send_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send PDUs that lie in pieces, in one system call where it can be.
+
+        Parameters
+        ----------
+        parts : sequence of bytes or memoryview
+            At most `MAX_PARTS`, none of them empty.
 
         Raises
         ------
         AssociationTimeout, AssociationAborted
-            As `send`.
-        EOFError
-            The file ends too soon; what it had is sent.
-        OSError
-            The file cannot be read.
+            As `send`; the time is that for one PDU of the peer's maximum length, as often as so much has left.
         """
-        if count == 0:
-            return
-        end = offset + count
+        left = sum(map(len, parts)) - (sent := self._try_to_send_parts(parts))
         deadline: float | None = None
-        offset += self._try_to_send_file(descriptor, offset, count)
-        while offset < end:
+        taken = 0  # since the deadline was set
+        while left:
+            parts = _behind(parts, sent)
             deadline = self._patience(deadline)
-            offset += self._try_to_send_file(descriptor, offset, end - offset)
+            sent = self._try_to_send_parts(parts)
+            left -= sent
+            taken += sent
+            if taken >= self.connection.peer_max_pdu_bytes:
+                deadline, taken = None, 0
 
     def _read_into(self, space: memoryview) -> int:
         """One read; BlockingIOError when a tick passed, or when nothing came of what was read, 0 at the end."""
         return self.sock.recv_into(space, 0, self._receive_flags)
 
-    def _try_to_send(self, data: bytes | memoryview, flags: int) -> int:
+    def _try_to_send(self, data: bytes | memoryview) -> int:
         """How many bytes went out in one tick, perhaps none."""
         try:
-            return self.sock.send(data, flags)
+            return self.sock.send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise _lost(error) from error
 
-    def _try_to_send_file(self, descriptor: int, offset: int, count: int) -> int:
-        """How many bytes of the file went out in one tick, perhaps none."""
-        if not _HAS_SENDFILE:
-            chunk = os.pread(descriptor, min(count, _CHUNK_BYTES), offset)
-            if not chunk:
-                raise EOFError
-            return self._try_to_send(chunk, 0)
+    def _try_to_send_parts(self, parts: Sequence[bytes | memoryview]) -> int:
+        """How many bytes went out in one tick, perhaps none."""
         try:
-            sent = os.sendfile(self.sock.fileno(), descriptor, offset, count)
+            return self.sock.sendmsg(parts)
         except BlockingIOError:
             return 0
         except OSError as error:
-            if error.errno in _LOST:
-                raise _lost(error) from error
-            raise
-        if sent == 0:
-            raise EOFError
-        return sent
+            raise _lost(error) from error
 
     def _patience(self, deadline: float | None) -> float:
         """The peer has not taken everything at once: until when it may take the rest."""
@@ -357,6 +325,15 @@ class Transport:
             raise AssociationTimeout(f"the peer was silent too long ({timer})", timer=timer)
         if self._interrupted is not None:
             self._interrupted()
+
+
+def _behind(parts: Sequence[bytes | memoryview], sent: int) -> Sequence[bytes | memoryview]:
+    """What is left of them when so many bytes have left."""
+    for number, part in enumerate(parts):
+        if sent < len(part):
+            return [memoryview(part)[sent:], *parts[number + 1 :]]
+        sent -= len(part)
+    return []
 
 
 def _lost(error: OSError) -> AssociationAborted:

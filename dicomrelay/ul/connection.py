@@ -211,7 +211,7 @@ class Connection:
     def send_p_data_header(
         self, context_id: int, data_bytes: int, *, is_command: bool, is_last: bool
     ) -> bytes:
-        """The twelve bytes before `data_bytes` of data that the driver sends by its own means (sendfile)."""
+        """The twelve bytes before `data_bytes` of data that the driver sends from where they lie."""
         self.check_p_data()
         self._check_length(data_bytes + PDV_OVERHEAD_BYTES)
         return p_data_header(context_id, data_bytes, is_command=is_command, is_last=is_last)

@@ -206,7 +206,7 @@ def test_padding_of_uids_and_titles_is_taken_off() -> None:
     assert DECODERS[1](memoryview(padded)[6:]) == REQUEST
 
 
-def test_the_header_for_sendfile_is_that_of_a_pdu_with_one_pdv() -> None:
+def test_the_header_before_data_from_elsewhere_is_that_of_a_pdu_with_one_pdv() -> None:
     """What the writer makes of a whole PDU begins with the same twelve bytes."""
     whole = encode(PDataTf((Pdv(5, False, True, bytes(100)),)))
     assert whole[:12] == p_data_header(5, 100, is_command=False, is_last=True)

@@ -1,21 +1,21 @@
-"""What a transport says when one of its two ends fails: the file that is sent, or the connection."""
+"""What a transport sends in pieces, and what it says when the connection fails."""
 
 from __future__ import annotations
 
-import errno
 import os
+import select
 import socket
 import ssl
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 
 import pytest
 
-from dicomrelay.errors import AssociationAborted
-from dicomrelay.net import transport as transport_module
+from dicomrelay.errors import AssociationAborted, AssociationTimeout
 from dicomrelay.net.tls import requestor_context
 from dicomrelay.net.tls_transport import TlsTransport
 from dicomrelay.net.transport import Transport, Waits
@@ -24,12 +24,12 @@ from tests.support.certificates import Authority
 
 
 @contextmanager
-def _connected() -> Iterator[tuple[Transport, socket.socket]]:
+def _connected(pdu_s: float = 2.0) -> Iterator[tuple[Transport, socket.socket]]:
     """A transport, and the socket of its peer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname(), timeout=5)
         theirs, _ = listener.accept()
-    transport = Transport(ours, Connection(max_pdu_bytes=16_384), Waits(2.0, 2.0))
+    transport = Transport(ours, Connection(max_pdu_bytes=16_384), Waits(pdu_s, 2.0))
     with theirs:
         yield transport, theirs
         transport.close()
@@ -41,53 +41,66 @@ def _reset(sock: socket.socket) -> None:
     sock.close()
 
 
-@pytest.mark.parametrize("by_hand", [False, True], ids=["sendfile", "pread"])
-def test_a_file_that_cannot_be_read_is_not_the_connection(
-    monkeypatch: pytest.MonkeyPatch, *, by_hand: bool
-) -> None:
-    """A pipe has no offset: ESPIPE of the file's end, and the network is not blamed."""
-    monkeypatch.setattr(transport_module, "_HAS_SENDFILE", not by_hand)
-    reading, writing = os.pipe()
-    try:
-        with _connected() as (transport, _), pytest.raises(OSError, match="Illegal seek") as caught:
-            transport.send_file(reading, 10, 100)
-        assert caught.value.errno == errno.ESPIPE
-    finally:
-        os.close(reading)
-        os.close(writing)
+def _received(theirs: socket.socket, count: int) -> bytes:
+    found = bytearray()
+    while len(found) < count:
+        found += theirs.recv(count - len(found))
+    return bytes(found)
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EINVAL, errno.ENXIO, errno.EOVERFLOW])
-def test_what_a_disk_or_a_file_server_says_is_raised_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    """There is no broken file server here; sendfile says what one would make it say."""
-
-    def failing(*_: object) -> int:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "sendfile", failing)
-    path = tmp_path / "x"
-    path.write_bytes(bytes(100))
-    with path.open("rb") as file, _connected() as (transport, _):
-        with pytest.raises(OSError, match=os.strerror(number)) as caught:
-            transport.send_file(file.fileno(), 0, 100)
-        assert caught.value.errno == number
+def test_pieces_arrive_in_order_however_little_fits_at_once() -> None:
+    """A socket with little room takes them in part; what is left goes on in the middle of a piece."""
+    pieces = [os.urandom(size) for size in (12, 131_066, 1, 70_000, 3)] * 8
+    with _connected() as (transport, theirs):
+        transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        found: list[bytes] = []
+        reader = Thread(target=lambda: found.append(_received(theirs, sum(map(len, pieces)))))
+        reader.start()
+        transport.send_parts(pieces)
+        reader.join(10)
+    assert found == [b"".join(pieces)]
 
 
-def test_a_connection_that_is_gone_is_not_the_file(tmp_path: Path) -> None:
+def test_pieces_that_nobody_takes_end_at_the_deadline() -> None:
+    """The peer reads nothing: the time for one PDU, and not a piece more."""
+    with _connected(pdu_s=0.2) as (transport, _), pytest.raises(AssociationTimeout, match="took no PDU"):
+        transport.send_parts([bytes(1 << 20)] * 64)
+
+
+def test_a_peer_that_takes_a_pdu_in_time_gets_time_for_the_next() -> None:
+    """The time is for one PDU, and many go at once: a slow line is no dead one."""
+    with _connected(pdu_s=0.5) as (transport, theirs):
+        transport.connection.peer_max_pdu_bytes = 16_384
+        transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        count = 1 << 20
+        reader = Thread(target=_read_slowly, args=(theirs, count, 1.5))
+        reader.start()
+        began = monotonic()
+        transport.send_parts([bytes(count // 4)] * 4)
+        assert monotonic() - began > 0.5
+        reader.join(10)
+
+
+def _read_slowly(theirs: socket.socket, count: int, within_s: float) -> None:
+    """Read so many bytes at an even pace."""
+    began, got = monotonic(), 0
+    while got < count:
+        got += len(theirs.recv(8192))
+        select.select([], [], [], max(0.0, began + within_s * got / count - monotonic()))
+
+
+def test_a_connection_that_is_gone_is_an_association_that_is_aborted() -> None:
     """Reset by the peer, or closed under our hands."""
-    path = tmp_path / "x"
-    path.write_bytes(bytes(10_000_000))
-    with path.open("rb") as file:
-        for is_ours in (False, True):
-            with _connected() as (transport, theirs):
-                if is_ours:
-                    transport.sock.close()
-                else:
-                    _reset(theirs)
-                with pytest.raises(AssociationAborted, match="lost while sending"):
-                    transport.send_file(file.fileno(), 0, 10_000_000)
+    for is_ours in (False, True):
+        with _connected() as (transport, theirs):
+            if is_ours:
+                transport.sock.close()
+            else:
+                _reset(theirs)
+            with pytest.raises(AssociationAborted, match="lost while sending"):
+                transport.send_parts([bytes(1 << 20)] * 10)
 
 
 class _Slow(TlsTransport):
