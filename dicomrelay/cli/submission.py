@@ -194,11 +194,11 @@ def follow(
 
 
 def is_stalled(now: JobProgress) -> bool:
-    """Whether all that is left waits for destinations that several attempts did not reach, or for a late one."""
+    """Whether all that is left is held, or waits for destinations that several attempts did not reach, or for a late one."""
     grouped = now.registered >= now.expected
     return (
         grouped
-        and bool(now.waiting)
+        and bool(now.waiting or now.held)
         and now.active == 0
         and all(row.attempts >= _ATTEMPTS or row.due_in_ms > _LONG_MS for row in now.waiting)
     )
@@ -206,12 +206,14 @@ def is_stalled(now: JobProgress) -> bool:
 
 def _show(now: JobProgress, progress: Progress) -> None:
     total = sum(
-        row.pending + row.delivered + row.failed + row.refused + row.gave_up for row in now.destinations
+        row.pending + row.delivered + row.failed + row.refused + row.gave_up + row.held + row.cancelled
+        for row in now.destinations
     )
     waiting = sum(row.instances for row in now.waiting)
     notes = [f"{now.registered} of {now.expected} grouped"] if now.registered < now.expected else []
     notes += [f"{now.archived} archived"] if now.archived else []
     notes += [f"{waiting} to be tried again"] if waiting else []
+    notes += [f"{now.held} held"] if now.held else []
     set_aside = now.verdicts.get(Verdict.CONFLICT, 0)
     notes += [f"{now.failed - set_aside} failed"] if now.failed > set_aside else []
     notes += [f"{set_aside} instances set aside"] if set_aside else []
@@ -251,6 +253,11 @@ def _result(row: JobInstance) -> Result:
         reason = "other bytes came first under the same SOP Instance UID; these are kept in spool/aside"
     elif row.gave_up:
         state = "gave up"
+    elif row.held:
+        state, outcome = "held", Outcome.WAITING
+        reason = "somebody held it: `dicomrelay jobs release` lets it go"
+    elif row.state is DeliveryState.CANCELLED:
+        reason = "somebody cancelled it: `dicomrelay jobs replay` sends it after all"
     elif row.state in (DeliveryState.PENDING, DeliveryState.FAILED):
         state, outcome = "waiting", Outcome.WAITING
     elif outcome is Outcome.DELIVERED and row.archive_problem:

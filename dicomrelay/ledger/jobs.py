@@ -225,6 +225,7 @@ def _instance(row: AnyRow) -> JobInstance:
         gave_up=row.transfer_state == TransferState.NEEDS_ATTENTION.value
         and state is not None
         and not state.is_final,
+        held=row.transfer_state == TransferState.HELD.value and state is not None and not state.is_final,
         verdict=Verdict(row.verdict),
         status=row.status,
         reason=reason,

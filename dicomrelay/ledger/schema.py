@@ -48,6 +48,7 @@ UNROUTED: Final = text(
 SET_ASIDE: Final = text("state = 'set_aside'")
 REFUSED: Final = text("state = 'refused'")
 FAILED: Final = text("state = 'failed'")
+WITH_WARNING: Final = text("state = 'warning'")
 UNGROUPED: Final = text("transfer_id IS NULL")
 NEEDS_ATTENTION: Final = text("state = 'needs_attention'")
 DUE: Final = text("due_at IS NOT NULL")
@@ -269,6 +270,12 @@ Index("ix_deliveries_study", deliveries.c.study_instance_uid)
 Index("ix_deliveries_job", deliveries.c.job_id, sqlite_where=OF_A_JOB, postgresql_where=OF_A_JOB)
 Index("ix_deliveries_refused", deliveries.c.instance_id, sqlite_where=REFUSED, postgresql_where=REFUSED)
 Index("ix_deliveries_failed", deliveries.c.instance_id, sqlite_where=FAILED, postgresql_where=FAILED)
+Index(
+    "ix_deliveries_warning",
+    deliveries.c.study_instance_uid,
+    sqlite_where=WITH_WARNING,
+    postgresql_where=WITH_WARNING,
+)
 # No response, and yet it went out over an association: that one died while this was under way.
 WAS_UNDER_WAY: Final = and_(
     deliveries.c.state == "failed", deliveries.c.status.is_(None), deliveries.c.association_id != ""

@@ -17,6 +17,7 @@ _RELEASABLE = sa.text(
     "state = 'kept' AND released_at IS NULL AND open_deliveries = 0 "
     "AND (archive_path <> '' OR (all_deliveries > 0 AND NOT archive_wanted))"
 )
+_WITH_WARNING = sa.text("state = 'warning'")
 _OF_TRANSFERS = (
     ("ix_transfers_over", "finished_at", sa.text("state IN ('done', 'cancelled')")),
     ("ix_transfers_held", "id", sa.text("state = 'held'")),
@@ -71,6 +72,14 @@ def upgrade() -> None:
             op.add_column(table, column)
     op.create_index("ix_events_at", "events", ["at"], unique=False)
     op.create_index("ix_jobs_created_at", "jobs", ["created_at"], unique=False)
+    op.create_index(
+        "ix_deliveries_warning",
+        "deliveries",
+        ["study_instance_uid"],
+        unique=False,
+        sqlite_where=_WITH_WARNING,
+        postgresql_where=_WITH_WARNING,
+    )
     for name, indexed, only in _OF_TRANSFERS:
         op.create_index(
             name, "transfers", [indexed], unique=False, sqlite_where=only, postgresql_where=only
@@ -157,6 +166,7 @@ def downgrade() -> None:
     _index_releasable_by("id")
     for name, _indexed, _where in _OF_TRANSFERS:
         op.drop_index(name, table_name="transfers")
+    op.drop_index("ix_deliveries_warning", table_name="deliveries")
     op.drop_index("ix_jobs_created_at", table_name="jobs")
     op.drop_index("ix_events_at", table_name="events")
     for table, columns in _added().items():
