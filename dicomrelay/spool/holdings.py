@@ -41,6 +41,7 @@ class Holdings:
         self._items: dict[int, dict[str, int]] = {}  # source -> id -> bytes
         self._sums: dict[int, int] = {}
         self._since_look: set[str] = set()
+        self._shown: dict[int, tuple[int, int]] = {}
 
     def add(self, record: SpoolRecord) -> None:
         """An item was committed; counted once, whoever says so."""
@@ -72,7 +73,7 @@ class Holdings:
             }
 
     def look(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """List the spool once, and count what that shows; whether anything has changed.
+        """List the spool once, and count what that shows; whether anything is other than at the last look.
 
         Parameters
         ----------
@@ -93,34 +94,33 @@ class Holdings:
         for bucket in self._layout.kept.iterdir():
             listed.update((name.partition(".")[0], bucket) for name in item_names(bucket))
         gone = known.difference(listed)
-        changed = self._forget(gone)
+        self._forget(gone)
         for item_id in listed.keys() - known:
             if stop():
                 break
-            changed |= self._read(listed[item_id], item_id)
-        return changed
+            self._read(listed[item_id], item_id)
+        before, self._shown = self._shown, self.by_source()
+        return before != self._shown
 
-    def _forget(self, gone: set[str]) -> bool:
+    def _forget(self, gone: set[str]) -> None:
         with self._lock:
             # What was committed during the listing may have come after its folder was read.
             gone -= self._since_look
             for source, items in self._items.items():
                 for item_id in gone.intersection(items):
                     self._sums[source] -= items.pop(item_id)
-        return bool(gone)
 
-    def _read(self, folder: Path, item_id: str) -> bool:
+    def _read(self, folder: Path, item_id: str) -> None:
         for suffix in (".dcm", ".json"):
             try:
                 record = read_item(folder / (item_id + suffix))
             except FileNotFoundError:
                 continue  # it has gone on: the next listing finds it there
             except (SpoolCorrupt, SpoolError):
-                return False  # whoever registers it says so
+                return  # whoever registers it says so
             with self._lock:
                 self._count(self._source_of(record.provenance), record.id, _size(record))
-            return True
-        return False
+            return
 
     def watch(self, stop: threading.Event, changed: Callable[[], None]) -> None:
         """Look again and again until `stop` is set, resting far longer than looking; for a thread of its own."""

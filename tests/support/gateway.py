@@ -36,6 +36,7 @@ def running(
     home: Path,
     *,
     wake: Callable[[], None] | None = None,
+    ended: Callable[[Sequence[str]], None] | None = None,
     peers: Sequence[object] = (),
     **gateway: object,
 ) -> Iterator[Running]:
@@ -44,7 +45,7 @@ def running(
         home=home, peers=peers, gateway={"port": free_ports(1)[0], "min_free_bytes": 0, **gateway}
     )
     ready, stop, wakes = threading.Event(), threading.Event(), threading.Semaphore(0)
-    values = {"wake": wake or wakes.release, "ready": ready.set, "stop": stop}
+    values = {"wake": wake or wakes.release, "ended": ended, "ready": ready.set, "stop": stop}
     thread = threading.Thread(target=run, args=(settings,), kwargs=values)
     thread.start()
     assert ready.wait(20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 import structlog
@@ -90,3 +91,53 @@ def test_stopping_sends_what_is_due_and_does_not_wait_for_ever() -> None:
     assert hanging.woken.acquire(timeout=10)
     stuck.stop(0.01)
     hanging.go_on.set()
+
+
+def test_associations_that_ended_are_named_in_a_wake_up_and_once() -> None:
+    """It is one message: who is told that an association ended looks into the spool, too."""
+    broker, told = Broker(), list[list[str]]()
+    notifier = Notifier(broker.wake, ended=lambda ids: told.append(list(ids)), interval_s=0)
+    notifier.notify()
+    notifier.association_ended("a1")
+    notifier.association_ended("a2")
+    notifier._send()
+    notifier._send()
+    assert told == [["a1", "a2"]]
+    assert broker.wakes == 1, "the second, which had nobody to name"
+
+
+def test_many_ends_are_told_in_several_messages() -> None:
+    """A hundred ids in each."""
+    told = list[list[str]]()
+    notifier = Notifier(lambda: None, ended=lambda ids: told.append(list(ids)), interval_s=0)
+    names = [f"a{number}" for number in range(250)]
+    for name in names:
+        notifier.association_ended(name)
+    notifier.start()
+    notifier.stop(10)
+    assert [name for message in told for name in message] == names[: sum(map(len, told))]
+    assert all(len(message) <= 100 for message in told)
+
+
+def test_a_broker_that_is_away_costs_no_memory_and_no_end_is_said_late() -> None:
+    """A thousand ids are kept; what was tried is not tried again, for the quiet time has taken its place."""
+    tried = list[list[str]]()
+
+    def fail(ids: Sequence[str]) -> None:
+        tried.append(list(ids))
+        raise ConnectionError("refused")
+
+    notifier = Notifier(lambda: None, ended=fail, interval_s=0)
+    for number in range(5000):
+        notifier.association_ended(f"a{number}")
+    assert len(notifier._ended) == 1000
+    for _ in range(12):
+        notifier._send()
+    assert [name for message in tried for name in message] == [f"a{n}" for n in range(4000, 5000)]
+
+
+def test_nobody_is_told_where_nobody_listens() -> None:
+    """A gateway without workers."""
+    notifier = Notifier(lambda: None)
+    notifier.association_ended("a1")
+    assert not notifier._ended
