@@ -5,6 +5,7 @@ Each function returns what it really changed. Events and evidence are written in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -278,19 +279,13 @@ class Mending:
             if new:
                 _write_adopted(work, new)
             ids = [instance_id for _, instance_id in new]
-            _tell(
-                work,
-                ids,
-                "known by the archive only: archived, not sent",
-                FactKind.REBUILT,
-                EventKind.REBUILT,
-            )
+            _tell_rebuilt(work, ids, "known by the archive only: archived")
             return len(new)
 
     def tell_rebuilt(self, instance_ids: Sequence[str]) -> None:
         """Say of instances that were registered from the spool that it was repair that did it."""
         with self._database.write() as work:
-            _tell(work, list(instance_ids), "registered from the spool", FactKind.REBUILT, EventKind.REBUILT)
+            _tell_rebuilt(work, instance_ids, "registered from the spool")
 
     def tell_closed(self, destination: str, instance_ids: Sequence[str], words: str) -> None:
         """Say of instances that they are not sent to a destination, on somebody's word."""
@@ -375,26 +370,29 @@ def _studies_of(work: Work, instance_ids: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _tell(
-    work: Work,
-    instance_ids: Sequence[str],
-    words: str,
-    fact: FactKind = FactKind.REPAIRED,
-    kind: EventKind = EventKind.REPAIRED,
-) -> None:
+def _tell(work: Work, instance_ids: Sequence[str], words: str) -> None:
     """An event and a row of evidence for each instance."""
-    of = _studies_of(work, instance_ids)
+    of = sorted(_studies_of(work, instance_ids).items())
     detail = {"words": words}
     events.record(
         work,
         [
-            Event(kind, study_instance_uid=uid, instance_id=key, detail=detail)
-            for key, uid in sorted(of.items())
+            Event(EventKind.REPAIRED, study_instance_uid=uid, instance_id=key, detail=detail)
+            for key, uid in of
         ],
     )
     evidence_chain.append(
-        work, [Fact(fact, uid, instance_id=key, detail=detail) for key, uid in sorted(of.items())]
+        work, [Fact(FactKind.REPAIRED, uid, instance_id=key, detail=detail) for key, uid in of]
     )
+
+
+def _tell_rebuilt(work: Work, instance_ids: Sequence[str], words: str) -> None:
+    """An event and a row of evidence for each study: that of each instance is the one of its registration."""
+    counts = Counter(_studies_of(work, instance_ids).values())
+    for uid, count in sorted(counts.items()):
+        detail = {"words": words, "instances": count}
+        events.record(work, [Event(EventKind.REBUILT, study_instance_uid=uid, detail=detail)])
+        evidence_chain.append(work, [Fact(FactKind.REBUILT, uid, detail=detail)])
 
 
 def _tell_studies(work: Work, study_instance_uids: Sequence[str], words: str) -> None:

@@ -63,7 +63,12 @@ class Layout:
 
     def bucket(self, item_id: str) -> Path:
         """Where an item is kept."""
-        return self.kept / item_id[:_BUCKET_DIGITS]
+        return self.kept / self.bucket_name(item_id)
+
+    @staticmethod
+    def bucket_name(item_id: str) -> str:
+        """The name of the bucket of an item."""
+        return item_id[:_BUCKET_DIGITS]
 
     def create(self) -> None:
         """Make the directories, and their names durable.

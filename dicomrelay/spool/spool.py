@@ -383,8 +383,9 @@ class Spool:
     def _names_of(self, item_id: str, *folders: Path) -> list[Path]:
         if not layout.is_id(item_id):
             return []
-        paths = (folder / (item_id + suffix) for folder in folders for suffix in (ITEM, REFERENCE))
-        return [path for path in paths if path.exists()]
+        # As text, and made paths where something is: of most of them nothing is, and this is done for every item.
+        names = (f"{folder}/{item_id}{suffix}" for folder in folders for suffix in (ITEM, REFERENCE))
+        return [Path(name) for name in names if _is_there(name)]
 
     def remove(self, ids: Iterable[str]) -> None:
         """Every delivery and the archive are done with these: unlink them. Those already gone are passed over."""
@@ -476,3 +477,12 @@ class Spool:
 
     def _buckets(self) -> list[Path]:
         return [self._layout.kept / name for name in os.listdir(self._layout.kept)]
+
+
+def _is_there(name: str) -> bool:
+    """Whether there is such a file. Raises OSError where the file system does not say."""
+    try:
+        os.stat(name)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

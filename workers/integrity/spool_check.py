@@ -160,7 +160,7 @@ def _item(layout: Layout, place: Place) -> Generator[Finding, None, SpoolRecord 
         # Nothing is known of what it holds: it is told, and stays where it is.
         yield Finding(Invariant.SPOOL_RECORD, path.stem, str(error), spool_id=path.stem)
         return None
-    if place.folder == "kept" and path.parent != layout.bucket(record.id):
+    if place.folder == "kept" and path.parent.name != layout.bucket_name(record.id):
         words = f"lies in kept/{path.parent.name}/, where nobody looks for it"
         yield Finding(Invariant.SPOOL_PLACE, record.id, words, spool_id=record.id, path=path)
     return record
