@@ -10,15 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dicomrelay.dicom.commitment import (
-    STORAGE_COMMITMENT_PUSH_MODEL,
-    STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE,
-    EventType,
-    ReportStatus,
-)
-from dicomrelay.dimse.commitment import TooMany, decode_report
+from dicomrelay.dicom.commitment import ReportStatus
+from dicomrelay.dimse.commitment import ReportRefused, read_report
 from dicomrelay.dimse.messages import NEventReportRequest
-from dicomrelay.errors import MalformedDataSet, SpoolError
+from dicomrelay.errors import SpoolError
 from dicomrelay.log import get_logger
 from dicomrelay.net.service import AssociationInfo
 from dicomrelay.settings import DestinationSettings, VerificationMethod
@@ -109,18 +104,10 @@ class Reports:
     def _judged(
         self, association: AssociationInfo, request: NEventReportRequest, raw: bytes, syntax: str
     ) -> tuple[ReportStatus, str]:
-        if request.sop_class_uid != STORAGE_COMMITMENT_PUSH_MODEL:
-            return ReportStatus.NO_SUCH_SOP_CLASS, "another SOP class than storage commitment"
-        if request.sop_instance_uid != STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE:
-            return ReportStatus.NO_SUCH_SOP_INSTANCE, "another SOP instance than the well-known one"
-        if request.event_type_id not in (EventType.SUCCESSFUL, EventType.FAILURES_EXIST):
-            return ReportStatus.NO_SUCH_EVENT_TYPE, "neither event type 1 nor 2"
         try:
-            report = decode_report(raw, syntax)
-        except TooMany as error:
-            return ReportStatus.RESOURCE_LIMITATION, str(error)
-        except MalformedDataSet as error:
-            return ReportStatus.PROCESSING_FAILURE, str(error)
+            report = read_report(request, raw, syntax)
+        except ReportRefused as error:
+            return error.status, str(error)
         if self._knows(report.transaction_uid) is False:
             return ReportStatus.INVALID_ARGUMENT_VALUE, "the Transaction UID is none of ours"
         try:

@@ -15,9 +15,11 @@ from dicomrelay.runtime.queue import Queue, Task
 from workers.complete import FORWARD_QUEUE, make_complete
 from workers.contacts import spark
 from workers.forward import closed_now
+from workers.reports import report_box
 from workers.rooms import Rooms
 
 _TRANSFERS = 1000
+_DESTINATIONS = 1000
 # A wake-up that was lost is said again after so long; until then its message is taken to be in a queue.
 _AGAIN_S = 30.0
 
@@ -37,6 +39,7 @@ class Sweeper:
         self._rooms = rooms
         self._clock = clock
         self._said: dict[str, float] = {}
+        self._asked: dict[str, float] = {}  # the same for verifications
 
     def sweep(self) -> Swept:
         """Look once.
@@ -68,7 +71,20 @@ class Sweeper:
         forward_idle = not any(depths[queue] for queue in FORWARD_QUEUE.values())
         said += sum(self._wake(transfer, idle=forward_idle) for transfer in due.transfers)
         self._forget(due.transfers)
+        if not report_box(rooms).is_empty():
+            said += self._say(Task.REPORTS, 1 - depths[Queue.MAINTENANCE])
+        said += self._wake_verifications()
         return Swept(made, said)
+
+    def _wake_verifications(self) -> int:
+        now = self._clock()
+        due = self._rooms.ledger.verifications.due(limit=_DESTINATIONS)
+        fresh = [each.id for each in due if now - self._asked.get(each.id, -_AGAIN_S) >= _AGAIN_S]
+        self._asked = {each.id: self._asked[each.id] for each in due if each.id in self._asked}
+        for verification_id in fresh:
+            self._rooms.wake_ups.send(Task.VERIFY, ids=[verification_id])
+            self._asked[verification_id] = now
+        return len(fresh)
 
     def _say(self, task: Task, times: int) -> int:
         for _ in range(times):

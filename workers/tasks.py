@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.runtime.queue import Task
-from workers import group, keep
+from workers import group, keep, reports, verify
 from workers.forwarding import Forwarding
 from workers.rooms import Rooms
 
@@ -55,6 +55,20 @@ def register(app: Celery, rooms: Callable[[], Rooms], forwarding: Callable[[], F
     @task(Task.RELEASE)
     def release_batches() -> None:
         _until_empty(lambda: keep.release_batch(rooms()))
+
+    _register_verification(task, rooms)
+
+
+def _register_verification(
+    task: Callable[[Task], Callable[[Callable[..., None]], Any]], rooms: Callable[[], Rooms]
+) -> None:
+    @task(Task.VERIFY)
+    def verify_delivered(verification_id: str) -> None:
+        verify.verify_from(rooms(), verification_id, for_s=_TASK_S)
+
+    @task(Task.REPORTS)
+    def take_reports() -> None:
+        _until_empty(lambda: reports.take_reports(rooms()))
 
 
 class Once:

@@ -29,7 +29,9 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
 @click.option("--host", help="Address to listen on.  [default: gateway.host]")
 @click.option("-p", "--port", type=int, help="Port to listen on.  [default: gateway.port]")
 def command(invocation: Invocation, /, **_options: object) -> None:
-    from scp_gateway import app  # noqa: PLC0415 - a service is imported where it runs
+    from dicomrelay.cli.transactions import Transactions  # noqa: PLC0415 - a service is imported where it runs
+    from scp_gateway import app  # noqa: PLC0415
+    from scp_gateway.reports import ReportPort  # noqa: PLC0415
 
     settings = invocation.settings
     home.prepare(settings)
@@ -41,4 +43,5 @@ def command(invocation: Invocation, /, **_options: object) -> None:
         ended=lambda ids: wake_ups.send(Task.GROUP, ids=ids),
         ready=notify_ready,
         stop=stop,
+        reports=ReportPort(wake=lambda: wake_ups.send(Task.REPORTS), knows=Transactions(settings)),
     )

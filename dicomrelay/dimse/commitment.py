@@ -11,9 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from dicomrelay.dicom.commitment import (
+    STORAGE_COMMITMENT_PUSH_MODEL,
+    STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE,
+    EventType,
+    ReportStatus,
+)
 from dicomrelay.dicom.elements import UNDEFINED_LENGTH, ElementSyntax, tag_name, text
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import is_tolerable_uid
+from dicomrelay.dimse.messages import NEventReportRequest
 from dicomrelay.errors import MalformedDataSet
 
 COMMITMENT_TRANSFER_SYNTAXES: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
@@ -105,6 +112,44 @@ def decode_report(raw: bytes, transfer_syntax_uid: str) -> CommitmentReport:
     failed = {uid: _reason(item) for uid, item in _references(found.get(_FAILED_SOP_SEQUENCE))}
     committed = {uid for uid, _ in _references(found.get(_REFERENCED_SOP_SEQUENCE))}
     return CommitmentReport(uid, frozenset(committed.difference(failed)), failed)
+
+
+class ReportRefused(MalformedDataSet):
+    """A report that is not taken.
+
+    Attributes
+    ----------
+    status : ReportStatus
+        What it is answered.
+    """
+
+    def __init__(self, status: ReportStatus, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+def read_report(
+    request: NEventReportRequest, event_information: bytes, transfer_syntax_uid: str
+) -> CommitmentReport:
+    """A report of storage commitment, from its request and its data set.
+
+    Raises
+    ------
+    ReportRefused
+        It is of another SOP class, SOP instance or event, beyond the bounds, or cannot be read.
+    """
+    if request.sop_class_uid != STORAGE_COMMITMENT_PUSH_MODEL:
+        raise ReportRefused(ReportStatus.NO_SUCH_SOP_CLASS, "another SOP class than storage commitment")
+    if request.sop_instance_uid != STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE:
+        raise ReportRefused(ReportStatus.NO_SUCH_SOP_INSTANCE, "another SOP instance than the well-known one")
+    if request.event_type_id not in (EventType.SUCCESSFUL, EventType.FAILURES_EXIST):
+        raise ReportRefused(ReportStatus.NO_SUCH_EVENT_TYPE, "neither event type 1 nor 2")
+    try:
+        return decode_report(event_information, transfer_syntax_uid)
+    except TooMany as error:
+        raise ReportRefused(ReportStatus.RESOURCE_LIMITATION, str(error)) from error
+    except MalformedDataSet as error:
+        raise ReportRefused(ReportStatus.PROCESSING_FAILURE, str(error)) from error
 
 
 def _references(items: _Value | None) -> Iterator[tuple[str, _Elements]]:

@@ -134,6 +134,14 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownTransaction:
+    """A storage commitment transaction that we made; `doubts` as of `ClaimedVerification`."""
+
+    destination: str
+    doubts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unverified:
     """Verifications of a destination that are not over: how many are to be asked, await a report, need attention."""
 

@@ -11,6 +11,7 @@ from dicomrelay.ledger.values_verification import (
     ClaimedVerification,
     DueVerification,
     Findings,
+    KnownTransaction,
     Settled,
     Unverified,
     VerificationRules,
@@ -110,11 +111,21 @@ class Verifications:
                 work, transfer, row, findings, rules, only_there=not is_current
             )
 
-    def destination_of(self, transaction_uid: str) -> str | None:
-        """The destination that a transaction is with; None when it is none of ours."""
+    def known(self, transaction_uid: str) -> KnownTransaction | None:
+        """A transaction by its UID; None when it is none of ours."""
         with self._database.read() as work:
             known = _of_transaction(work, transaction_uid)
-            return None if known is None else known.destination
+            return None if known is None else KnownTransaction(known.destination, known.doubts)
+
+    def is_asking(self, verification_id: str, fence: int) -> bool:
+        """Whether it is still as it was claimed: no report was taken in meanwhile."""
+        query = select(verifications.c.id).where(
+            verifications.c.id == verification_id,
+            verifications.c.fence == fence,
+            verifications.c.state == VerificationState.ASKING.value,
+        )
+        with self._database.read() as work:
+            return work.connection.execute(query).one_or_none() is not None
 
     def retry(self, transfer_id: str) -> int:
         """Send again what is missing, ask again about the rest; how many instances that were.
@@ -166,7 +177,9 @@ def _of_transaction(work: Work, transaction_uid: str) -> AnyRow | None:
     if not transaction_uid:
         return None
     return work.connection.execute(
-        select(verifications.c.id, verifications.c.destination, destinations.c.ae_title)
+        select(
+            verifications.c.id, verifications.c.destination, verifications.c.doubts, destinations.c.ae_title
+        )
         .join(destinations, destinations.c.name == verifications.c.destination)
         .where(verifications.c.transaction_uid == transaction_uid, verifications.c.transaction_uid != "")
     ).one_or_none()

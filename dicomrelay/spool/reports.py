@@ -113,7 +113,8 @@ class ReportBox:
         """Put a file that is damaged into `corrupt/` of the spool."""
         corrupt = self.folder.parent / "corrupt"
         corrupt.mkdir(mode=0o700, exist_ok=True)
-        (self.folder / name).replace(corrupt / f"report-{name}")
+        with suppress(FileNotFoundError):  # another worker was faster
+            (self.folder / name).replace(corrupt / f"report-{name}")
 
     def sweep(self, *, older_than_s: float = _PART_LIVES_S) -> int:
         """Remove what was never whole and nobody writes any more; how many files that were."""

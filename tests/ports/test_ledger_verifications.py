@@ -13,6 +13,7 @@ from dicomrelay.ledger.values_verification import (
     ClaimedVerification,
     Finding,
     Found,
+    KnownTransaction,
     Settled,
     VerificationRules,
     VerificationState,
@@ -358,9 +359,9 @@ class TestReports:
         delivered(asked)
         claimed = take(asked, ledger_url)
         assert claimed.transaction_uid.startswith("2.25.")
-        assert asked.verifications.destination_of(claimed.transaction_uid) == "pacs"
-        assert asked.verifications.destination_of("2.25.1") is None
-        assert asked.verifications.destination_of("") is None
+        assert asked.verifications.known(claimed.transaction_uid) == KnownTransaction("pacs", 0)
+        assert asked.verifications.known("2.25.1") is None
+        assert asked.verifications.known("") is None
 
     def test_a_report_that_comes_before_the_worker_has_said_that_it_asked(
         self, asked: Ledger, ledger_url: str
