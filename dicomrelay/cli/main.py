@@ -20,6 +20,8 @@ _COMMANDS: Final = {
     "send": ("send", "Submit files and folders, and follow them to the end."),
     "receive": ("receive", "Receive by C-STORE into a folder."),
     "status": ("status", "What is where: studies, deliveries, what needs attention."),
+    "trace": ("trace", "Every step of a study, a series or an instance, and what happens next."),
+    "jobs": ("jobs", "What is under way: list, show, retry, hold, release, cancel, replay."),
     "report": ("report", "What was sent, when, with which answer: a file that proves itself."),
     "echo": ("echo", "C-ECHO toward destinations: is it there, does it know us."),
     "find": ("find", "C-FIND: what a peer has, or a worklist."),
@@ -96,9 +98,10 @@ def main() -> NoReturn:
 def _place(error: click.NoSuchOption) -> click.UsageError:
     """An option that every command takes, written before the command: where it goes."""
     name = error.option_name
-    if error.ctx is None or error.ctx.parent is not None or name not in _OF_COMMANDS:
+    if error.ctx is None or not isinstance(error.ctx.command, click.Group) or name not in _OF_COMMANDS:
         return error
-    return click.UsageError(f"{name} goes behind the command: dicomrelay COMMAND {name} ...", error.ctx)
+    path = "dicomrelay" if error.ctx.parent is None else f"dicomrelay {error.ctx.info_name}"
+    return click.UsageError(f"{name} goes behind the command: {path} COMMAND {name} ...", error.ctx)
 
 
 def _show(error: RelayError) -> None:

@@ -23,6 +23,7 @@ from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.evidence import Evidence
 from dicomrelay.ledger.flow import Flow
 from dicomrelay.ledger.inventory import Inventory
+from dicomrelay.ledger.journey import Journey
 from dicomrelay.ledger.mending import Mending
 from dicomrelay.ledger.operations import Operations
 from dicomrelay.ledger.retention import Retention
@@ -61,6 +62,7 @@ class Ledger:
         self.retention = Retention(database)
         self.inventory = Inventory(database)
         self.verifications = Verifications(database)
+        self.journey = Journey(database)
         self.mending = Mending(database)
         self.operations = Operations(database)
 

@@ -182,8 +182,15 @@ def _write(work: Work, order: ReplayOrder, portion: Portion) -> None:
     evidence_chain.append(
         work,
         [
-            Fact(FactKind.REPLAYED, study, destination=name, job_id=order.job_id, detail={"instances": count})
-            for (study, name), count in sorted(told.items())
+            # One for each delivery that is wanted now: a report of the job knows them before anything was sent.
+            Fact(
+                FactKind.REPLAYED,
+                str(row["study_instance_uid"]),
+                instance_id=str(row["instance_id"]),
+                destination=str(row["destination"]),
+                job_id=order.job_id,
+            )
+            for row in portion.rows
         ],
     )
 

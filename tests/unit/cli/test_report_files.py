@@ -281,6 +281,8 @@ def test_deliveries_follow_from_the_rows() -> None:
             about("cancelled", 7, "pacs"),
             sent(7, "pacs", "delivered"),
             ("sent_late", sent(2, "pacs", "delivered")[1]),
+            received(8),
+            ("replayed", {"instance_id": "i8", "destination": "pacs", "job_id": "j9"}),
         ]
     )
     document = json.loads(report_of([rows], JsonFile()))
@@ -295,5 +297,6 @@ def test_deliveries_follow_from_the_rows() -> None:
         "i5": ("", 0, 0),
         "i6": ("set_aside", 0, 0),
         "i7": ("delivered", 1, 17),
+        "i8": ("pending", 0, 0),
     }
     assert [row["late_answers"] for row in document["deliveries"] if row["instance_id"] == "i2"] == [1]
