@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from dicomrelay.dicom.uids import (
@@ -71,6 +72,12 @@ class Proposal:
     window: int = 1
 
 
+@lru_cache(maxsize=2048)
+def _context(context_id: int, abstract_syntax: str, transfer_syntaxes: tuple[str, ...]) -> ProposedContext:
+    """The same are proposed again and again."""
+    return ProposedContext(context_id, abstract_syntax, transfer_syntaxes)
+
+
 def request_pdu(remote: RemoteAe, proposal: Proposal) -> AssociateRequest:
     """The A-ASSOCIATE-RQ, its contexts numbered 1, 3, 5 and so on.
 
@@ -110,7 +117,7 @@ def request_pdu(remote: RemoteAe, proposal: Proposal) -> AssociateRequest:
         calling_ae_title=proposal.calling_ae_title,
         application_context=APPLICATION_CONTEXT_NAME,
         contexts=tuple(
-            ProposedContext(2 * index + 1, abstract_syntax, tuple(transfer_syntaxes))
+            _context(2 * index + 1, abstract_syntax, tuple(transfer_syntaxes))
             for index, (abstract_syntax, transfer_syntaxes) in enumerate(contexts)
         ),
         user_information=information,
@@ -212,14 +219,17 @@ def accepted_contexts(request: AssociateRequest, answer: AssociateAccept) -> dic
     proposed = {context.context_id: context for context in request.contexts}
     accepted: dict[tuple[str, str], int] = {}
     for decision in answer.contexts:
-        context = proposed.get(decision.context_id)
-        if context is None or (
-            decision.is_accepted and decision.transfer_syntax not in context.transfer_syntaxes
-        ):
+        context_id, is_accepted, transfer_syntax = (
+            decision.context_id,
+            decision.result == 0,
+            decision.transfer_syntax,
+        )
+        context = proposed.get(context_id)
+        if context is None or (is_accepted and transfer_syntax not in context.transfer_syntaxes):
             raise RemoteProtocolError(
-                f"presentation context {decision.context_id} was not proposed so",
+                f"presentation context {context_id} was not proposed so",
                 section="PS3.8 Section 9.3.3.2",
             )
-        if decision.is_accepted:
-            accepted.setdefault((context.abstract_syntax, decision.transfer_syntax), decision.context_id)
+        if is_accepted:
+            accepted.setdefault((context.abstract_syntax, transfer_syntax), context_id)
     return accepted

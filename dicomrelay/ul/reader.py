@@ -38,6 +38,7 @@ _ITEM_HEADER = struct.Struct(">BxH")
 _FIXED_BYTES: Final = 68
 MAX_CONTEXTS: Final = 128  # odd ids, 1 to 255
 _MAX_KEPT_BYTES: Final = 512
+_MAX_KEPT_RUN_BYTES: Final = 16_384
 
 
 def decode_p_data(body: memoryview) -> PDataTf:
@@ -92,11 +93,13 @@ def decode_associate_accept(body: memoryview) -> AssociateAccept:
     application_context = ""
     contexts: list[ContextDecision] = []
     information = UserInformation()
+    begin, end = _run(raw, 0x21)
+    if begin < end <= begin + _MAX_KEPT_RUN_BYTES:
+        contexts += _usual_decisions(raw[begin:end])
+        raw = raw[:begin] + raw[end:]
     for item_type, value in _items(raw, _FIXED_BYTES):
         if item_type == 0x21:
-            if len(contexts) == MAX_CONTEXTS:
-                raise _invalid(f"more than {MAX_CONTEXTS} presentation contexts", "PS3.8 Section 9.3.3.2")
-            contexts.append(_decision(value))
+            _add_decision(contexts, value)
         elif item_type == 0x10:
             application_context = read_uid(value, "application context name")
         elif item_type == 0x50:
@@ -192,6 +195,34 @@ def _read_proposed_context(raw: bytes) -> ProposedContext:
     return ProposedContext(context_id, abstract_syntax, tuple(transfer_syntaxes))
 
 
+def _run(raw: bytes, item_type: int) -> tuple[int, int]:
+    """Where the first items of that type stand that follow each other, as nearly always all of them do."""
+    end = len(raw)
+    begin = _FIXED_BYTES
+    while begin + 4 <= end and raw[begin] != item_type:
+        begin += 4 + (raw[begin + 2] << 8 | raw[begin + 3])
+    position = begin
+    while position + 4 <= end and raw[position] == item_type:
+        following = position + 4 + (raw[position + 2] << 8 | raw[position + 3])
+        if following > end:
+            break
+        position = following
+    return begin, position
+
+
+def _read_decisions(run: bytes) -> tuple[ContextDecision, ...]:
+    contexts: list[ContextDecision] = []
+    for _, value in _items(run, 0):
+        _add_decision(contexts, value)
+    return tuple(contexts)
+
+
+def _add_decision(contexts: list[ContextDecision], value: bytes) -> None:
+    if len(contexts) == MAX_CONTEXTS:
+        raise _invalid(f"more than {MAX_CONTEXTS} presentation contexts", "PS3.8 Section 9.3.3.2")
+    contexts.append(_decision(value))
+
+
 def _decision(raw: bytes) -> ContextDecision:
     return _usual_decision(raw) if len(raw) <= _MAX_KEPT_BYTES else _read_decision(raw)
 
@@ -213,6 +244,8 @@ def _read_decision(raw: bytes) -> ContextDecision:
 # looking it up. What is kept is bounded, in number and in length.
 _usual_proposed_context = lru_cache(maxsize=2048)(_read_proposed_context)
 _usual_decision = lru_cache(maxsize=2048)(_read_decision)
+# And a peer that is called again and again answers all of them with the same bytes.
+_usual_decisions = lru_cache(maxsize=64)(_read_decisions)
 
 
 def _context_id(raw: bytes) -> int:

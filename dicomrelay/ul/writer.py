@@ -83,9 +83,14 @@ def _associate(
 
 
 def _proposed(context: ProposedContext) -> bytes:
-    syntaxes = b"".join(_uid_item(0x40, uid) for uid in context.transfer_syntaxes)
-    head = _context_head(context.context_id, 0)
-    return item(0x20, head + _uid_item(0x30, context.abstract_syntax) + syntaxes)
+    syntaxes = _syntax_items(context.abstract_syntax, context.transfer_syntaxes)
+    return item(0x20, _context_head(context.context_id, 0) + syntaxes)
+
+
+# A requestor proposes the same contexts at every association, 128 perhaps.
+@lru_cache(maxsize=2048)
+def _syntax_items(abstract_syntax: str, transfer_syntaxes: tuple[str, ...]) -> bytes:
+    return _uid_item(0x30, abstract_syntax) + b"".join([_uid_item(0x40, uid) for uid in transfer_syntaxes])
 
 
 def _decision(context: ContextDecision) -> bytes:

@@ -90,6 +90,46 @@ def test_an_acceptance_names_exactly_one_transfer_syntax() -> None:
     assert refused.contexts == (ContextDecision(1, 3),)
 
 
+def _decided(*ids: int) -> bytes:
+    return b"".join(item(0x21, bytes((each, 0, 0, 0)) + item(0x40, b"1.2")) for each in ids)
+
+
+def test_answers_to_contexts_are_read_wherever_they_stand() -> None:
+    """PS3.8 Table 9-17 has them together; with something between them, or last, they mean the same, once and again."""
+    head, unknown = encode(AssociateAccept("A", "B", "1.2", (), UserInformation()))[6:74], item(0x99, b"?")
+    expected = tuple(ContextDecision(each, 0, "1.2") for each in (1, 3, 5))
+    for body in (
+        _decided(1, 3, 5) + unknown,
+        unknown + _decided(1, 3, 5),
+        _decided(1, 3) + unknown + _decided(5),
+        _decided(1) + unknown + _decided(3) + unknown + _decided(5),
+    ):
+        for _ in range(2):
+            accept = _read(2, head + body)
+            assert isinstance(accept, AssociateAccept)
+            assert accept.contexts == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (_decided(1, 1), "used twice"),
+        (_decided(1) + item(0x99, b"?") + _decided(1), "used twice"),
+        (_decided(*range(1, 256, 2), 1), "more than 128"),
+        (_decided(*range(1, 256, 2)) + item(0x99, b"?") + _decided(1), "more than 128"),
+        (_decided(1, 3)[:-1], "item 0x21 claims 11 bytes and 10 are left"),
+        (_decided(1) + b"\x21\0", "an item of an A-ASSOCIATE PDU is cut off"),
+        (_decided(1, 2), "id 2 is not odd"),
+    ],
+)
+def test_bad_answers_to_contexts_are_refused_in_words(body: bytes, words: str) -> None:
+    """The same words however they stand, at the second time too: nothing is remembered of what was refused."""
+    head = encode(AssociateAccept("A", "B", "1.2", (), UserInformation()))[6:74]
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError, match=words):
+            _read(2, head + body)
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
