@@ -136,6 +136,7 @@ class SpoolWriter:
             self._operations.rename(self._part, self._item)
             self._has_ended = True
             self._reserve.used(size)
+            self._space.take(size)
         except OSError as error:
             self.abandon()
             raise spool_error(self._item, "cannot be made durable", error) from error
