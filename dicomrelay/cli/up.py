@@ -15,6 +15,7 @@ from dicomrelay.net import tls
 from dicomrelay.net.acceptor import listen
 from dicomrelay.net.certificates import out_of_date
 from dicomrelay.runtime import home
+from dicomrelay.runtime.log_rotation import rotate_until
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.runtime.supervisor import Supervisor
 from dicomrelay.settings import Settings, is_loopback
@@ -58,8 +59,15 @@ def run(
         _check_ports(settings)
         say(f"home {settings.home}")
         all_there = _database_answers(settings, say) and _broker_answers(settings, say)
+        found = services(settings, config=config)
+        rotate_until(
+            stop,
+            [settings.path("logs", f"{service.name}.log") for service in found],
+            max_bytes=settings.retention.log_bytes,
+            files=settings.retention.log_files,
+        )
         supervisor = Supervisor(
-            services(settings, config=config),
+            found,
             logs=settings.path("logs"),
             say=say,
             ready_file=settings.path("run", "ready"),
