@@ -14,6 +14,7 @@ from typing import Any, Final
 from chaos.destination import Behaviour
 from chaos.destination_process import Arrival, DestinationProcess
 from chaos.oracle import Account, Copy, Findings, judge
+from chaos.probe import Prober
 from chaos.relay import Relay
 from chaos.senders import EngineSender, Load, Sender, StorescuSender, Tally
 from dicomrelay.dicom.part10 import parse_file_meta
@@ -22,6 +23,8 @@ from dicomrelay.spool import Spool
 
 ARCHIVE: Final = "archive"
 _STEADY: Final = Load(per_association=20, pause_s=0.4, per_study=20)
+_ON_THEIR_WAY: Final = 150
+_LOOK_S: Final = 0.1
 _DRAIN_S: Final = 120.0
 _HEAD_BYTES: Final = 65_536
 
@@ -63,16 +66,24 @@ class Campaign:
 
     def missing(self, acknowledged: set[str]) -> int:
         """Deliveries of these that no destination has noted."""
-        count = 0
         for destination in self.destinations:
             destination.read()
-            count += len(acknowledged - {each.copy.sop_instance_uid for each in destination.arrivals})
-        return count
+        return sum(len(acknowledged - destination.uids) for destination in self.destinations)
 
-    def first_arrival_after(self, at_s: float) -> float | None:
-        """The time of the first arrival anywhere after a time."""
-        times = [each.at_s for to in self.destinations for each in self.arrivals(to.name) if each.at_s > at_s]
-        return min(times, default=None)
+    def regulate(self) -> None:
+        """Let the senders rest while too much is on its way, until they are to stop.
+
+        So the relay is busy and not overloaded, however fast the machine is, and what a fault delays shows as a delay.
+        """
+        while not self.stop_sending.wait(_LOOK_S):
+            for destination in self.destinations:
+                destination.read()
+            behind = min((len(each.uids) for each in self.destinations), default=0)
+            ahead = sum(len(tally.acknowledged) for tally in self._all_tallies()) - behind
+            for sender in self.senders:
+                if isinstance(sender, Prober):
+                    continue
+                (sender.rest.set if ahead > _ON_THEIR_WAY else sender.rest.clear)()
 
     def catch_up(self, *, within_s: float) -> float:
         """Wait until what is acknowledged now is at every destination: the seconds, inf when it is not in time."""
@@ -187,6 +198,7 @@ def campaign(
         relay.start()
         for sender in crew:
             sender.start()
+        threading.Thread(target=running.regulate, daemon=True).start()
         if crew:
             asked = len(crew)
             relay.wait_for(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -58,7 +59,9 @@ class DestinationProcess:
         self._more = more
         self._process: subprocess.Popen[str] | None = None
         self._position = 0
+        self._reading = threading.Lock()
         self.arrivals: list[Arrival] = []
+        self.uids: set[str] = set()
         self.connected_at: dict[int, float] = {}
         self.ended_at: dict[int, float] = {}
         self.bytes_received = 0
@@ -93,6 +96,10 @@ class DestinationProcess:
 
     def read(self) -> None:
         """Take in what the journal has got since the last time."""
+        with self._reading:
+            self._read()
+
+    def _read(self) -> None:
         if not self.journal.exists():
             return
         with self.journal.open("rb") as file:
@@ -104,6 +111,7 @@ class DestinationProcess:
             kind, at_s, *rest = line.split(" ")
             if kind == "i":
                 self.arrivals.append(Arrival(float(at_s), Copy(rest[0], rest[1]), int(rest[2])))
+                self.uids.add(rest[0])
             elif kind == "a":
                 self.connected_at[int(rest[0])] = float(at_s)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -117,6 +118,9 @@ def read(path: Path) -> dict[str, Row]:
 def write(path: Path, rows: Mapping[str, Row]) -> None:
     """All rows, by number of the fault."""
     ordered = [asdict(rows[name]) for name in sorted(rows, key=order)]
+    for figure in (figure for row in ordered for figure in row["figures"]):
+        if not math.isfinite(figure["value"]):  # never came; JSON has no word for it
+            figure["value"] = None
     path.write_text(json.dumps({"rows": ordered}, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
@@ -127,6 +131,9 @@ def order(fault: str) -> tuple[int, str]:
 
 
 def _row(raw: Mapping[str, Any]) -> Row:
-    figures = tuple(Figure(**each) for each in raw["figures"])
+    figures = tuple(
+        Figure(**{**each, "value": math.inf if each["value"] is None else each["value"]})
+        for each in raw["figures"]
+    )
     account = None if raw["account"] is None else Account(**raw["account"])
     return Row(**{**raw, "figures": figures, "account": account})

@@ -79,6 +79,11 @@ class Sender(threading.Thread):
     ----------
     load : Load
         How much, and how fast.
+
+    Attributes
+    ----------
+    rest : threading.Event
+        While it is set, no association begins.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Sender(threading.Thread):
         super().__init__(name=f"sender {seed}", daemon=True)
         folder.mkdir()
         self.tally = Tally()
+        self.rest = threading.Event()
         self._remote = remote
         self._stop_sending = stop
         self._load = load or Load()
@@ -109,6 +115,9 @@ class Sender(threading.Thread):
     def run(self) -> None:
         """Associate, send, and start over when it breaks."""
         while not self._stop_sending.is_set():
+            if self.rest.is_set():
+                self._stop_sending.wait(_PAUSE_S)
+                continue
             if not self._send_some():
                 self.tally.broken_associations += 1
                 self._stop_sending.wait(_PAUSE_S)

@@ -63,7 +63,7 @@ def before_a_sender(run: Run) -> Outcome:
     left: list[int] = []
     with Wire() as wire:
         settings = {
-            "host": wire.near,
+            "host": "0.0.0.0",
             **dict.fromkeys(("association_timeout_s", "pdu_timeout_s", "idle_timeout_s"), _GATEWAY_TIMEOUT_S),
         }
         peers = '[[peers]]\nae_title = "*"\nhost = "*"\n'

@@ -118,7 +118,16 @@ def test_the_bound_is_three_over_the_number_of_trials() -> None:
 def test_rows_are_what_they_were_after_a_file(tmp_path: Path) -> None:
     """In the order of their numbers."""
     rows = {
-        "R11": Row("R11", "cut", 2, "cuts", 7, Account(offered=1), (Figure("x", 1.5, "s", 2.0),), "lost 3"),
+        "R11": Row(
+            "R11",
+            "cut",
+            2,
+            "cuts",
+            7,
+            Account(offered=1),
+            (Figure("x", 1.5, "s", 2.0), Figure("y", float("inf"))),
+            "lost 3",
+        ),
         "R3": Row("R3", "kill", 2, "kills", 7),
     }
     write(tmp_path / "rows.json", rows)
