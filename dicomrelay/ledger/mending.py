@@ -390,7 +390,7 @@ def _tell_rebuilt(work: Work, instance_ids: Sequence[str], words: str) -> None:
     """An event and a row of evidence for each study: that of each instance is the one of its registration."""
     counts = Counter(_studies_of(work, instance_ids).values())
     for uid, count in sorted(counts.items()):
-        detail = {"words": words, "instances": count}
+        detail: dict[str, str | int | None] = {"words": words, "instances": count}
         events.record(work, [Event(EventKind.REBUILT, study_instance_uid=uid, detail=detail)])
         evidence_chain.append(work, [Fact(FactKind.REBUILT, uid, detail=detail)])
 

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from dicomrelay.dicom.part10 import HEAD_BYTES
 from dicomrelay.errors import SpoolCorrupt, SpoolError
 from dicomrelay.ledger.inventory import InstanceEntry
 from dicomrelay.ledger.texts import storable
@@ -19,6 +20,7 @@ from dicomrelay.ledger.values import InstanceState
 from dicomrelay.spool import SpoolRecord
 from dicomrelay.spool.items import item_names, read_item, verify_data_set
 from dicomrelay.spool.layout import ITEM, PART, REFERENCE, Layout, is_id, writer_token
+from dicomrelay.spool.records import decode_head
 from workers.integrity.findings import Finding, Severity
 from workers.integrity.invariants import Invariant
 from workers.integrity.looking import Look
@@ -48,7 +50,7 @@ def check_spool(look: Look) -> Iterator[Finding]:
     if layout is None or not layout.root.is_dir():
         return
     yield from check_leftovers(layout, look.copies)
-    yield from _corrupt(layout)
+    yield from _corrupt(look, layout)
     total = sum(1 for _ in places(layout))
     done = read = 0
     found = places(layout)
@@ -126,21 +128,51 @@ def _leftover(path: Path, words: str) -> Finding:
     return Finding(Invariant.SPOOL_LEFTOVERS, path.name, words, Severity.NOTE, path=path)
 
 
-def _corrupt(layout: Layout) -> Iterator[Finding]:
-    for name in sorted(item_names(layout.corrupt)):
-        path = layout.corrupt / name
-        try:
-            record: SpoolRecord | None = read_item(path)
-        except (SpoolError, FileNotFoundError):
-            record = None
-        yield Finding(
-            Invariant.SPOOL_CORRUPT,
-            name,
-            "was put away: it is not what was acknowledged",
-            spool_id=path.stem,
-            sop_instance_uid=record.sop_instance_uid if record else "",
-            path=path,
-        )
+def _corrupt(look: Look, layout: Layout) -> Iterator[Finding]:
+    """What was put away: a fault while it may be the only copy."""
+    names = iter(sorted(item_names(layout.corrupt)))
+    while some := list(islice(names, BATCH)):
+        records = {name: _record_of(layout.corrupt / name) for name in some}
+        uids = [storable(record.sop_instance_uid) for record in records.values() if record]
+        kept = look.ledger.kept(uids) if look.ledger else {}
+        by_id = look.ledger.by_spool_id([_stem(name) for name in some]) if look.ledger else {}
+        for name, record in records.items():
+            entry = by_id.get(_stem(name)) or (
+                kept.get(storable(record.sop_instance_uid)) if record else None
+            )
+            words, severity = "was put away: it is not what was acknowledged", Severity.FAULT
+            if entry is not None and _is_elsewhere(entry, _stem(name)):
+                words, severity = "was put away; its instance lives on elsewhere", Severity.NOTE
+            uid = entry.facts.sop_instance_uid if entry else record.sop_instance_uid if record else ""
+            yield Finding(
+                Invariant.SPOOL_CORRUPT,
+                name,
+                words,
+                severity,
+                spool_id=_stem(name),
+                sop_instance_uid=uid,
+                path=layout.corrupt / name,
+            )
+
+
+def _stem(name: str) -> str:
+    """The id in a name that may have got a number because it was taken."""
+    return name.partition(".")[0].partition("~")[0]
+
+
+def _is_elsewhere(entry: InstanceEntry, spool_id: str) -> bool:
+    """Whether the ledger has the bytes of an instance in another place than that item."""
+    if entry.released_ms_ago is not None:
+        return bool(entry.facts.archive_path)
+    return entry.facts.spool_id != spool_id
+
+
+def _record_of(path: Path) -> SpoolRecord | None:
+    try:
+        with path.open("rb") as file:
+            return decode_head(file.read(HEAD_BYTES), origin=path.name)
+    except (SpoolError, OSError):
+        return None
 
 
 def _item(layout: Layout, place: Place) -> Generator[Finding, None, SpoolRecord | None]:
