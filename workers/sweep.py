@@ -51,6 +51,7 @@ class Sweeper:
         """
         rooms, worker = self._rooms, self._rooms.settings.worker
         made = make_complete(rooms).transfers
+        rooms.ledger.operations.end_cancelled()
         due = rooms.ledger.due(
             limit=_TRANSFERS,
             host=rooms.host,

@@ -38,6 +38,11 @@ def commands() -> Iterator[tuple[str, click.Command]]:
         command = cli.get_command(context, name)
         assert command is not None, name
         yield name, command
+        if isinstance(command, click.Group):
+            for below in command.list_commands(context):
+                found = command.get_command(context, below)
+                assert found is not None, below
+                yield f"{name} {below}", found
 
 
 def render() -> str:

@@ -1,0 +1,1 @@
+"""The commands below `dicomrelay jobs` (docs/design/operations.md)."""
