@@ -184,14 +184,14 @@ class _Asking:
         uids = [(each.sop_class_uid, each.sop_instance_uid) for each in claimed.references]
         peer = self.destination.peer(self.rooms.settings.gateway)
         with peer.associate(COMMITMENT_CONTEXTS) as association:
-            request = CommitmentRequest(association, claimed.transaction_uid, uids)
+            request = CommitmentRequest(association, claimed.transaction_uid, uids, self._take)
             status = request.ask().status
             lease.progress()
             if status != Status.SUCCESS and not is_warning(status):
                 words = f"the request was refused: {status_name(status)}"
                 return self._answer(findings.all_in_doubt((uid for _, uid in uids), words))
             try:
-                request.wait(self._take, policy.wait_s, stop=self._no_more_need(lease))
+                request.wait(policy.wait_s, stop=self._no_more_need(lease))
             except AssociationError as error:
                 # The request was taken, and its report may come on another association.
                 _log.info("the association ended before a report", reason=problem_of(error).reason)

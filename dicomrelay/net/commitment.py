@@ -29,16 +29,19 @@ COMMITMENT_CONTEXTS: Final = tuple(
 # How often `stop` is asked while nothing comes.
 _WAKE_S: Final = 0.25
 
+# Gets a report, its data set and the transfer syntax of that; answers its status. Success says that it is kept.
 ReportTaker = Callable[[NEventReportRequest, bytes, str], int]
 
 
 class CommitmentRequest:
-    """One request on one association.
+    """One request on one association. `has_report` once a report came on it.
 
     Parameters
     ----------
     references : sequence of (str, str)
         SOP class and SOP instance UID of each instance.
+    take : callable
+        Keeps the report when it comes on this association; its status is answered at once.
 
     Raises
     ------
@@ -47,9 +50,15 @@ class CommitmentRequest:
     """
 
     def __init__(
-        self, association: Association, transaction_uid: str, references: Sequence[tuple[str, str]]
+        self,
+        association: Association,
+        transaction_uid: str,
+        references: Sequence[tuple[str, str]],
+        take: ReportTaker,
     ) -> None:
         self._association = association
+        self._take = take
+        self.has_report = False
         self._context_id, self._syntax = _context(association)
         self._request = NActionRequest(
             association.next_message_id(),
@@ -59,7 +68,6 @@ class CommitmentRequest:
         )
         self._information = encode_request(transaction_uid, references, self._syntax)
         self._exchange = CommitmentExchange(self._request, self._context_id)
-        self._reported: Reported | None = None
 
     def ask(self) -> NActionResponse:
         """Send the request, and wait for the response; a failure status means that the peer will not process it.
@@ -77,13 +85,11 @@ class CommitmentRequest:
             if answer is not None:
                 return answer
 
-    def wait(self, take: ReportTaker, wait_s: float, *, stop: Callable[[], bool]) -> bool:
-        """Wait for the report, let `take` keep it, and answer it with the status that `take` gives.
+    def wait(self, wait_s: float, *, stop: Callable[[], bool]) -> bool:
+        """Wait for the report, unless it came before the response.
 
         Parameters
         ----------
-        take : callable
-            Gets the request, its data set and the transfer syntax of that; a status of success says that it is kept.
         wait_s : float
             0 or more. The peer reports on an association of its own when this one is released first.
         stop : callable
@@ -100,28 +106,29 @@ class CommitmentRequest:
             The association died, also while a report was on its way.
         """
         until = monotonic() + wait_s
-        while self._reported is None and monotonic() < until and not stop():
+        while not self.has_report and monotonic() < until and not stop():
             # No deadline of its own: silence is what most peers keep, and they report elsewhere.
             self._receive(until + self._association.timeouts.pdu_s, min(until, monotonic() + _WAKE_S))
-        if self._reported is None:
-            return False
-        request = self._reported.request
-        status = take(request, self._reported.event_information, self._syntax)
-        response = NEventReportResponse(
-            request.message_id, status, request.sop_class_uid, request.sop_instance_uid, request.event_type_id
-        )
-        self._association.send_message(response, self._context_id)
-        return True
+        return self.has_report
 
     def _receive(self, deadline: float, wake_at: float) -> NActionResponse | None:
         events = self._association.receive(self._exchange.feed, deadline=deadline, wake_at=wake_at)
         answer = None
         for event in events or ():
             if isinstance(event, Reported):
-                self._reported = event
+                self._report(event)
             else:
                 answer = event
         return answer
+
+    def _report(self, reported: Reported) -> None:
+        request = reported.request
+        status = self._take(request, reported.event_information, self._syntax)
+        response = NEventReportResponse(
+            request.message_id, status, request.sop_class_uid, request.sop_instance_uid, request.event_type_id
+        )
+        self._association.send_message(response, self._context_id)
+        self.has_report = True
 
 
 def _context(association: Association) -> tuple[int, str]:
