@@ -177,6 +177,13 @@ def test_a_whole_new_chain_shows_in_the_hash_that_was_noted_and_nowhere_else(for
     assert verdict.chains[0]["hash"] != CHAINS[0][-1].hash
 
 
+def test_rows_cut_off_with_a_head_that_fits_make_an_earlier_report(form: Format) -> None:
+    """The other limit: nothing in the file speaks of what came later."""
+    verdict = checked(report_of([CHAINS[0][:-3], CHAINS[1]], form), form)
+    assert verdict.is_whole
+    assert verdict.hash != checked(report_of(CHAINS, form), form).hash
+
+
 def _bodies() -> list[tuple[str, dict[str, Any]]]:
     return [(row.kind, row.facts) for row in CHAINS[0]]
 
