@@ -4,7 +4,8 @@
 
 Each line on its standard input is a `Behaviour` as JSON, in force from the next association on. The journal has a line
 `i TIME UID SHA256 ASSOCIATION` for each whole data set, written before its answer, `a TIME ASSOCIATION` when a peer has
-connected, and `e TIME ASSOCIATION BYTES` when it is gone. Times are of the monotonic clock, which all processes share.
+connected, `x TIME ASSOCIATION` when it is ended on purpose, and `e TIME ASSOCIATION BYTES` when it is gone. Times are of the
+monotonic clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Behaviour:
         Never say anything, not even to a request for an association.
     times : int
         How many associations behave so before all is right again; 0 for all.
+    over_all : bool
+        `end_at` and `end_after_bytes` count over all associations together, and what they say happens once.
     """
 
     delay_s: float = 0.0
@@ -84,6 +87,28 @@ class Behaviour:
     end_after_bytes: int = 0
     silent: bool = False
     times: int = 0
+    over_all: bool = False
+
+
+class _Count:
+    """Stores and bytes, of one association or of all; the same lock for both."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.stores = 0
+        self.bytes = 0
+
+    def one_more_store(self) -> int:
+        """Which one it is."""
+        with self._lock:
+            self.stores += 1
+            return self.stores
+
+    def add_bytes(self, count: int) -> int:
+        """How many there were before these."""
+        with self._lock:
+            self.bytes += count
+            return self.bytes - count
 
 
 class _Ended(Exception):
@@ -103,6 +128,7 @@ class Destination:
         self._listener = listener
         self._journal = journal
         self._behaviour = Behaviour()
+        self._count = _Count()
         self._left = 0
         self._turn = itertools.count()
         self._numbers = itertools.count(1)
@@ -112,6 +138,7 @@ class Destination:
         """From now on."""
         with self._lock:
             self._behaviour, self._left = behaviour, behaviour.times
+            self._count = _Count()
             self._turn = itertools.count()
 
     def serve(self) -> None:
@@ -143,19 +170,23 @@ class Destination:
 
     def _serve_one(self, sock: socket.socket, number: int) -> None:
         self.note("a", time.monotonic(), number)
-        association = _Association(sock, number, self, self._for_next_association())
+        behaviour = self._for_next_association()
+        count = self._count if behaviour.over_all else _Count()
+        association = _Association(sock, number, self, behaviour, count)
         with sock, suppress(OSError, _Ended, ProtocolError):
             association.run()
         self.note("e", time.monotonic(), number, association.received)
 
 
 class _Association:
-    def __init__(self, sock: socket.socket, number: int, owner: Destination, behaviour: Behaviour) -> None:
+    def __init__(
+        self, sock: socket.socket, number: int, owner: Destination, behaviour: Behaviour, count: _Count
+    ) -> None:
         self._sock = sock
+        self._count = count
         self._number = number
         self._owner = owner
         self._behaviour = behaviour
-        self._stores = 0
         self.received = 0
 
     def run(self) -> None:
@@ -202,9 +233,8 @@ class _Association:
 
     def _stored(self, context_id: int, request: CStoreRequest, digest: str) -> None:
         uid = request.sop_instance_uid
-        self._stores += 1
         self._owner.note("i", time.monotonic(), uid, digest, self._number)
-        if self._behaviour.end_at == self._stores:
+        if self._count.one_more_store() == self._behaviour.end_at:
             self._end(self._behaviour.end_by)
         if self._behaviour.delay_s:
             time.sleep(self._behaviour.delay_s)
@@ -216,6 +246,7 @@ class _Association:
         self._sock.sendall(encode(PDataTf((Pdv(context_id, True, True, raw),))))
 
     def _end(self, how: str) -> None:
+        self._owner.note("x", time.monotonic(), self._number)
         if how == "abort":
             self._sock.sendall(encode(Abort(0, 0)))
         if how == "reset":
@@ -234,17 +265,16 @@ class _Association:
 
     def _exactly(self, count: int) -> bytearray:
         found = bytearray(count)
-        have = 0
+        have, end = 0, self._behaviour.end_after_bytes
         while have < count:
-            room = self._behaviour.end_after_bytes - self.received
-            if self._behaviour.end_after_bytes and room <= 0:
-                self._end("reset")
-            want = min(count - have, room) if self._behaviour.end_after_bytes else count - have
-            got = self._sock.recv_into(memoryview(found)[have : have + want])
+            got = self._sock.recv_into(memoryview(found)[have:])
             if not got:
                 raise _Ended
             have += got
             self.received += got
+            before = self._count.add_bytes(got)
+            if before < end <= before + got:
+                self._end("reset")
         return found
 
 

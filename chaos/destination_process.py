@@ -65,6 +65,7 @@ class DestinationProcess:
         self.connected_at: dict[int, float] = {}
         self.ended_at: dict[int, float] = {}
         self.bytes_received = 0
+        self.ended_on_purpose = 0
 
     def start(self) -> None:
         """Listen."""
@@ -114,6 +115,8 @@ class DestinationProcess:
                 self.uids.add(rest[0])
             elif kind == "a":
                 self.connected_at[int(rest[0])] = float(at_s)
+            elif kind == "x":
+                self.ended_on_purpose += 1
             else:
                 self.ended_at[int(rest[0])] = float(at_s)
                 self.bytes_received += int(rest[1])

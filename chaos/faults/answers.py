@@ -155,7 +155,9 @@ def reset_at(run: Run) -> Outcome:
 def aborted_at(run: Run) -> Outcome:
     """R16-resend: the k-th of a hundred instances is answered with an A-ABORT, once."""
     of = 100
-    behaviours = [Behaviour(end_at=1 + k * of // max(run.trials, 1) % of, times=1) for k in range(run.trials)]
+    behaviours = [
+        Behaviour(end_at=1 + k * of // max(run.trials, 1) % of, over_all=True) for k in range(run.trials)
+    ]
     return _cut_short(run, behaviours, of, 10_000, resent_bar=0.02)
 
 
@@ -165,7 +167,7 @@ def _cut_short(
     """A study for each batch of destinations, which all end it somewhere else; then everything has to be everywhere."""
     total = Account()
     resent: list[float] = []
-    slowest = 0.0
+    slowest, ended = 0.0, 0
     for number in range(0, len(behaviours), _AT_ONCE):
         # The last is one that does nothing wrong: what it gets is what has to be sent.
         every = [*behaviours[number : number + _AT_ONCE], Behaviour()]
@@ -183,8 +185,10 @@ def _cut_short(
             for destination in running.destinations:
                 destination.read()
             least = running.destinations[-1].bytes_received
+            ended += sum(each.ended_on_purpose for each in running.destinations)
             resent += [each.bytes_received / least - 1 for each in running.destinations[:-1]]
     figures = [
+        Figure("associations ended so", ended, bar=0.9 * run.trials, at_least=True),
         Figure("duplicates for a trial", total.duplicates / run.trials, bar=1),
         Figure("all has arrived, the longest", slowest, "s", bar=60),
     ]
