@@ -76,7 +76,7 @@ class GatewaySettings(Section):
     )
     max_spool_bytes: int | None = Field(
         None,
-        ge=1_000_000,
+        ge=1,
         description="What the spool may hold in all; over it every instance is answered A700. None: as much as the disk "
         "has above min_free_bytes.",
     )
@@ -309,7 +309,7 @@ class PeerSettings(Section):
     )
     max_spool_bytes: int | None = Field(
         None,
-        ge=1_000_000,
+        ge=1,
         description="What this entry's peers may have in the spool; over it they are answered A700, out of resources, until "
         "some of it has gone on. None: no limit of its own.",
     )
