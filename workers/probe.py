@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
+from typing import Final
 
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.errors import NoAcceptedContext
 from dicomrelay.routing import Destination
 from dicomrelay.settings import GatewaySettings
+
+# For each step: who is alive answers this at once, and meanwhile everything waits for the answer.
+_PATIENCE_S: Final = 10.0
 
 
 def probe(destination: Destination, gateway: GatewaySettings) -> None:
@@ -21,8 +26,10 @@ def probe(destination: Destination, gateway: GatewaySettings) -> None:
     ConfigurationError
         It cannot be called as it is set.
     """
+    peer = destination.peer(gateway, timeout_s=min(destination.response_timeout_s, _PATIENCE_S))
+    peer = replace(peer, timeouts=replace(peer.timeouts, association_s=_PATIENCE_S))
     with (
         suppress(NoAcceptedContext),
-        destination.peer(gateway).associate([(VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))]) as association,
+        peer.associate([(VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))]) as association,
     ):
         association.echo()

@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "status": ("status", "What is where: studies, deliveries, what needs attention."),
     "trace": ("trace", "Every step of a study, a series or an instance, and what happens next."),
     "jobs": ("jobs", "What is under way: list, show, retry, hold, release, cancel, replay."),
+    "destinations": ("destinations", "How each destination is doing; hold and release one."),
     "report": ("report", "What was sent, when, with which answer: a file that proves itself."),
     "echo": ("echo", "C-ECHO toward destinations: is it there, does it know us."),
     "find": ("find", "C-FIND: what a peer has, or a worklist."),
