@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, event, text
 
 from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.engine import database_url
 from tests.support.ledger import PACS, arrival
 
@@ -120,6 +121,13 @@ def test_the_sweepers_questions_scan_no_table(
     filled.register([arrival(1)])
     filled.complete_quiet_studies(quiet_ms=10**9, batch_instances=10, batch_bytes=10**9, limit=10)
     filled.needs_attention()
+    policy = CompletionPolicy(10**9, 10**9, 10, 10**9)
+    filled.completion.any_complete(policy)
+    filled.completion.cut(policy, [f"1.2.{DONE}", "1.2.1"])
+    filled.completion.to_ask(limit=10, again_in_ms=1000)
+    filled.completion.association_ended(["a1"])
+    filled.releasable(host="gateway-1", limit=100, keep_ms=1000)
+    filled.retention.prune_transfers(age_ms=10**9, limit=10)
     engine = create_engine(database_url(ledger_url))
     assert len(asked) > 15
     with engine.connect() as connection:
