@@ -13,6 +13,7 @@ from dicomrelay.cli.checks.certificates import check_certificates
 from dicomrelay.cli.checks.destinations import check_destinations
 from dicomrelay.cli.checks.finding import Finding, Verdict, exit_code, failed, ok
 from dicomrelay.cli.checks.home import check_home
+from dicomrelay.cli.checks.integrity import check_integrity
 from dicomrelay.cli.checks.ports import check_ports
 from dicomrelay.cli.checks.storage import check_broker, check_ledger, check_spool
 from dicomrelay.cli.options import Invocation, relay_command
@@ -83,6 +84,7 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
         "broker": lambda: check_broker(settings, is_up=is_up),
         "ledger": lambda: check_ledger(settings),
         "spool": lambda: check_spool(settings),
+        "integrity": lambda: check_integrity(settings, is_up=is_up),
         "tls": lambda: check_certificates(settings),
         "callers": lambda: check_callers(settings),
     }

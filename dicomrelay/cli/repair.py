@@ -11,7 +11,14 @@ from typing import TextIO
 
 import click
 
-from dicomrelay.cli.integrity_report import KEPT_FINDINGS, SHOWN_FINDINGS, Progresses, as_json, echo
+from dicomrelay.cli.integrity_report import (
+    KEPT_FINDINGS,
+    SHOWN_FINDINGS,
+    Progresses,
+    as_json,
+    echo,
+    last_check_path,
+)
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.settings import Settings
@@ -64,6 +71,8 @@ def command(
         for mended in repair(settings, choices, Extent(read_data, progresses.tick)):
             account.add(mended)
             log.write(_line(mended) + "\n")
+    if not dry_run:
+        last_check_path(settings).unlink(missing_ok=True)  # what that found is no longer so
     code = ExitCode.INTEGRITY if account.left else ExitCode.OK
     seconds = time.monotonic() - started
     if invocation.as_json:

@@ -117,7 +117,9 @@ def unknown(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
         closed = [
             result.instance_id
             for result in new
-            if name in destinations_of(rooms.settings, by_id[result.spool_id])
+            # What is set aside goes nowhere anyway.
+            if result.verdict is not Verdict.CONFLICT
+            and name in destinations_of(rooms.settings, by_id[result.spool_id])
         ]
         rooms.ledger.mending.tell_closed(name, closed, "repair --mark-delivered")
     verdicts = {result.spool_id: result.verdict for result in results}

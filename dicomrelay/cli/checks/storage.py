@@ -31,7 +31,7 @@ def check_spool(settings: Settings) -> Iterator[Finding]:
         yield failed(
             "spool",
             words,
-            f"look at {folder / 'corrupt'} and send those instances again; check the disk",
+            "`dicomrelay check` says which of them live on elsewhere; send the others again, and check the disk",
             ExitCode.INTEGRITY,
         )
     elif usage.aside:
@@ -61,7 +61,7 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
         yield failed(
             about,
             f"cannot be read: {shown(why)}",
-            "restore db/ from a backup, or move it away: it is built again from the spool",
+            "stop the relay and run `dicomrelay repair`: it is built again from spool and archive; or restore db/",
             ExitCode.INTEGRITY,
         )
         return
