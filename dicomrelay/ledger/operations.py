@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from dicomrelay.ledger import actions, cancelling, joblist, jobs, joining, replaying, subjects
+from dicomrelay.ledger import (
+    actions,
+    cancelling,
+    joblist,
+    jobs,
+    joining,
+    replaying,
+    subjects,
+    verification_verbs,
+)
 from dicomrelay.ledger.engine import Database, chunks
 from dicomrelay.ledger.values import TransferState
 from dicomrelay.ledger.values_operations import Changed, JobRow, Replayed, ReplayOrder, Subject, TransferRow
@@ -47,10 +56,14 @@ class Operations:
     def retry(self, subject: Subject, *, destination: str = "") -> Changed:
         """Try now what waits or needs attention, refused instances too, with the attempts counted from 0.
 
+        What a destination does not confirm is asked about again, or sent again where it is missing.
         Without a destination, archiving and frames of instances that need attention are tried again too.
         """
         with self._database.write() as work:
             changed = actions.retry(work, subject, destination)
+        with self._database.write() as work:
+            asked = verification_verbs.retry_of(work, subject, destination)
+            changed = replace(changed, verifications=asked)
         if destination:
             return changed
         with self._database.write() as work:

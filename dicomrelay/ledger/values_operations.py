@@ -79,7 +79,8 @@ class Changed:
     """What a verb did.
 
     `unchanged` counts the transfers that it left, by their state; `ungrouped` the deliveries that have no transfer yet;
-    `stages` the instances whose archiving or frames are tried again; `orders` what is in force for the subject now.
+    `stages` the instances whose archiving or frames are tried again, `verifications` those whose destination is asked
+    again or sent them again; `orders` what is in force for the subject now.
     `held_by` names other subjects whose hold keeps something of this one.
     """
 
@@ -90,6 +91,7 @@ class Changed:
     unchanged: Mapping[TransferState, int] = field(default_factory=dict)
     ungrouped: int = 0
     stages: int = 0
+    verifications: int = 0
     orders: tuple[StandingOrder, ...] = ()
     held_by: tuple[str, ...] = ()
 

@@ -6,13 +6,51 @@ from collections.abc import Sequence
 
 from sqlalchemy import select, update
 
-from dicomrelay.ledger.engine import AnyRow, Work
+from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.evidence_chain import FactKind
-from dicomrelay.ledger.schema import deliveries, destinations, instances, verifications
+from dicomrelay.ledger.schema import (
+    DUE,
+    NEEDS_ATTENTION,
+    deliveries,
+    destinations,
+    instances,
+    transfers,
+    verifications,
+)
+from dicomrelay.ledger.subjects import of_transfers
 from dicomrelay.ledger.values import TransferState
+from dicomrelay.ledger.values_operations import Subject
 from dicomrelay.ledger.values_verification import Finding, Found, Reference, VerificationState, Verified
 from dicomrelay.ledger.verification_changes import close, fail, make_ready, mark, tell
 from dicomrelay.ledger.verification_opening import OPEN, latest, open_one
+
+
+def retry_of(work: Work, subject: Subject, destination: str) -> int:
+    """The same for every transfer of a subject, and what waits to be asked is asked now; how many instances that were."""
+    waits = verifications.c.due_at.is_not(None) & (verifications.c.advice != "")
+    listed = verifications.c.state == VerificationState.NEEDS_ATTENTION.value
+    query = (
+        select(transfers)
+        .where(
+            transfers.c.id.in_(select(verifications.c.transfer_id).where(NEEDS_ATTENTION))
+            | transfers.c.id.in_(
+                select(verifications.c.transfer_id).where(DUE, verifications.c.advice != "")
+            ),
+            *of_transfers(subject),
+        )
+        .order_by(transfers.c.id)
+        .with_for_update(key_share=True)
+    )
+    if destination:
+        query = query.where(transfers.c.destination == destination)
+    mine = work.connection.execute(query).all()
+    for part in chunks([row.id for row in mine]):
+        work.connection.execute(
+            update(verifications)
+            .where(verifications.c.transfer_id.in_(part), waits, ~listed)
+            .values(due_at=work.now, attempt=0)
+        )
+    return sum(retry(work, row) for row in mine)
 
 
 def retry(work: Work, transfer: AnyRow) -> int:

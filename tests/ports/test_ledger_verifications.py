@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, text
 
 from dicomrelay.ledger import AttentionKind, ClaimedTransfer, DeliveryState, Ledger, Stage, TransferState
 from dicomrelay.ledger.engine import database_url
+from dicomrelay.ledger.values_operations import Subject, SubjectKind
 from dicomrelay.ledger.values_verification import (
     ClaimedVerification,
     Finding,
@@ -312,6 +313,35 @@ def test_what_an_administrator_has_to_mend_is_listed_while_it_waits(asked: Ledge
     )
     (summary,) = asked.verifications.unverified()
     assert (summary.to_ask, summary.awaiting_report, summary.need_attention) == (1, 0, 0)
+
+
+def test_jobs_retry_asks_again_and_sends_again(asked: Ledger, ledger_url: str) -> None:
+    """`jobs retry STUDY`: what is missing is sent, what is unknown is asked about, what waits is due."""
+    transfer = delivered(asked)
+    study = Subject(SubjectKind.STUDY, "1.2.1")
+    say_rules = VerificationRules(attempts=1, resends=0, again_in_ms=0)
+    claimed = take(asked, ledger_url)
+    findings = {A: GONE, B: DOUBT}
+    if claimed.transaction_uid:
+        asked.verifications.report(claimed.transaction_uid, "PACS", findings, say_rules)
+    else:
+        asked.verifications.answer(claimed.id, claimed.fence, findings, say_rules)
+    assert marks(ledger_url) == [("delivered", "missing"), ("delivered", "unknown")]
+    assert asked.operations.retry(Subject(SubjectKind.STUDY, "9.9")).verifications == 0
+    assert asked.operations.retry(study, destination="other").verifications == 0
+    assert asked.operations.retry(study).verifications == 2
+    assert marks(ledger_url) == [("failed", ""), ("delivered", "pending")]
+    assert due_ids(asked) == [transfer.id]
+    assert asked.operations.retry(study).verifications == 0
+    deliver(asked, claim(asked, transfer.id))
+
+    blocked = take(asked, ledger_url)
+    asked.verifications.hand_back(
+        blocked.id, blocked.fence, retry_in_ms=MINUTE_MS, reason="no service", advice="Enable it."
+    )
+    assert asked.verifications.due(limit=1) == ()
+    asked.operations.retry(Subject(SubjectKind.ALL))
+    assert len(asked.verifications.due(limit=1)) == 1
 
 
 def test_a_held_transfer_gets_the_gap_and_stays_held(asked: Ledger, ledger_url: str) -> None:

@@ -69,13 +69,15 @@ def lines(changed: Changed) -> Iterator[str]:
                 f"{about}: {counted(count, 'transfer')} with {counted(changed.instances, 'instance')} to {names} "
                 f"{_DONE[changed.verb]}"
             )
-    elif not changed.stages and not (changed.orders and changed.ungrouped):
+    elif not changed.stages and not changed.verifications and not (changed.orders and changed.ungrouped):
         yield f"{about}: nothing to {changed.verb.value}"
     ran = sum(change.before is TransferState.RUNNING for change in changed.changes)
     if ran:
         yield f"    {ran} of them ran: the runner stops after the instance that is under way; what was answered counts"
     if changed.stages:
         yield f"    {counted(changed.stages, 'instance')}: archive or frames are tried again"
+    if changed.verifications:
+        yield f"    {counted(changed.verifications, 'instance')} not confirmed: asked about again, or sent again"
     for state, number in sorted(changed.unchanged.items()):
         yield f"    {number} left: {_LEFT.get((changed.verb, state), state_words(state.value))}"
     if changed.ungrouped and changed.verb is not Verb.CANCEL:
@@ -99,7 +101,7 @@ def order_lines(orders: Sequence[StandingOrder], subject: Subject) -> Iterator[s
 def next_line(verb: Verb, subjects: Sequence[Subject], all_changed: Sequence[Changed], *, runs: bool) -> str:
     """The one line that says what happens or what to do now; "" when there is nothing to say."""
     names = " ".join(subject.id or "--all" for subject in subjects)
-    changed = any(each.changes or each.stages for each in all_changed)
+    changed = any(each.changes or each.stages or each.verifications for each in all_changed)
     ordered = any(each.orders for each in all_changed)
     if verb is Verb.HOLD and (changed or ordered):
         return f"next: `dicomrelay jobs release {names}` lets it go"
@@ -124,6 +126,7 @@ def changed_json(changed: Changed) -> dict[str, Any]:
         "unchanged": plain(changed.unchanged),
         "ungrouped": changed.ungrouped,
         "stages": changed.stages,
+        "verifications": changed.verifications,
         "orders": [dataclasses.asdict(order) for order in changed.orders],
         "held_by": list(changed.held_by),
     }
