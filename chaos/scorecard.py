@@ -74,7 +74,7 @@ def do(fault: Fault, run: Run) -> Row:
         return replace(
             row,
             control_found=False,
-            note=f"not done to the end: {type(error).__name__}: {str(error)[:200]}",
+            note=f"not done to the end: {type(error).__name__}: {_without_paths(str(error), run.folder)}",
             seconds=time.monotonic() - began,
         )
     return replace(
@@ -105,6 +105,11 @@ def said(row: Row) -> str:
     lines += [f"    {figure}" for figure in row.figures]
     lines += [f"    {text}" for text in (row.control and f"control: {row.control}", row.note) if text]
     return "\n".join(lines)
+
+
+def _without_paths(text: str, folder: Path) -> str:
+    """The beginning of it, for a page that others read; the whole stands in the terminal."""
+    return " ".join(text.replace(str(folder), "…").split())[:300]
 
 
 def _revision() -> str:

@@ -20,6 +20,7 @@ _RESPONSE_S: Final = 5.0
 _DELAY_S: Final = 0.01
 _GATEWAY_TIMEOUT_S: Final = 3.0
 _SENDERS: Final = 4
+_CONNECTED_WITHIN_S: Final = 20.0
 
 
 def before_a_destination(run: Run) -> Outcome:
@@ -64,7 +65,7 @@ def before_a_sender(run: Run) -> Outcome:
     with Wire() as wire:
         settings = {
             "host": "0.0.0.0",
-            **dict.fromkeys(("association_timeout_s", "pdu_timeout_s", "idle_timeout_s"), _GATEWAY_TIMEOUT_S),
+            **dict.fromkeys(("pdu_timeout_s", "idle_timeout_s"), _GATEWAY_TIMEOUT_S),
         }
         peers = '[[peers]]\nae_title = "*"\nhost = "*"\n'
         with GatewayProcess(run.folder / "gateway", settings, more=peers) as gateway:
@@ -76,8 +77,11 @@ def before_a_sender(run: Run) -> Outcome:
                     )
                     for _ in range(_SENDERS)
                 ]
-                time.sleep(1.0)
-                busy = gateway.usage().threads
+                deadline = time.monotonic() + _CONNECTED_WITHIN_S
+                while (busy := gateway.usage().threads) < before.threads + _SENDERS:
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(f"only {busy - before.threads} senders have come")
+                    time.sleep(0.05)
                 wire.cut()
                 for sender in senders:
                     sender.kill()
