@@ -28,6 +28,7 @@ from dicomrelay.ledger import (
     Verdict,
     migrate,
 )
+from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.engine import database_url
 from tests.support.ledger import MINUTE_MS, archive_all, arrival, group, outcomes
 
@@ -107,6 +108,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def complete(self, batch_instances: int) -> None:
         """Every delivery finds a transfer, and only one."""
         group(self.ledger, batch_instances=batch_instances)
+
+    @rule(batch_instances=st.integers(1, 3), association=st.sampled_from(["a1", "a2"]))
+    def cut(self, batch_instances: int, association: str) -> None:
+        """What goes before its study is complete, and what a hint makes complete, is no exception."""
+        never = CompletionPolicy(10**9, 0, batch_instances, 10**9)
+        self.ledger.completion.cut(never, ["1.2.0", "1.2.1"])
+        self.ledger.completion.association_ended([association])
+        self.ledger.completion.complete(never, limit=1)
 
     @rule(target=claims, lease_ms=st.sampled_from([0, MINUTE_MS]))
     def claim(self, lease_ms: int) -> ClaimedTransfer | MultipleResults[ClaimedTransfer]:
