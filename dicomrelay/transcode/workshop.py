@@ -126,7 +126,10 @@ class Workshop:
         self.close()
 
     def _ready(self) -> Path:
-        """Our folder, made when it is first needed; the dead ones of others are removed then."""
+        """Our folder, made when it is first needed, and again when somebody removed it; dead ones of others go then."""
+        if self._folder is not None and os.fstat(self._lock).st_nlink == 0:
+            os.close(self._lock)
+            self._folder = None
         if self._folder is None:
             self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
             sweep(self._place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,16 @@ def test_a_copy_and_then_nothing(tmp_path: Path) -> None:
         workshop.discard(copy)
         assert not copy.path.exists()
         workshop.copy(_plain(tmp_path), BIG_ENDIAN)
+    assert not list(place.iterdir())
+
+
+def test_a_folder_that_somebody_removed_is_made_again(tmp_path: Path) -> None:
+    """The next copy has a place; nothing is left at the end."""
+    place = tmp_path / "copies"
+    with Workshop(place) as workshop:
+        workshop.copy(_plain(tmp_path), IMPLICIT)
+        shutil.rmtree(place)
+        assert workshop.copy(_plain(tmp_path), IMPLICIT).path.exists()
     assert not list(place.iterdir())
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from dicomrelay.errors import ConfigurationError
+from dicomrelay.errors import ConfigurationError, SpoolError
 
 _NAME: Final = ".receiving"
 _TRIES: Final = 10
@@ -34,12 +35,27 @@ class WorkFolder:
         self._path = root / _NAME
         self._lock_path = self._path / "lock"
         self._numbers = itertools.count(1)
+        self._taking = threading.Lock()
         self._lock = self._take()
         for part in self._path.glob("*.part"):
             part.unlink(missing_ok=True)
 
     def next_part(self) -> str:
-        """A path that nothing has, for one file."""
+        """A path that nothing has, for one file. Where somebody removed the folder it is made again, with its lock.
+
+        Raises
+        ------
+        SpoolError
+            It cannot be made again, or another process has it now.
+        """
+        with self._taking:
+            if os.fstat(self._lock).st_nlink == 0:
+                gone = self._lock
+                try:
+                    self._lock = self._take()
+                except ConfigurationError as error:
+                    raise SpoolError(f"{self._path}: was removed while we were at work: {error}") from error
+                os.close(gone)
         return f"{self._path}/{next(self._numbers)}.part"
 
     def close(self) -> None:

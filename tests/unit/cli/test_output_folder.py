@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -309,3 +310,24 @@ def test_a_folder_that_cannot_be_made_is_a_mistake_in_words(tmp_path: Path) -> N
 
     with pytest.raises(ConfigurationError, match=r"--output .*/file/out: cannot be written"):
         OutputFolder(tmp_path / "file" / "out")
+
+
+def test_a_work_folder_that_somebody_removed_is_made_again(folder: OutputFolder) -> None:
+    """With its lock: the next instance is kept, and no other process comes in."""
+    put(folder, "1.2.3")
+    shutil.rmtree(folder.root / ".receiving")
+
+    assert put(folder, "1.2.4") == Kept("1.2.4.dcm", Keeping.NEW)
+    assert files(folder.root) == ["1.2.3.dcm", "1.2.4.dcm"]
+    with pytest.raises(ConfigurationError, match="another"):
+        OutputFolder(folder.root)
+
+
+def test_a_work_folder_that_another_process_has_meanwhile_is_not_shared(folder: OutputFolder) -> None:
+    """Removed, and taken by another `receive`: the instance is refused, and told why."""
+    shutil.rmtree(folder.root / ".receiving")
+    other = OutputFolder(folder.root)
+    with pytest.raises(SpoolError, match="was removed while we were at work"):
+        put(folder, "1.2.4")
+    other.close()
+    assert put(folder, "1.2.4").keeping is Keeping.NEW
