@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import select, update
 
+from dicomrelay.ledger import events
 from dicomrelay.ledger.breaker import Breaker
 from dicomrelay.ledger.engine import AnyRow, Work
+from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, destination_info, instance_facts
 from dicomrelay.ledger.places import (
     breaker_of,
@@ -99,6 +101,7 @@ def _take(
     ).one_or_none()
     if claimed is None:
         return None
+    events.record(work, [_claimed(claimed, owner)])
     breaker: Breaker = breaker_of(row)
     if trial:
         write_breaker(work, row.name, breaker.trial(work.now))
@@ -114,6 +117,18 @@ def _take(
         deliveries=_to_do(work, transfer_id),
         trial=trial,
         in_trouble=breaker.in_trouble,
+    )
+
+
+def _claimed(transfer: AnyRow, owner: str) -> Event:
+    """Of a runner that dies there is no other trace."""
+    return Event(
+        EventKind.TRANSFER_CLAIMED,
+        study_instance_uid=transfer.study_instance_uid,
+        transfer_id=transfer.id,
+        destination=transfer.destination,
+        job_id=transfer.job_id,
+        detail={"attempt": transfer.attempt, "fence": transfer.fence, "owner": owner},
     )
 
 

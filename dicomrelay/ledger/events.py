@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     RECEIVED = "received"
     CONFLICT = "conflict"
     TRANSFER_MADE = "transfer_made"
+    TRANSFER_CLAIMED = "transfer_claimed"
     TRANSFER_DONE = "transfer_done"
     TRANSFER_NEEDS_ATTENTION = "transfer_needs_attention"
     TRANSFER_REOPENED = "transfer_reopened"

@@ -32,6 +32,7 @@ STUDY, SERIES, INSTANCE = "study", "series", "instance"
 # Of events only what is in no evidence; the rest would be told twice.
 _TOLD: Final = (
     EventKind.TRANSFER_MADE.value,
+    EventKind.TRANSFER_CLAIMED.value,
     EventKind.TRANSFER_DONE.value,
     EventKind.TRANSFER_HANDED_BACK.value,
     EventKind.NOT_VERIFIED.value,
