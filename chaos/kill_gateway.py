@@ -137,6 +137,11 @@ class Gateway:
             else:
                 return
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """SIGKILL."""
         if self._process is not None:

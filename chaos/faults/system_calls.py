@@ -60,6 +60,7 @@ def _one(folder: Path, instances: list[Instance], inject: str, call: str) -> tup
         started = False
     else:
         send_study(remote, instances, tally)
+    was_met = not started or not gateway.is_alive or tally.refused > 0
     gateway.kill()
     gateway.command = GATEWAY
     gateway.start()
@@ -72,24 +73,24 @@ def _one(folder: Path, instances: list[Instance], inject: str, call: str) -> tup
         Findings(tally.offered, set(tally.acknowledged), {}, held, put_away=damaged, refused=tally.refused)
     )
     shutil.rmtree(folder)
-    return account, tally, partials, started
+    return account, tally, partials, was_met
 
 
 def tampered(run: Run, calls: tuple[str, ...], injections: tuple[str, ...]) -> Outcome:
     """`run.trials` points, the injections in turn."""
-    total, partials, unstarted, wrong = Account(), 0, 0, 0
+    total, partials, met, wrong = Account(), 0, 0, 0
     broken = 0
     files = run.folder / "files"
     files.mkdir(parents=True)
     made = make_instances(files, run.seed, per_study=_INSTANCES)
     for number, (call, k) in enumerate(islice(_points(calls), run.trials)):
         inject = injections[number % len(injections)].format(k=k)
-        account, tally, left, started = _one(
+        account, tally, left, was_met = _one(
             run.folder / f"{number}", list(islice(made, _INSTANCES)), inject, call
         )
         total += account
         partials += left
-        unstarted += not started
+        met += was_met
         broken += tally.broken_associations
         wrong += sum(count for status, count in tally.statuses.items() if status >> 8 != 0xA7)
         if not account.is_clean or left:
@@ -101,7 +102,7 @@ def tampered(run: Run, calls: tuple[str, ...], injections: tuple[str, ...]) -> O
             Figure("failures that are not A7xx", wrong, bar=0),
             Figure("refused with A7xx", total.refused - wrong),
             Figure("associations broken", broken),
-            Figure("did not start with it", unstarted),
+            Figure("points at which it died, or refused", met, bar=run.trials / 5, at_least=True),
             Figure(
                 "acknowledged in the end, of those offered",
                 total.acknowledged / max(1, total.offered),
