@@ -16,6 +16,7 @@ from dicomrelay.ledger.engine import AnyRow, Database, Work, chunks
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, instance_facts
 from dicomrelay.ledger.schema import UNGROUPED, deliveries, evidence, instances, stages, studies, transfers
 from dicomrelay.ledger.values import DeliveryState, InstanceFacts, InstanceState, Stage
+from dicomrelay.ledger.values_verification import Verified
 
 PAGE: Final = 1000
 # Chains are read in the order of their studies, so many studies a statement.
@@ -31,7 +32,12 @@ _CANCELLED: Final = "cancelled"
 # What keeps the bytes of an instance here: no destination has it, or the one that has it is still to confirm that.
 OPEN_DELIVERY: Final = or_(
     deliveries.c.state.in_(_OPEN),
-    and_(deliveries.c.state.in_(_HAS_IT), deliveries.c.verification == "pending"),
+    and_(
+        deliveries.c.state.in_(_HAS_IT),
+        deliveries.c.verification.in_(
+            [Verified.PENDING.value, Verified.MISSING.value, Verified.UNKNOWN.value]
+        ),
+    ),
 )
 
 
@@ -62,8 +68,6 @@ class InstanceEntry:
         When its spool item was given up; None while it is needed.
     counted, counted_open : int
         Its deliveries that were not cancelled, and those of them that no destination has.
-    unsure : int
-        Deliveries that a destination acknowledged and later did not have: open or not, both may be right.
     """
 
     facts: InstanceFacts
@@ -75,7 +79,6 @@ class InstanceEntry:
     released_ms_ago: int | None
     counted: int
     counted_open: int
-    unsure: int
     archiving: StageEntry | None
     framing: StageEntry | None
 
@@ -298,7 +301,6 @@ def _entries() -> Select[Any]:
             instances.c.open_deliveries,
             counted(state != _CANCELLED).label("counted"),
             counted(OPEN_DELIVERY).label("counted_open"),
-            counted(state.in_(_HAS_IT), deliveries.c.verification == "missing").label("unsure"),
             _archiving.c.state.label("archiving"),
             _archiving.c.due_at.label("archiving_due_at"),
             _framing.c.state.label("framing"),
@@ -328,7 +330,6 @@ def _entry(row: AnyRow, work: Work) -> InstanceEntry:
         released_ms_ago=None if row.released_at is None else max(0, work.now - row.released_at),
         counted=row.counted,
         counted_open=row.counted_open,
-        unsure=row.unsure,
         archiving=_stage(row.archiving, row.archiving_due_at, work),
         framing=_stage(row.framing, row.framing_due_at, work),
     )

@@ -65,9 +65,7 @@ def _about(
 def _counts(entry: InstanceEntry) -> Iterator[Finding]:
     if entry.released_ms_ago is not None:
         return  # what was delivered long ago may be pruned
-    is_right = entry.all_deliveries == entry.counted and (
-        entry.counted_open <= entry.open_deliveries <= entry.counted_open + entry.unsure
-    )
+    is_right = entry.all_deliveries == entry.counted and entry.open_deliveries == entry.counted_open
     if not is_right:
         yield _about(
             Invariant.LEDGER_COUNTS,
