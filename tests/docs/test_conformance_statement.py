@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dicomrelay.dicom import query_models
+from dicomrelay.dicom import commitment, query_models
 from dicomrelay.dicom.sop_classes import storage_sop_classes
 from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
@@ -13,6 +13,7 @@ from dicomrelay.dicom.uids import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
 )
+from dicomrelay.dimse.commitment import MAX_REFERENCES, MAX_REPORT_BYTES
 from dicomrelay.net import provider
 from dicomrelay.net.proposal import MAX_PDU_BYTES
 from dicomrelay.net.replies import REPLIES
@@ -102,6 +103,18 @@ def test_statuses() -> None:
         Status.SOP_CLASS_NOT_SUPPORTED,
         Status.UNRECOGNISED_OPERATION,
     }
+
+
+def test_answers_to_reports_and_what_failure_reasons_ask_for() -> None:
+    assert {int(row[0], 16) for row in table("answer to a report")} == set(commitment.ReportStatus)
+    assert {int(row[0], 16): row[1] for row in table("failure reason")} == {
+        code: row.remedy.value for code, row in commitment.FAILURES.items()
+    }
+    assert commitment.STORAGE_COMMITMENT_PUSH_MODEL in PAGE
+    assert f"{MAX_REPORT_BYTES >> 20} MiB or {MAX_REFERENCES:,} instances" in PAGE
+    defaults = DestinationSettings.model_fields
+    assert defaults["verification_report_s"].default == 3600
+    assert defaults["verification_wait_s"].default == 5
 
 
 def test_query_models() -> None:
