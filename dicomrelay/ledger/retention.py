@@ -16,6 +16,7 @@ from dicomrelay.ledger.schema import (
     instances,
     job_items,
     jobs,
+    standing_orders,
     transfers,
     verifications,
 )
@@ -136,5 +137,6 @@ def _jobs(work: Work, before_ms: int, limit: int) -> int:
     ids = list(work.connection.execute(old).scalars())
     for part in chunks(ids):
         work.connection.execute(delete(job_items).where(job_items.c.job_id.in_(part)))
+        work.connection.execute(delete(standing_orders).where(standing_orders.c.subject.in_(part)))
         work.connection.execute(delete(jobs).where(jobs.c.id.in_(part)))
     return len(ids)

@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, text
 from dicomrelay.ledger import DeliveryState, DestinationInfo, Ledger
 from dicomrelay.ledger.engine import database_url
 from dicomrelay.ledger.retention import Pruned
+from dicomrelay.ledger.values_operations import Subject, SubjectKind
 from dicomrelay.settings import RetentionSettings
 from tests.support.ledger import (
     MINUTE_MS,
@@ -25,7 +26,17 @@ from workers.prune import prune
 
 HOUR_MS = 3_600_000
 DAYS = RetentionSettings()
-TABLES = ("transfers", "deliveries", "jobs", "job_items", "events", "evidence", "instances", "studies")
+TABLES = (
+    "standing_orders",
+    "transfers",
+    "deliveries",
+    "jobs",
+    "job_items",
+    "events",
+    "evidence",
+    "instances",
+    "studies",
+)
 
 
 def counts(url: str) -> Counter[str]:
@@ -33,10 +44,7 @@ def counts(url: str) -> Counter[str]:
     engine = create_engine(database_url(url))
     with engine.connect() as connection:
         found = Counter(
-            {
-                name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
-                for name in TABLES
-            }
+            {name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in TABLES}
         )
     engine.dispose()
     return found
@@ -159,6 +167,22 @@ def test_a_job_stays_while_something_of_it_is_to_come(ledger: Ledger, ledger_url
     release(ledger)
     age(ledger_url, 3650)
     assert run(ledger)["jobs"] == 1
+
+
+def test_what_was_cancelled_is_over_when_its_bytes_have_gone(ledger: Ledger, ledger_url: str) -> None:
+    """Not while they are only here: nowhere archived, they stay in the spool, and the record of the cancelling with them."""
+    for number, is_archived in ((1, True), (2, False)):
+        ledger.register([arrival(number, job_id=f"job-{number}", study_instance_uid=f"1.2.{number}")])
+        assert group(ledger) == 1
+        if is_archived:
+            archive_all(ledger)
+        ledger.operations.cancel(Subject(SubjectKind.JOB, f"job-{number}"))
+    assert release(ledger) == 1
+    age(ledger_url, 100)
+    gone = run(ledger)
+    assert (gone["transfers"], gone["deliveries"], gone["jobs"]) == (1, 1, 1)
+    left = counts(ledger_url)
+    assert (left["deliveries"], left["standing_orders"]) == (1, 1)
 
 
 def test_what_is_counted_of_an_instance_stays_true(ledger: Ledger, ledger_url: str) -> None:
