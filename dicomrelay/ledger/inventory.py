@@ -10,13 +10,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, case, exists, func, or_, select
 
 from dicomrelay.ledger.engine import AnyRow, Database, Work, chunks
+from dicomrelay.ledger.evidence_check import EvidenceRow
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, instance_facts
-from dicomrelay.ledger.schema import UNGROUPED, deliveries, evidence, instances, stages, studies, transfers
+from dicomrelay.ledger.schema import (
+    UNGROUPED,
+    deliveries,
+    evidence,
+    instances,
+    stages,
+    studies,
+    transfers,
+    verifications,
+)
 from dicomrelay.ledger.values import DeliveryState, InstanceFacts, InstanceState, Stage
-from dicomrelay.ledger.values_verification import Verified
+from dicomrelay.ledger.values_verification import VerificationState, Verified
+from dicomrelay.ledger.verification_opening import OPEN as OPEN_VERIFICATION
 
 PAGE: Final = 1000
 # Chains are read in the order of their studies, so many studies a statement.
@@ -85,7 +96,17 @@ class InstanceEntry:
 
 @dataclass(frozen=True, slots=True)
 class TransferEntry:
-    """A transfer; `to_do` counts its deliveries that an attempt would send."""
+    """A transfer.
+
+    Attributes
+    ----------
+    to_do : int
+        Its deliveries that an attempt would send.
+    unconfirmed : int
+        Its deliveries that its destination is to confirm.
+    is_asked : bool
+        Somebody will ask for that, or it is listed that nobody does.
+    """
 
     id: str
     study_instance_uid: str
@@ -93,17 +114,8 @@ class TransferEntry:
     state: str
     due_in_ms: int | None
     to_do: int
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceRow:
-    """A row of a chain; without one (`number` 0) the study has none."""
-
-    number: int
-    at: int
-    kind: str
-    body: str
-    hash: str
+    unconfirmed: int
+    is_asked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +189,7 @@ class Inventory:
 
     def transfers(self, page: int = PAGE) -> Iterator[list[TransferEntry]]:
         """All transfers in the order of their ids, page by page."""
-        to_do = (
-            select(func.count())
-            .where(deliveries.c.transfer_id == transfers.c.id, deliveries.c.state.in_(_GOES_ON))
-            .scalar_subquery()
-        )
-        query = select(
-            transfers.c.id,
-            transfers.c.study_instance_uid,
-            transfers.c.destination,
-            transfers.c.state,
-            transfers.c.due_at,
-            to_do.label("to_do"),
-        )
+        query = _transfers()
         last = ""
         while True:
             with self._database.read() as work:
@@ -205,6 +205,8 @@ class Inventory:
                         row.state,
                         _in_ms(row.due_at, work),
                         row.to_do,
+                        row.unconfirmed,
+                        row.is_asked,
                     )
                     for row in rows
                 ]
@@ -231,8 +233,8 @@ class Inventory:
                 return
             last = rows[-1].study_instance_uid
 
-    def evidence(self) -> Iterator[tuple[Chain, EvidenceRow]]:
-        """Every row of every chain, in the order of studies and numbers, beside what the study says of it."""
+    def evidence(self) -> Iterator[tuple[Chain, EvidenceRow | None]]:
+        """Every row of every chain, in the order of studies and numbers, beside what the study says of it; None without one."""
         last: str | None = ""
         while last is not None:
             with self._database.read() as work:
@@ -252,12 +254,37 @@ class Inventory:
                         row.evidence_pruned,
                         row.evidence_pruned_hash,
                     )
+                    uid = chain.study_instance_uid
                     yield (
                         chain,
-                        EvidenceRow(
-                            row.number or 0, row.at or 0, row.kind or "", row.body or "", row.hash or ""
-                        ),
+                        None
+                        if row.number is None
+                        else EvidenceRow(uid, row.number, row.at, row.kind, row.body, row.hash),
                     )
+
+
+def _transfers() -> Select[Any]:
+    mine = deliveries.c.transfer_id == transfers.c.id
+
+    def counted(condition: ColumnElement[bool]) -> ScalarSelect[int]:
+        return select(func.count()).where(mine, condition).scalar_subquery()
+
+    asks = or_(
+        and_(verifications.c.state.in_(OPEN_VERIFICATION), verifications.c.due_at.is_not(None)),
+        verifications.c.state == VerificationState.NEEDS_ATTENTION.value,
+    )
+    return select(
+        transfers.c.id,
+        transfers.c.study_instance_uid,
+        transfers.c.destination,
+        transfers.c.state,
+        transfers.c.due_at,
+        counted(deliveries.c.state.in_(_GOES_ON)).label("to_do"),
+        counted(
+            and_(deliveries.c.state.in_(_HAS_IT), deliveries.c.verification == Verified.PENDING.value)
+        ).label("unconfirmed"),
+        exists().where(verifications.c.transfer_id == transfers.c.id, asks).label("is_asked"),
+    )
 
 
 def _chains(uids: Sequence[str]) -> Select[Any]:

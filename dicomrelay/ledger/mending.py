@@ -13,12 +13,20 @@ from typing import Final
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.sql.expression import bindparam
 
-from dicomrelay.ledger import events, evidence_chain, ingest
-from dicomrelay.ledger.engine import Database, Work, chunks
+from dicomrelay.ledger import events, evidence_chain, ingest, verification_opening, verification_verbs
+from dicomrelay.ledger.engine import AnyRow, Database, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.inventory import OPEN_DELIVERY
-from dicomrelay.ledger.schema import deliveries, instances, stages, studies, transfers
+from dicomrelay.ledger.schema import (
+    deliveries,
+    destinations,
+    instances,
+    stages,
+    studies,
+    transfers,
+    verifications,
+)
 from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values import (
     Arrival,
@@ -29,6 +37,7 @@ from dicomrelay.ledger.values import (
     TransferState,
     Verdict,
 )
+from dicomrelay.ledger.values_verification import Verified
 
 _NEVER_DUE: Final = ("done", "needs_attention", "held", "cancelled")
 _GOES_ON: Final = (DeliveryState.PENDING.value, DeliveryState.FAILED.value)
@@ -117,6 +126,21 @@ class Mending:
                     ).all()
                     changed += [row.id for row in rows]
                     _tell_studies(work, [row.study_instance_uid for row in rows], "a transfer goes on")
+        return changed
+
+    def ask_again(self, transfer_ids: Sequence[str]) -> list[str]:
+        """Let destinations be asked for what they are to confirm, or take their word where they are asked no more."""
+        changed: list[str] = []
+        with self._database.write() as work:
+            for key in sorted(transfer_ids):
+                transfer = work.connection.execute(
+                    select(transfers).where(transfers.c.id == key).with_for_update(key_share=True)
+                ).one_or_none()
+                if transfer is not None and _let_ask(work, transfer):
+                    changed.append(key)
+                    _tell_studies(
+                        work, [transfer.study_instance_uid], "what was to be confirmed is asked for"
+                    )
         return changed
 
     def wake_stages(self, instance_ids: Sequence[str], *, furthest_ms: int) -> list[str]:
@@ -305,6 +329,29 @@ class Mending:
                     if key in of
                 ],
             )
+
+
+def _let_ask(work: Work, transfer: AnyRow) -> bool:
+    """Make the open verification of a transfer due, or another one, where something waits for it."""
+    waits = deliveries.c.transfer_id == transfer.id, deliveries.c.verification == Verified.PENDING.value
+    if work.connection.execute(select(deliveries.c.instance_id).where(*waits).limit(1)).first() is None:
+        return False
+    last = verification_opening.latest(work, transfer.id)
+    if last is not None and last.state in verification_opening.OPEN:
+        work.connection.execute(
+            update(verifications)
+            .where(verifications.c.id == last.id, verifications.c.due_at.is_(None))
+            .values(due_at=work.now)
+        )
+        return bool(last.due_at is None)
+    method = work.connection.execute(
+        select(destinations.c.verification).where(destinations.c.name == transfer.destination)
+    ).scalar_one()
+    if method == "none":
+        verification_verbs.take_its_word(work, transfer)
+    else:
+        verification_opening.open_one(work, transfer, method=method)
+    return True
 
 
 def _write_adopted(work: Work, new: Sequence[tuple[Archived, str]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,17 @@ from sqlalchemy import text
 from dicomrelay.ledger import DeliveryState, Ledger, Stage
 from dicomrelay.ledger.engine import open_engine
 from dicomrelay.ledger.mending import Archived
-from tests.support.ledger import MINUTE_MS, archive_all, arrival, claim, due_ids, group, outcomes
+from tests.support.ledger import (
+    MINUTE_MS,
+    PACS,
+    archive_all,
+    arrival,
+    claim,
+    claimed_transfer,
+    due_ids,
+    group,
+    outcomes,
+)
 from workers.integrity import Finding, Invariant
 from workers.integrity.ledger_check import RUNNING_FURTHEST_MS, STAGE_FURTHEST_MS, check_ledger
 from workers.integrity.looking import Look
@@ -154,6 +165,38 @@ def test_a_lease_that_is_alive_is_no_finding_and_is_left_alone(ledger: Ledger) -
     assert _found(ledger) == []
     assert ledger.mending.wake_transfers([transfer_id], furthest_ms=RUNNING_FURTHEST_MS) == []
     assert ledger.renew_transfer(transfer_id, claimed.fence, lease_ms=MINUTE_MS)
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM verifications", "UPDATE verifications SET due_at = NULL"])
+def test_what_is_to_be_confirmed_is_asked_for(ledger: Ledger, ledger_url: str, statement: str) -> None:
+    """A question that got lost, or is never due, is found and asked again; while it waits nothing is wrong."""
+    ledger.sync_destinations([replace(PACS, verification="find")])
+    claimed = claimed_transfer(ledger, [arrival(number) for number in range(3)])
+    ledger.record_outcomes(claimed.id, claimed.fence, outcomes(claimed, DeliveryState.DELIVERED))
+    ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=None)
+    assert _found(ledger) == []
+    _sql(ledger_url, statement)
+
+    (found,) = _found(ledger)
+    assert (found.invariant, found.transfer_id) == (Invariant.LEDGER_WAY, claimed.id)
+    assert [ledger.mending.ask_again([claimed.id]) for _ in range(2)] == [[claimed.id], []]
+    assert _found(ledger) == []
+
+
+def test_a_destination_that_is_asked_no_more_is_taken_by_its_word(ledger: Ledger, ledger_url: str) -> None:
+    """Its settings changed and the question got lost: what it acknowledged is delivered."""
+    ledger.sync_destinations([replace(PACS, verification="find")])
+    claimed = claimed_transfer(ledger, [arrival(number) for number in range(3)])
+    ledger.record_outcomes(claimed.id, claimed.fence, outcomes(claimed, DeliveryState.DELIVERED))
+    ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=None)
+    _sql(ledger_url, "DELETE FROM verifications")
+    _sql(ledger_url, "UPDATE destinations SET verification = 'none'")
+
+    assert ledger.mending.ask_again([claimed.id]) == [claimed.id]
+
+    assert _found(ledger) == []
+    (page,) = ledger.inventory.instances()
+    assert [entry.open_deliveries for entry in page] == [0, 0, 0]
 
 
 def test_what_only_the_archive_has_comes_back_as_archived_and_is_not_sent(ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from dicomrelay.dicom.file_names import component
 from dicomrelay.errors import SpoolCorrupt, SpoolError
-from dicomrelay.ledger.evidence_form import BEGINNING, link
+from dicomrelay.ledger.evidence_check import ChainCheck
 from dicomrelay.ledger.inventory import Chain, InstanceEntry, StageEntry, TransferEntry
 from dicomrelay.ledger.values import InstanceState
 from workers.integrity.findings import Finding, Severity
@@ -112,6 +112,9 @@ def _transfer(transfer: TransferEntry, longest_wait_ms: int) -> Iterator[Finding
         words = f"is {transfer.state}, and due"
     elif transfer.state == "done" and transfer.to_do:
         words, invariant = f"is done, and {transfer.to_do} of its deliveries are not", Invariant.LEDGER_WAY
+    if not words and transfer.unconfirmed and not transfer.is_asked:
+        invariant = Invariant.LEDGER_WAY
+        words = f"has {transfer.unconfirmed} deliveries to be confirmed, and nobody will ask"
     if words:
         yield Finding(
             invariant,
@@ -195,33 +198,22 @@ def _evidence(look: Look, total: int) -> Iterator[Finding]:
     """Every chain, hash by hash; one finding a study."""
     assert look.ledger is not None  # noqa: S101 - for the type checker
     study: Chain | None = None
-    number, end, wrong, done = 0, BEGINNING, "", 0
+    follow, wrong, done = ChainCheck(""), "", 0
     for chain, row in look.ledger.evidence():
         if study is None or chain.study_instance_uid != study.study_instance_uid:
-            yield from _ended(study, number, end, wrong)
-            study, number, end, wrong = chain, chain.pruned, chain.pruned_end, ""
+            yield from _ended(study, follow, wrong)
+            study, wrong = chain, ""
+            follow = ChainCheck(chain.study_instance_uid, pruned=chain.pruned, pruned_hash=chain.pruned_end)
             done += 1
             look.tick("ledger: evidence", done, max(done, total), 0)
-        if row.number and not wrong:
-            expected = link(
-                previous=end,
-                study_instance_uid=chain.study_instance_uid,
-                number=number + 1,
-                at=row.at,
-                kind=row.kind,
-                body=row.body,
-            )
-            if (row.number, row.hash) != (number + 1, expected):
-                wrong = f"row {row.number} of its evidence is not what was written"
-            number, end = row.number, row.hash
-    yield from _ended(study, number, end, wrong)
+        if row is not None:
+            wrong = wrong or follow.take(row)
+    yield from _ended(study, follow, wrong)
 
 
-def _ended(study: Chain | None, number: int, end: str, wrong: str) -> Iterator[Finding]:
+def _ended(study: Chain | None, follow: ChainCheck, wrong: str) -> Iterator[Finding]:
     if study is None:
         return
-    if not wrong and (number, end) != (study.count, study.end):
-        wrong = f"its evidence ends with row {number}, and should with row {study.count}"
-    if wrong:
-        uid = study.study_instance_uid
-        yield Finding(Invariant.LEDGER_EVIDENCE, uid, wrong, study_instance_uid=uid)
+    uid = study.study_instance_uid
+    if words := wrong or follow.end(study.count, study.end):
+        yield Finding(Invariant.LEDGER_EVIDENCE, uid, words, study_instance_uid=uid)

@@ -66,12 +66,11 @@ def wrong_times(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
 
 
 def no_way(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
-    """Let it go on: a transfer is ready again, a study waits to be grouped."""
+    """Let it go on: a transfer is ready again, its destination is asked, a study waits to be grouped."""
     mending = tools.rooms.ledger.mending
-    mending.wake_transfers(
-        [finding.transfer_id for finding in findings if finding.transfer_id],
-        furthest_ms=tools.look.longest_wait_ms,
-    )
+    transfers = [finding.transfer_id for finding in findings if finding.transfer_id]
+    mending.wake_transfers(transfers, furthest_ms=tools.look.longest_wait_ms)
+    mending.ask_again(transfers)
     mending.let_group([finding.study_instance_uid for finding in findings if not finding.transfer_id])
     for finding in findings:
         yield Mended(finding, "goes on")

@@ -200,7 +200,7 @@ BREAKS = [
     Break(
         Invariant.LEDGER_EVIDENCE,
         lambda h: h.sql("DELETE FROM evidence WHERE number > 3"),
-        "ends with row 3",
+        "the end was cut off",
         mended=False,
     ),
     Break(Invariant.ARCHIVE_INDEX, lambda h: (h.settings.archive_path / "index.sqlite").unlink(), "gone"),
