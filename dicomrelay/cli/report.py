@@ -17,7 +17,7 @@ from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.reporting.csv_file import CsvFile
 from dicomrelay.cli.reporting.json_file import JsonFile
 from dicomrelay.cli.reporting.making import records
-from dicomrelay.cli.reporting.records import Format, Record, RecordKind, closed
+from dicomrelay.cli.reporting.records import Format, Record, ReportHash, closed
 from dicomrelay.cli.reporting.summary import in_words
 from dicomrelay.cli.reporting.verifying import Verdict, verify
 from dicomrelay.errors import ConfigurationError, ExitCode
@@ -85,21 +85,14 @@ def _by_name(path: Path | None) -> str:
 
 def _make(invocation: Invocation, text: str, form: Format, output: Path | None) -> int:
     summaries: list[Record] = []
-    ends: list[Record] = []
+    total = ReportHash()
     with opened_ledger(invocation.settings) as ledger:
         evidence = ledger.evidence
         about = evidence.subject(text)
         heads = evidence.heads(about.study_instance_uids)
         ledger_says = sum(count.deliveries for count in evidence.deliveries(about))
-
-        def noted() -> Iterator[Record]:
-            for record in closed(records(evidence, about, heads, summaries), form.text):
-                if record.kind is RecordKind.END:
-                    ends.append(record)
-                yield record
-
         with _opened(output) as stream:
-            form.write(noted(), stream)
+            form.write(closed(records(evidence, about, heads, summaries), form.text, total=total), stream)
     bodies = [record.body for record in summaries]
     for line in in_words(bodies):
         invocation.say(line)
@@ -111,7 +104,7 @@ def _make(invocation: Invocation, text: str, form: Format, output: Path | None) 
             f"{pruned} rows are older than retention.evidence_days and gone; the chains continue behind them"
         )
     invocation.say(
-        f"hash of this report: {ends[0].body['hash']}: keep it where nobody can write who can write the file"
+        f"hash of this report: {total.end().body['hash']}: keep it where nobody can write who can write the file"
     )
     states: dict[str, int] = bodies[0]["states"]
     return ExitCode.OK if all(state in _ARRIVED for state in states) else ExitCode.SOME_FAILED

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dicomrelay.cli.reporting.making import records
-from dicomrelay.cli.reporting.records import Format, Record, closed
+from dicomrelay.cli.reporting.records import Format, Record, ReportHash, closed
 from dicomrelay.cli.reporting.verifying import Verdict, verify
 from dicomrelay.ledger.evidence import ChainHead, DeliveryCount, ReportSubject
 from dicomrelay.ledger.evidence_check import EvidenceRow
@@ -130,7 +130,7 @@ def report_of(chains: Sequence[Sequence[EvidenceRow]], form: Format, *, kind: st
 def written(some: Iterable[Record], form: Format) -> str:
     """A file of records, closed as every report is."""
     file = io.StringIO()
-    form.write(closed(some, form.text), file)
+    form.write(closed(some, form.text, total=ReportHash()), file)
     return file.getvalue()
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TextIO
 
 from dicomrelay.cli.csv_cells import cell
-from dicomrelay.cli.reporting.records import Found, Record, RecordKind
+from dicomrelay.cli.reporting.records import Found, Line, Record, RecordKind
 from dicomrelay.ledger.evidence_form import canonical
 
 _TIMES: Final = ("at", "received_at", "archived_at", "started_at", "ended_at", "verified_at")
@@ -61,10 +61,10 @@ class CsvFile:
         """Its line."""
         return _line(cells(record))
 
-    def write(self, records: Iterable[Record], file: TextIO) -> None:
+    def write(self, lines: Iterable[Line], file: TextIO) -> None:
         """A line of names, then a line a record."""
         file.write(_line(COLUMNS))
-        file.writelines(self.text(record) for record in records)
+        file.writelines(line.text for line in lines)
 
     def read(self, file: TextIO) -> Iterator[Found]:
         """See `Format.read`. Line by line: memory is that of one."""

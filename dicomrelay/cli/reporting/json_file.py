@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, Final, NoReturn, TextIO
 
-from dicomrelay.cli.reporting.records import Found, Record, RecordKind
+from dicomrelay.cli.reporting.records import Found, Line, Record, RecordKind
 from dicomrelay.ledger.evidence_form import canonical
 
 _KEYS: Final = {
@@ -28,11 +28,11 @@ class JsonFile:
         """Its canonical form."""
         return canonical(record.body)
 
-    def write(self, records: Iterable[Record], file: TextIO) -> None:
+    def write(self, lines: Iterable[Line], file: TextIO) -> None:
         """All of the six, also those that are empty."""
         order = list(RecordKind)
         written = 0
-        for kind, group in groupby(records, key=lambda record: record.kind):
+        for kind, group in groupby(lines, key=lambda line: line.kind):
             while order[written] is not kind:
                 self._write(file, order[written], iter(()))
                 written += 1
@@ -40,16 +40,16 @@ class JsonFile:
             written += 1
         file.write("\n}\n")
 
-    def _write(self, file: TextIO, kind: RecordKind, records: Iterator[Record]) -> None:
+    def _write(self, file: TextIO, kind: RecordKind, lines: Iterator[Line]) -> None:
         file.write("{" if kind is RecordKind.REPORT else ",")
         file.write(f'\n"{_KEYS[kind]}": ')
         if kind in _ALONE:
-            file.write(self.text(next(records)))
+            file.write(next(lines).text)
             return
         file.write("[")
-        for place, record in enumerate(records):
+        for place, line in enumerate(lines):
             file.write(",\n" if place else "\n")
-            file.write(self.text(record))
+            file.write(line.text)
         file.write("\n]")
 
     def read(self, file: TextIO) -> Iterator[Found]:

@@ -39,6 +39,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A record as it is hashed and written."""
+
+    kind: RecordKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A record as it was found in a file.
 
@@ -67,7 +75,7 @@ class Format(Protocol):
     def text(self, record: Record) -> str:
         """What is hashed of a record: all that the file says of it."""
 
-    def write(self, records: Iterable[Record], file: TextIO) -> None:
+    def write(self, lines: Iterable[Line], file: TextIO) -> None:
         """Write them, as they come."""
 
     def read(self, file: TextIO) -> Iterator[Found]:
@@ -103,10 +111,10 @@ def derived(deliveries: Deliveries) -> tuple[list[Record], Iterator[Record]]:
     return summaries, (Record(RecordKind.DELIVERY, each.as_json()) for each in deliveries.in_order())
 
 
-def closed(records: Iterable[Record], text: Callable[[Record], str]) -> Iterator[Record]:
+def closed(records: Iterable[Record], text: Callable[[Record], str], *, total: ReportHash) -> Iterator[Line]:
     """The records, and the one that closes them."""
-    total = ReportHash()
     for record in records:
-        total.add(record.kind, text(record))
-        yield record
-    yield total.end()
+        line = Line(record.kind, text(record))
+        total.add(line.kind, line.text)
+        yield line
+    yield Line(RecordKind.END, text(total.end()))
