@@ -31,6 +31,8 @@ from dicomrelay.ledger import (
 from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.engine import database_url
 from tests.support.ledger import MINUTE_MS, archive_all, arrival, group, outcomes
+from workers.integrity.ledger_check import check_ledger
+from workers.integrity.looking import Look
 
 DESTINATIONS = ("pacs", "second")
 RESULTS = st.sampled_from(
@@ -205,6 +207,12 @@ class LedgerMachine(RuleBasedStateMachine):
         }
         releasable = self.ledger.releasable(host="gateway-1", limit=100)
         assert {int(spool_id[0]) for spool_id in releasable} == free
+
+    @invariant()
+    def a_check_finds_nothing(self) -> None:
+        """`dicomrelay check` raises no false alarm, whatever happened in whatever order."""
+        look = Look(None, self.ledger.inventory, None, "gateway-1", Path(self.folder.name), 86_400_000)
+        assert list(check_ledger(look)) == []
 
     def _query(self, statement: str) -> list[tuple[str, ...]]:
         with self.engine.connect() as connection:
