@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from dicomrelay.errors import LedgerError
 from dicomrelay.ledger.engine import Work, mapped_errors, open_engine
 from dicomrelay.log import get_logger
+
+# Alembic is imported where it is needed: a command that looks at a ledger does without, and is a tenth of a second faster.
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 VERSION_TABLE: Final = "ledger_version"
 _SCRIPTS: Final = Path(__file__).with_name("migrations")
@@ -52,6 +51,8 @@ def migrate(url: str) -> None:
 
 def current_revision(connection: Connection) -> str | None:
     """The revision that the database is at; None when it is empty."""
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+
     return MigrationContext.configure(
         connection, opts={"version_table": VERSION_TABLE}
     ).get_current_revision()
@@ -59,10 +60,15 @@ def current_revision(connection: Connection) -> str | None:
 
 def newest_revision() -> str | None:
     """The revision of this version of dicomrelay."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     return ScriptDirectory.from_config(_config(None)).get_current_head()
 
 
 def _upgrade(connection: Connection, shown: str) -> None:
+    from alembic import command  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     try:
         command.upgrade(_config(connection), "head")
     except CommandError as error:
@@ -72,6 +78,8 @@ def _upgrade(connection: Connection, shown: str) -> None:
 
 
 def _config(connection: Connection | None) -> Config:
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     # A % would begin an interpolation of the configuration parser.
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))

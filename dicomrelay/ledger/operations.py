@@ -10,6 +10,7 @@ from dicomrelay.ledger import (
     cancelling,
     joblist,
     jobs,
+    jobshow,
     joining,
     replaying,
     subjects,
@@ -17,7 +18,15 @@ from dicomrelay.ledger import (
 )
 from dicomrelay.ledger.engine import Database, chunks
 from dicomrelay.ledger.values import TransferState
-from dicomrelay.ledger.values_operations import Changed, JobRow, Replayed, ReplayOrder, Subject, TransferRow
+from dicomrelay.ledger.values_operations import (
+    Changed,
+    JobRow,
+    Replayed,
+    ReplayOrder,
+    StoppedDestination,
+    Subject,
+    TransferRow,
+)
 
 
 class Operations:
@@ -122,12 +131,22 @@ class Operations:
             It is gone, or it is everything.
         """
         with self._database.read() as work:
-            return joblist.one(work, subject)
+            return jobshow.one(work, subject)
+
+    def held(self) -> int:
+        """How many transfers somebody holds."""
+        with self._database.read() as work:
+            return jobshow.held(work)
+
+    def stopped(self) -> tuple[StoppedDestination, ...]:
+        """The destinations that nothing is sent to at present, by name."""
+        with self._database.read() as work:
+            return jobshow.stopped(work)
 
     def transfers(self, subject: Subject, *, limit: int) -> tuple[TransferRow, ...]:
         """The transfers of a subject, those that are open first."""
         with self._database.read() as work:
-            return joblist.transfers_of(work, subject, limit=limit)
+            return jobshow.transfers_of(work, subject, limit=limit)
 
 
 def _together(done: list[Changed]) -> Changed:

@@ -140,6 +140,17 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedDestination:
+    """A destination that nothing is sent to at present: somebody holds it, or its breaker is not closed."""
+
+    name: str
+    breaker: str
+    held_for_ms: int | None
+    probe_in_ms: int | None
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
 class TransferRow:
     """A transfer for people; `due_in_ms` None where nothing is to come by itself."""
 

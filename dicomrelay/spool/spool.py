@@ -62,6 +62,7 @@ class SpoolUsage:
     corrupt: int
     bytes: int
     free_bytes: int
+    bytes_estimated: bool = False  # from the sizes of some of the files
 
 
 class Spool:
@@ -461,18 +462,29 @@ class Spool:
         verify_data_set(record, self.locate(item_id))
         return record
 
-    def usage(self) -> SpoolUsage:
-        """Count everything; it walks the whole spool."""
+    def usage(self, *, measured: int | None = None) -> SpoolUsage:
+        """Count everything; it reads every folder of the spool.
+
+        Parameters
+        ----------
+        measured : int, optional
+            Ask about so many files for their size at most, and take the others to be like them; by default all.
+        """
         places = self._layout
-        new, aside, corrupt = (count_items(folder) for folder in (places.new, places.aside, places.corrupt))
-        kept = [count_items(folder) for folder in self._buckets()]
+        buckets = self._buckets()
+        each = None if measured is None else max(1, measured // (3 + len(buckets)))
+        new, aside, corrupt, *kept = (
+            count_items(folder, measured=each)
+            for folder in (places.new, places.aside, places.corrupt, *buckets)
+        )
         return SpoolUsage(
-            new=new[0],
-            kept=sum(count for count, _ in kept),
-            aside=aside[0],
-            corrupt=corrupt[0],
-            bytes=sum(size for _, size in (new, aside, corrupt, *kept)),
+            new=new.items,
+            kept=sum(bucket.items for bucket in kept),
+            aside=aside.items,
+            corrupt=corrupt.items,
+            bytes=sum(folder.bytes for folder in (new, aside, corrupt, *kept)),
             free_bytes=self._space.measure(),
+            bytes_estimated=any(folder.estimated for folder in (new, aside, corrupt, *kept)),
         )
 
     def _buckets(self) -> list[Path]:

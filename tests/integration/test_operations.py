@@ -223,7 +223,9 @@ def test_cancelled_in_the_middle_the_rest_is_never_sent_and_the_account_is_true(
     assert sorted(one.came) == sorted(uids)
 
 
-def test_what_was_refused_is_sent_when_it_is_retried(house: House, one: Destination, tmp_path: Path) -> None:
+def test_what_was_refused_is_sent_when_it_is_retried(
+    house: House, ledger: Ledger, one: Destination, tmp_path: Path
+) -> None:
     """Somebody mended the destination."""
     one.status = 0xC000
     study, uids = _study(tmp_path / "study", 5)

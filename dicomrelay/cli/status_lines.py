@@ -1,0 +1,176 @@
+"""What `dicomrelay status` says to people: what runs, what lies where, what a person has to look at, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from dicomrelay.cli.operating.show import delivered_words
+from dicomrelay.cli.progress import size
+from dicomrelay.ledger.values import Attention, AttentionKind, StudySummary, Waiting
+from dicomrelay.ledger.values_operations import StoppedDestination
+from dicomrelay.spool import SpoolUsage
+
+_FEW: Final = 3
+_WHY: Final = {
+    AttentionKind.CONFLICT: "other bytes came first under this UID; both are kept, these in spool/aside",
+    AttentionKind.REFUSED: "the destination refused it",
+    AttentionKind.GAVE_UP: "the attempts are used up",
+    AttentionKind.SUSPECT: "associations end over it",
+    AttentionKind.BLOCKED: "no attempt can succeed",
+    AttentionKind.ARCHIVE: "it could not be archived",
+    AttentionKind.FRAMES: "its frames could not be prepared",
+    AttentionKind.UNROUTED: "no rule sends it anywhere and the archive is off",
+    AttentionKind.UNVERIFIED: "the destination acknowledged it, and does not confirm that it has it",
+}
+# What is tried again by itself all the same.
+_TRIED: Final = {
+    AttentionKind.SUSPECT: "It is tried again by itself, last and alone; the peer's log says what it met.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that a status says; `queues` None when the broker does not answer."""
+
+    home: Path
+    running: bool
+    queues: dict[str, int] | None
+    usage: SpoolUsage
+    low_water_mark: int
+    studies: tuple[StudySummary, ...]
+    waiting: tuple[Waiting, ...]
+    attention: Sequence[Attention]
+    stopped: tuple[StoppedDestination, ...]
+    held: int
+    damaged: Sequence[str]
+    sources: Sequence[dict[str, Any]]
+
+    @property
+    def low_disk(self) -> bool:
+        """Whether the gateway answers A700."""
+        return self.usage.free_bytes < self.low_water_mark
+
+
+def lines(found: Findings) -> Iterator[str]:
+    """All of it, the next step last."""
+    yield from _head(found)
+    yield from _studies(found.studies)
+    yield from _waiting(found.waiting)
+    yield from _stopped(found)
+    yield from _attention(found)
+    following = next_line(found)
+    if following:
+        yield following
+
+
+def next_line(found: Findings) -> str:
+    """The one thing to do first; "" when there is none."""
+    if not found.running:
+        return "next: start `dicomrelay up`, or see its output if it runs"
+    if found.damaged:
+        return "next: `dicomrelay check` says what is damaged, `dicomrelay repair` mends what can be mended"
+    if found.low_disk:
+        return "next: make room on the disk; instances are accepted again by themselves"
+    if found.attention:
+        return "next: `dicomrelay jobs list --state needs_attention`, then `dicomrelay jobs show ID`"
+    if any(each.breaker != "closed" for each in found.stopped):
+        name = next(each.name for each in found.stopped if each.breaker != "closed")
+        return (
+            f"next: `dicomrelay echo {name}` asks the destination now; it goes on by itself when that answers"
+        )
+    if found.held:
+        return "next: `dicomrelay jobs list --state held` names what somebody holds, `dicomrelay jobs release ID` lets it go"
+    held = next((each.name for each in found.stopped if each.held_for_ms is not None), "")
+    return f"next: `dicomrelay destinations release {held}` lets it go on" if held else ""
+
+
+def _head(found: Findings) -> Iterator[str]:
+    state = (
+        "every service is ready"
+        if found.running
+        else "not all services run: start `dicomrelay up`, or see its output"
+    )
+    yield f"home    {found.home}: {state}"
+    if found.queues is None:
+        yield "broker  does not answer; what arrives is kept in the spool"
+    else:
+        waiting = ", ".join(f"{name} {depth}" for name, depth in found.queues.items() if depth)
+        yield f"broker  {waiting or 'no message waits'}"
+    usage = found.usage
+    about = "about " if usage.bytes_estimated else ""
+    yield (
+        f"spool   {usage.new} new, {usage.kept} kept, {usage.aside} set aside, {usage.corrupt} corrupt; "
+        f"{about}{size(usage.bytes)}, {size(usage.free_bytes)} free"
+    )
+    for source in found.sources:
+        if source.get("refused"):
+            who = source.get("ae_title") or source.get("host") or "all peers"
+            held, bound = size(source.get("bytes") or 0), size(source.get("max_bytes") or 0)
+            yield f"bound   {who}: {held} in the spool, {bound} allowed; answered A700 until some of it is delivered"
+    if found.low_disk:
+        mark = size(found.low_water_mark)
+        yield f"disk    under the low-water mark of {mark}: instances are answered A700 until there is room"
+
+
+def _studies(studies: Sequence[StudySummary]) -> Iterator[str]:
+    if not studies:
+        yield "no study yet"
+    for study in studies:
+        at = datetime.fromtimestamp(study.last_received_at_ms / 1000, UTC)
+        yield (
+            f"{study.study_instance_uid}  {at:%Y-%m-%d %H:%M:%S}Z  {study.instances} instances ({size(study.bytes)}), "
+            f"{study.archived} archived, {study.frames} frames"
+        )
+        for to in study.destinations:
+            yield f"    {delivered_words(to)}"
+
+
+def _waiting(rows: Sequence[Waiting]) -> Iterator[str]:
+    for row in rows:
+        yield (
+            f"{row.destination} waits with {row.instances} instances after {row.attempts} attempts, "
+            f"next in {row.due_in_ms / 1000:.0f} s: {row.reason or 'no reason given'}"
+        )
+
+
+def _stopped(found: Findings) -> Iterator[str]:
+    """What a breaker or a person keeps back."""
+    for each in found.stopped:
+        if each.held_for_ms is not None:
+            yield f"{each.name} is held: nothing is sent to it"
+        if each.breaker != "closed":
+            probe = (
+                f", asked again in {each.probe_in_ms / 1000:.0f} s" if each.probe_in_ms is not None else ""
+            )
+            yield f"{each.name} does not answer{probe}: {each.last_error or 'no reason given'}"
+    if found.held:
+        yield f"{found.held} transfer{'s are' if found.held > 1 else ' is'} held"
+
+
+def _attention(found: Findings) -> Iterator[str]:
+    """What a person has to look at: the rare kinds first, alike ones together."""
+    rows, damaged = found.attention, found.damaged
+    if not rows and not damaged:
+        yield "nothing needs attention"
+        return
+    yield f"{len(rows) + len(damaged)} need attention:"
+    if damaged:
+        where = found.home / "spool" / "corrupt"
+        yield (
+            f"    {len(damaged)} spool items are damaged and were put away in {where}: {', '.join(damaged[:5])}"
+        )
+    alike: dict[tuple[AttentionKind, str, str], list[Attention]] = {}
+    for row in rows:
+        alike.setdefault((row.kind, row.destination, row.reason or _WHY[row.kind]), []).append(row)
+    for (kind, destination, reason), group in sorted(alike.items(), key=lambda item: len(item[1])):
+        to = f" at {destination}" if destination else ""
+        few = ", ".join(row.sop_instance_uid for row in group[:_FEW])
+        more = f" and {len(group) - _FEW} more (--json lists all)" if len(group) > _FEW else ""
+        yield f"    {len(group)} {kind.value}{to}: {reason}: {few}{more}"
+        advice = next((row.advice for row in group if row.advice), _TRIED.get(kind, ""))
+        if advice:
+            yield f"        {advice}"
