@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dicomrelay.cli.progress import duration
 from dicomrelay.ledger.journey import TracedDelivery, TracedInstance
 from dicomrelay.ledger.values import DeliveryState, TransferState
 
@@ -41,13 +40,21 @@ def _of_transfer(delivery: TracedDelivery) -> str:
         return f"its transfer is under way, attempt {delivery.transfer_attempt}"
     if delivery.breaker != "closed":
         probe_ms = delivery.probe_in_ms or 0
-        when = f"in {duration(probe_ms / 1000)}" if probe_ms > 0 else "now"
+        when = f"in {_in_words(probe_ms)}" if probe_ms > 0 else "now"
         return (
             f"{delivery.destination} does not answer: it is called {when}, and gets this as soon as it does"
         )
     if due_ms > 0:
-        return f"tried again in {duration(due_ms / 1000)}{_advice(delivery)}"
+        return f"tried again in {_in_words(due_ms)}{_advice(delivery)}"
     return f"sent as soon as {delivery.destination} has a free place"
+
+
+def _in_words(milliseconds: int) -> str:
+    seconds = milliseconds / 1000
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _advice(delivery: TracedDelivery) -> str:
