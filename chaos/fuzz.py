@@ -25,17 +25,18 @@ from pathlib import Path
 from typing import Final
 
 from chaos.fuzz_gateway import GatewayTarget
+from chaos.fuzz_report import ReportTarget
 from chaos.fuzz_samples import default_corpus, make_samples
 from chaos.fuzz_targets import CommandTarget, Fault, FileTarget, PduTarget, StoreRequestTarget, Target
 from chaos.gateway_process import usage_of
 from dicomrelay.errors import ExitCode
 
 # Percent of the inputs.
-SHARES: Final = {"pdu": 35, "command": 10, "store": 5, "file": 25, "gateway": 25}
+SHARES: Final = {"pdu": 30, "command": 10, "store": 5, "report": 5, "file": 25, "gateway": 25}
 # An input in this process takes a few milliseconds; one to the gateway may wait for a deadline there.
-_SLOWEST_S: Final = {"pdu": 2.0, "command": 2.0, "store": 2.0, "file": 2.0, "gateway": 15.0}
+_SLOWEST_S: Final = {"pdu": 2.0, "command": 2.0, "store": 2.0, "report": 2.0, "file": 2.0, "gateway": 15.0}
 _TARGETS: Final = {
-    each.name: each for each in (PduTarget, CommandTarget, StoreRequestTarget, FileTarget)
+    each.name: each for each in (PduTarget, CommandTarget, StoreRequestTarget, ReportTarget, FileTarget)
 }  # beside the gateway
 _MOST_FAULTS: Final = 10
 _MOST_GROWTH_BYTES: Final = 200 << 20
@@ -223,6 +224,7 @@ def _replay(file: Path, targets: Sequence[str], home: Path, corpus: Path | None)
         "pdu": PduTarget(samples),
         "command": CommandTarget(samples),
         "store": StoreRequestTarget(samples),
+        "report": ReportTarget(samples),
         "file": FileTarget(samples),
         "gateway": gateway,
     }

@@ -15,7 +15,15 @@ from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLIC
 from dicomrelay.dicom.uids import APPLICATION_CONTEXT_NAME, VERIFICATION
 from dicomrelay.dimse.codec import encode_message
 from dicomrelay.dimse.command_set import encode_command_set
-from dicomrelay.dimse.messages import CEchoRequest, CEchoResponse, CStoreRequest, CStoreResponse
+from dicomrelay.dimse.messages import (
+    CEchoRequest,
+    CEchoResponse,
+    CStoreRequest,
+    CStoreResponse,
+    NActionResponse,
+    NEventReportRequest,
+    NEventReportResponse,
+)
 from dicomrelay.ul.pdu import (
     Abort,
     AssociateAccept,
@@ -119,6 +127,9 @@ def commands() -> tuple[bytes, ...]:
         (CStoreResponse(1, 0xA700, CT_IMAGE_STORAGE, "1.2.3.4", "no room"), False),
         (CEchoRequest(2, VERIFICATION), False),
         (CEchoResponse(2, 0, VERIFICATION), False),
+        (NActionResponse(5, 0, "1.2", "1.3", 1), False),
+        (NEventReportRequest(6, "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1", 2), True),
+        (NEventReportResponse(6, 0x0115, "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1", 2), False),
     )
     others = (
         {0x0002: "1.2.840.10008.5.1.4.1.2.2.1", 0x0100: 0x0020, 0x0110: 3, 0x0700: 0, 0x0800: 0},

@@ -13,14 +13,14 @@ from chaos.fuzz_mutate import Mutator
 from chaos.fuzz_samples import default_corpus, make_samples
 from chaos.fuzz_targets import CommandTarget, FileTarget, PduTarget
 from dicomrelay.dicom.scan import HeaderScanner
-from dicomrelay.dimse import fragments, store_codec
+from dicomrelay.dimse import commitment, fragments, store_codec
 from dicomrelay.errors import ExitCode
 from dicomrelay.ul import reader
 
 SEED = 20261121
 
 
-@pytest.mark.parametrize("name", ["pdu", "command", "store", "file", "gateway"])
+@pytest.mark.parametrize("name", ["pdu", "command", "store", "report", "file", "gateway"])
 def test_a_few_thousand_inputs_find_no_fault(name: str, tmp_path: Path) -> None:
     """The same ones each time; `make fuzz` tries a hundred thousand others."""
     (figures,) = fuzz.run(
@@ -67,6 +67,15 @@ def test_a_decoder_that_trusts_a_length_is_found_saved_and_replayed(
         saved = sorted(keep.iterdir())
         assert fuzz.main(["--replay", str(saved[0])]) == ExitCode.SOME_FAILED
     assert fuzz.main(["--replay", str(saved[0])]) == ExitCode.OK
+
+
+def test_a_reader_of_reports_that_takes_any_text_for_a_uid_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control: its check of UIDs taken out."""
+    monkeypatch.setattr(commitment, "is_tolerable_uid", lambda _text: True)
+    (figures,) = fuzz.run(2000, seed=SEED, keep=tmp_path, home=tmp_path, targets=["report"])
+    assert any("what is no UID was taken for one" in fault for fault in figures.faults)
 
 
 def test_a_context_that_was_not_accepted_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
