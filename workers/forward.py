@@ -7,6 +7,7 @@ instance delivered. The bytes are those that arrived: from the archive where it 
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from dicomrelay.errors import RelayError
 from dicomrelay.ledger.values import ClaimedTransfer, DestinationKind, TransferState
@@ -19,9 +20,11 @@ from workers.outcomes import OutcomeWriter
 from workers.probe import probe
 from workers.rooms import Rooms
 from workers.sending import send_all
+from workers.speeds import Speeds
 from workers.watch import Watch
 
 _log = get_logger("dicomrelay.forward")
+_SPEEDS: Final = Speeds()
 # For a destination whose own schedule is not known.
 _NO_ADDRESS = RetryPolicy(60.0, 600.0, 1000)
 
@@ -80,6 +83,7 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
             handed_back = True
         else:
             handed_back = _send(rooms, claimed, destination, writer, contacts)
+            _adapt(rooms, destination, writer)
     except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is handed back and not left to its lease
         problem = problem_of(error)
     state = (
@@ -140,6 +144,19 @@ def _send(
             )
         finally:
             writer.flush()
+
+
+def _adapt(rooms: Rooms, destination: Destination, writer: OutcomeWriter) -> None:
+    """Use fewer associations when it became much slower. A limit of ours makes waits that say nothing about it."""
+    if not destination.adaptive or destination.max_bytes_per_s is not None:
+        return
+    if _SPEEDS.is_much_slower(
+        destination.name,
+        answers=writer.answers,
+        sent_bytes=writer.sent_bytes,
+        seconds=writer.answer_ms / 1000,
+    ) and rooms.ledger.flow.slower(destination.name):
+        _log.info("destination became slower, fewer associations", destination=destination.name)
 
 
 def _lease(rooms: Rooms, claimed: ClaimedTransfer, destination: Destination) -> LeaseKeeper:

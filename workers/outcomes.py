@@ -24,6 +24,8 @@ class OutcomeWriter:
         self._flushed_at = time.monotonic()
         self.delivered = 0
         self.sent_bytes = 0
+        self.answers = 0
+        self.answer_ms = 0
         self.retry_reason = ""
         self.retry_status = ""
 
@@ -31,6 +33,9 @@ class OutcomeWriter:
         """One more."""
         self._waiting.append((time.monotonic(), outcome))
         self.sent_bytes += outcome.sent_bytes
+        if outcome.status is not None:
+            self.answers += 1
+            self.answer_ms += outcome.duration_ms
         if outcome.state.is_delivered:
             self.delivered += 1
         elif outcome.state is DeliveryState.FAILED:

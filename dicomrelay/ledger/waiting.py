@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Select, func, select
+from typing import Final
 
+from sqlalchemy import Select, case, func, select
+
+from dicomrelay.ledger.breaker import BreakerState
 from dicomrelay.ledger.engine import Work
-from dicomrelay.ledger.schema import DUE, OF_A_JOB, deliveries, transfers
+from dicomrelay.ledger.schema import DUE, OF_A_JOB, deliveries, destinations, transfers
 from dicomrelay.ledger.values import TransferState, Waiting
+
+_CLOSED: Final = destinations.c.breaker == BreakerState.CLOSED.value
 
 
 def waiting(work: Work, *, job_id: str | None = None) -> tuple[Waiting, ...]:
-    """Transfers that failed and are to be tried again, of all or of one job."""
+    """Transfers that failed and are to be tried again, and all for a destination whose breaker is open; of all or of one job."""
+    until_probe = func.coalesce(destinations.c.probe_at, work.now) - work.now
     query = (
         select(
             transfers.c.destination,
             func.count().label("transfers"),
             func.sum(transfers.c.instances).label("instances"),
-            func.min(transfers.c.attempt).label("attempts"),
-            func.max(transfers.c.reason).label("reason"),
-            func.min(transfers.c.due_at - work.now).label("due_in"),
+            # Behind an open breaker nothing is tried: what failed in a row are the contacts.
+            func.min(case((_CLOSED, transfers.c.attempt), else_=destinations.c.failures)).label("attempts"),
+            func.max(case((_CLOSED, transfers.c.reason), else_=destinations.c.last_error)).label("reason"),
+            func.min(case((_CLOSED, transfers.c.due_at - work.now), else_=until_probe)).label("due_in"),
         )
-        .where(DUE, transfers.c.state == TransferState.WAITING.value)
+        .join(destinations, destinations.c.name == transfers.c.destination)
+        .where(
+            DUE,
+            (transfers.c.state == TransferState.WAITING.value)
+            | ((transfers.c.state == TransferState.READY.value) & ~_CLOSED),
+        )
         .group_by(transfers.c.destination)
         .order_by(transfers.c.destination)
     )
@@ -48,10 +60,11 @@ def active(work: Work, job_id: str) -> int:
     )
     moving = (
         select(func.count())
-        .select_from(transfers)
+        .select_from(transfers.join(destinations, destinations.c.name == transfers.c.destination))
         .where(
             transfers.c.id.in_(_of_job(job_id)),
-            transfers.c.state.in_((TransferState.READY.value, TransferState.RUNNING.value)),
+            (transfers.c.state == TransferState.RUNNING.value)
+            | ((transfers.c.state == TransferState.READY.value) & _CLOSED),
         )
     )
     return work.connection.execute(ungrouped).scalar_one() + work.connection.execute(moving).scalar_one()

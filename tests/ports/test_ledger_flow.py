@@ -293,3 +293,19 @@ def test_a_destination_in_figures(house: House) -> None:
     _finish(house.ledger, first)
     assert house.pacs.instances_per_s == pytest.approx(0.2)
     assert house.pacs.last_delivered_ms is not None
+
+
+def test_what_is_behind_an_open_breaker_waits_for_the_probe_and_is_not_under_way(house: House) -> None:
+    """So whoever follows a job knows that nothing moves, and why."""
+    house.ledger.create_job("job", kind="send", expected=2)
+    for number in (1, 2):
+        house.ledger.register([arrival(number, study_instance_uid=f"1.2.{number}", job_id="job")])
+    group(house.ledger)
+    assert house.ledger.job_progress("job").active == 2
+    house.fails(3)
+    progress = house.ledger.job_progress("job")
+    assert progress.active == 0
+    (waiting,) = progress.waiting
+    assert (waiting.transfers, waiting.attempts, waiting.reason) == (2, 3, "no connection")
+    assert 2000 < waiting.due_in_ms <= 2500
+    assert house.ledger.waiting() == progress.waiting

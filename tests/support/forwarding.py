@@ -92,9 +92,10 @@ def study(
     size: int = 0,
 ) -> None:
     """A study in the ledger as ready transfers; all its instances are one file, with `size` bytes or a little more."""
-    path = rooms.settings.home / "one.dataset"
+    path = rooms.settings.home / f"{size}.dataset"
     content = data_set("1.2.3.4") + bytes(size)
-    path.write_bytes(content)
+    if not path.exists():
+        path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     rooms.ledger.register(
         [
