@@ -62,6 +62,7 @@ def look(settings: Settings, count: int) -> Findings:
         waiting = ledger.waiting()
         stopped = ledger.operations.stopped()
         held = ledger.operations.held()
+        unverified = ledger.verifications.unverified()
     with closing(Spool(settings.path("spool"))) as spool:
         usage = spool.usage(measured=_MEASURED_FILES)
     return Findings(
@@ -78,6 +79,7 @@ def look(settings: Settings, count: int) -> Findings:
         held=held,
         damaged=_damaged(settings) if usage.corrupt else [],
         sources=_bounds(settings),
+        unverified=unverified,
     )
 
 
@@ -93,6 +95,7 @@ def _as_json(found: Findings) -> dict[str, Any]:
         "waiting": [dataclasses.asdict(row) for row in found.waiting],
         "stopped_destinations": [dataclasses.asdict(row) for row in found.stopped],
         "held_transfers": found.held,
+        "unverified": [dataclasses.asdict(row) for row in found.unverified],
         "needs_attention": [{**dataclasses.asdict(row), "kind": row.kind.value} for row in found.attention],
         "next": status_lines.next_line(found),
     }

@@ -12,6 +12,7 @@ from dicomrelay.cli.operating.show import delivered_words
 from dicomrelay.cli.progress import size
 from dicomrelay.ledger.values import Attention, AttentionKind, StudySummary, Waiting
 from dicomrelay.ledger.values_operations import StoppedDestination
+from dicomrelay.ledger.values_verification import Unverified
 from dicomrelay.spool import SpoolUsage
 
 _FEW: Final = 3
@@ -48,6 +49,7 @@ class Findings:
     held: int
     damaged: Sequence[str]
     sources: Sequence[dict[str, Any]]
+    unverified: tuple[Unverified, ...] = ()
 
     @property
     def low_disk(self) -> bool:
@@ -61,6 +63,7 @@ def lines(found: Findings) -> Iterator[str]:
     yield from _studies(found.studies)
     yield from _waiting(found.waiting)
     yield from _stopped(found)
+    yield from _unverified(found.unverified)
     yield from _attention(found)
     following = next_line(found)
     if following:
@@ -75,6 +78,9 @@ def next_line(found: Findings) -> str:
         return "next: `dicomrelay check` says what is damaged, `dicomrelay repair` mends what can be mended"
     if found.low_disk:
         return "next: make room on the disk; instances are accepted again by themselves"
+    if found.attention and all(row.kind is AttentionKind.UNVERIFIED for row in found.attention):
+        study = found.attention[0].study_instance_uid
+        return f"next: see at {found.attention[0].destination} what is wrong, then `dicomrelay jobs retry {study}`"
     if found.attention:
         return "next: `dicomrelay jobs list --state needs_attention`, then `dicomrelay jobs show ID`"
     if any(each.breaker != "closed" for each in found.stopped):
@@ -135,6 +141,18 @@ def _waiting(rows: Sequence[Waiting]) -> Iterator[str]:
             f"{row.destination} waits with {row.instances} instances after {row.attempts} attempts, "
             f"next in {row.due_in_ms / 1000:.0f} s: {row.reason or 'no reason given'}"
         )
+
+
+def _unverified(rows: Sequence[Unverified]) -> Iterator[str]:
+    """What destinations have acknowledged and are still to confirm."""
+    for row in rows:
+        parts = (
+            (row.to_ask, "to be asked about"),
+            (row.awaiting_report, "waiting for its report"),
+            (row.need_attention, "not confirmed"),
+        )
+        told = ", ".join(f"{count} {words}" for count, words in parts if count)
+        yield f"{row.destination} is verified; transfers: {told}"
 
 
 def _stopped(found: Findings) -> Iterator[str]:

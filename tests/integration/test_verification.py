@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from dicomrelay.cli import status, status_lines
 from dicomrelay.cli.transactions import Transactions
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.engine import database_url
@@ -284,6 +285,9 @@ def test_a_report_that_never_comes(tmp_path: Path, peer: CommitmentPeer) -> None
         rows = relay.rooms.ledger.needs_attention()
         assert {row.sop_instance_uid for row in rows} == set(UIDS)
         assert "our gateway" in rows[0].advice
+        told = "\n".join(status_lines.lines(status.look(relay.rooms.settings, 10)))
+        assert "pacs is verified; transfers: 1 not confirmed" in told
+        assert "no report came in time, again and again" in told
         # Somebody mends it.
         peer.reports = "new"
         assert relay.rooms.ledger.verifications.retry(rows[0].transfer_id) == 3
