@@ -19,7 +19,19 @@ from benchmarks.figures import Report, Section, Verdict
 from benchmarks.folders import folder_in
 from benchmarks.machine import describe, memory_directory
 from benchmarks.peers import PACKAGES, RunFailed, install, require
-from benchmarks.questions import associations, durable, engine, headers, huge, memory, nagle, together
+from benchmarks.questions import (
+    associations,
+    backlog,
+    durable,
+    engine,
+    headers,
+    huge,
+    memory,
+    nagle,
+    pipeline,
+    slow_destination,
+    together,
+)
 from benchmarks.run import QUICK_EASE, Run
 from benchmarks.tables import bar_line, section_table
 
@@ -33,8 +45,11 @@ QUESTIONS: dict[str, Callable[[Run], Iterator[Section]]] = {
     "memory": memory.measure,
     "huge": huge.measure,
     "headers": headers.measure,
+    "pipeline": pipeline.measure,
+    "slow-destination": slow_destination.measure,
+    "backlog": backlog.measure,
 }
-WITH_PEERS = frozenset({"engine", "durable", "nagle", "associations"})
+WITH_PEERS = frozenset({"engine", "durable", "nagle", "associations", "pipeline"})
 FIRST_MISS = 10
 FAILED = 1
 
@@ -45,6 +60,7 @@ _QUICK = {
     "huge_bytes": 64_000_000,
     "headers": 2000,
     "open_associations": 20,
+    "backlog": 10_000,
     "ease": QUICK_EASE,
 }
 
@@ -148,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--huge-bytes", type=int, help="size of the huge instance; default 8000000000")
     add("--headers", type=int, help="files to scan; default 100000")
     add("--open-associations", type=int, help="held open for the memory question; default 200")
+    add("--backlog", type=int, help="instances to queue; default 100000")
     add("--only-ours", action="store_true", help="without DCMTK, Orthanc and pynetdicom")
     add(
         "--install",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from benchmarks.data_sets import DataSets, write
 from benchmarks.figures import Row
 from benchmarks.folders import emptied
 from benchmarks.peers import RunFailed, require
+from benchmarks.processes import processor_s
 from benchmarks.receivers import Receiver, Running, running
 from benchmarks.senders import Sender, Sent, start_of_storescu
 from dicomrelay.dicom.part10 import parse_file_meta
@@ -19,6 +21,8 @@ from dicomrelay.errors import NotDicom
 
 _T = TypeVar("_T")
 
+# A receiver that does one thing at a time: no sender can be done before it has computed.
+COMPUTES_ALONE = "storescp"
 _HEAD_BYTES = 4096  # our spool's meta, with its record, is the longest
 
 
@@ -88,14 +92,19 @@ def contest(
     if any(not pair.sender.module for pair in pairs):
         start_s = start_of_storescu(next(source.iterdir()))
     found: dict[str, list[Sent]] = {pair.name: [] for pair in pairs}
+    busy: dict[str, list[float]] = {}
     for pair, counts in turns(pairs, rounds, warm_up):
         with emptied(folder) as received, running(pair.receiver, received) as receiver:
             os.sync()
+            before_s = processor_s(receiver.process.pid)
             result = pair.sender.send(receiver.port, load, source, start_s)
+            busy_s = processor_s(receiver.process.pid) - before_s
             verify(pair.name, receiver, sent)
         if counts:
             found[pair.name].append(result)
-    return [_row(name, results, load) for name, results in found.items()]
+            if pair.receiver.name == COMPUTES_ALONE:
+                busy.setdefault(pair.name, []).append(busy_s)
+    return [_row(name, results, load, busy.get(name)) for name, results in found.items()]
 
 
 def turns(contestants: Sequence[_T], rounds: int, warm_up: int) -> Iterator[tuple[_T, bool]]:
@@ -138,7 +147,10 @@ def stored_in(paths: Iterable[Path]) -> Stored:
     return Stored(instances, data_set_bytes)
 
 
-def _row(name: str, results: Sequence[Sent], load: DataSets) -> Row:
+def _row(name: str, results: Sequence[Sent], load: DataSets, busy: Sequence[float] | None) -> Row:
     windows = {result.window for result in results}
-    note = f"window negotiated: {max(windows)}" if "window" in name else ""
-    return Row(name, tuple(result.seconds for result in results), amount=load.instances, note=note)
+    notes = [f"window negotiated: {max(windows)}"] if "window" in name else []
+    if busy:
+        notes.append(f"the receiver computed for {statistics.median(busy):.2f} s of it")
+    seconds = tuple(result.seconds for result in results)
+    return Row(name, seconds, amount=load.instances, note="; ".join(notes))

@@ -1,6 +1,6 @@
 """Our requestor, from a directory to the release: what the minimal sender does, with every check on.
 
-Usage: python -m benchmarks.our_sender PORT DIRECTORY SOP_CLASS_UID [--window N] [--part K/N] [--wait]
+Usage: python -m benchmarks.our_sender PORT DIRECTORY SOP_CLASS_UID [--window N] [--part K/N] [--calling AE] [--wait]
 
 Prints its seconds, from the first file's head to the release, and the window that was negotiated, as JSON. With `--wait` it
 says "ready" first and begins when it is sent a line; with `--part` it sends every Nth file only.
@@ -34,12 +34,12 @@ def item_of(path: Path, sop_class_uid: str) -> StoreItem:
     return StoreItem(sop_class_uid, uid, SYNTAX, path, offset, size - offset)
 
 
-def send(port: int, paths: list[Path], sop_class_uid: str, window: int) -> int:
+def send(port: int, paths: list[Path], sop_class_uid: str, window: int, calling: str) -> int:
     """All of them over one association; the window that was negotiated."""
     items = [item_of(path, sop_class_uid) for path in paths]
     with Association.request(
         RemoteAe("ANY", "127.0.0.1", port),
-        calling_ae_title="BENCH",
+        calling_ae_title=calling,
         contexts=[
             (sop_class, (syntax,))
             for sop_class, syntax in dict.fromkeys(
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("sop_class_uid")
     parser.add_argument("--window", type=int, default=1)
     parser.add_argument("--part", default="1/1")
+    parser.add_argument("--calling", default="BENCH")
     parser.add_argument("--wait", action="store_true")
     options = parser.parse_args()
 
@@ -71,7 +72,7 @@ def main() -> None:
         print("ready", flush=True)
         sys.stdin.readline()
     began = monotonic()
-    window = send(options.port, paths, options.sop_class_uid, options.window)
+    window = send(options.port, paths, options.sop_class_uid, options.window, options.calling)
     ended = monotonic()
     print(json.dumps({"seconds": ended - began, "began": began, "ended": ended, "window": window}))
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from benchmarks.memory_of import peak_mib
 from benchmarks.peers import RunFailed, find
+from benchmarks.processes import peak_mib
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.runtime.process import start, stop
 
@@ -111,7 +111,9 @@ def _tail(log: Path) -> str:
 # ---- the commands
 
 
-def _module(name: str, *options: str) -> Callable[[Path, int], list[str]]:
+def module(name: str, *options: str) -> Callable[[Path, int], list[str]]:
+    """The command of a module of ours that is told its port and its folder."""
+
     def command(folder: Path, port: int) -> list[str]:
         return [sys.executable, "-m", name, str(port), str(folder), *options]
 
@@ -172,9 +174,9 @@ _MINIMAL = "benchmarks.speed_of_light.minimal_receiver"
 RECEIVERS = {
     receiver.name: receiver
     for receiver in (
-        Receiver("minimal", _module(_MINIMAL), "*"),
-        Receiver("minimal-sync", _module(_MINIMAL, "sync"), "*", is_durable=True),
-        Receiver("ours", _module("benchmarks.our_receiver"), "*"),
+        Receiver("minimal", module(_MINIMAL), "*"),
+        Receiver("minimal-sync", module(_MINIMAL, "sync"), "*", is_durable=True),
+        Receiver("ours", module("benchmarks.our_receiver"), "*"),
         gateway("gateway"),
         Receiver("storescp", _storescp(), "*", needs=("storescp",), environment=NO_DELAY),
         Receiver("storescp +B", _storescp("+B"), "*", needs=("storescp",), environment=NO_DELAY),

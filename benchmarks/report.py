@@ -23,7 +23,7 @@ PAGE = "performance.md"
 PICTURE = "performance.svg"
 
 _WORDS = Path(__file__).with_name("performance.md")
-_PLACE = re.compile(r"^<!-- (\w+) -->$", re.MULTILINE)
+_PLACE = re.compile(r"^<!-- ([\w-]+) -->$", re.MULTILINE)
 _NOT_YET = "Not measured yet: a full run fills this in."
 
 

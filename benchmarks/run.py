@@ -44,6 +44,7 @@ class Run:
     huge_bytes: int = 8_000_000_000
     headers: int = 100_000
     open_associations: int = 200
+    backlog: int = 100_000
 
     def load(self, name: str, *, instances: int = 0) -> DataSets:
         """A load, made smaller; of so many instances where that is said."""

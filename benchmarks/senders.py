@@ -39,12 +39,15 @@ class Sender:
         Operations that it asks to have outstanding; 0 for a program that is not ours and asks for none.
     no_delay : bool
         Whether storescu gets TCP_NODELAY=1.
+    calling : str
+        The AE title that our sender calls itself; "" leaves it as it is.
     """
 
     name: str
     module: str = ""
     window: int = 0
     no_delay: bool = True
+    calling: str = ""
     needs: tuple[str, ...] = ()
 
     def send(self, port: int, load: DataSets, source: Path, start_s: float) -> Sent:
@@ -65,6 +68,7 @@ class Sender:
             command = [*STORESCU, "127.0.0.1", str(port), "--scan-directories", str(source)]
             return Sent(without_start(timed(command, environment), start_s))
         options = ["--window", str(self.window)] if self.window else []
+        options += ["--calling", self.calling] if self.calling else []
         words = run([sys.executable, "-m", self.module, str(port), str(source), load.sop_class_uid, *options])
         told = json.loads(words)
         return Sent(told["seconds"], told.get("window", 1)) if isinstance(told, dict) else Sent(float(told))

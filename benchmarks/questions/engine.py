@@ -26,6 +26,7 @@ def pairs(run: Run) -> list[Pair]:
         Pair(SENDERS["minimal"], RECEIVERS["ours"]),
         Pair(SENDERS["ours"], RECEIVERS["ours"]),
         Pair(windowed, RECEIVERS["ours"]),
+        Pair(SENDERS["minimal"], RECEIVERS["storescp"]),
         Pair(SENDERS["ours"], RECEIVERS["storescp"]),
         Pair(windowed, RECEIVERS["storescp"]),
         Pair(SENDERS["storescu"], RECEIVERS["storescp"]),

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.data_sets import write
 from benchmarks.figures import Bar, Measured, Place, Row, Section
 from benchmarks.folders import emptied
-from benchmarks.memory_of import resident_mib
 from benchmarks.peers import RunFailed
+from benchmarks.processes import resident_mib
 from benchmarks.receivers import Running, gateway, running
 from benchmarks.run import Run
 

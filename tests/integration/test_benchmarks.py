@@ -1,6 +1,6 @@
 """Every question of the benchmarks is asked at a small scale: a broken path fails here, a busy machine does not.
 
-The four that take longest have files of their own, test_benchmark_*.py.
+Those that take longest have files of their own, test_benchmark_*.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.senders import SENDERS, ours_with
 from tests.support.benchmark import asked, check_question
 
 # They take longest: each has a file, so that two workers share them.
-ELSEWHERE = {"engine", "durable", "associations", "together"}
+ELSEWHERE = {"engine", "durable", "associations", "together", "pipeline", "slow-destination"}
 
 
 @pytest.mark.slow

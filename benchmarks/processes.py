@@ -1,7 +1,8 @@
-"""What a process and its children hold in memory, as Linux counts it."""
+"""What a process and its children hold in memory, and how long one has computed, as Linux counts it."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def resident_mib(pid: int) -> float:
     Pages that they share are counted once (Pss), so that a forked listener is not counted for its parent's memory.
     """
     return sum(_proportional_kib(each) for each in _family(pid)) / 1024
+
+
+def processor_s(pid: int) -> float:
+    """Seconds of a processor that a process has used, in its own code and in the system for it."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _family(pid: int) -> list[int]:
