@@ -5,7 +5,6 @@ Each function returns what it really changed. Events and evidence are written in
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,11 +12,11 @@ from typing import Final
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.sql.expression import bindparam
 
-from dicomrelay.ledger import events, evidence_chain, ingest, verification_opening, verification_verbs
+from dicomrelay.ledger import evidence_chain, ingest, verification_opening, verification_verbs
 from dicomrelay.ledger.engine import AnyRow, Database, Work, chunks
-from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.inventory import OPEN_DELIVERY
+from dicomrelay.ledger.mending_rows import locked, studies_of, tell, tell_rebuilt, tell_studies
 from dicomrelay.ledger.schema import (
     deliveries,
     destinations,
@@ -64,14 +63,14 @@ class Mending:
         wanted = select(func.count()).where(mine, deliveries.c.state != "cancelled").scalar_subquery()
         still_open = select(func.count()).where(mine, OPEN_DELIVERY).scalar_subquery()
         with self._database.write() as work:
-            ids = _locked(work, instance_ids)
+            ids = locked(work, instance_ids)
             for part in chunks(ids):
                 work.connection.execute(
                     update(instances)
                     .where(instances.c.id.in_(part))
                     .values(all_deliveries=wanted, open_deliveries=still_open)
                 )
-            _tell(work, ids, "deliveries counted again")
+            tell(work, ids, "deliveries counted again")
             return ids
 
     def let_group(self, study_instance_uids: Sequence[str]) -> list[str]:
@@ -87,7 +86,7 @@ class Mending:
                     .returning(studies.c.study_instance_uid)
                 ).scalars()
             ]
-            _tell_studies(work, changed, "deliveries that no transfer had are grouped")
+            tell_studies(work, changed, "deliveries that no transfer had are grouped")
             return changed
 
     def wake_transfers(self, transfer_ids: Sequence[str], *, furthest_ms: int) -> list[str]:
@@ -125,7 +124,7 @@ class Mending:
                         {"furthest": work.now + furthest_ms},
                     ).all()
                     changed += [row.id for row in rows]
-                    _tell_studies(work, [row.study_instance_uid for row in rows], "a transfer goes on")
+                    tell_studies(work, [row.study_instance_uid for row in rows], "a transfer goes on")
         return changed
 
     def ask_again(self, transfer_ids: Sequence[str]) -> list[str]:
@@ -138,9 +137,7 @@ class Mending:
                 ).one_or_none()
                 if transfer is not None and _let_ask(work, transfer):
                     changed.append(key)
-                    _tell_studies(
-                        work, [transfer.study_instance_uid], "what was to be confirmed is asked for"
-                    )
+                    tell_studies(work, [transfer.study_instance_uid], "what was to be confirmed is asked for")
         return changed
 
     def wake_stages(self, instance_ids: Sequence[str], *, furthest_ms: int) -> list[str]:
@@ -153,7 +150,7 @@ class Mending:
         """
         pending = stages.c.state == StageState.PENDING.value
         with self._database.write() as work:
-            ids = _locked(work, instance_ids)
+            ids = locked(work, instance_ids)
             for part in chunks(ids):
                 mine = stages.c.instance_id.in_(part)
                 never = or_(stages.c.due_at.is_(None), stages.c.due_at > work.now + furthest_ms)
@@ -163,13 +160,13 @@ class Mending:
                 work.connection.execute(
                     update(stages).where(mine, ~pending, stages.c.due_at.is_not(None)).values(due_at=None)
                 )
-            _tell(work, ids, "its stages are due when they should be")
+            tell(work, ids, "its stages are due when they should be")
             return ids
 
     def redo_stage(self, instance_ids: Sequence[str], stage: Stage) -> list[str]:
         """Let a stage be done, again or for the first time: it was forgotten, or what it made is gone."""
         with self._database.write() as work:
-            ids = _locked(work, instance_ids)
+            ids = locked(work, instance_ids)
             hosts: dict[str, str] = {}
             for part in chunks(ids):
                 rows = work.connection.execute(
@@ -194,7 +191,7 @@ class Mending:
                     work.connection.execute(
                         update(instances).where(instances.c.id.in_(part)).values(archive_path="")
                     )
-            _tell(work, ids, f"stage {stage.value} is to be done")
+            tell(work, ids, f"stage {stage.value} is to be done")
             return ids
 
     def point_to_archive(self, paths: Mapping[str, str], *, release: bool) -> list[str]:
@@ -206,7 +203,7 @@ class Mending:
             The spool item is gone or cannot be trusted: from now on the archive has the only copy.
         """
         with self._database.write() as work:
-            ids = _locked(work, list(paths))
+            ids = locked(work, list(paths))
             for key in ids:
                 values: dict[str, object] = {"archive_path": paths[key]}
                 if release:
@@ -219,18 +216,18 @@ class Mending:
                     .where(stages.c.instance_id.in_(part), stages.c.stage == Stage.ARCHIVE.value)
                     .values(state=StageState.DONE.value, due_at=None, claim="", owner="", reason="")
                 )
-            _tell(work, ids, "its bytes are those of the archive")
+            tell(work, ids, "its bytes are those of the archive")
             return ids
 
     def take_back(self, instance_ids: Sequence[str]) -> list[str]:
         """Their spool items were given up and are there all the same, as the only whole copy: they are needed again."""
         with self._database.write() as work:
-            ids = _locked(work, instance_ids)
+            ids = locked(work, instance_ids)
             for part in chunks(ids):
                 work.connection.execute(
                     update(instances).where(instances.c.id.in_(part)).values(released_at=None)
                 )
-            _tell(work, ids, "its spool item is needed again")
+            tell(work, ids, "its spool item is needed again")
             return ids
 
     def list_as_lost(self, instance_ids: Sequence[str], reason: str) -> list[str]:
@@ -239,7 +236,7 @@ class Mending:
         One that was set aside is to go nowhere: its spool item counts as released.
         """
         with self._database.write() as work:
-            ids = _locked(work, instance_ids)
+            ids = locked(work, instance_ids)
             for part in chunks(ids):
                 work.connection.execute(
                     update(deliveries)
@@ -267,7 +264,7 @@ class Mending:
                     .where(instances.c.id.in_(part), instances.c.state == InstanceState.SET_ASIDE.value)
                     .values(released_at=work.now)
                 )
-            _tell(work, ids, "lost: " + reason)
+            tell(work, ids, "lost: " + reason)
             return ids
 
     def believe_records(self, rows: Sequence[Arrival]) -> list[str]:
@@ -288,7 +285,7 @@ class Mending:
                     )
                     .returning(instances.c.id)
                 ).scalars()
-            _tell(work, changed, "what its record says was written over what the ledger said")
+            tell(work, changed, "what its record says was written over what the ledger said")
         return changed
 
     def adopt(self, found: Sequence[Archived]) -> int:
@@ -303,18 +300,18 @@ class Mending:
             if new:
                 _write_adopted(work, new)
             ids = [instance_id for _, instance_id in new]
-            _tell_rebuilt(work, ids, "known by the archive only: archived")
+            tell_rebuilt(work, ids, "known by the archive only: archived")
             return len(new)
 
     def tell_rebuilt(self, instance_ids: Sequence[str]) -> None:
         """Say of instances that were registered from the spool that it was repair that did it."""
         with self._database.write() as work:
-            _tell_rebuilt(work, instance_ids, "registered from the spool")
+            tell_rebuilt(work, instance_ids, "registered from the spool")
 
     def tell_closed(self, destination: str, instance_ids: Sequence[str], words: str) -> None:
         """Say of instances that they are not sent to a destination, on somebody's word."""
         with self._database.write() as work:
-            of = _studies_of(work, instance_ids)
+            of = studies_of(work, instance_ids)
             evidence_chain.append(
                 work,
                 [
@@ -391,59 +388,3 @@ def _stage_row(instance_id: str, stage: Stage, host: str, work: Work) -> dict[st
         "reason": "",
         "updated_at": work.now,
     }
-
-
-def _locked(work: Work, instance_ids: Sequence[str]) -> list[str]:
-    """Those of the instances that are there, under lock, in the order of their ids."""
-    return [
-        key
-        for part in chunks(sorted(set(instance_ids)))
-        for key in work.connection.execute(
-            select(instances.c.id)
-            .where(instances.c.id.in_(part))
-            .order_by(instances.c.id)
-            .with_for_update(key_share=True)
-        ).scalars()
-    ]
-
-
-def _studies_of(work: Work, instance_ids: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for part in chunks(sorted(set(instance_ids))):
-        rows = work.connection.execute(
-            select(instances.c.id, instances.c.study_instance_uid).where(instances.c.id.in_(part))
-        )
-        found.update((row.id, row.study_instance_uid) for row in rows)
-    return found
-
-
-def _tell(work: Work, instance_ids: Sequence[str], words: str) -> None:
-    """An event and a row of evidence for each instance."""
-    of = sorted(_studies_of(work, instance_ids).items())
-    detail = {"words": words}
-    events.record(
-        work,
-        [
-            Event(EventKind.REPAIRED, study_instance_uid=uid, instance_id=key, detail=detail)
-            for key, uid in of
-        ],
-    )
-    evidence_chain.append(
-        work, [Fact(FactKind.REPAIRED, uid, instance_id=key, detail=detail) for key, uid in of]
-    )
-
-
-def _tell_rebuilt(work: Work, instance_ids: Sequence[str], words: str) -> None:
-    """An event and a row of evidence for each study: that of each instance is the one of its registration."""
-    counts = Counter(_studies_of(work, instance_ids).values())
-    for uid, count in sorted(counts.items()):
-        detail: dict[str, str | int | None] = {"words": words, "instances": count}
-        events.record(work, [Event(EventKind.REBUILT, study_instance_uid=uid, detail=detail)])
-        evidence_chain.append(work, [Fact(FactKind.REBUILT, uid, detail=detail)])
-
-
-def _tell_studies(work: Work, study_instance_uids: Sequence[str], words: str) -> None:
-    uids = sorted(set(study_instance_uids))
-    detail = {"words": words}
-    events.record(work, [Event(EventKind.REPAIRED, study_instance_uid=uid, detail=detail) for uid in uids])
-    evidence_chain.append(work, [Fact(FactKind.REPAIRED, uid, detail=detail) for uid in uids])

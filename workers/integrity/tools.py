@@ -21,7 +21,7 @@ from dicomrelay.spool.operations import sync_path
 from dicomrelay.spool.records import decode_head
 from workers.integrity.findings import Finding
 from workers.integrity.looking import Look
-from workers.integrity.spool_check import is_locked
+from workers.integrity.spool_remains import is_locked
 from workers.rooms import Rooms
 
 
