@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -17,6 +18,7 @@ _EXT4_IOC_SHUTDOWN: Final = 0x8004587D
 _NO_LOG_FLUSH: Final = 2
 _UNMOUNTED_WITHIN_S: Final = 20.0
 _PREFIX: Final = "chaos-disk-"
+_PIECE_BYTES: Final = 8 << 20
 
 
 def missing_root() -> str:
@@ -139,11 +141,13 @@ class SmallDisk(Mounted):
 
     def fill(self, *, leave_bytes: int = 0) -> Path:
         """Write a file that leaves so much free, of 4 KiB blocks; the file, to be removed."""
-        state = os.statvfs(self.root)
         ballast = self.root / "ballast"
-        size = max(0, state.f_bavail * state.f_frsize - leave_bytes)
-        with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(4096, size & ~4095))
+        written = 0
+        with ballast.open("wb") as file, suppress(OSError):  # others write too, and fill the rest
+            while (free := self.free_bytes() - leave_bytes) > 0:
+                piece = min(free, _PIECE_BYTES) & ~4095 or 4096
+                os.posix_fallocate(file.fileno(), written, piece)
+                written += piece
         return ballast
 
     def free_bytes(self) -> int:

@@ -42,17 +42,19 @@ def full(run: Run) -> Outcome:
             gateway.start()
             for sender in crew:
                 sender.start()
-            for _ in range(trials):
-                time.sleep(0.3)
-                ballast = disk.fill(leave_bytes=mark + _LEFT)
-                time.sleep(_FULL_S)
-                least_free = min(least_free, disk.free_bytes()) if mark else least_free
-                ballast.unlink()
-                again.append(_first_acknowledgement(crew, time.monotonic()))
-            stop.set()
-            for sender in crew:
-                sender.join(30)
-            gateway.stop()
+            try:
+                for _ in range(trials):
+                    time.sleep(0.3)
+                    ballast = disk.fill(leave_bytes=mark + _LEFT)
+                    time.sleep(_FULL_S)
+                    least_free = min(least_free, disk.free_bytes()) if mark else least_free
+                    ballast.unlink()
+                    again.append(_first_acknowledgement(crew, time.monotonic()))
+            finally:
+                stop.set()
+                for sender in crew:
+                    sender.join(30)
+                gateway.stop()
             partials += len(list((disk.root / "spool" / "new").glob("*.part")))
             total += _judged(crew, disk)
         wrong += sum(count for s in crew for status, count in s.tally.statuses.items() if status != 0xA700)
