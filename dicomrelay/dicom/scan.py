@@ -250,6 +250,7 @@ class HeaderScanner:
         max_elements, farthest = self._limits.max_elements, self._limits.max_bytes - base
         # Held in names of this call: it is the loop that every element of every instance goes through.
         elements, passed, syntax, place = self._elements, self._tag, self._syntax, self._place
+        in_data_set, in_item, wanted, short = _Place.DATA_SET, _Place.ITEM, _WANTED, SHORT_VRS
         implicit, take_apart = syntax.implicit, syntax.head.unpack_from
         try:
             while pos < stop and end - pos >= 8:
@@ -259,7 +260,7 @@ class HeaderScanner:
                 else:
                     group, element, vr, length = take_apart(data, pos)
                     value = pos + 8
-                    if vr not in SHORT_VRS or group == 0xFFFE:
+                    if vr not in short or group == 0xFFFE:
                         vr, value, length = syntax.long_head(data, pos, group, vr)
                         if value > end:
                             return pos
@@ -267,13 +268,19 @@ class HeaderScanner:
                 if (
                     length != UNDEFINED_LENGTH
                     and group != 0xFFFE
-                    and (
-                        place is _Place.ITEM
-                        or (place is _Place.DATA_SET and tag <= last and tag not in _WANTED)
-                    )
+                    and (place is in_item or (place is in_data_set and tag <= last and tag not in wanted))
                     and tag
                 ):
                     following = value + length
+                elif (
+                    tag in wanted
+                    and place is in_data_set
+                    and tag <= last
+                    and length <= MAX_VALUE_BYTES
+                    and value + length <= end
+                ):  # as `_notable` would; it is so nearly always
+                    following = value + length
+                    self._values.setdefault(tag, text(bytes(data[value:following])))
                 else:
                     following = self._notable(data, base + pos, tag, vr, value, length)
                     if following < 0 or self._done:

@@ -108,6 +108,8 @@ def encode_record(record: SpoolRecord) -> bytes:
 def _json(value: object) -> str:
     if type(value) is str:
         return encode_basestring_ascii(value)
+    if value == ():
+        return "[]"
     if isinstance(value, Provenance):
         return _PROVENANCE_FORM % tuple([_json(each) for each in _provenance_values(value)])
     return str(value) if type(value) is int else json.dumps(value, separators=(",", ":"))
