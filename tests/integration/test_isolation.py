@@ -40,7 +40,7 @@ def _three(folder: Path) -> Iterator[tuple[Rooms, socket.socket]]:
 
 
 def _seconds_for_the_healthy(folder: Path, *, with_hole: bool) -> float:
-    """How long 1,200 instances take to two destinations of four associations each: 3 s at the least."""
+    """How long 600 instances each take to two destinations of four associations, the first 60 apart: 2.7 s at the least."""
     with _three(folder) as (rooms, hole):
         if with_hole:
             for number in range(40):
@@ -48,7 +48,12 @@ def _seconds_for_the_healthy(folder: Path, *, with_hole: bool) -> float:
         for number, name in enumerate(("one", "two")):
             study(rooms, f"1.2.{number}", 600, send_to=(name,), batch=30)
         with forwarding(rooms) as runners:
-            took = until(lambda: all(delivered(rooms.ledger, name).done == 600 for name in ("one", "two")))
+
+            def all_have(count: int) -> bool:
+                return all(delivered(rooms.ledger, name).done >= count for name in ("one", "two"))
+
+            until(lambda: all_have(60))
+            took = until(lambda: all_have(600))
             assert runners.runners.busy >= 8 * with_hole
             assert delivered(rooms.ledger, "hole").done == 0
             hole.close()
@@ -57,16 +62,15 @@ def _seconds_for_the_healthy(folder: Path, *, with_hole: bool) -> float:
 
 
 def test_a_black_hole_costs_the_others_nothing(tmp_path: Path) -> None:
-    """Invariant 8: they keep 95 % of their rate. A machine that is busy with other things may spoil one run of three."""
-    rates = []
+    """Invariant 8: they keep 95 % of their rate. The quickest of three runs counts: a busy machine only makes them slower."""
+    alone, beside = [], []
     for number in range(3):
-        alone = _seconds_for_the_healthy(tmp_path / f"alone-{number}", with_hole=False)
-        beside = _seconds_for_the_healthy(tmp_path / f"beside-{number}", with_hole=True)
-        rates.append(alone / beside)
-        if rates[-1] >= 0.95:
+        alone.append(_seconds_for_the_healthy(tmp_path / f"alone-{number}", with_hole=False))
+        beside.append(_seconds_for_the_healthy(tmp_path / f"beside-{number}", with_hole=True))
+        if min(alone) / min(beside) >= 0.95:
             break
-    print(f"rate beside a black hole / alone: {rates}")
-    assert max(rates) >= 0.95, rates
+    print(f"rate beside a black hole / alone: {min(alone) / min(beside):.3f}")
+    assert min(alone) / min(beside) >= 0.95, (alone, beside)
 
 
 def test_a_destination_in_trouble_holds_one_runner_at_most(tmp_path: Path) -> None:
@@ -153,5 +157,6 @@ def test_a_small_urgent_study_passes_a_large_one_within_seconds(tmp_path: Path) 
             took = until(lambda: delivered(rooms.ledger, "pacs", "1.2.2").done == 5)
             before = delivered(rooms.ledger, "pacs", "1.2.1").done
             until(lambda: delivered(rooms.ledger, "pacs", "1.2.1").done > before + 50)
+        print(f"the urgent study took {took:.2f} s")
         assert took < 3
         assert not rooms.ledger.needs_attention()
