@@ -164,6 +164,8 @@ class Relay:
                     self._up.wait(0.05)
             if time.monotonic() > deadline:
                 raise RuntimeError(f"they do not die: {left}")
+        if self._up is not None:
+            self._up.wait()
         self._up = None
 
     def close(self) -> None:
