@@ -36,6 +36,7 @@ _INDEX: Final = {
 }
 _BY_NETWORK: Final = "study"
 _PAGE: Final = 200
+_LEAST: Final = 20
 # A job and the study of what came over the network have the same figures: of which of the two columns they are.
 _KEY: Final = case((transfers.c.job_id != "", transfers.c.job_id), else_=transfers.c.study_instance_uid)
 
@@ -45,7 +46,7 @@ def newest(work: Work, *, limit: int, state: TransferState | None) -> tuple[JobR
     if state in _INDEX:
         entries = _with_transfers_in(work, state)
         return tuple(_rows(work, entries[:limit]))
-    rows = (row for page in _pages(work) for row in _rows(work, page))
+    rows = (row for page in _pages(work, min(_PAGE, max(limit, _LEAST))) for row in _rows(work, page))
     wanted = (row for row in rows if state is None or row.state == state.value)
     return tuple(islice(wanted, limit))
 
@@ -77,7 +78,7 @@ def _kinds(work: Work, job_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
     return found
 
 
-def _pages(work: Work) -> Iterator[list[Entry]]:
+def _pages(work: Work, size: int) -> Iterator[list[Entry]]:
     """Jobs and studies together, the newest first, a page at a time."""
     of_jobs = select(jobs.c.id, jobs.c.kind, jobs.c.created_at).order_by(jobs.c.created_at.desc(), jobs.c.id)
     of_studies = select(studies.c.study_instance_uid, studies.c.last_received_at).order_by(
@@ -87,16 +88,15 @@ def _pages(work: Work) -> Iterator[list[Entry]]:
     job_entries: list[Entry] = []
     study_entries: list[Entry] = []
     while True:
-        page = {"limit": _PAGE, "offset": number * _PAGE}
-        more_jobs = work.connection.execute(of_jobs.limit(page["limit"]).offset(page["offset"])).all()
-        more_studies = work.connection.execute(of_studies.limit(page["limit"]).offset(page["offset"])).all()
+        more_jobs = work.connection.execute(of_jobs.limit(size).offset(number * size)).all()
+        more_studies = work.connection.execute(of_studies.limit(size).offset(number * size)).all()
         job_entries += [Entry(*row) for row in more_jobs]
         study_entries += [Entry(uid, _BY_NETWORK, at) for uid, at in more_studies]
         # What is older than the end of either list may have newer ones on the next page of the other.
         last = not more_jobs and not more_studies
         known_to = max(
-            job_entries[-1].at if len(more_jobs) == _PAGE else 0,
-            study_entries[-1].at if len(more_studies) == _PAGE else 0,
+            job_entries[-1].at if len(more_jobs) == size else 0,
+            study_entries[-1].at if len(more_studies) == size else 0,
         )
         together = sorted([*job_entries, *study_entries], key=lambda entry: entry.at, reverse=True)
         ready = together if last else [entry for entry in together if entry.at >= known_to]

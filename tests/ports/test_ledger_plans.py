@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, create_engine, event, text
 
-from dicomrelay.ledger import Ledger
+from dicomrelay.ledger import Ledger, TransferState
 from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.engine import database_url
+from dicomrelay.ledger.values_operations import ReplayOrder, Subject, SubjectKind
 from tests.support.ledger import PACS, arrival
 
 DONE, PENDING = 20_000, 2_000
@@ -26,7 +27,7 @@ HOLD_WORK_ONLY = {
 
 _STUDIES = (
     "INSERT INTO studies (study_instance_uid, first_received_at, last_received_at, ungrouped_at) "
-    "VALUES (:study, 1, 1, :ungrouped)"
+    "VALUES (:study, 1, :at, :ungrouped)"
 )
 _SERIES = "INSERT INTO series VALUES (:study, :study, 'CT')"
 _INSTANCE = """INSERT INTO instances (id, state, spool_id, host, sop_class_uid, sop_instance_uid, study_instance_uid,
@@ -52,6 +53,7 @@ def _fill(connection: Connection) -> None:
             {
                 "id": f"{number:032}",
                 "study": f"1.2.{number}",
+                "at": number,
                 "transfer": f"{number:032}",
                 "state": "done" if done else "ready",
                 "due": None if done else 1,
@@ -134,6 +136,48 @@ def test_the_sweepers_questions_scan_no_table(
         for statement, parameters in asked:
             for line in _plan(connection, statement, parameters):
                 assert not _scans(line), f"{line}: {statement}"
+    engine.dispose()
+
+
+# Read from its newest end, and no further than what is shown; and what arrives at the moment.
+READ_IN_PART = {
+    "ix_studies_last_received_at",
+    "ix_jobs_created_at",
+    "ix_deliveries_ungrouped",
+    "ix_transfers_due",
+    "ix_transfers_held",
+    "ix_transfers_cancelled",
+    "ix_transfers_running",
+}
+
+
+def test_what_people_ask_scans_no_table(
+    filled: Ledger, asked: list[tuple[str, object]], ledger_url: str
+) -> None:
+    """Status and the lists of jobs: the newest, those in a state, one of them; and the verbs on one of them."""
+    study = Subject(SubjectKind.STUDY, "1.2.7")
+    filled.studies(limit=10)
+    filled.waiting()
+    filled.needs_attention(limit=10)
+    filled.operations.held()
+    filled.operations.jobs(limit=10)
+    for state in TransferState:
+        filled.operations.jobs(limit=10, state=state)
+    filled.operations.job(study)
+    filled.operations.transfers(study, limit=10)
+    filled.operations.hold(study)
+    filled.operations.release(study)
+    filled.operations.retry(study)
+    filled.operations.replay(ReplayOrder("job-1", study, again=True))
+    filled.operations.cancel(study)
+    filled.job_progress("job-1")
+    engine = create_engine(database_url(ledger_url))
+    assert len(asked) > 60
+    with engine.connect() as connection:
+        for statement, parameters in asked:
+            for line in _plan(connection, statement, parameters):
+                in_part = line.startswith("SCAN ") and line.split()[-1] in READ_IN_PART
+                assert in_part or not _scans(line), f"{line}: {statement}"
     engine.dispose()
 
 

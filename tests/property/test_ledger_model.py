@@ -30,6 +30,7 @@ from dicomrelay.ledger import (
 )
 from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.engine import database_url
+from dicomrelay.ledger.values_operations import Subject, SubjectKind, Verb
 from tests.support.ledger import MINUTE_MS, archive_all, arrival, group, outcomes
 from workers.integrity.ledger_check import check_ledger
 from workers.integrity.looking import Look
@@ -136,10 +137,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(claimed=claims, state=RESULTS, first=st.integers(0, 2))
     def record(self, claimed: ClaimedTransfer, state: DeliveryState, first: int) -> None:
-        """By whoever once had the lease; written only by who has it still."""
+        """By whoever once had the lease; written only by who has it still, or where nobody can be at it."""
         chosen = outcomes(claimed, state)[first : first + 1]
+        stopped = self._query(
+            f"SELECT id FROM transfers WHERE id = '{claimed.id}' AND state IN ('held', 'cancelled')"
+        )
         written = self.ledger.record_outcomes(claimed.id, claimed.fence, chosen)
-        if written and state.is_delivered and chosen:
+        if (written or stopped) and state.is_delivered and chosen:
             number = int(claimed.deliveries[first].instance.sop_instance_uid.rpartition(".")[2])
             self.acknowledged.add((number, claimed.destination))
         if claimed.fence != self.fences[claimed.id]:
@@ -157,6 +161,20 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(claimed=claims)
     def reopen(self, claimed: ClaimedTransfer) -> None:
         self.ledger.reopen_transfer(claimed.id)
+
+    @rule(
+        verb=st.sampled_from(list(Verb)),
+        study=st.sampled_from(["1.2.0", "1.2.1"]),
+        destination=st.sampled_from(["", *DESTINATIONS]),
+    )
+    def operate(self, verb: Verb, study: str, destination: str) -> None:
+        """Somebody holds, releases, retries or cancels; a runner that is at it finds its fence gone."""
+        subject = Subject(SubjectKind.STUDY, study)
+        getattr(self.ledger.operations, verb.value)(subject, destination=destination)
+        self.ledger.operations.end_cancelled()
+        for transfer_id, fence in self._query("SELECT id, fence FROM transfers WHERE fence > 0"):
+            assert int(fence) >= self.fences.get(transfer_id, 0)
+            self.fences[transfer_id] = int(fence)
 
     @rule()
     def archive(self) -> None:
@@ -200,10 +218,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def only_what_is_archived_and_acknowledged_everywhere_may_go(self) -> None:
+        closed = self.acknowledged | self._cancelled()
         free = {
             number
             for number in self.archived
-            if all(key in self.acknowledged for key in self.wanted if key[0] == number)
+            if all(key in closed for key in self.wanted if key[0] == number)
         }
         releasable = self.ledger.releasable(host="gateway-1", limit=100)
         assert {int(spool_id[0]) for spool_id in releasable} == free
@@ -213,6 +232,13 @@ class LedgerMachine(RuleBasedStateMachine):
         """`dicomrelay check` raises no false alarm, whatever happened in whatever order."""
         look = Look(None, self.ledger.inventory, None, "gateway-1", Path(self.folder.name), 86_400_000)
         assert list(check_ledger(look)) == []
+
+    def _cancelled(self) -> set[tuple[int, str]]:
+        rows = self._query(
+            """SELECT i.sop_instance_uid, d.destination FROM deliveries d JOIN instances i ON i.id = d.instance_id
+               WHERE d.state = 'cancelled'"""
+        )
+        return {(int(uid.rpartition(".")[2]), name) for uid, name in rows}
 
     def _query(self, statement: str) -> list[tuple[str, ...]]:
         with self.engine.connect() as connection:
