@@ -30,6 +30,7 @@ from chaos.senders import EngineSender, Sender, StorescuSender, Tally
 from dicomrelay.errors import ExitCode, SpoolCorrupt
 from dicomrelay.net.requestor import RemoteAe
 from dicomrelay.runtime.ports import free_ports
+from dicomrelay.runtime.process import start
 from dicomrelay.spool import Spool
 
 GATEWAY: Final = (sys.executable, "-m", "scp_gateway")
@@ -125,7 +126,7 @@ class Gateway:
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
-        self._process = subprocess.Popen([*self.command, "--home", str(self._home)], stderr=self._log)
+        self._process = start([*self.command, "--home", str(self._home)], output=self._log)
         deadline = time.monotonic() + _START_WITHIN_S
         while True:
             try:
