@@ -95,8 +95,11 @@ class Row:
 
     @property
     def bound(self) -> float | None:
-        """With 95 % confidence the chance that a trial loses anything is under this: the rule of three."""
-        if self.skipped or not self.trials or (self.account is not None and self.account.lost):
+        """With 95 % confidence the chance that a trial loses anything is under this: the rule of three.
+
+        None where something was lost, and where nothing was counted.
+        """
+        if self.skipped or not self.trials or self.account is None or self.account.lost:
             return None
         return min(1.0, 3 / self.trials)
 

@@ -148,6 +148,7 @@ class GatewayProcess:
                 self.connect().close()
                 break
             if not self.is_alive or time.monotonic() > deadline:
+                self._process.kill()
                 raise RuntimeError(
                     f"the gateway does not start, see {self.home}/gateway.log: {self.log[-500:]}"
                 )

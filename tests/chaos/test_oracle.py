@@ -109,7 +109,8 @@ def test_a_row_keeps_its_bars_or_not(row: Row, verdict: Verdict) -> None:
 
 
 def test_the_bound_is_three_over_the_number_of_trials() -> None:
-    """And none when something was lost."""
+    """And none when something was lost, or nothing was counted."""
+    assert Row("R1", "t", 300, "kills", 1).bound is None
     assert Row("R1", "t", 300, "kills", 1, Account()).bound == 0.01
     assert Row("R1", "t", 1, "kills", 1, Account()).bound == 1.0
     assert Row("R1", "t", 300, "kills", 1, Account(lost=1)).bound is None
