@@ -19,6 +19,8 @@ from workers.integrity.findings import Finding
 from workers.integrity.tools import Mended, Tools, put_away, record_in
 
 _SCAN_STEP_BYTES = 65_536
+# Files that are put into the index in one transaction.
+_TOGETHER = 200
 
 
 def file_gone(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
@@ -115,43 +117,63 @@ def _stored(tools: Tools, request: StoreRequest) -> bool:
 
 def not_in_the_index(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     """Into the index under the name that it has; what is no instance, or a second one, is put away."""
+    for start in range(0, len(findings), _TOGETHER):
+        yield from _taken_in(tools, findings[start : start + _TOGETHER])
+
+
+def _taken_in(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """Some files together: one transaction of the index for them all."""
     archive = tools.look.archive
+    found: list[tuple[Finding, Path, StoreRequest]] = []
     for finding in findings:
         path = finding.path
         if archive is None or path is None or not path.exists():
             yield Mended(finding, "is gone")
             continue
         try:
-            reason = _take_in(tools, archive, path)
-            if not reason:
-                yield Mended(finding, "is in the index now")
-                continue
-            name = put_away(path, _lost_and_found(archive))
+            found.append((finding, path, _request_of_a_whole_one(path)))
+        except DataSetError as error:
+            yield _put_away(archive, finding, path, str(error))
         except OSError as error:
-            yield Mended(finding, f"cannot be read or moved: {error.strerror}", done=False)
-        else:
-            yield Mended(finding, f"{reason}: moved to {LOST_AND_FOUND}/{name}")
+            yield Mended(finding, f"cannot be read: {error.strerror}", done=False)
+    if archive is None or not found:
+        return
+    results = tools.rooms.archive.store([request for _, _, request in found])
+    places = [path.relative_to(archive.layout.root).as_posix() for _, path, _ in found]
+    known = archive.stored_at(places)
+    for (finding, path, _), place, result in zip(found, places, results, strict=True):
+        if place in known:
+            yield Mended(finding, "is in the index now")
+            continue
+        if result.outcome is StoreOutcome.FAILED:
+            yield Mended(finding, f"nothing was done: {result.reason}", done=False)
+            continue
+        is_conflict = result.outcome is StoreOutcome.CONFLICT
+        reason = (
+            f"the archive has {'other bytes under its UID' if is_conflict else 'the same bytes elsewhere'}"
+        )
+        yield _put_away(archive, finding, path, reason)
 
 
-def _take_in(tools: Tools, archive: ArchiveInventory, path: Path) -> str:
-    """Store a file where it lies; "" when the index has it now, else why not."""
+def _put_away(archive: ArchiveInventory, finding: Finding, path: Path, reason: str) -> Mended:
+    try:
+        return Mended(
+            finding, f"{reason}: moved to {LOST_AND_FOUND}/{put_away(path, _lost_and_found(archive))}"
+        )
+    except OSError as error:
+        return Mended(finding, f"{reason}, and it cannot be moved: {error.strerror}", done=False)
+
+
+def _request_of_a_whole_one(path: Path) -> StoreRequest:
+    """What a stored file says of itself. Raises OSError, and DataSetError where it is not an instance as it was received."""
     try:
         request = _request_for(path)
     except DataSetError:
-        return "is no instance"
+        raise DataSetError("is no instance") from None
     record = record_in(path)
     if record is not None and record.digest != request.digest:
-        return "holds other bytes than were received"
-    (result,) = tools.rooms.archive.store([request])
-    if archive.stored_at([path.relative_to(archive.layout.root).as_posix()]):
-        return ""
-    if result.outcome in (StoreOutcome.STORED, StoreOutcome.ALREADY_THERE):
-        return "the archive has the same bytes under another name"
-    return (
-        "the archive has other bytes under its UID"
-        if result.outcome is StoreOutcome.CONFLICT
-        else result.reason
-    )
+        raise DataSetError("holds other bytes than were received")
+    return request
 
 
 def _request_for(path: Path) -> StoreRequest:
