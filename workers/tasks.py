@@ -45,16 +45,16 @@ def register(app: Celery, rooms: Callable[[], Rooms], forwarding: Callable[[], F
 
     @task(Task.ARCHIVE)
     def archive_batches() -> None:
-        if _until_empty(lambda: keep.archive_batch(rooms())):
+        if _batches(rooms(), Task.ARCHIVE, keep.archive_batch):
             _wake(rooms(), Task.FRAMES)
 
     @task(Task.FRAMES)
     def frames_batches() -> None:
-        _until_empty(lambda: keep.frames_batch(rooms()))
+        _batches(rooms(), Task.FRAMES, keep.frames_batch)
 
     @task(Task.RELEASE)
     def release_batches() -> None:
-        _until_empty(lambda: keep.release_batch(rooms()))
+        _batches(rooms(), Task.RELEASE, keep.release_batch)
 
     _register_verification(task, rooms)
 
@@ -68,7 +68,7 @@ def _register_verification(
 
     @task(Task.REPORTS)
     def take_reports() -> None:
-        _until_empty(lambda: reports.take_reports(rooms()))
+        until_empty(lambda: reports.take_reports(rooms()), lambda: False)
 
 
 class Once:
@@ -83,15 +83,37 @@ class Once:
             does()
 
 
-def _until_empty(batch: Callable[[], int]) -> int:
-    """Take batches until there is none or the time of a task is over; the sweeper says what is left."""
+def _batches(rooms: Rooms, task: Task, batch: Callable[[Rooms], int]) -> int:
+    """Batches of a stage; how many instances. What has just arrived is registered first: it has to be forwarded."""
+    total, is_left = until_empty(lambda: batch(rooms), lambda: _is_waiting(rooms, Task.GROUP))
+    if is_left:
+        _wake(rooms, task)  # behind what it made way for
+    return total
+
+
+def until_empty(batch: Callable[[], int], gives_way: Callable[[], bool]) -> tuple[int, bool]:
+    """Take batches until there is none, the time of a task is over, or there is something to give way to.
+
+    Returns
+    -------
+    tuple of int and bool
+        What the batches came to, and whether there may be more.
+    """
     until = time.monotonic() + _TASK_S
     total = 0
     while count := batch():
         total += count
-        if time.monotonic() > until:
-            break
-    return total
+        if time.monotonic() > until or gives_way():
+            return total, True
+    return total, False
+
+
+def _is_waiting(rooms: Rooms, task: Task) -> bool:
+    """Whether nobody has taken the last wake-up yet; when the broker does not say, nobody waits."""
+    try:
+        return rooms.wake_ups.is_waiting(task)
+    except ServiceUnavailable:
+        return False
 
 
 def _wake(rooms: Rooms, task: Task) -> None:

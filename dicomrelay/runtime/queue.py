@@ -140,6 +140,17 @@ class WakeUps:
                 task.value, args=list(ids), queue=target.value, ignore_result=True, retry=False
             )
 
+    def is_waiting(self, task: Task) -> bool:
+        """Whether a message waits on the task's own queue.
+
+        Raises
+        ------
+        ServiceUnavailable
+            The broker does not answer.
+        """
+        with self._lock, _broker_errors(), self._celery().pool.acquire(block=True) as connection:
+            return _depth(connection.default_channel, _TASK_QUEUE[task]) > 0
+
     def depths(self) -> dict[Queue, int]:
         """How many messages wait in each queue.
 
