@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import case, func, select, update
@@ -57,6 +58,7 @@ def make_held(work: Work, rows: Sequence[AnyRow]) -> None:
 def release(work: Work, subject: Subject, destination: str) -> Changed:
     """Let go what is held, but for what another subject's order holds."""
     orders.alone(work)
+    before = orders.given(work, [subject.id])
     if subject.takes_orders:
         orders.lift(work, subject, destination)
     found = subjects.locked_transfers(work, subject, destination)
@@ -66,15 +68,9 @@ def release(work: Work, subject: Subject, destination: str) -> Changed:
     set_transfers(work, mine, state=TransferState.READY.value, due_at=work.now, reason="", advice="")
     tell(work, mine, EventKind.TRANSFER_RELEASED, FactKind.UNHELD)
     held_by = tuple(sorted({order.subject for order in others.values()}))
-    return account(
-        work,
-        Verb.RELEASE,
-        subject,
-        destination,
-        found,
-        changes(mine, TransferState.READY),
-        held_by=held_by,
-    )
+    made = changes(mine, TransferState.READY)
+    done = account(work, Verb.RELEASE, subject, destination, found, made, held_by=held_by)
+    return replace(done, lifted=tuple(order for order in before if order not in done.orders))
 
 
 def retry(work: Work, subject: Subject, destination: str) -> Changed:

@@ -9,10 +9,27 @@ from sqlalchemy import Select, case, func, or_, select
 from dicomrelay.errors import LedgerError
 from dicomrelay.ledger.engine import AnyRow, Work
 from dicomrelay.ledger.job_figures import Entry, Sums, figures, row_of
-from dicomrelay.ledger.schema import HELD, UNGROUPED, deliveries, destinations, jobs, studies, transfers
-from dicomrelay.ledger.subjects import of_transfers
-from dicomrelay.ledger.values import Priority, TransferState
-from dicomrelay.ledger.values_operations import JobRow, StoppedDestination, Subject, SubjectKind, TransferRow
+from dicomrelay.ledger.schema import (
+    FAILED,
+    HELD,
+    REFUSED,
+    UNGROUPED,
+    deliveries,
+    destinations,
+    jobs,
+    studies,
+    transfers,
+)
+from dicomrelay.ledger.subjects import of_deliveries, of_transfers
+from dicomrelay.ledger.values import DeliveryState, Priority, TransferState
+from dicomrelay.ledger.values_operations import (
+    JobRow,
+    Reason,
+    StoppedDestination,
+    Subject,
+    SubjectKind,
+    TransferRow,
+)
 
 
 def one(work: Work, subject: Subject) -> JobRow:
@@ -66,6 +83,26 @@ def _entry(work: Work, subject: Subject) -> Entry | None:
         return None
     kind = row[1] if subject.kind is SubjectKind.JOB else subject.kind.value
     return Entry(row[0], kind, row[2])
+
+
+def reasons(work: Work, subject: Subject, *, limit: int) -> tuple[Reason, ...]:
+    """See `Operations.reasons`."""
+    columns = deliveries.c
+    keys = (columns.destination, columns.state, columns.status, columns.reason)
+    found: list[Reason] = []
+    for condition in (REFUSED, FAILED):
+        rows = work.connection.execute(
+            select(*keys, func.count().label("number"))
+            .where(condition, *of_deliveries(subject, ""))
+            .group_by(*keys)
+            .order_by(func.count().desc(), *keys)
+            .limit(limit)
+        )
+        found.extend(
+            Reason(row.destination, DeliveryState(row.state), row.status, row.reason, row.number)
+            for row in rows
+        )
+    return tuple(found[:limit])
 
 
 def held(work: Work) -> int:

@@ -21,6 +21,7 @@ from dicomrelay.ledger.values import TransferState
 from dicomrelay.ledger.values_operations import (
     Changed,
     JobRow,
+    Reason,
     Replayed,
     ReplayOrder,
     StoppedDestination,
@@ -132,6 +133,11 @@ class Operations:
         """
         with self._database.read() as work:
             return jobshow.one(work, subject)
+
+    def reasons(self, subject: Subject, *, limit: int = 5) -> tuple[Reason, ...]:
+        """Why deliveries of a subject were refused or failed, the most frequent of each first."""
+        with self._database.read() as work:
+            return jobshow.reasons(work, subject, limit=limit)
 
     def held(self) -> int:
         """How many transfers somebody holds."""

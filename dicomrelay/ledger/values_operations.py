@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dicomrelay.ledger.values import Priority, TransferState
+from dicomrelay.ledger.values import DeliveryState, Priority, TransferState
 
 
 class SubjectKind(StrEnum):
@@ -80,7 +80,7 @@ class Changed:
 
     `unchanged` counts the transfers that it left, by their state; `ungrouped` the deliveries that have no transfer yet;
     `stages` the instances whose archiving or frames are tried again, `verifications` those whose destination is asked
-    again or sent them again; `orders` what is in force for the subject now.
+    again or sent them again; `orders` what is in force for the subject now, `lifted` what no longer is.
     `held_by` names other subjects whose hold keeps something of this one.
     """
 
@@ -93,6 +93,7 @@ class Changed:
     stages: int = 0
     verifications: int = 0
     orders: tuple[StandingOrder, ...] = ()
+    lifted: tuple[StandingOrder, ...] = ()
     held_by: tuple[str, ...] = ()
 
     @property
@@ -168,6 +169,17 @@ class TransferRow:
     advice: str
     created_at_ms: int
     finished_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why deliveries were refused or failed, and how many that are alike."""
+
+    destination: str
+    state: DeliveryState
+    status: int | None
+    reason: str
+    instances: int
 
 
 @dataclass(frozen=True, slots=True)

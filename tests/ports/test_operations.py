@@ -265,6 +265,39 @@ def test_release_does_not_undo_the_hold_of_somebody_else(ledger: Ledger) -> None
     assert [c.after for c in _do(ledger, Verb.RELEASE, job).changes] == [S.READY]
 
 
+def test_a_release_says_which_orders_it_took_away(ledger: Ledger) -> None:
+    """Also where nothing is held at the moment."""
+    ledger.register([arrival(1)])
+    _do(ledger, Verb.HOLD, STUDY)
+
+    assert [order.kind for order in _do(ledger, Verb.RELEASE, STUDY).lifted] == [OrderKind.HOLD]
+    assert _do(ledger, Verb.RELEASE, STUDY).lifted == ()
+
+
+def test_reasons_are_counted_by_what_was_answered(ledger: Ledger) -> None:
+    """What was refused first, then what failed; of a study, of one transfer, and of none."""
+    transfer_id, _ = _transfer_in(ledger, S.NEEDS_ATTENTION)
+
+    for subject in (STUDY, Subject(SubjectKind.TRANSFER, transfer_id)):
+        found = ledger.operations.reasons(subject)
+        assert [(row.state, row.status, row.instances) for row in found] == [
+            (D.REFUSED, 0xC000, 1),
+            (D.FAILED, 0xA700, 1),
+        ]
+    assert ledger.operations.reasons(Subject(SubjectKind.STUDY, "9.9")) == ()
+
+
+def test_what_is_held_and_which_destinations_are_stopped_is_known(ledger: Ledger) -> None:
+    """For status: a hold of a study, a hold of a destination."""
+    _transfer_in(ledger, S.HELD)
+    assert (ledger.operations.held(), ledger.operations.stopped()) == (1, ())
+
+    ledger.flow.hold("pacs")
+
+    (row,) = ledger.operations.stopped()
+    assert (row.name, row.breaker, row.held_for_ms is not None) == ("pacs", "closed", True)
+
+
 def test_one_destination_may_go_while_the_others_are_held(ledger: Ledger) -> None:
     """And a hold of all of them again takes that back."""
     _two_destinations(ledger)

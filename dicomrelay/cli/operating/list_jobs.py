@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from dicomrelay.cli.ledgers import opened_ledger
-from dicomrelay.cli.operating.words import counted, job_json, state_words
+from dicomrelay.cli.operating.words import count_words, counted, job_json, state_words
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ExitCode
 from dicomrelay.ledger.values import TransferState
@@ -64,7 +64,7 @@ def _lines(rows: Sequence[JobRow], state: str | None) -> Iterator[str]:
 
 
 def _instances(row: JobRow) -> str:
-    parts = [f"{number} {state_words(state.value)}" for state, number in sorted(row.instances.items())]
+    parts = [count_words(state, number) for state, number in sorted(row.instances.items())]
     parts += [f"{row.ungrouped} arriving"] if row.ungrouped else []
     total = sum(row.instances.values()) + row.ungrouped
     return f"{counted(total, 'instance')} ({', '.join(parts)})" if parts else "nothing"

@@ -112,6 +112,8 @@ def _lines(done: Replayed, subject: Subject) -> Iterator[str]:
 
 
 def _next(done: Replayed, subject: Subject, *, runs: bool) -> str:
+    if not done.queued and not done.open and done.delivered_before:
+        return "next: nothing; --again sends it once more"
     if not done.queued:
         return f"next: `dicomrelay jobs show {subject.id}` tells where it is"
     if not runs:

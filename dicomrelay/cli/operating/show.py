@@ -18,7 +18,7 @@ from dicomrelay.cli.progress import size
 from dicomrelay.errors import ExitCode
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import DestinationSummary, TransferState
-from dicomrelay.ledger.values_operations import JobRow, Subject, SubjectKind, TransferRow
+from dicomrelay.ledger.values_operations import JobRow, Reason, Subject, SubjectKind, TransferRow
 
 _NOTES = (
     ("warnings", "with warnings"),
@@ -51,6 +51,7 @@ def command(invocation: Invocation, subject_id: str, limit: int) -> int:
         row = ledger.operations.job(subject)
         transfers = ledger.operations.transfers(subject, limit=limit)
         destinations = _destinations(ledger, subject)
+        reasons = ledger.operations.reasons(subject)
     following = _next(row, subject, runs=runs_here(invocation.settings))
     if invocation.as_json:
         invocation.emit(
@@ -58,12 +59,18 @@ def command(invocation: Invocation, subject_id: str, limit: int) -> int:
                 **words.job_json(row),
                 "subject": {"kind": subject.kind.value, "id": subject.id},
                 "deliveries": [dataclasses.asdict(each) for each in destinations],
+                "reasons": [dataclasses.asdict(reason) for reason in reasons],
                 "transfers_shown": [words.transfer_json(transfer) for transfer in transfers],
                 "next": following,
             }
         )
     else:
-        for line in (*_head(row, subject, destinations), *_transfers(transfers, row), following):
+        for line in (
+            *_head(row, subject, destinations),
+            *_reasons(reasons),
+            *_transfers(transfers, row),
+            following,
+        ):
             click.echo(line)
     needs = row.transfers.get(TransferState.NEEDS_ATTENTION, 0)
     return ExitCode.SOME_FAILED if needs or row.advice else ExitCode.OK
@@ -96,6 +103,12 @@ def _head(row: JobRow, subject: Subject, destinations: Sequence[DestinationSumma
         yield f"    {delivered_words(to)}"
     if row.ungrouped:
         yield f"    {words.counted(row.ungrouped, 'instance')} arrived and not made into transfers yet"
+
+
+def _reasons(reasons: Sequence[Reason]) -> Iterator[str]:
+    for each in reasons:
+        status = "" if each.status is None else f"{each.status:04X} "
+        yield f"    {each.instances} {each.state.value} at {each.destination}: {status}{each.reason or 'no reason given'}"
 
 
 def _transfers(rows: Sequence[TransferRow], job: JobRow) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -47,6 +46,12 @@ def state_words(state: str) -> str:
     return state.replace("_", " ")
 
 
+def count_words(state: TransferState, number: int) -> str:
+    """Such as "3 need attention"."""
+    words = "need attention" if state is TransferState.NEEDS_ATTENTION else state_words(state.value)
+    return f"{number} {words}"
+
+
 def counted(number: int, what: str) -> str:
     """Such as "1 transfer", "2 transfers"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
@@ -59,18 +64,7 @@ def subject_words(subject: Subject) -> str:
 
 def lines(changed: Changed) -> Iterator[str]:
     """What was done, what was left and why, and what is in force now."""
-    about = subject_words(changed.subject)
-    by_state = Counter(change.after for change in changed.changes)
-    if changed.changes:
-        names = ", ".join(sorted({change.destination for change in changed.changes}))
-        count = len(changed.changes) - (by_state[TransferState.HELD] if changed.verb is Verb.RETRY else 0)
-        if count:
-            yield (
-                f"{about}: {counted(count, 'transfer')} with {counted(changed.instances, 'instance')} to {names} "
-                f"{_DONE[changed.verb]}"
-            )
-    elif not changed.stages and not changed.verifications and not (changed.orders and changed.ungrouped):
-        yield f"{about}: nothing to {changed.verb.value}"
+    yield f"{subject_words(changed.subject)}: {_done(changed)}"
     ran = sum(change.before is TransferState.RUNNING for change in changed.changes)
     if ran:
         yield f"    {ran} of them ran: the runner stops after the instance that is under way; what was answered counts"
@@ -83,8 +77,26 @@ def lines(changed: Changed) -> Iterator[str]:
     if changed.ungrouped and changed.verb is not Verb.CANCEL:
         yield f"    {counted(changed.ungrouped, 'instance')} not made into transfers yet"
     yield from (f"    {line}" for line in order_lines(changed.orders, changed.subject))
+    if changed.lifted and not changed.orders:
+        yield "    no order is in force any more: what comes later goes its way"
     for name in changed.held_by:
         yield f"    some of it is held by the order on {name}: `dicomrelay jobs release {name}` takes that away"
+
+
+def _done(changed: Changed) -> str:
+    """What became of transfers; a retry may find some whose study is held."""
+    waits = TransferState.HELD if changed.verb is Verb.RETRY else None
+    moved = [change for change in changed.changes if change.after is not waits]
+    if not moved:
+        kept = len(changed.changes)
+        return (
+            f"{counted(kept, 'transfer')} held, to be tried when released"
+            if kept
+            else f"nothing to {changed.verb.value}"
+        )
+    names = ", ".join(sorted({change.destination for change in moved}))
+    instances = sum(change.instances for change in moved)
+    return f"{counted(len(moved), 'transfer')} with {counted(instances, 'instance')} to {names} {_DONE[changed.verb]}"
 
 
 def order_lines(orders: Sequence[StandingOrder], subject: Subject) -> Iterator[str]:
@@ -127,6 +139,7 @@ def changed_json(changed: Changed) -> dict[str, Any]:
         "ungrouped": changed.ungrouped,
         "stages": changed.stages,
         "verifications": changed.verifications,
+        "lifted": [dataclasses.asdict(order) for order in changed.lifted],
         "orders": [dataclasses.asdict(order) for order in changed.orders],
         "held_by": list(changed.held_by),
     }
