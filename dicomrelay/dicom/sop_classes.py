@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from pydicom._uid_dict import UID_dictionary
-
 from dicomrelay.dicom.sop_class_categories import SopClassCategory, category_of
+from dicomrelay.dicom.uid_dictionary import UID_DICTIONARY
 
 _STORAGE_ROOT: Final = "1.2.840.10008.5.1.4.1.1."
 # Under the same root and no objects to store: they query.
@@ -49,7 +48,7 @@ class SopClass:
 def storage_sop_classes() -> dict[str, SopClass]:
     """Every storage SOP class, retired ones too, by UID."""
     found: dict[str, SopClass] = {}
-    for uid, (name, kind, _info, retired, _keyword) in UID_dictionary.items():
+    for uid, (name, kind, _info, retired, _keyword) in UID_DICTIONARY.items():
         stored = uid.startswith(_STORAGE_ROOT) and not any(word in name for word in _NOT_STORAGE_WORDS)
         if kind == "SOP Class" and (stored or uid in _ELSEWHERE):
             found[uid] = _entry(uid, name or uid, retired=retired == "Retired")
@@ -70,5 +69,5 @@ def is_storage_sop_class(uid: str) -> bool:
 @cache
 def sop_class_name(uid: str) -> str:
     """The standard's name of a SOP class, or the UID itself."""
-    entry = UID_dictionary.get(uid)
+    entry = UID_DICTIONARY.get(uid)
     return _NEWER.get(uid) or (entry[0] if entry else "") or uid

@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Final
 
-from pydicom._uid_dict import UID_dictionary
+from dicomrelay.dicom.uid_dictionary import UID_DICTIONARY
 
 IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
@@ -157,7 +157,7 @@ def transfer_syntaxes() -> dict[str, TransferSyntax]:
     """Every transfer syntax of the standard, retired ones too, by UID."""
     found = {
         uid: TransferSyntax(uid, name, retired == "Retired")
-        for uid, (name, kind, _info, retired, _keyword) in UID_dictionary.items()
+        for uid, (name, kind, _info, retired, _keyword) in UID_DICTIONARY.items()
         if kind == "Transfer Syntax"
     }
     for uid, name in _NEWER.items():

@@ -210,3 +210,18 @@ def test_the_registry_does_without_pynetdicom() -> None:
     alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert int(alone) == len(storage_sop_classes())
+
+
+def test_the_dictionary_is_pydicoms_and_costs_no_import_of_it() -> None:
+    """The same entries; and who only wants these has neither pydicom nor numpy in his process."""
+    from pydicom._uid_dict import UID_dictionary  # noqa: PLC0415
+
+    from dicomrelay.dicom.uid_dictionary import UID_DICTIONARY  # noqa: PLC0415
+
+    assert UID_dictionary == UID_DICTIONARY
+    code = (
+        "import sys, dicomrelay.dicom.sop_classes, dicomrelay.dicom.transfer_syntaxes;"
+        "print([name for name in ('pydicom', 'numpy') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
