@@ -148,6 +148,7 @@ def test_a_pdu_out_of_place_ends_the_association(gateway: GatewayProcess, state:
 def _request(field: int, *, has_data_set: bool = False) -> bytes:
     elements = {
         0x0002: "1.2.3",
+        0x0003: "1.2.3",  # an N-ACTION without is no command set (PS3.7 Section 10.3.4)
         0x0100: field,
         0x0110: 5,
         0x0800: 0 if has_data_set else 0x0101,
