@@ -58,6 +58,7 @@ def services(settings: Settings, *, config: Path | None) -> list[Service]:
                 _BROKER,
                 is_ready=lambda: broker.answers(settings, timeout_s=0.2),
                 start_timeout_s=120,
+                mend=lambda: broker.put_aside(settings),
             )
         )
     return found

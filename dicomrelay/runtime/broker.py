@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import shutil
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.runtime.home import broker_socket
@@ -21,10 +24,15 @@ unixsocketperm 700
 dir "{folder}"
 appendonly yes
 appendfsync everysec
+aof-load-truncated yes
 save ""
 maxmemory-policy noeviction
 daemonize no
 """
+# What a server writes into its folder, Redis before 7 too; and where it goes when no server can read it.
+_FILES: Final = ("appendonlydir", "*.aof", "*.rdb")
+_ASIDE: Final = "damaged-"
+_KEPT_ASIDE: Final = 3
 
 
 def server_binary() -> Path:
@@ -63,6 +71,43 @@ def command(settings: Settings) -> list[str]:
     configuration = settings.path("run", "broker.conf")
     configuration.write_text(_CONFIGURATION.format(socket=path, folder=settings.path("redis")), "utf-8")
     return [str(server_binary()), str(configuration)]
+
+
+def put_aside(settings: Settings) -> str:
+    """Move the server's files out of its way, so that it starts empty: they hold wake-ups, which the sweeper says again.
+
+    Returns
+    -------
+    str
+        A line for people; "" when there was no file, and it is something else that keeps the server from starting.
+
+    Raises
+    ------
+    OSError
+        They cannot be moved.
+    """
+    folder = settings.path("redis")
+    found = sorted({path for pattern in _FILES for path in folder.glob(pattern)})
+    if not found:
+        return ""
+    aside = folder / f"{_ASIDE}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    aside.mkdir(mode=0o700, exist_ok=True)
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):  # a folder that may not be written keeps its place; then the move says so
+                path.chmod(0o700)
+        path.rename(_free_name(aside / path.name))
+    for older in sorted(folder.glob(f"{_ASIDE}*"))[:-_KEPT_ASIDE]:
+        shutil.rmtree(older, ignore_errors=True)
+    return f"does not start with its files: they are put aside in {aside}, it starts empty; what is due is said again"
+
+
+def _free_name(path: Path) -> Path:
+    """That path, or one beside it that nothing has."""
+    number, free = 1, path
+    while free.exists():
+        number, free = number + 1, path.with_name(f"{path.name}.{number}")
+    return free
 
 
 def answers(settings: Settings, *, timeout_s: float = 1.0) -> bool:

@@ -7,6 +7,7 @@ images without broker and database, the rest wakes up when they are back.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 import time
@@ -22,6 +23,8 @@ _POLL_S = 0.05
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 # A service that lived so long had not failed to start: its next failure counts as the first.
 _STEADY_S = 60.0
+# Who was told to end by somebody says nothing about itself.
+_TOLD_TO_END = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,9 @@ class Service:
         Asked until it says yes; without one the process says so itself (`readiness.notify_ready`).
     start_timeout_s, stop_grace_s : float
         Time to become ready, and to end when asked.
+    mend : callable, optional
+        Called when it ended by itself before it was ready, once until it has been ready: puts right what may be the
+        cause and says what it did, then the service is started once more; "" when there was nothing to put right.
     """
 
     name: str
@@ -49,6 +55,7 @@ class Service:
     start_timeout_s: float = 60
     stop_grace_s: float = 30
     environment: Mapping[str, str] = field(default_factory=dict)
+    mend: Callable[[], str] | None = None
 
 
 @dataclass(slots=True)
@@ -57,6 +64,7 @@ class _Running:
     process: subprocess.Popen[bytes] | None = None
     notices: ReadinessSocket | None = None
     ready: bool = False
+    mended: bool = False
     started_at: float = 0
     failures: int = 0
     not_before: float = 0
@@ -153,6 +161,9 @@ class Supervisor:
         service = running.service
         ended = running.process.poll() if running.process else None
         if ended is not None:
+            if self._mended(running, ended):
+                self._launch(running)
+                return
             raise ServiceError(
                 f"{service.name} ended at once (exit code {ended}): {self._last_words(service.name)}"
             )
@@ -171,9 +182,30 @@ class Supervisor:
         if code is None:
             self._check_ready(running)
             return
+        if self._mended(running, code):
+            self._launch_again(running)
+            return
         if now - running.started_at > _STEADY_S:
             running.failures = 0
         self._try_later(running, f"died ({_ending(code)})")
+
+    def _mended(self, running: _Running, code: int) -> bool:
+        """Whether something was put right for a service that ended before it was ready."""
+        mend = running.service.mend
+        if mend is None or running.ready or running.mended or code in _TOLD_TO_END:
+            return False
+        running.mended = True
+        name = running.service.name
+        try:
+            done = mend()
+        except OSError as error:
+            self._say(
+                f"{name} ended before it was ready, and what may be the cause cannot be mended ({error})"
+            )
+            return False
+        if done:
+            self._say(f"{name} {done}; see {self.log_path(name)}")
+        return bool(done)
 
     def _launch_again(self, running: _Running) -> None:
         try:
@@ -195,6 +227,7 @@ class Supervisor:
             ask = running.service.is_ready or (running.notices.is_ready if running.notices else None)
             if ask is not None and ask():
                 running.ready = True
+                running.mended = False
                 took = time.monotonic() - running.started_at
                 self._say(f"{running.service.name} is ready ({took:.1f} s)")
         return running.ready
