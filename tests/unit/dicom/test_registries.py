@@ -218,7 +218,9 @@ def test_the_dictionary_is_pydicoms_and_costs_no_import_of_it() -> None:
 
     from dicomrelay.dicom.uid_dictionary import UID_DICTIONARY  # noqa: PLC0415
 
-    assert UID_dictionary == UID_DICTIONARY
+    # Libraries that are loaded beside it may have added to pydicom's, at run time.
+    assert UID_DICTIONARY.items() <= UID_dictionary.items()
+    assert len(UID_DICTIONARY) > 450
     code = (
         "import sys, dicomrelay.dicom.sop_classes, dicomrelay.dicom.transfer_syntaxes;"
         "print([name for name in ('pydicom', 'numpy') if name in sys.modules])"
