@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import create_engine, text
 
+from dicomrelay.cli.submission import is_stalled, results
+from dicomrelay.cli.summary import Outcome
 from dicomrelay.ledger import ClaimedTransfer, DeliveryState, Ledger, TransferState
 from dicomrelay.ledger.engine import database_url
 from dicomrelay.ledger.values_operations import (
@@ -248,6 +250,26 @@ def test_a_job_is_asked_for_after_its_study_was_cancelled_and_goes_out(ledger: L
 
     rows = ledger.operations.transfers(STUDY, limit=10)
     assert {(row.job_id, row.state) for row in rows} == {("job-1", S.READY), ("", S.CANCELLED)}
+
+
+def test_who_waits_for_a_job_that_is_held_or_cancelled_stops_waiting(ledger: Ledger) -> None:
+    """`send` ends: what is held goes on when somebody releases it, what was cancelled has not arrived."""
+    ledger.create_job("job-1", kind="send", expected=2)
+    ledger.register([arrival(number, job_id="job-1") for number in range(2)])
+    group(ledger)
+    job = Subject(SubjectKind.JOB, "job-1")
+    _do(ledger, Verb.HOLD, job)
+
+    held = ledger.job_progress("job-1", with_instances=True)
+
+    assert (held.open, held.held, held.finished, is_stalled(held)) == (2, 2, False, True)
+    assert {result.state for result in results(held)} == {"held"}
+    _do(ledger, Verb.CANCEL, job)
+    cancelled = ledger.job_progress("job-1", with_instances=True)
+    assert (cancelled.open, cancelled.failed, cancelled.finished) == (0, 2, True)
+    assert {(result.state, result.outcome) for result in results(cancelled)} == {
+        ("cancelled", Outcome.FAILED)
+    }
 
 
 def test_release_does_not_undo_the_hold_of_somebody_else(ledger: Ledger) -> None:
