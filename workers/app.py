@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from dicomrelay.ledger import migrate
+from dicomrelay.errors import ServiceUnavailable
+from dicomrelay.ledger import Ledger, migrate
 from dicomrelay.log import get_logger
 from dicomrelay.net import tls
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Queue, WakeUps, build_celery
 from dicomrelay.settings import Settings
 from workers import tasks
+from workers.dead import end_leases_of_the_dead
 from workers.forwarding import Forwarding
 from workers.rooms import Rooms
 from workers.watchdog import Activity, watch
@@ -62,6 +64,17 @@ def _activity() -> Activity:
     from celery.worker import state  # noqa: PLC0415 - see REMAP_SIGTERM
 
     return Activity(sum(state.total_count.values()), len(state.active_requests))
+
+
+def _free(settings: Settings) -> None:
+    """Take up what the process before this one had in hand. The ledger is closed again: it does not survive a fork."""
+    ledger = Ledger.open(home.ledger_url(settings))
+    try:
+        end_leases_of_the_dead(ledger, host=home.spool_name(settings))
+    except ServiceUnavailable as error:
+        _log.warning("leases of dead processes are left to their time", reason=str(error))
+    finally:
+        ledger.dispose()
 
 
 def _bound_the_shutdown(stop: Callable[[], None]) -> None:
@@ -114,6 +127,7 @@ def run(
 
     tls.check_destinations(settings)
     migrate(home.ledger_url(settings))
+    _free(settings)
     app = build_celery(settings)
     own = _PerProcess(settings, processes if threads else 1)
     tasks.register(app, own.rooms, own.forwarding)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from dataclasses import dataclass, field
 
 from archive import Archive
 from dicomrelay.ledger import Ledger
 from dicomrelay.runtime import home
+from dicomrelay.runtime.owner import own_name
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Spool
@@ -43,8 +42,8 @@ class Rooms:
 
     @property
     def owner(self) -> str:
-        """Who holds a lease."""
-        return f"{socket.gethostname()}/{os.getpid()}"
+        """Who holds a lease: this process, and no other that ever was."""
+        return own_name()
 
     def close(self) -> None:
         """Let go of connections."""

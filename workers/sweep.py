@@ -14,6 +14,7 @@ from dicomrelay.ledger.values import DueTransfer
 from dicomrelay.runtime.queue import Queue, Task
 from workers.complete import FORWARD_QUEUE, make_complete
 from workers.contacts import spark
+from workers.dead import end_leases_of_the_dead
 from workers.forward import closed_now
 from workers.reports import report_box
 from workers.rooms import Rooms
@@ -50,6 +51,7 @@ class Sweeper:
             The broker does not answer; what could not be said is said at the next look.
         """
         rooms, worker = self._rooms, self._rooms.settings.worker
+        self._free()
         made = make_complete(rooms).transfers
         rooms.ledger.operations.end_cancelled()
         due = rooms.ledger.due(
@@ -76,6 +78,14 @@ class Sweeper:
             said += self._say(Task.REPORTS, 1 - depths[Queue.MAINTENANCE])
         said += self._wake_verifications()
         return Swept(made, said)
+
+    def _free(self) -> None:
+        """What a dead process had in hand is due, and said at once, whenever it was said before."""
+        ended = end_leases_of_the_dead(self._rooms.ledger, host=self._rooms.host)
+        for transfer_id in ended.transfers:
+            self._said.pop(transfer_id, None)
+        for verification_id in ended.verifications:
+            self._asked.pop(verification_id, None)
 
     def _wake_verifications(self) -> int:
         now = self._clock()

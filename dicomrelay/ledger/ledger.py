@@ -24,6 +24,7 @@ from dicomrelay.ledger.evidence import Evidence
 from dicomrelay.ledger.flow import Flow
 from dicomrelay.ledger.inventory import Inventory
 from dicomrelay.ledger.journey import Journey
+from dicomrelay.ledger.leases import Leases
 from dicomrelay.ledger.mending import Mending
 from dicomrelay.ledger.operations import Operations
 from dicomrelay.ledger.retention import Retention
@@ -59,6 +60,7 @@ class Ledger:
         self.completion = Completion(database)
         self.evidence = Evidence(database)
         self.flow = Flow(database)
+        self.leases = Leases(database)
         self.retention = Retention(database)
         self.inventory = Inventory(database)
         self.verifications = Verifications(database)
