@@ -27,6 +27,8 @@ from workers.rooms import Rooms
 _log = get_logger("dicomrelay.group")
 # One task is bounded: after so many batches it says that there is more, and another task goes on.
 _BATCHES = 25
+# Items whose copies arrived are read again before the copies go; of one batch so much, or one item.
+_VERIFY_BYTES = 1 << 28
 
 
 def _nothing() -> None:
@@ -92,37 +94,64 @@ def register(
         r.spool_id for r in results if r.spool_id == r.kept_spool_id and r.verdict is not Verdict.CONFLICT
     ]
     copies = [r for r in results if r.spool_id != r.kept_spool_id and r.verdict is not Verdict.CONFLICT]
-    needed = _replace_lost(rooms, records, copies)
+    needed, spare = _sort_copies(rooms, records, copies)
     rooms.spool.settle([*ours, *needed])
     rooms.spool.set_aside(aside)
-    rooms.spool.remove([copy.spool_id for copy in copies if copy.spool_id not in needed])
+    rooms.spool.remove(spare)
     for spool_id in aside:
         _log.warning("set aside: same SOP Instance UID, other bytes", spool_id=spool_id)
     return results
 
 
-def _replace_lost(rooms: Rooms, records: Sequence[SpoolRecord], copies: Sequence[Registered]) -> set[str]:
-    """Let a copy stand in for an instance whose own bytes are nowhere any more; which copies that were."""
+def _sort_copies(
+    rooms: Rooms, records: Sequence[SpoolRecord], copies: Sequence[Registered]
+) -> tuple[list[str], list[str]]:
+    """The copies that stand in for an instance whose own bytes are nowhere any more, and those that may go.
+
+    A copy goes only when the bytes of the item that stays were read and are those that arrived. What of a batch is beyond
+    `_VERIFY_BYTES` is neither: it stays in `new/`, and the next run goes on with it.
+    """
     released = set(rooms.ledger.released([copy.kept_spool_id for copy in copies])) if copies else set()
-    offsets = {record.id: record.data_set_offset for record in records}
-    needed = set()
+    by_id = {record.id: record for record in records}
+    needed: list[str] = []
+    spare: list[str] = []
+    good = set(released)
+    read_bytes = 0
     for copy in copies:
-        if copy.kept_spool_id in released or _is_there(rooms, copy.kept_spool_id):
-            continue
-        _log.warning(
-            "the spool item of an instance is lost, its copy takes its place", spool_id=copy.kept_spool_id
-        )
-        rooms.ledger.replace_spool_item(
-            copy.instance_id, spool_id=copy.spool_id, host=rooms.host, data_set_offset=offsets[copy.spool_id]
-        )
-        needed.add(copy.spool_id)
-    return needed
+        record = by_id[copy.spool_id]
+        if copy.kept_spool_id not in good:
+            if read_bytes and read_bytes + record.data_set_bytes > _VERIFY_BYTES:
+                continue
+            read_bytes += record.data_set_bytes
+            if not _is_whole(rooms, copy.kept_spool_id):
+                if not _is_whole(rooms, copy.spool_id):
+                    rooms.spool.put_away(copy.spool_id, reason="its bytes are not those that arrived")
+                    continue
+                _replace(rooms, copy, record)
+                needed.append(copy.spool_id)
+                good.add(copy.kept_spool_id)  # another copy of the same instance is one too many
+                continue
+            good.add(copy.kept_spool_id)
+        spare.append(copy.spool_id)
+    return needed, spare
 
 
-def _is_there(rooms: Rooms, spool_id: str) -> bool:
-    """Whether the item has a record that agrees, and its size: one that was cut short is as good as lost."""
+def _replace(rooms: Rooms, copy: Registered, record: SpoolRecord) -> None:
+    """The ledger first: whoever looks for the instance finds it at any moment."""
+    _log.warning(
+        "the spool item of an instance is lost or damaged, its copy takes its place",
+        spool_id=copy.kept_spool_id,
+    )
+    rooms.ledger.replace_spool_item(
+        copy.instance_id, spool_id=copy.spool_id, host=rooms.host, data_set_offset=record.data_set_offset
+    )
+    rooms.spool.put_away(copy.kept_spool_id, reason="its bytes are not those that arrived")
+
+
+def _is_whole(rooms: Rooms, spool_id: str) -> bool:
+    """Whether the item has a record that agrees, and the bytes of its digest; not one that was cut short or decayed."""
     try:
-        rooms.spool.record(spool_id)
+        rooms.spool.verify(spool_id)
     except SpoolCorrupt:
         return False
     return True

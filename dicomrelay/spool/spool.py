@@ -336,6 +336,18 @@ class Spool:
         self._unreadable.discard(path.name)
         _log.error("item is corrupt and was put away", action="spool.corrupt", reason=reason)
 
+    def put_away(self, item_id: str, *, reason: str) -> None:
+        """An item is not what it should be: to `corrupt/`, from where nothing is read. One that is gone is passed over.
+
+        Parameters
+        ----------
+        reason : str
+            For the log.
+        """
+        places = self._layout
+        for path in self._names_of(item_id, places.new, places.bucket(item_id), places.aside):
+            self._put_away(path, reason=reason)
+
     def _leave(self, path: Path, *, reason: str) -> None:
         if path.name not in self._unreadable:
             self._unreadable.add(path.name)

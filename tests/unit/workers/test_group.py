@@ -143,6 +143,66 @@ def test_a_copy_takes_the_place_of_a_kept_item_whose_damage_nobody_saw_yet(rooms
     assert rooms.archive.locate("1.2.3", "1.2.3.1", "1.2.3.4").exists()
 
 
+def _flip(path: Path) -> None:
+    """The last bit: the record is whole, the size is right."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_copy_takes_the_place_of_a_kept_item_with_a_bit_flipped(rooms: Rooms) -> None:
+    """What decayed is put away, the bytes that came again become the file; one more copy is one too many."""
+    decayed = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    _flip(rooms.spool.locate(decayed.id))
+    copy, another = spooled(rooms, "1.2.3.4"), spooled(rooms, "1.2.3.4")
+
+    assert group_arrivals(rooms).verdicts == {Verdict.DUPLICATE: 2}
+
+    assert rooms.spool.verify(copy.id) == copy
+    for gone in (decayed, another):
+        with pytest.raises(SpoolCorrupt):
+            rooms.spool.locate(gone.id)
+    usage = rooms.spool.usage()
+    assert (usage.new, usage.kept, usage.corrupt) == (0, 1, 1)
+    assert archive_batch(rooms) == 1
+    assert rooms.archive.locate("1.2.3", "1.2.3.1", "1.2.3.4").exists()
+
+
+def test_a_copy_that_is_no_better_takes_nothing_s_place_and_is_put_away(rooms: Rooms) -> None:
+    """Nothing of the two is removed."""
+    decayed = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    _flip(rooms.spool.locate(decayed.id))
+    _flip(rooms.spool.locate(spooled(rooms, "1.2.3.4").id))
+    group_arrivals(rooms)
+
+    usage = rooms.spool.usage()
+    assert (usage.new, usage.kept, usage.corrupt) == (0, 1, 1)
+    good = spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    assert rooms.spool.verify(good.id) == good
+    assert rooms.spool.usage().corrupt == 2
+
+
+def test_so_many_bytes_are_read_again_for_one_batch_and_other_copies_wait(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New instances of the same batch do not; one item is read however large it is."""
+    monkeypatch.setattr(group, "_VERIFY_BYTES", 1)
+    for number in range(3):
+        spooled(rooms, f"1.2.3.{number}")
+    group_arrivals(rooms)
+    for number in range(4):
+        spooled(rooms, f"1.2.3.{number}")
+
+    left = []
+    for _ in range(3):
+        group_arrivals(rooms)
+        left.append((rooms.spool.usage().new, rooms.spool.usage().kept))
+    assert left == [(2, 4), (1, 4), (0, 4)]
+
+
 def test_a_copy_stays_while_nobody_can_say_whether_the_kept_item_is_good(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
