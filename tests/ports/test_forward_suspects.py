@@ -130,9 +130,9 @@ def test_one_that_is_met_with_silence_holds_up_no_other(tmp_path: Path, peer: Pe
 
 
 def test_the_last_attempt_leaves_it_to_a_person(tmp_path: Path, peer: Peer, database: str) -> None:
-    """By the destination's own schedule; the others have long been delivered."""
+    """By the destination's own schedule, each trial of its breaker an attempt; the others have long been delivered."""
     peer.script = Script(storing_of={_ALL[0]: Abort(0, 0)})
-    toml = _toml(peer, database) + "retry_attempts = 5\n"
+    toml = _toml(peer, database) + "retry_attempts = 5\nprobe_initial_s = 0.1\nprobe_max_s = 0.1\n"
     with rooms_at(tmp_path / "home", toml) as (rooms, _):
         transfer = _transfer(rooms, _ALL)
         for _ in range(5):
@@ -190,7 +190,7 @@ def test_any_error_hands_the_transfer_back(
 ) -> None:
     """Judged and waiting for its next attempt, not left to its lease; its text, which may name a patient, stays out."""
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise error
 
     transfer = _transfer(rooms, _ALL[:1])

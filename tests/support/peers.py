@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from dicomrelay.dimse.codec import encode_message
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler
-from dicomrelay.dimse.messages import CStoreRequest, CStoreResponse
+from dicomrelay.dimse.messages import CEchoRequest, CEchoResponse, CStoreRequest, CStoreResponse
 from dicomrelay.ul.pdu import (
     Abort,
     AssociateAccept,
@@ -32,7 +32,7 @@ from tests.support.wire import read_pdu
 
 @dataclass
 class Script:
-    """What the peer does with each association; the first of these that is set.
+    """What the peer does with each association; the first of these that is set. A C-ECHO is always answered.
 
     Attributes
     ----------
@@ -114,7 +114,9 @@ class Peer:
                 sock.sendall(encode(ReleaseResponse()))
                 return
             for part in assembler.feed(pdu.pdvs) if isinstance(pdu, PDataTf) else ():
-                if isinstance(part, CommandReceived) and isinstance(part.message, CStoreRequest):
+                if isinstance(part, CommandReceived) and isinstance(part.message, CEchoRequest):
+                    _answer_echo(sock, part.context_id, part.message)
+                elif isinstance(part, CommandReceived) and isinstance(part.message, CStoreRequest):
                     pending = part.message
                 elif isinstance(part, DataSetReceived) and part.is_complete and pending is not None:
                     self.whole.append(pending.sop_instance_uid)
@@ -176,6 +178,11 @@ def scripted_peer(script: Script | None = None) -> Iterator[Peer]:
         for thread in threads:
             thread.join(10)
         assert not [thread for thread in [acceptor, *threads] if thread.is_alive()]
+
+
+def _answer_echo(sock: socket.socket, context_id: int, request: CEchoRequest) -> None:
+    raw = encode_message(CEchoResponse(request.message_id, 0, request.sop_class_uid), has_data_set=False)
+    sock.sendall(encode(PDataTf((Pdv(context_id, True, True, raw),))))
 
 
 def _swallow(sock: socket.socket, count: int) -> None:
