@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from dicomrelay.errors import RelayError
+from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.ledger import migrate
 from dicomrelay.log import get_logger
 from dicomrelay.routing.destinations import configured
@@ -14,6 +14,7 @@ from dicomrelay.settings import Settings
 from dicomrelay.transcode import sweep as sweep_copies
 from workers.complete import complete_until
 from workers.count import ask_until
+from workers.identity_watch import IdentityWatch
 from workers.prune import prune_until
 from workers.reconcile import reconcile
 from workers.rooms import Rooms
@@ -24,13 +25,20 @@ _RECONCILE_AGAIN_S = 10.0
 
 
 def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event) -> None:
-    """Sweep every `worker.sweep_seconds` until `stop` is set; trouble is logged and the next look tries again."""
+    """Sweep every `worker.sweep_seconds` until `stop` is set; trouble is logged and the next look tries again.
+
+    Raises
+    ------
+    ServiceUnavailable
+        The ledger's file was removed or replaced: whoever starts this again gets a ledger that is made and filled anew.
+    """
     migrate(home.ledger_url(settings))
     rooms = Rooms.open(settings)
     rooms.ledger.sync_destinations(configured(settings.destinations))
     if removed := sweep_copies(home.copies_folder(settings)):
         _log.info("removed what dead processes left", folders=removed)
     sweeper = Sweeper(rooms)
+    identity = IdentityWatch(rooms)
     # Beside the sweeping: what is new does not wait for what is old.
     threading.Thread(target=_reconcile, args=(rooms, stop), name="reconcile", daemon=True).start()
     threading.Thread(target=complete_until, args=(rooms, stop), name="complete", daemon=True).start()
@@ -39,20 +47,34 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     ready()
     troubled = ""
     while not stop.wait(settings.worker.sweep_seconds):
+        identity.look()
         try:
             swept = sweeper.sweep()
         except RelayError as error:
+            _end_without_its_ledger(rooms)
             trouble = f"{type(error).__name__}: {error}"
             if trouble != troubled:  # once, not every second of an outage
                 _log.warning("cannot sweep", reason=trouble)
             troubled = trouble
             continue
+        _end_without_its_ledger(rooms)
         if troubled:
             _log.info("sweeping again")
             troubled = ""
         if swept.transfers_made:
             _log.info("studies complete", transfers=swept.transfers_made)
     rooms.close()
+
+
+def _end_without_its_ledger(rooms: Rooms) -> None:
+    """The others go on with the new file once it is there; that it is made and filled is the matter of a start."""
+    if rooms.ledger.was_replaced:
+        words = (
+            "the ledger's file was removed or replaced under the relay: ends, to be started again, make the ledger and "
+            "fill it from the spool; what only the archive has is known again after `dicomrelay repair`"
+        )
+        _log.error(words, action="ledger.replaced")
+        raise ServiceUnavailable(words)
 
 
 def _reconcile(rooms: Rooms, stop: threading.Event) -> None:

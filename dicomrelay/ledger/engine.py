@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any, Final, TypeAlias, TypeVar
 from zlib import crc32
@@ -24,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dicomrelay.errors import ConfigurationError, LedgerError, ServiceUnavailable
 from dicomrelay.ledger.clock import NowMs
+from dicomrelay.ledger.file_guard import FileGuard
 
 BUSY_TIMEOUT_MS: Final = 30_000
 CONNECT_TIMEOUT_S: Final = 5
@@ -159,14 +161,30 @@ class Work:
 
 
 class Database:
-    """Transactions on one database. Dispose of it before a fork, and open another one after."""
+    """Transactions on one database. Dispose of it before a fork, and open another one after.
 
-    def __init__(self, url: str) -> None:
+    Parameters
+    ----------
+    url : str
+    guarded : bool
+        Of SQLite: look with each transaction whether the file that is open is still the file of that name.
+    """
+
+    def __init__(self, url: str, *, guarded: bool = False) -> None:
         self._engine = open_engine(url)
         self._reader = self._engine.execution_options(**{_READS: True})
         self.shown_url = self._engine.url.render_as_string(hide_password=True)
         # SQLite has one writer. Who waits for it in SQLite polls, with pauses that grow; who waits here is next when it is free.
         self._turn = threading.Lock() if self._engine.dialect.name == "sqlite" else None
+        self._guard: FileGuard | None = None
+        if guarded and self._turn is not None:
+            guard = self._guard = FileGuard(Path(str(self._engine.url.database)))
+            event.listen(self._engine, "connect", lambda *_: guard.connected())
+
+    @property
+    def was_replaced(self) -> bool:
+        """Whether its file was removed or replaced since it was opened."""
+        return self._guard is not None and self._guard.was_replaced
 
     def dispose(self) -> None:
         """Close every connection."""
@@ -180,6 +198,7 @@ class Database:
         ------
         ServiceUnavailable, LedgerError
         """
+        self._looked()
         with self._errors(), self._reader.begin() as connection:
             yield Work(connection, _now(connection))
 
@@ -190,12 +209,25 @@ class Database:
         Raises
         ------
         ServiceUnavailable
-            The database does not answer, is locked for too long, or its disk is full.
+            The database does not answer, is locked for too long, its disk is full, or its file was removed or replaced.
         LedgerError
             The database refused a statement.
         """
+        generation = self._looked()
         with self._in_turn(), self._errors(), self._engine.begin() as connection:
             yield Work(connection, _now(connection))
+        # Committed to a file without a name is not written.
+        self._looked(generation)
+
+    def _looked(self, since: int | None = None) -> int:
+        """The generation of the file. Raises ServiceUnavailable when it is not the file any more that was opened."""
+        if self._guard is None:
+            return 0
+        generation, became = self._guard.begin() if since is None else (since, self._guard.end(since))
+        if became:
+            self._engine.dispose()
+            raise ServiceUnavailable(f"The ledger's file {self.shown_url} {became} while it was open")
+        return generation
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:

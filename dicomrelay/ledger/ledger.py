@@ -77,11 +77,16 @@ class Ledger:
         ConfigurationError
             The URL is of no database that we know.
         """
-        return cls(Database(url))
+        return cls(Database(url, guarded=True))
 
     def dispose(self) -> None:
         """Close every connection."""
         self._database.dispose()
+
+    @property
+    def was_replaced(self) -> bool:
+        """Whether its file was removed or replaced under us: whoever rebuilds it has to begin again."""
+        return self._database.was_replaced
 
     # Destinations
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
-from dicomrelay.errors import LedgerError
+from dicomrelay.errors import LedgerError, ServiceUnavailable
 from dicomrelay.ledger.engine import Work, mapped_errors, open_engine
+from dicomrelay.ledger.file_guard import make_room
 from dicomrelay.log import get_logger
 
 # Alembic is imported where it is needed: a command that looks at a ledger does without, and is a tenth of a second faster.
@@ -37,6 +38,7 @@ def migrate(url: str) -> None:
     """
     engine = open_engine(url)
     shown = engine.url.render_as_string(hide_password=True)
+    _make_room(engine, shown)
     try:
         with mapped_errors(shown), engine.begin() as connection:
             Work(connection, 0).exclusive("migrate")
@@ -47,6 +49,21 @@ def migrate(url: str) -> None:
         engine.dispose()
     if before != after:
         _log.info("ledger migrated", action="ledger.migrate", ledger=shown, before=before, after=after)
+
+
+def _make_room(engine: Engine, shown: str) -> None:
+    """Of SQLite, and where there is no file: no rest of another one may lie beside the new one."""
+    if engine.dialect.name != "sqlite":
+        return
+    try:
+        if make_room(Path(str(engine.url.database))):
+            _log.warning(
+                "the ledger's file was removed and its log was not: the log is put aside", ledger=shown
+            )
+    except FileNotFoundError:  # without a folder SQLite says what is wrong
+        return
+    except OSError as error:
+        raise ServiceUnavailable(f"The ledger {shown} cannot be made: {error.strerror}") from error
 
 
 def current_revision(connection: Connection) -> str | None:

@@ -66,14 +66,53 @@ def spool_name(settings: Settings) -> str:
     if not path.exists():
         _make_identity(path)
     _sync_folder(path.parent)  # also when it was there: another process may have made it just now
+    return _read_name(path)
+
+
+def known_spool_name(settings: Settings) -> str:
+    """The same for those who only look: "" where there is none yet, and none is made.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is empty or damaged.
+    """
+    path = settings.path("spool", "identity")
+    return _read_name(path) if path.exists() else ""
+
+
+def _read_name(path: Path) -> str:
     text = path.read_text("ascii", errors="replace").strip()
     if not _SPOOL_NAME.fullmatch(text):
         raise ConfigurationError(
-            f"{path}: holds no name of a spool (it is {'damaged' if text else 'empty'}): write the name into it by which "
-            "the ledger knows this spool, one line, from a backup or from the column `host` of the ledger's table "
-            "`instances`; only if nothing was ever received here, remove the file and a new name is made"
+            f"{path}: holds no name of a spool (it is {'damaged' if text else 'empty'}): `dicomrelay repair` writes it again "
+            "where the ledger knows it; else write into it the name by which the ledger knows this spool, one line, from a "
+            "backup or from the column `host` of the ledger's table `instances`"
         )
     return text
+
+
+def write_spool_name(settings: Settings, name: str) -> None:
+    """Give a spool its name back, over whatever is in the file; it is durable when this returns.
+
+    Raises
+    ------
+    ConfigurationError
+        It is no name of a spool.
+    """
+    if not _SPOOL_NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} is no name of a spool")
+    path = settings.path("spool", "identity")
+    fresh = path.with_suffix(f".{secrets.token_hex(4)}")
+    try:
+        with fresh.open("x", encoding="ascii") as file:
+            file.write(f"{name}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def _make_identity(path: Path) -> None:
