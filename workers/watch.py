@@ -71,14 +71,19 @@ class Watch:
         return not self.why and not self._lease.lost
 
     def hands_back(self) -> bool:
-        """Hand it back, when nothing is under way and all that was answered is written. False when there is no need any more."""
+        """Hand it back, when nothing is under way and all that was answered is written.
+
+        False when there is no need any more, and when it is not ours any more: its lease is lost then.
+        """
         if self._to_others:
             if not self._give_way(self._claimed):  # another one did
                 self.why, self._to_others = "", False
                 return False
-        else:
-            self._hand_back(self._claimed, self.why)
-        return True
+            return True
+        handed_back = self._hand_back(self._claimed, self.why)
+        if not handed_back:
+            self._lease.give_up()
+        return handed_back
 
     def _ask(self) -> None:
         if not self._is_open():

@@ -25,6 +25,7 @@ class _World:
     is_open: bool = True
     is_stopping: bool = False
     somebody_else_gave_way: bool = False
+    is_ours_no_more: bool = False
     asked: int = 0
     handed_back: list[str] = field(default_factory=list)
 
@@ -35,7 +36,7 @@ class _World:
             self.lease,
             signal=self._signal,
             give_way=self._give_way,
-            hand_back=lambda _, why: self.handed_back.append(why) is None,
+            hand_back=self._hand_back,
             is_open=lambda: self.is_open,
             is_stopping=lambda: self.is_stopping,
             clock=lambda: self.now,
@@ -46,6 +47,10 @@ class _World:
         if self.is_away:
             raise ServiceUnavailable("the ledger is away (test)")
         return self.says
+
+    def _hand_back(self, _: ClaimedTransfer, why: str) -> bool:
+        self.handed_back += [] if self.is_ours_no_more else [why]
+        return not self.is_ours_no_more
 
     def _give_way(self, _: ClaimedTransfer) -> bool:
         self.handed_back += [] if self.somebody_else_gave_way else ["gives way"]
@@ -103,3 +108,11 @@ def test_a_ledger_that_is_away_for_a_moment_stops_nothing() -> None:
     world = _World(is_away=True)
     world.now = 1
     assert world.watch.goes_on()
+
+
+def test_what_is_ours_no_more_when_it_is_to_be_handed_back_was_not() -> None:
+    """Somebody claimed it meanwhile: whoever ends does not say that it is ready, and sends no more of it."""
+    world = _World(is_stopping=True, is_ours_no_more=True)
+    assert not world.watch.goes_on()
+    assert not world.watch.hands_back()
+    assert world.lease.lost
