@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dicomrelay.dicom.commitment import ReportStatus
 from dicomrelay.dimse.commitment import ReportRefused, read_report
 from dicomrelay.dimse.messages import NEventReportRequest
-from dicomrelay.errors import SpoolError
+from dicomrelay.errors import SpoolError, SpoolFull
 from dicomrelay.log import get_logger
 from dicomrelay.net.service import AssociationInfo
 from dicomrelay.settings import DestinationSettings, VerificationMethod
@@ -116,7 +116,9 @@ class Reports:
                     report, association.calling_ae_title.strip(), association.id, time.time_ns() // 1_000_000
                 )
             )
-        except SpoolError as error:
+        except SpoolFull as error:
             return ReportStatus.RESOURCE_LIMITATION, str(error)
+        except SpoolError as error:
+            return ReportStatus.PROCESSING_FAILURE, str(error)
         self._kept()
         return ReportStatus.SUCCESS, ""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dicomrelay.dimse.commitment import CommitmentReport
-from dicomrelay.errors import SpoolCorrupt, SpoolError
+from dicomrelay.errors import SpoolCorrupt, SpoolError, SpoolFull
 from dicomrelay.spool.operations import OperatingSystem, sync_path
 
 # A peer that says the same for ever fills no disk; 8 MiB each at most, some 300 bytes an instance as a rule.
@@ -57,8 +57,10 @@ class ReportBox:
 
         Raises
         ------
+        SpoolFull
+            `MAX_WAITING` lie here already.
         SpoolError
-            It is not, or `MAX_WAITING` lie here already; the message names the folder.
+            It is not durable. Both messages name the folder.
         """
         raw = _encode(kept)
         name = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
@@ -66,7 +68,7 @@ class ReportBox:
         try:
             self._make()
             if sum(1 for _ in islice(self._names(), MAX_WAITING)) >= MAX_WAITING:
-                raise SpoolError(f"{self.folder}: {MAX_WAITING} reports wait for the workers already")
+                raise SpoolFull(f"{self.folder}: {MAX_WAITING} reports wait for the workers already")
             with part.open("xb") as file:
                 file.write(raw)
                 file.flush()
@@ -119,12 +121,17 @@ class ReportBox:
     def sweep(self, *, older_than_s: float = _PART_LIVES_S) -> int:
         """Remove what was never whole and nobody writes any more; how many files that were."""
         removed = 0
+        for part in self.abandoned(older_than_s=older_than_s):
+            part.unlink(missing_ok=True)
+            removed += 1
+        return removed
+
+    def abandoned(self, *, older_than_s: float = _PART_LIVES_S) -> Iterator[Path]:
+        """What was never whole and nobody writes any more."""
         for part in self.folder.glob(f"*{_PART}"):
             with suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime >= older_than_s:
-                    part.unlink()
-                    removed += 1
-        return removed
+                    yield part
 
     def _make(self) -> None:
         if not self.folder.is_dir():

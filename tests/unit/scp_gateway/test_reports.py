@@ -12,6 +12,7 @@ from dicomrelay.net.incoming_report import IncomingReport
 from dicomrelay.net.service import AssociationInfo
 from dicomrelay.settings import DestinationSettings, VerificationMethod
 from dicomrelay.spool import reports as box_module
+from dicomrelay.spool.operations import OperatingSystem
 from dicomrelay.spool.reports import ReportBox
 from dicomrelay.ul.pdu import AssociateRequest, ContextResult, ProposedContext, RoleSelection, UserInformation
 from scp_gateway.negotiation import StorableClasses, answer
@@ -106,11 +107,26 @@ def test_a_transaction_that_is_none_of_ours_is_an_invalid_argument(tmp_path: Pat
     assert ReportBox(tmp_path / "reports").is_empty()
 
 
-def test_a_report_that_cannot_be_kept_is_not_answered_with_success(
+def test_a_report_beyond_the_number_that_may_wait_is_answered_with_resource_limitation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told = Told()
     monkeypatch.setattr(box_module, "MAX_WAITING", 0)
-    assert taker(tmp_path).take(INFO, REQUEST, DATA, EXPLICIT) == 0x0213
+    assert taker(tmp_path, told=told).take(INFO, REQUEST, DATA, EXPLICIT) == 0x0213
+    assert told.times == 0
+
+
+@pytest.mark.parametrize("fails", ["sync_data", "sync_directory"])
+def test_a_report_that_cannot_be_made_durable_is_a_processing_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    told = Told()
+    monkeypatch.setattr(OperatingSystem, fails, broken)
+    assert taker(tmp_path, told=told).take(INFO, REQUEST, DATA, EXPLICIT) == 0x0110
+    assert told.times == 0
 
 
 def test_a_report_beyond_the_bound_is_thrown_away_as_it_comes() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dicomrelay.dimse.commitment import CommitmentReport
-from dicomrelay.errors import SpoolCorrupt, SpoolError
+from dicomrelay.errors import SpoolCorrupt, SpoolError, SpoolFull
 from dicomrelay.spool import reports
 from dicomrelay.spool.operations import OperatingSystem
 from dicomrelay.spool.reports import KeptReport, ReportBox
@@ -75,7 +75,7 @@ def test_a_folder_that_is_full_takes_no_more(box: ReportBox, monkeypatch: pytest
     monkeypatch.setattr(reports, "MAX_WAITING", 3)
     for _ in range(3):
         box.put(kept())
-    with pytest.raises(SpoolError, match="3 reports wait for the workers already"):
+    with pytest.raises(SpoolFull, match="3 reports wait for the workers already"):
         box.put(kept())
     assert len(list(box.waiting())) == 3
 
