@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,11 +31,13 @@ class NotedWakeUps:
     said: list[tuple[Task, tuple[str, ...]]] = field(default_factory=list)
     depth: dict[Queue, int] = field(default_factory=dict)
     broken: bool = False
+    spoke: threading.Event = field(default_factory=threading.Event)
 
     def send(self, task: Task, *, ids: Sequence[str] = (), queue: Queue | None = None) -> None:
         if self.broken:
             raise ServiceUnavailable("the broker does not answer (test)")
         self.said.append((task, tuple(ids)))
+        self.spoke.set()
 
     def depths(self) -> dict[Queue, int]:
         if self.broken:

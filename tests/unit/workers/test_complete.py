@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,9 +74,7 @@ def test_the_scheduler_looks_for_studies_that_are_complete(tmp_path: Path) -> No
         stop = threading.Event()
         thread = threading.Thread(target=complete.complete_until, args=(rooms, stop))
         thread.start()
-        deadline = time.monotonic() + 10
-        while not queue.said and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert queue.spoke.wait(10)
         stop.set()
         thread.join(10)
         assert not thread.is_alive()
