@@ -11,6 +11,7 @@ import click
 
 from dicomrelay.cli import status_lines
 from dicomrelay.cli.ledgers import opened_ledger
+from dicomrelay.cli.operating.stopping import outside_now
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.status_lines import Findings
 from dicomrelay.errors import ExitCode, ServiceUnavailable
@@ -80,6 +81,7 @@ def look(settings: Settings, count: int) -> Findings:
         damaged=_damaged(settings) if usage.corrupt else [],
         sources=_bounds(settings),
         unverified=unverified,
+        outside=sorted(outside_now(settings)),
     )
 
 
@@ -94,6 +96,7 @@ def _as_json(found: Findings) -> dict[str, Any]:
         "damaged_spool_items": found.damaged,
         "waiting": [dataclasses.asdict(row) for row in found.waiting],
         "stopped_destinations": [dataclasses.asdict(row) for row in found.stopped],
+        "outside_of_windows": list(found.outside),
         "held_transfers": found.held,
         "unverified": [dataclasses.asdict(row) for row in found.unverified],
         "needs_attention": [{**dataclasses.asdict(row), "kind": row.kind.value} for row in found.attention],

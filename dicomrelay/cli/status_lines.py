@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from dicomrelay.cli.operating.show import delivered_words
+from dicomrelay.cli.operating.stopping import stopper_of
+from dicomrelay.cli.operating.words import counted
 from dicomrelay.cli.progress import size
 from dicomrelay.ledger.values import Attention, AttentionKind, StudySummary, Waiting
 from dicomrelay.ledger.values_operations import StoppedDestination
@@ -50,6 +52,7 @@ class Findings:
     damaged: Sequence[str]
     sources: Sequence[dict[str, Any]]
     unverified: tuple[Unverified, ...] = ()
+    outside: Sequence[str] = ()  # destinations that are outside of their time windows
 
     @property
     def low_disk(self) -> bool:
@@ -61,7 +64,7 @@ def lines(found: Findings) -> Iterator[str]:
     """All of it, the next step last."""
     yield from _head(found)
     yield from _studies(found.studies)
-    yield from _waiting(found.waiting)
+    yield from _waiting(found)
     yield from _stopped(found)
     yield from _unverified(found.unverified)
     yield from _attention(found)
@@ -128,19 +131,23 @@ def _studies(studies: Sequence[StudySummary]) -> Iterator[str]:
     for study in studies:
         at = datetime.fromtimestamp(study.last_received_at_ms / 1000, UTC)
         yield (
-            f"{study.study_instance_uid}  {at:%Y-%m-%d %H:%M:%S}Z  {study.instances} instances ({size(study.bytes)}), "
-            f"{study.archived} archived, {study.frames} frames"
+            f"{study.study_instance_uid}  {at:%Y-%m-%d %H:%M:%S}Z  {counted(study.instances, 'instance')} ({size(study.bytes)}), "
+            f"{study.archived} archived, {counted(study.frames, 'frame')}"
         )
         for to in study.destinations:
             yield f"    {delivered_words(to)}"
 
 
-def _waiting(rows: Sequence[Waiting]) -> Iterator[str]:
-    for row in rows:
-        yield (
-            f"{row.destination} waits with {row.instances} instances after {row.attempts} attempts, "
-            f"next in {row.due_in_ms / 1000:.0f} s: {row.reason or 'no reason given'}"
-        )
+def _waiting(found: Findings) -> Iterator[str]:
+    """What was tried and is tried again; what is behind a destination that is stopped is told with that."""
+    stopped = {each.name for each in found.stopped} | set(found.outside)
+    for row in found.waiting:
+        if row.destination not in stopped:
+            due = f"in {row.due_in_ms / 1000:.0f} s" if row.due_in_ms >= 500 else "now"
+            yield (
+                f"{counted(row.instances, 'instance')} for {row.destination} after "
+                f"{counted(row.attempts, 'attempt')}, tried again {due}: {row.reason or 'no reason given'}"
+            )
 
 
 def _unverified(rows: Sequence[Unverified]) -> Iterator[str]:
@@ -157,14 +164,18 @@ def _unverified(rows: Sequence[Unverified]) -> Iterator[str]:
 
 def _stopped(found: Findings) -> Iterator[str]:
     """What a breaker or a person keeps back."""
+    waiting = {row.destination: row.instances for row in found.waiting}
     for each in found.stopped:
-        if each.held_for_ms is not None:
-            yield f"{each.name} is held: nothing is sent to it"
-        if each.breaker != "closed":
-            probe = (
-                f", asked again in {each.probe_in_ms / 1000:.0f} s" if each.probe_in_ms is not None else ""
-            )
-            yield f"{each.name} does not answer{probe}: {each.last_error or 'no reason given'}"
+        wait = (
+            f"; {counted(waiting[each.name], 'instance')} for {each.name} behind it"
+            if each.name in waiting
+            else ""
+        )
+        yield stopper_of(each).words + wait
+    stopped = {each.name for each in found.stopped}
+    for name in found.outside:
+        if name not in stopped:
+            yield f"{name} is outside of its time windows: nothing is sent to it now"
     if found.held:
         yield f"{found.held} transfer{'s are' if found.held > 1 else ' is'} held"
 
@@ -179,11 +190,12 @@ def _attention(found: Findings) -> Iterator[str]:
     if damaged:
         where = found.home / "spool" / "corrupt"
         yield (
-            f"    {len(damaged)} spool items are damaged and were put away in {where}: {', '.join(damaged[:5])}"
+            f"    {counted(len(damaged), 'damaged spool item')} put away in {where}: {', '.join(damaged[:5])}"
         )
     alike: dict[tuple[AttentionKind, str, str], list[Attention]] = {}
     for row in rows:
-        alike.setdefault((row.kind, row.destination, row.reason or _WHY[row.kind]), []).append(row)
+        status = "" if row.status is None else f"{row.status:04X} "
+        alike.setdefault((row.kind, row.destination, status + (row.reason or _WHY[row.kind])), []).append(row)
     for (kind, destination, reason), group in sorted(alike.items(), key=lambda item: len(item[1])):
         to = f" at {destination}" if destination else ""
         few = ", ".join(row.sop_instance_uid for row in group[:_FEW])

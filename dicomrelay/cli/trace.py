@@ -10,6 +10,8 @@ from typing import Final
 import click
 
 from dicomrelay.cli.ledgers import opened_ledger
+from dicomrelay.cli.operating.stopping import outside_now
+from dicomrelay.cli.operating.words import counted
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import size
 from dicomrelay.cli.tracing.coming import comes_next, inside
@@ -36,7 +38,11 @@ def command(invocation: Invocation, uid: str) -> int:
         journey = ledger.journey
         subject = journey.find(uid)
         instances = journey.instances(subject)
-        deliveries = journey.deliveries(subject)
+        outside = outside_now(invocation.settings)
+        deliveries = [
+            dataclasses.replace(each, outside_of_windows=each.destination in outside)
+            for each in journey.deliveries(subject)
+        ]
         steps = journey.steps(
             subject,
             [instance.instance_id for instance in instances],
@@ -75,7 +81,7 @@ def command(invocation: Invocation, uid: str) -> int:
 def _head(subject: Subject, instances: Sequence[TracedInstance]) -> Iterator[str]:
     total = size(sum(each.data_set_bytes for each in instances))
     series = len({each.series_instance_uid for each in instances})
-    yield f"{subject.level} {subject.uid}: {len(instances)} instances of {series} series, {total}"
+    yield f"{subject.level} {subject.uid}: {counted(len(instances), 'instance')} of {series} series, {total}"
     if subject.level != INSTANCE:
         return
     for each in instances:

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import case, func, select
 
 from dicomrelay.ledger.engine import Work, chunks
-from dicomrelay.ledger.job_figures import Entry, Sums, figures, row_of
+from dicomrelay.ledger.job_figures import Entry, Sums, figures, looked_at, row_of
 from dicomrelay.ledger.schema import (
     CANCELLED,
     DUE,
@@ -122,6 +122,8 @@ def _rows(work: Work, entries: Sequence[Entry]) -> Iterator[JobRow]:
             query = figures(column.label("key")).where(column.in_(part), condition)
             for row in work.connection.execute(query):
                 sums.setdefault(row.key, Sums()).add(row)
+            for row in work.connection.execute(looked_at(column, column.in_(part), condition)):
+                sums[row.key].add_deliveries(row)
     _add_ungrouped(work, sums, set(by_job), by_study)
     for entry in entries:
         if entry.key in sums or entry.kind != _BY_NETWORK:

@@ -8,7 +8,7 @@ from sqlalchemy import Select, case, func, or_, select
 
 from dicomrelay.errors import LedgerError
 from dicomrelay.ledger.engine import AnyRow, Work
-from dicomrelay.ledger.job_figures import Entry, Sums, figures, row_of
+from dicomrelay.ledger.job_figures import Entry, Sums, figures, looked_at, row_of
 from dicomrelay.ledger.schema import (
     FAILED,
     HELD,
@@ -40,6 +40,8 @@ def one(work: Work, subject: Subject) -> JobRow:
     sums = Sums()
     for row in work.connection.execute(figures().where(*of_transfers(subject))):
         sums.add(row)
+    for row in work.connection.execute(looked_at(transfers.c.id, *of_transfers(subject))):
+        sums.add_deliveries(row)
     if subject.takes_orders:
         mine = deliveries.c.job_id == subject.id
         if subject.kind is SubjectKind.STUDY:

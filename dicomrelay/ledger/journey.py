@@ -109,6 +109,7 @@ class TracedDelivery:
     breaker: str
     probe_in_ms: int | None
     destination_held: bool
+    outside_of_windows: bool = False  # the settings' word, which the ledger does not know
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from dicomrelay.ledger.values import DeliveryState, DestinationSummary, Transfer
 COUNTS: Final = tuple(field.name for field in fields(DestinationSummary) if field.name != "destination")
 _Sums = dict[str, dict[str, dict[str, int]]]
 
-_DONE: Final = transfers.c.state == TransferState.DONE.value
-_NEVER_RAN: Final = and_(
+DONE: Final = transfers.c.state == TransferState.DONE.value
+NEVER_RAN: Final = and_(
     transfers.c.fence == 0,
     transfers.c.state.in_((TransferState.READY.value, TransferState.HELD.value)),
 )
@@ -57,12 +57,12 @@ def _whole_transfers(study_uids: Sequence[str], job_id: str | None) -> Select[An
         select(
             transfers.c.study_instance_uid,
             transfers.c.destination,
-            case((_DONE, DeliveryState.DELIVERED.value), else_=DeliveryState.PENDING.value).label("state"),
+            case((DONE, DeliveryState.DELIVERED.value), else_=DeliveryState.PENDING.value).label("state"),
             transfers.c.state.label("transfer_state"),
             func.sum(transfers.c.instances).label("number"),
             func.sum(transfers.c.bytes).label("bytes"),
         )
-        .where(*_of_transfers(study_uids, job_id), or_(_DONE, _NEVER_RAN))
+        .where(*_of_transfers(study_uids, job_id), or_(DONE, NEVER_RAN))
         .group_by(transfers.c.study_instance_uid, transfers.c.destination, transfers.c.state)
     )
 
@@ -72,7 +72,7 @@ def _looked_at(study_uids: Sequence[str], job_id: str | None) -> Select[Any]:
     columns = transfers.c
     some = (
         select(columns.id, columns.study_instance_uid, columns.destination, columns.state)
-        .where(*_of_transfers(study_uids, job_id), not_(or_(_DONE, _NEVER_RAN)))
+        .where(*_of_transfers(study_uids, job_id), not_(or_(DONE, NEVER_RAN)))
         .subquery()
     )
     return (
@@ -116,7 +116,7 @@ def _warnings(study_uids: Sequence[str], job_id: str | None) -> Select[Any]:
     return (
         select(warned.c.study_instance_uid, warned.c.destination, func.count().label("number"))
         .join(transfers, transfers.c.id == warned.c.transfer_id)
-        .where(_DONE)
+        .where(DONE)
         .group_by(warned.c.study_instance_uid, warned.c.destination)
     )
 
@@ -129,16 +129,19 @@ def _of_transfers(study_uids: Sequence[str], job_id: str | None) -> list[ColumnE
 
 def _add(counts: dict[str, int], state: DeliveryState, transfer_state: str, number: int, size: int) -> None:
     counts["bytes"] += size
+    counts[stands_as(state, transfer_state)] += number
     if state.is_delivered:
-        counts["delivered"] += number
         counts["delivered_bytes"] += size
         if state is DeliveryState.WARNING:
             counts["warnings"] += number
-    elif state.is_final:
-        counts[state.value] += number  # refused, cancelled
-    elif transfer_state == TransferState.NEEDS_ATTENTION.value:
-        counts["gave_up"] += number
-    elif transfer_state == TransferState.HELD.value:
-        counts["held"] += number
-    else:
-        counts[state.value] += number  # pending, failed
+
+
+def stands_as(state: DeliveryState, transfer_state: str) -> str:
+    """As which field of `DestinationSummary` a delivery counts, by its state and that of its transfer."""
+    if state.is_delivered:
+        return "delivered"
+    if state.is_final:
+        return state.value  # refused, cancelled
+    if transfer_state == TransferState.NEEDS_ATTENTION.value:
+        return "gave_up"
+    return "held" if transfer_state == TransferState.HELD.value else state.value  # pending, failed

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.sql.expression import bindparam
 
+from dicomrelay.dicom.status import status_name, status_row
 from dicomrelay.errors import LedgerError
 from dicomrelay.ledger import contacts, events, evidence_chain, evidence_facts, stopped, verification_opening
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
@@ -203,6 +204,8 @@ def finish(
     }
     to_do = counts.get(DeliveryState.PENDING, 0) + counts.get(DeliveryState.FAILED, 0)
     refused = counts.get(DeliveryState.REFUSED, 0)
+    if refused and not to_do and not reason:
+        reason, advice = _of_refusals(work, transfer_id, refused)
     due_at: int | None = None
     if to_do and retry_in_ms is not None:
         state, due_at = TransferState.WAITING, work.now + retry_in_ms
@@ -230,6 +233,21 @@ def finish(
             work, [_attempt_ended(transfer, state, to_do=to_do, refused=refused, words=words)]
         )
     return state
+
+
+def _of_refusals(work: Work, transfer_id: str, refused: int) -> tuple[str, str]:
+    """Reason and advice of a transfer whose every instance was answered, some by a refusal: those of the most frequent."""
+    row = work.connection.execute(
+        select(deliveries.c.status, deliveries.c.reason)
+        .where(deliveries.c.transfer_id == transfer_id, deliveries.c.state == DeliveryState.REFUSED.value)
+        .group_by(deliveries.c.status, deliveries.c.reason)
+        .order_by(func.count().desc(), deliveries.c.reason)
+        .limit(1)
+    ).one()
+    if row.status is None:
+        return f"{refused} refused: {row.reason or 'no reason given'}", ""
+    words = row.reason or status_name(row.status)
+    return f"{refused} refused: {row.status:04X} {words}", status_row(row.status).advice
 
 
 def _destination_of(work: Work, transfer_id: str) -> str:

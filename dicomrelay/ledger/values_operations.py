@@ -186,16 +186,18 @@ class Reason:
 class JobRow:
     """A job for people: what was submitted together, or what came of one study over the network (kind "study").
 
-    `transfers` and `instances` count by the state of the transfer; `ungrouped` deliveries have none yet.
+    `transfers` counts by their state, `delivery_states` deliveries by how they stand (the names of `DestinationSummary`);
+    `ungrouped` deliveries have no transfer yet. `moving` are the destinations of transfers that are ready or wait.
     """
 
     id: str
     kind: str
     at_ms: int
     transfers: Mapping[TransferState, int]
-    instances: Mapping[TransferState, int]
+    delivery_states: Mapping[str, int]
     ungrouped: int
     destinations: tuple[str, ...]
+    moving: tuple[str, ...]
     next_due_in_ms: int | None
     reason: str
     advice: str

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
 from dicomrelay.cli.ledgers import opened_ledger
-from dicomrelay.cli.operating.words import count_words, counted, job_json, state_words
+from dicomrelay.cli.operating.stopping import Stopper, stopped_of, stoppers
+from dicomrelay.cli.operating.words import job_json, plural, standing_words, state_words
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ExitCode
 from dicomrelay.ledger.values import TransferState
@@ -23,7 +24,7 @@ _NEXT = {
 
 @relay_command(
     about="The newest jobs: what was submitted together, and the studies that came over the network. Each with the most pressing "
-    "of its states and how many instances are in which. Exit code 0 whatever the states are.",
+    "of its states and how its deliveries stand, one for each instance and destination. Exit code 0 whatever the states are.",
     examples="dicomrelay jobs list\ndicomrelay jobs list --state needs_attention\ndicomrelay jobs list --limit 100 --json",
 )
 @click.option(
@@ -37,37 +38,48 @@ _NEXT = {
 def command(invocation: Invocation, state: str | None, limit: int) -> int:
     with opened_ledger(invocation.settings) as ledger:
         rows = ledger.operations.jobs(limit=limit, state=TransferState(state) if state else None)
+        known = stoppers(ledger, invocation.settings)
     following = _next(rows)
     if invocation.as_json:
-        invocation.emit({"jobs": [job_json(row) for row in rows], "next": following})
+        invocation.emit(
+            {
+                "jobs": [
+                    {**job_json(row), "stopped_by": [each.words for each in stopped_of(row, known)]}
+                    for row in rows
+                ],
+                "next": following,
+            }
+        )
         return ExitCode.OK
-    for line in _lines(rows, state):
+    for line in _lines(rows, state, known):
         click.echo(line)
     if following:
         click.echo(following)
     return ExitCode.OK
 
 
-def _lines(rows: Sequence[JobRow], state: str | None) -> Iterator[str]:
+def _lines(rows: Sequence[JobRow], state: str | None, known: Mapping[str, Stopper]) -> Iterator[str]:
     if not rows:
         yield f"no job {'has a transfer that is ' + state_words(state) if state else 'yet'}"
     now = time.time()
     for row in rows:
         yield f"{state_words(row.state):<15}  {row.id}  {row.kind}, {age(now - row.at_ms / 1000)} ago"
-        yield f"                 {_instances(row)} to {', '.join(row.destinations) or 'nowhere'}"
-        if row.next_due_in_ms is not None and row.reason:
-            yield f"                 next attempt in {row.next_due_in_ms / 1000:.0f} s: {row.reason}"
-        elif row.reason:
+        yield f"                 {_deliveries(row)} to {', '.join(row.destinations) or 'nowhere'}"
+        stopped = stopped_of(row, known)
+        yield from (f"                 {each.words}" for each in stopped)
+        if row.next_due_in_ms and row.reason and not stopped:
+            yield f"                 next attempt in {max(1, row.next_due_in_ms // 1000)} s: {row.reason}"
+        elif row.reason and not stopped:
             yield f"                 {row.reason}"
         if row.advice:
             yield f"                 {row.advice}"
 
 
-def _instances(row: JobRow) -> str:
-    parts = [count_words(state, number) for state, number in sorted(row.instances.items())]
+def _deliveries(row: JobRow) -> str:
+    parts = standing_words(row.delivery_states)
     parts += [f"{row.ungrouped} arriving"] if row.ungrouped else []
-    total = sum(row.instances.values()) + row.ungrouped
-    return f"{counted(total, 'instance')} ({', '.join(parts)})" if parts else "nothing"
+    total = sum(row.delivery_states.values()) + row.ungrouped
+    return f"{plural(total, 'delivery', 'deliveries')} ({', '.join(parts)})" if parts else "nothing"
 
 
 def age(seconds: float) -> str:

@@ -12,6 +12,7 @@ from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating import words
 from dicomrelay.cli.operating.list_jobs import age
 from dicomrelay.cli.operating.running import runs_here
+from dicomrelay.cli.operating.stopping import nothing_moves, stopped_of, stoppers
 from dicomrelay.cli.operating.subject import METAVAR, find_subject
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import size
@@ -20,15 +21,7 @@ from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import DestinationSummary, TransferState
 from dicomrelay.ledger.values_operations import JobRow, Reason, Subject, SubjectKind, TransferRow
 
-_NOTES = (
-    ("warnings", "with warnings"),
-    ("pending", "pending"),
-    ("failed", "to be tried again"),
-    ("held", "held"),
-    ("refused", "refused"),
-    ("gave_up", "given up"),
-    ("cancelled", "cancelled"),
-)
+_NOTES = {"warnings": "with warnings"} | words.STANDS
 
 
 @relay_command(
@@ -52,7 +45,10 @@ def command(invocation: Invocation, subject_id: str, limit: int) -> int:
         transfers = ledger.operations.transfers(subject, limit=limit)
         destinations = _destinations(ledger, subject)
         reasons = ledger.operations.reasons(subject)
-    following = _next(row, subject, runs=runs_here(invocation.settings))
+        known = stoppers(ledger, invocation.settings)
+    stopped = stopped_of(row, known)
+    step = stopped[0].step if nothing_moves(row, known) else ""
+    following = _next(row, subject, step, runs=runs_here(invocation.settings))
     if invocation.as_json:
         invocation.emit(
             {
@@ -60,6 +56,7 @@ def command(invocation: Invocation, subject_id: str, limit: int) -> int:
                 "subject": {"kind": subject.kind.value, "id": subject.id},
                 "deliveries": [dataclasses.asdict(each) for each in destinations],
                 "reasons": [dataclasses.asdict(reason) for reason in reasons],
+                "stopped_by": [each.words for each in stopped],
                 "transfers_shown": [words.transfer_json(transfer) for transfer in transfers],
                 "next": following,
             }
@@ -68,6 +65,7 @@ def command(invocation: Invocation, subject_id: str, limit: int) -> int:
         for line in (
             *_head(row, subject, destinations),
             *_reasons(reasons),
+            *(f"    {each.words}" for each in stopped),
             *_transfers(transfers, row),
             following,
         ):
@@ -88,8 +86,12 @@ def _destinations(ledger: Ledger, subject: Subject) -> tuple[DestinationSummary,
 
 def delivered_words(to: DestinationSummary) -> str:
     """Such as "pacs: 588 of 600 delivered, 12 held"."""
-    total = to.delivered + sum(getattr(to, name) for name, _ in _NOTES if name != "warnings")
-    notes = [f", {getattr(to, name)} {what}" for name, what in _NOTES if getattr(to, name)]
+    total = sum(getattr(to, name) for name in words.STANDS)
+    notes = [
+        f", {getattr(to, name)} {what}"
+        for name, what in _NOTES.items()
+        if name != "delivered" and getattr(to, name)
+    ]
     return f"{to.destination}: {to.delivered} of {total} deliveries made{''.join(notes)}"
 
 
@@ -135,7 +137,7 @@ def _due(row: TransferRow) -> str:
     return ""
 
 
-def _next(row: JobRow, subject: Subject, *, runs: bool) -> str:
+def _next(row: JobRow, subject: Subject, step: str, *, runs: bool) -> str:
     """One line: what happens now, or what to do."""
     counts = row.transfers
     if counts.get(TransferState.NEEDS_ATTENTION):
@@ -146,8 +148,9 @@ def _next(row: JobRow, subject: Subject, *, runs: bool) -> str:
         return f"next: nothing; `dicomrelay jobs replay {subject.id}` sends it after all"
     if row.state == TransferState.DONE.value:
         return f"next: nothing, all of it was delivered; `dicomrelay report {subject.id}` proves it"
-    if not runs:
-        return "next: nothing runs on this home: it goes on when `dicomrelay up` runs"
+    if step or not runs:
+        up = "nothing runs on this home: it goes on when `dicomrelay up` runs"
+        return f"next: {step if runs else up}"
     if row.state == TransferState.WAITING.value:
         return f"next: it is tried again by itself; `dicomrelay jobs retry {subject.id}` tries now"
     if row.state == "arriving":

@@ -39,6 +39,16 @@ _LEFT: Final = {
     (Verb.HOLD, TransferState.HELD): "held already",
     (Verb.CANCEL, TransferState.CANCELLED): "cancelled already",
 }
+# How deliveries stand, by the fields of DestinationSummary.
+STANDS: Final = {
+    "delivered": "delivered",
+    "pending": "pending",
+    "failed": "to be tried again",
+    "held": "held",
+    "refused": "refused",
+    "gave_up": "given up",
+    "cancelled": "cancelled",
+}
 
 
 def state_words(state: str) -> str:
@@ -46,15 +56,19 @@ def state_words(state: str) -> str:
     return state.replace("_", " ")
 
 
-def count_words(state: TransferState, number: int) -> str:
-    """Such as "3 need attention"."""
-    words = "need attention" if state is TransferState.NEEDS_ATTENTION else state_words(state.value)
-    return f"{number} {words}"
+def standing_words(states: Mapping[str, int]) -> list[str]:
+    """Such as "79 delivered" and "1 refused"."""
+    return [f"{states[name]} {what}" for name, what in STANDS.items() if states.get(name)]
 
 
 def counted(number: int, what: str) -> str:
     """Such as "1 transfer", "2 transfers"."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return plural(number, what, f"{what}s")
+
+
+def plural(number: int, one: str, more: str) -> str:
+    """Such as "1 delivery", "2 deliveries"."""
+    return f"{number} {one if number == 1 else more}"
 
 
 def subject_words(subject: Subject) -> str:
@@ -151,7 +165,7 @@ def job_json(row: JobRow) -> dict[str, Any]:
         **dataclasses.asdict(row),
         "state": row.state,
         "transfers": plain(row.transfers),
-        "instances": plain(row.instances),
+        "delivery_states": dict(row.delivery_states),
     }
 
 

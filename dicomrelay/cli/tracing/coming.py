@@ -44,6 +44,8 @@ def _of_transfer(delivery: TracedDelivery) -> str:
         return (
             f"{delivery.destination} does not answer: it is called {when}, and gets this as soon as it does"
         )
+    if delivery.outside_of_windows:
+        return f"{delivery.destination} is outside of its time windows: sent when the next one opens"
     if due_ms > 0:
         return f"tried again in {_in_words(due_ms)}{_advice(delivery)}"
     return f"sent as soon as {delivery.destination} has a free place"

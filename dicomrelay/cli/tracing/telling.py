@@ -46,15 +46,23 @@ class Told:
 
 
 def merged(steps: Iterable[Step]) -> list[Told]:
-    """Steps that differ in nothing but whose they are, in the order of the first of each."""
-    found: dict[tuple[Any, ...], Told] = {}
+    """Neighbours that differ in nothing but whose they are, in the order of the first of each.
+
+    What goes to several destinations, or in several transfers, goes at the same time: neighbours are those of one of them.
+    """
+    found: list[Told] = []
+    latest: dict[tuple[str, ...], Told] = {}
     for step in steps:
-        told = found.setdefault(_alike(step), Told(step, step))
+        thread = step.study_instance_uid, step.destination, step.job_id, step.transfer_id
+        told = latest.get(thread)
+        if told is None or _alike(told.first) != _alike(step):
+            told = latest[thread] = Told(step, step)
+            found.append(told)
         told.last = step
         told.count += 1
         told.bytes += step.detail.get("bytes") or 0
         told.instances.add(step.instance_id)
-    return list(found.values())
+    return found
 
 
 def _alike(step: Step) -> tuple[Any, ...]:

@@ -75,6 +75,7 @@ INSTANCE = TracedInstance(
         ({"transfer_state": "waiting", "due_in_ms": 90_000, "advice": "renew it"}, "(renew it)"),
         ({"breaker": "open", "probe_in_ms": 12_000}, "pacs does not answer: it is called in 12 s,"),
         ({"breaker": "half_open", "probe_in_ms": -1}, "it is called now"),
+        ({"outside_of_windows": True}, "outside of its time windows"),
         ({"destination_held": True}, "`dicomrelay destinations release pacs`"),
         ({"transfer_state": "held", "due_in_ms": None}, "`dicomrelay jobs release t1`"),
         ({"transfer_state": "needs_attention", "due_in_ms": None}, "`dicomrelay jobs retry t1`"),
@@ -135,3 +136,18 @@ def test_what_others_made_up_does_not_drive_a_terminal() -> None:
     step = Step(1, "received", 1, "1", "i", "", "", "", {"calling_ae_title": "\x1b[2J", "address": "h"})
     assert "\x1b" not in line(merged([step])[0])
     assert "\x1b" not in "".join(standing([replace(DELIVERY, destination="\x1b[2J@h:1")]))
+
+
+def test_only_neighbours_are_told_together() -> None:
+    """Oldest first: what happened again after something else is told again."""
+    told = merged(
+        Step(1000 + n, kind, 0, "1", "", "pacs", "", "t", {})
+        for n, kind in enumerate(["transfer_claimed", "transfer_handed_back"] * 2 + ["transfer_claimed"] * 2)
+    )
+    assert [(each.first.at, each.first.kind.removeprefix("transfer_"), each.count) for each in told] == [
+        (1000, "claimed", 1),
+        (1001, "handed_back", 1),
+        (1002, "claimed", 1),
+        (1003, "handed_back", 1),
+        (1004, "claimed", 2),
+    ]
