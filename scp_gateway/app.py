@@ -146,7 +146,7 @@ def _open_spool(settings: Settings) -> Spool:
 
 
 def _report_box(settings: Settings) -> ReportBox:
-    return ReportBox(settings.path("spool", "reports"))
+    return ReportBox(settings.path("spool", "reports"), min_free_bytes=settings.gateway.min_free_bytes)
 
 
 def _nothing() -> None:

@@ -16,10 +16,12 @@ from typing import Any, Final
 
 from dicomrelay.dimse.commitment import CommitmentReport
 from dicomrelay.errors import SpoolCorrupt, SpoolError, SpoolFull
+from dicomrelay.spool.free_space import FreeSpace
 from dicomrelay.spool.operations import OperatingSystem, sync_path
 
-# A peer that says the same for ever fills no disk; 8 MiB each at most, some 300 bytes an instance as a rule.
+# A peer that says the same for ever fills no disk; 8 MiB each at most, some 100 bytes an instance as a rule.
 MAX_WAITING: Final = 10_000
+MAX_BYTES: Final = 256 << 20
 _SUFFIX, _PART = ".json", ".part"
 _PART_LIVES_S: Final = 3600.0
 
@@ -47,10 +49,13 @@ class ReportBox:
     ----------
     folder : Path
         `reports/` of the spool; made when first needed.
+    min_free_bytes : int
+        The low-water mark of the spool's disk: under it no report is kept. 0 for none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, min_free_bytes: int = 0) -> None:
         self.folder = folder
+        self._space = FreeSpace(folder, min_free_bytes)
 
     def put(self, kept: KeptReport) -> None:
         """Keep a report; it is durable when this returns.
@@ -69,6 +74,11 @@ class ReportBox:
             self._make()
             if sum(1 for _ in islice(self._names(), MAX_WAITING)) >= MAX_WAITING:
                 raise SpoolFull(f"{self.folder}: {MAX_WAITING} reports wait for the workers already")
+            if self._bytes() + len(raw) > MAX_BYTES:
+                raise SpoolFull(
+                    f"{self.folder}: more than {MAX_BYTES} bytes of reports would wait for the workers"
+                )
+            self._space.check(now=True)
             with part.open("xb") as file:
                 file.write(raw)
                 file.flush()
@@ -137,6 +147,15 @@ class ReportBox:
         if not self.folder.is_dir():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_path(self.folder.parent)
+
+    def _bytes(self) -> int:
+        """What all files take, half-written ones too."""
+        total = 0
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # taken meanwhile
+                    total += entry.stat().st_size
+        return total
 
     def _names(self) -> Iterator[str]:
         try:

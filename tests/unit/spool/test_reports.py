@@ -129,3 +129,24 @@ def test_many_threads_lose_none(box: ReportBox) -> None:
 def test_a_report_is_for_our_user_only(box: ReportBox) -> None:
     box.put(kept())
     assert box.folder.stat().st_mode & 0o077 == 0
+
+
+def test_reports_take_so_many_bytes_and_no_more(box: ReportBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few they are; what is taken makes room."""
+    box.put(kept())
+    (name,) = box.waiting()
+    monkeypatch.setattr(reports, "MAX_BYTES", 2 * (box.folder / name).stat().st_size - 1)
+    with pytest.raises(SpoolFull, match="bytes of reports would wait"):
+        box.put(kept("2.25.2"))
+    assert list(box.waiting()) == [name]
+    box.remove(name)
+    box.put(kept("2.25.2"))
+
+
+def test_under_the_low_water_mark_no_report_is_kept(box: ReportBox) -> None:
+    """As no instance is: the peer is told, and reports again."""
+    full = ReportBox(box.folder, min_free_bytes=1 << 62)
+    with pytest.raises(SpoolFull, match="low-water mark"):
+        full.put(kept())
+    assert box.is_empty()
+    assert not list(box.folder.glob("*"))
