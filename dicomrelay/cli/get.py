@@ -10,6 +10,7 @@ import click
 from pydicom._uid_dict import UID_dictionary
 
 from dicomrelay.cli.options import Invocation, peer_options, relay_command
+from dicomrelay.cli.outputs import refuse_own_folders
 from dicomrelay.cli.peer import find_peer
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.cli.query_options import key_options, retrieve_query
@@ -63,6 +64,7 @@ def command(
     limit: int | None,
     **options: Any,
 ) -> int:
+    refuse_own_folders(invocation.settings, output)
     query = retrieve_query(level=level, model=model, keys=keys, options=options)
     peer = find_peer(invocation.settings, destination, calling_ae, timeout_s)
     contexts, roles = retrieve_contexts(query.model, [_sop_class_uid(text) for text in sop_classes])

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.outputs import refuse_own_folders
 from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.receiving.account import Account
 from dicomrelay.cli.receiving.folder import FileLayout, OutputFolder
@@ -142,6 +143,7 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
 )
 def command(invocation: Invocation, /, **options: Any) -> int:
     settings = invocation.settings
+    refuse_own_folders(settings, options["output"])
     home.prepare(settings)
     session_id = new_session_id()
     log_file = log_to_file(settings, f"receive_{session_id}")

@@ -14,6 +14,7 @@ import click
 
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.outputs import refuse_own_folders
 from dicomrelay.cli.reporting.csv_file import CsvFile
 from dicomrelay.cli.reporting.json_file import JsonFile
 from dicomrelay.cli.reporting.making import records
@@ -74,6 +75,8 @@ def command(
         return _verify(invocation, file, form, against_ledger=against_ledger, noted=noted)
     if against_ledger or noted is not None:
         raise ConfigurationError("--against-ledger and --hash go with --verify")
+    if output is not None:
+        refuse_own_folders(invocation.settings, output, config=invocation.config)
     name = form or _by_name(output) or ("json" if invocation.as_json else "csv")
     return _make(invocation, str(subject), _FORMATS[name], output)
 
