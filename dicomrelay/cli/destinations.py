@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dicomrelay.cli.ledgers import opened_ledger
+from dicomrelay.cli.operating.words import counted
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import size
 from dicomrelay.errors import ConfigurationError, ExitCode
@@ -95,8 +96,8 @@ def _in_window(flow: DestinationFlow, settings: Settings) -> bool:
 def lines(flow: DestinationFlow, settings: Settings) -> list[str]:
     """A destination for people."""
     to_do = (
-        f"{flow.instances} instances ({size(flow.bytes)}) wait in {flow.transfers} transfers, the oldest for "
-        f"{duration(flow.oldest_ms)}"
+        f"{counted(flow.instances, 'instance')} ({size(flow.bytes)}) in {counted(flow.transfers, 'transfer')} to go, "
+        f"the oldest for {duration(flow.oldest_ms)}"
         if flow.oldest_ms is not None
         else "nothing waits"
     )
@@ -107,6 +108,10 @@ def lines(flow: DestinationFlow, settings: Settings) -> list[str]:
         found.append(
             f"    {flow.running} of {flow.associations} associations in use{fewer}: {size(flow.bytes_per_s)}/s, "
             f"{flow.instances_per_s:.1f} instances/s{left}"
+        )
+    if flow.refused:
+        found.append(
+            f"    {counted(flow.refused, 'instance')} refused: `dicomrelay jobs list --state needs_attention` says which and why"
         )
     if flow.last_error and flow.failures:
         found.append(f"    last error: {shown(flow.last_error)}")
@@ -126,8 +131,10 @@ def _state(flow: DestinationFlow, settings: Settings) -> str:
     if not _in_window(flow, settings):
         return "outside of its time windows"
     if flow.failures:
-        return f"in trouble: {flow.failures} associations failed in a row"
-    return "answers" if flow.last_delivered_ms is not None else "not tried yet"
+        return f"in trouble: {counted(flow.failures, 'association')} failed in a row"
+    if flow.last_delivered_ms is not None:
+        return "answers"
+    return "answers, and has taken nothing yet" if flow.answered_refused else "not tried yet"
 
 
 def duration(milliseconds: int | None) -> str:

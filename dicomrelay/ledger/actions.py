@@ -15,6 +15,7 @@ from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.schema import (
     NEEDS_ATTENTION,
+    REFUSED,
     RUNNING,
     UNGROUPED,
     deliveries,
@@ -78,7 +79,8 @@ def retry(work: Work, subject: Subject, destination: str) -> Changed:
     orders.unchanging(work)
     _probe_now(work, destination)
     found = subjects.locked_transfers(work, subject, destination)
-    mine = in_states(found, _WAITS)
+    # One that is due leaves what was refused alone, until somebody says so.
+    mine = [*in_states(found, _WAITS), *_with_refusals(work, in_states(found, (TransferState.READY,)))]
     for part in chunks([row.id for row in mine]):
         work.connection.execute(
             update(deliveries)
@@ -101,6 +103,44 @@ def retry(work: Work, subject: Subject, destination: str) -> Changed:
         [*changes(going, TransferState.READY), *changes(again, TransferState.HELD)],
         held_by=tuple(sorted({order.subject for order in stopped.values()})),
     )
+
+
+def _with_refusals(work: Work, rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """Those of the transfers in which something was refused."""
+    found: set[str] = set()
+    for part in chunks([row.id for row in rows]):
+        refused = select(deliveries.c.transfer_id).where(REFUSED, deliveries.c.transfer_id.in_(part))
+        found.update(work.connection.execute(refused.distinct()).scalars())
+    return [row for row in rows if row.id in found]
+
+
+def bytes_are_back(work: Work, instance_id: str) -> None:
+    """What was refused here, for the bytes of an instance were lost, is tried again: they came once more.
+
+    What its destination answered stays as it is. A transfer that runs keeps it for the attempt after; one that is held or
+    cancelled stays so.
+    """
+    ours = (deliveries.c.instance_id == instance_id) & REFUSED & deliveries.c.status.is_(None)
+    wanted = select(deliveries.c.transfer_id).where(ours)
+    rows = work.connection.execute(
+        select(transfers)
+        .where(transfers.c.id.in_(wanted))
+        .order_by(transfers.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+    if not rows:
+        return
+    work.connection.execute(
+        update(deliveries).where(ours).values(state=DeliveryState.PENDING.value, updated_at=work.now)
+    )
+    again = in_states(rows, (TransferState.NEEDS_ATTENTION,))
+    stopped = orders.for_transfers(work, again)
+    fresh = {"reason": "", "advice": "", "finished_at": None, "attempt": 0}
+    going = [row for row in again if row.id not in stopped]
+    set_transfers(work, going, state=TransferState.READY.value, due_at=work.now, **fresh)
+    held = [row for row in again if row.id in stopped]
+    set_transfers(work, held, state=TransferState.HELD.value, due_at=None, **fresh)
+    tell(work, rows, EventKind.TRANSFER_REOPENED, FactKind.REOPENED, instance_id=instance_id)
 
 
 def retry_stages(work: Work, subject: Subject) -> int:
@@ -200,22 +240,24 @@ def ungrouped(work: Work, subject: Subject, destination: str) -> int:
     return work.connection.execute(select(func.count()).select_from(mine.subquery())).scalar_one()
 
 
-def tell(work: Work, rows: Sequence[AnyRow], event: EventKind, fact: FactKind) -> None:
-    """An event and a fact for each transfer, with what it was."""
+def tell(
+    work: Work, rows: Sequence[AnyRow], event: EventKind, fact: FactKind, *, instance_id: str = ""
+) -> None:
+    """An event and a fact for each transfer, with what it was; of one instance of it, or of all."""
     details: list[dict[str, str | int | None]] = [
         {"was": row.state, "instances": row.instances} for row in rows
     ]
     events.record(
         work,
         [
-            Event(event, row.study_instance_uid, "", row.id, row.destination, row.job_id, detail)
+            Event(event, row.study_instance_uid, instance_id, row.id, row.destination, row.job_id, detail)
             for row, detail in zip(rows, details, strict=True)
         ],
     )
     evidence_chain.append(
         work,
         [
-            Fact(fact, row.study_instance_uid, "", row.destination, row.job_id, row.id, detail)
+            Fact(fact, row.study_instance_uid, instance_id, row.destination, row.job_id, row.id, detail)
             for row, detail in zip(rows, details, strict=True)
         ],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Select, func, select, union
@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, select, union
 from dicomrelay.ledger.engine import Work
 from dicomrelay.ledger.events import EventKind
 from dicomrelay.ledger.places import limit_of
-from dicomrelay.ledger.schema import DUE, UNGROUPED, deliveries, destinations, events, transfers
+from dicomrelay.ledger.schema import DUE, REFUSED, UNGROUPED, deliveries, destinations, events, transfers
 from dicomrelay.ledger.values import DeliveryState, TransferState
 
 # The time over which "now" is measured.
@@ -29,6 +29,10 @@ class DestinationFlow:
         Transfers that may run at once now; `associations` is the most.
     instances, bytes : int
         What is on its way to it and not delivered.
+    refused : int
+        Deliveries that stand refused.
+    answered_refused : int
+        Those of them that the destination itself refused; the others could not be sent.
     oldest_ms : int, optional
         Age of the oldest transfer, or of the oldest delivery without one.
     bytes_per_s, instances_per_s : float
@@ -58,6 +62,8 @@ class DestinationFlow:
     eta_s: float | None
     last_error: str
     last_delivered_ms: int | None
+    refused: int = 0
+    answered_refused: int = 0
 
 
 def destinations_flow(work: Work, name: str | None) -> tuple[DestinationFlow, ...]:
@@ -68,7 +74,25 @@ def destinations_flow(work: Work, name: str | None) -> tuple[DestinationFlow, ..
     rows = work.connection.execute(query).all()
     open_work = _open(work)
     moved = _moved(work)
-    return tuple(_flow(work, row, open_work[row.name], moved[row.name]) for row in rows)
+    refused = _refused(work)
+    return tuple(
+        replace(
+            _flow(work, row, open_work[row.name], moved[row.name]),
+            refused=refused.get(row.name, (0, 0))[0],
+            answered_refused=refused.get(row.name, (0, 0))[1],
+        )
+        for row in rows
+    )
+
+
+def _refused(work: Work) -> dict[str, tuple[int, int]]:
+    """What stands refused, by destination; and of that what the destination itself answered."""
+    rows = work.connection.execute(
+        select(deliveries.c.destination, func.count(), func.count(deliveries.c.status))
+        .where(REFUSED)
+        .group_by(deliveries.c.destination)
+    )
+    return {name: (count, answered) for name, count, answered in rows}
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Select, select, update
 
+from dicomrelay.ledger import actions, orders
 from dicomrelay.ledger.engine import Work, chunks
 from dicomrelay.ledger.schema import RELEASABLE, instances
 
@@ -60,6 +61,8 @@ def released(work: Work, spool_ids: Iterable[str]) -> list[str]:
 
 def replace_item(work: Work, instance_id: str, *, spool_id: str, host: str, data_set_offset: int) -> None:
     """See `Ledger.replace_spool_item`."""
+    orders.unchanging(work)
+    actions.bytes_are_back(work, instance_id)
     work.connection.execute(
         update(instances)
         .where(instances.c.id == instance_id)

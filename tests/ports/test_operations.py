@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -638,3 +640,45 @@ def test_many_jobs_are_paged_without_loss_or_repetition(
 
     assert len(everything) == len(set(everything)) == 17
     assert [row.id for row in ledger.operations.jobs(limit=5)] == everything[:5]
+
+
+@pytest.mark.parametrize("state", [S.READY, S.WAITING])
+def test_retry_takes_what_was_refused_in_a_transfer_that_goes_on(
+    ledger: Ledger, query: Callable[..., list[tuple[object, ...]]], state: S
+) -> None:
+    """It is not tried by itself, whatever the rest of the transfer does."""
+    transfer_id, claimed = _transfer_in(ledger, S.RUNNING)
+    assert claimed is not None
+    if state is S.READY:
+        assert ledger.flow.hand_back(claimed, "gave way")
+    else:
+        ledger.finish_transfer(transfer_id, claimed.fence, retry_in_ms=MINUTE_MS, reason="it was busy")
+
+    done = ledger.operations.retry(STUDY)
+
+    assert [(c.before, c.after) for c in done.changes] == [(state, S.READY)]
+    assert query("SELECT state FROM deliveries WHERE state = 'refused'") == []
+    again = claim(ledger, transfer_id)
+    assert len(again.deliveries) == 2
+    assert again.attempt == 1
+
+
+def test_an_instance_whose_bytes_came_again_is_sent(
+    ledger: Ledger, query: Callable[..., list[tuple[object, ...]]]
+) -> None:
+    """Only what we refused ourselves; and the chain of evidence says why it goes on."""
+    ledger.register([arrival(number) for number in range(2)])
+    group(ledger)
+    (transfer_id,) = due_ids(ledger)
+    claimed = claim(ledger, transfer_id)
+    lost, refused = outcomes(claimed, D.REFUSED)
+    ledger.record_outcomes(transfer_id, claimed.fence, [dataclasses.replace(lost, status=None), refused])
+    assert ledger.finish_transfer(transfer_id, claimed.fence, retry_in_ms=None) is S.NEEDS_ATTENTION
+
+    ledger.replace_spool_item(lost.instance_id, spool_id="again", host="gateway-1", data_set_offset=900)
+
+    assert query("SELECT instance_id FROM deliveries WHERE state = 'refused'") == [(refused.instance_id,)]
+    facts = [json.loads(str(body)) for (body,) in query("SELECT body FROM evidence WHERE kind = 'reopened'")]
+    assert [(fact["instance_id"], fact["transfer_id"]) for fact in facts] == [(lost.instance_id, transfer_id)]
+    again = claim(ledger, transfer_id)
+    assert [each.instance.instance_id for each in again.deliveries] == [lost.instance_id]

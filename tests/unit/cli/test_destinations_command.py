@@ -40,7 +40,7 @@ def test_what_waits_how_fast_it_goes_and_when_it_is_through(rooms: Rooms) -> Non
 
     said = _run(rooms).stdout
     assert "pacs  PACS@127.0.0.1:104  not tried yet" in said
-    assert "3 instances (3.0 kB) wait in 1 transfers" in said
+    assert "3 instances (3.0 kB) in 1 transfer to go" in said
     assert "1 of 2 associations in use: 100 B/s, 0.1 instances/s, 30 s to go" in said
     (row,) = json.loads(_run(rooms, "pacs", "--json").stdout)
     assert (row["instances"], row["running"], row["eta_s"], row["in_window"]) == (3, 1, 30.0, True)
@@ -70,3 +70,15 @@ def test_hold_and_release_say_what_happens_and_may_be_repeated(rooms: Rooms) -> 
         (["drop", "pacs"], "destinations hold NAME"),
     ):
         assert told in str(_run(rooms, *words).exception)
+
+
+def test_one_that_refuses_was_tried_and_says_so(rooms: Rooms) -> None:
+    """It answers, and what it refused is counted."""
+    claimed = claimed_transfer(rooms.ledger, [arrival(number) for number in range(2)])
+    rooms.ledger.record_outcomes(claimed.id, claimed.fence, outcomes(claimed, DeliveryState.REFUSED))
+    rooms.ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=None)
+
+    said = _run(rooms).stdout
+    assert "not tried yet" not in said
+    assert "answers, and has taken nothing yet" in said
+    assert "2 instances refused" in said
