@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dicomrelay.ledger import Priority
@@ -142,6 +143,59 @@ def test_the_rate_grows_nearly_with_the_associations(tmp_path: Path) -> None:
             break
     print(f"rate of eight associations / of one: {ratios}")
     assert max(ratios) >= 7, ratios
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while some := source.recv(65_536):
+            sink.sendall(some)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def _one_at_a_time(port: int) -> Iterator[int]:
+    """A peer that serves one association after the other, as storescp does without --fork: the others wait for their turn."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as door:
+
+        def serve() -> None:
+            while True:
+                try:
+                    caller, _ = door.accept()
+                except OSError:  # closed: that is the end
+                    return
+                with caller, socket.create_connection(("127.0.0.1", port)) as peer:
+                    back = threading.Thread(target=_pump, args=(peer, caller), daemon=True)
+                    back.start()
+                    _pump(caller, peer)
+                    back.join()
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield door.getsockname()[1]
+        finally:
+            door.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_small_urgent_study_passes_a_large_one_where_one_association_is_served_at_a_time(
+    tmp_path: Path,
+) -> None:
+    """Two transfers of 20 s each: one gives its place to the urgent study, and the other stands before it at the peer."""
+    with (
+        slow_peer(_ANSWER_S) as port,
+        _one_at_a_time(port) as door,
+        rooms_at(tmp_path, _destination("pacs", door, "associations = 2")) as (rooms, _),
+    ):
+        study(rooms, "1.2.1", 4_000, send_to=("pacs",), priority=Priority.BULK, batch=1_000)
+        with forwarding(rooms, 4):
+            until(lambda: delivered(rooms.ledger, "pacs").done > 50)
+            study(rooms, "1.2.2", 5, send_to=("pacs",), priority=Priority.URGENT)
+            took = until(lambda: delivered(rooms.ledger, "pacs", "1.2.2").done == 5)
+            before = delivered(rooms.ledger, "pacs", "1.2.1").done
+            until(lambda: delivered(rooms.ledger, "pacs", "1.2.1").done > before + 50)
+        print(f"the urgent study took {took:.2f} s")
+        assert took < 8
+        assert not rooms.ledger.needs_attention()
 
 
 def test_a_small_urgent_study_passes_a_large_one_within_seconds(tmp_path: Path) -> None:

@@ -258,6 +258,40 @@ def test_a_hold_stops_claims_and_asks_what_runs_to_give_way(house: House) -> Non
     """Both verbs may be repeated, and a name that nobody knows is told."""
     first, second = house.transfers(2)
     running = claim(house.ledger, first)
+def _two_seconds_later(house: House) -> None:
+    """All claims so far were made two seconds earlier."""
+    house.sql("UPDATE events SET at = at - 2000 WHERE kind = 'transfer_claimed'")
+
+
+def test_an_urgent_one_without_an_answer_gets_room_from_those_before_it(house: House) -> None:
+    """It has a place, and none with a destination that serves one association at a time: after two seconds others give way."""
+    first, second = house.transfers(2, Priority.BULK)
+    before = claim(house.ledger, first)
+    express = claim(house.ledger, house.transfers(1, Priority.URGENT)[0])
+    flow = house.ledger.flow
+    assert flow.signal(before) is Signal.GO_ON
+
+    _two_seconds_later(house)
+    assert [flow.signal(before), flow.signal(express)] == [Signal.GIVE_WAY, Signal.GO_ON]
+    assert flow.give_way(before)
+    # Whoever comes after it waits behind it, and does not make room once more.
+    after = claim(house.ledger, second)
+    assert flow.signal(after) is Signal.GO_ON
+    assert not flow.give_way(after)
+
+
+def test_an_urgent_one_with_an_answer_needs_no_more_room(house: House) -> None:
+    """Then the destination serves both. What it answered to an attempt before says nothing about this one."""
+    before = claim(house.ledger, house.transfers(1, Priority.BULK)[0])
+    express = claim(house.ledger, house.transfers(1, Priority.URGENT)[0])
+    _two_seconds_later(house)
+    house.ledger.record_outcomes(express.id, express.fence, outcomes(express, DeliveryState.FAILED))
+    assert house.ledger.flow.signal(before) is Signal.GO_ON
+
+    house.sql(f"UPDATE deliveries SET updated_at = updated_at - 60000 WHERE transfer_id = '{express.id}'")
+    assert house.ledger.flow.signal(before) is Signal.GIVE_WAY
+
+
     flow = house.ledger.flow
     assert (flow.hold("pacs"), flow.hold("pacs"), flow.hold("nobody")) == (True, False, None)
     assert due_ids(house.ledger) == []
@@ -272,6 +306,21 @@ def test_booked_bytes_never_overlap(house: House) -> None:
     """Whoever books, the line is spoken for until the one before is through."""
     with ThreadPoolExecutor(8) as pool:
         waits = list(
+def test_what_becomes_of_a_destination_is_an_event_once(house: House) -> None:
+    """Held and released, its breaker opened and closed: not every failure, not every probe, and not what was so before."""
+    flow = house.ledger.flow
+    for _ in range(2):
+        flow.hold("pacs")
+    for _ in range(2):
+        flow.release("pacs")
+    house.fails(5)
+    for _ in range(2):
+        flow.reached("pacs")
+    events = house.rows("SELECT kind, destination, study_instance_uid FROM events ORDER BY id")
+    told = [kind for kind, destination, study in events if (destination, study) == ("pacs", "")]
+    assert told == ["destination_held", "destination_released", "breaker_opened", "breaker_closed"]
+
+
             pool.map(lambda _: house.ledger.flow.book("pacs", count=100_000, bytes_per_s=10_000), range(8))
         )
     for number, wait in enumerate(sorted(waits)):
