@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
-from dicomrelay.errors import ConfigurationError
+from sqlalchemy import text
+
+from dicomrelay.errors import ConfigurationError, RelayError, ServiceUnavailable
 from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.engine import Database
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
+
+# In words, for what reads the archive's tables brings pydicom with it, and a status should be quick.
+_ARCHIVED: Final = text("SELECT count(*) FROM archive_instances")
 
 
 def has_run(settings: Settings) -> bool:
@@ -19,6 +26,45 @@ def has_run(settings: Settings) -> bool:
     return file.is_file() and file.stat().st_size > 0
 
 
+def _refuse_when_lost(settings: Settings) -> None:
+    """A home whose spool has a name has had a ledger."""
+    embedded = settings.database.url.get_secret_value() == "embedded"
+    if not embedded or not settings.path("spool", "identity").exists():
+        return
+    file = settings.path("db", "ledger.sqlite")
+    if home.HomeLock(settings).is_held():
+        raise ServiceUnavailable(
+            f"{file}: the ledger is gone, and `dicomrelay up` runs: in some seconds it makes a new one and fills it from the "
+            "spool; then `dicomrelay repair` makes known again what only the archive has"
+        )
+    raise ServiceUnavailable(
+        f"{file}: the ledger is gone, and the spool is not: run `dicomrelay repair`, then start `dicomrelay up` "
+        "(docs/howto/check-and-repair.md says what is sent again)"
+    )
+
+
+def not_in_the_ledger(settings: Settings, ledger: Ledger) -> int:
+    """At least so many instances of the archive are unknown to the ledger; two counts, and no row is read.
+
+    Every instance of the archive is in the ledger, so that one that has fewer lacks the difference; what else the ledger
+    has, in the spool only, hides as many.
+    """
+    index = settings.archive_path / "index.sqlite"
+    url = home.archive_url(settings)
+    if url is None and not index.is_file():
+        return 0
+    database = Database(url or f"sqlite:///{index}")
+    try:
+        # The ledger after the archive: what is archived meanwhile was in the ledger before.
+        with database.read() as work:
+            archived: int = work.connection.execute(_ARCHIVED).scalar_one()
+        return max(0, archived - ledger.inventory.counts().instances)
+    except RelayError:  # no archive yet, or one that cannot be asked: its own checks tell of that
+        return 0
+    finally:
+        database.dispose()
+
+
 @contextmanager
 def opened_ledger(settings: Settings) -> Iterator[Ledger]:
     """The ledger that is there; none is made.
@@ -27,8 +73,11 @@ def opened_ledger(settings: Settings) -> Iterator[Ledger]:
     ------
     ConfigurationError
         Nothing has run in this home yet.
+    ServiceUnavailable
+        Something has, and the ledger is gone.
     """
     if not has_run(settings):
+        _refuse_when_lost(settings)
         raise ConfigurationError(
             f"{settings.home}: nothing has run here yet: start `dicomrelay up`, or name another home with --home"
         )

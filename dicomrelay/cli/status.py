@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from dicomrelay.cli import status_lines
-from dicomrelay.cli.ledgers import opened_ledger
+from dicomrelay.cli.ledgers import not_in_the_ledger, opened_ledger
 from dicomrelay.cli.operating.stopping import outside_now
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.status_lines import Findings
-from dicomrelay.errors import ExitCode, ServiceUnavailable
+from dicomrelay.cli.status_lines import Fault, Findings
+from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Queue, WakeUps
 from dicomrelay.runtime.queue_depths import depths_at
@@ -27,7 +27,8 @@ _MEASURED_FILES = 4_000
 
 @relay_command(
     about="What runs, what lies in the spool, the newest studies and how far each is, what needs attention, and what to do next. "
-    "Exit code 1 when something needs attention, 4 when spool items are damaged.",
+    "Exit code 1 when something needs attention, 4 when spool items are damaged, the spool has lost "
+    "its name, or the ledger does not know what the archive has.",
     examples="dicomrelay status\ndicomrelay status --studies 50 --json",
 )
 @click.option(
@@ -44,7 +45,7 @@ def command(invocation: Invocation, count: int) -> int:
         invocation.emit(_as_json(found))
     else:
         click.echo("\n".join(status_lines.lines(found)))
-    if found.usage.corrupt:
+    if found.usage.corrupt or found.faults:
         return ExitCode.INTEGRITY
     return ExitCode.SOME_FAILED if found.attention or found.low_disk else ExitCode.OK
 
@@ -64,6 +65,7 @@ def look(settings: Settings, count: int) -> Findings:
         stopped = ledger.operations.stopped()
         held = ledger.operations.held()
         unverified = ledger.verifications.unverified()
+        unlisted = not_in_the_ledger(settings, ledger)
     with closing(Spool(settings.path("spool"))) as spool:
         usage = spool.usage(measured=_MEASURED_FILES)
     return Findings(
@@ -81,6 +83,7 @@ def look(settings: Settings, count: int) -> Findings:
         damaged=_damaged(settings) if usage.corrupt else [],
         sources=_bounds(settings),
         unverified=unverified,
+        faults=_faults(settings, unlisted),
         outside=sorted(outside_now(settings)),
     )
 
@@ -100,8 +103,24 @@ def _as_json(found: Findings) -> dict[str, Any]:
         "held_transfers": found.held,
         "unverified": [dataclasses.asdict(row) for row in found.unverified],
         "needs_attention": [{**dataclasses.asdict(row), "kind": row.kind.value} for row in found.attention],
+        "faults": [{"words": fault.words, "do": fault.do} for fault in found.faults],
         "next": status_lines.next_line(found),
     }
+
+
+def _faults(settings: Settings, unlisted: int) -> list[Fault]:
+    """What no study and no destination shows."""
+    found = []
+    try:
+        home.known_spool_name(settings)
+    except ConfigurationError as error:
+        found.append(Fault(str(error), "`dicomrelay repair`"))
+    except OSError as error:
+        found.append(Fault(f"spool/identity cannot be read: {error.strerror}", "look at the disk"))
+    if unlisted:
+        words = f"the archive holds at least {unlisted} instances that the ledger does not know"
+        found.append(Fault(words, "`dicomrelay repair` makes them known; nothing is sent"))
+    return found
 
 
 def _damaged(settings: Settings) -> list[str]:

@@ -36,6 +36,14 @@ _TRIED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """Something of the relay's own that is wrong, and what to do."""
+
+    words: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Everything that a status says; `queues` None when the broker does not answer."""
 
@@ -52,6 +60,7 @@ class Findings:
     damaged: Sequence[str]
     sources: Sequence[dict[str, Any]]
     unverified: tuple[Unverified, ...] = ()
+    faults: Sequence[Fault] = ()
     outside: Sequence[str] = ()  # destinations that are outside of their time windows
 
     @property
@@ -77,8 +86,9 @@ def next_line(found: Findings) -> str:
     """The one thing to do first; "" when there is none."""
     if not found.running:
         return "next: start `dicomrelay up`, or see its output if it runs"
-    if found.damaged:
-        return "next: `dicomrelay check` says what is damaged, `dicomrelay repair` mends what can be mended"
+    if found.faults or found.damaged:
+        damaged = "`dicomrelay check` says what is damaged, `dicomrelay repair` mends what can be mended"
+        return f"next: {found.faults[0].do if found.faults else damaged}"
     if found.low_disk:
         return "next: make room on the disk; instances are accepted again by themselves"
     if found.attention and all(row.kind is AttentionKind.UNVERIFIED for row in found.attention):
@@ -99,7 +109,7 @@ def next_line(found: Findings) -> str:
 
 def _head(found: Findings) -> Iterator[str]:
     state = (
-        "every service is ready"
+        ("every service is ready" if not found.faults else "every service is ready, and not all is well")
         if found.running
         else "not all services run: start `dicomrelay up`, or see its output"
     )
@@ -120,6 +130,8 @@ def _head(found: Findings) -> Iterator[str]:
             who = source.get("ae_title") or source.get("host") or "all peers"
             held, bound = size(source.get("bytes") or 0), size(source.get("max_bytes") or 0)
             yield f"bound   {who}: {held} in the spool, {bound} allowed; answered A700 until some of it is delivered"
+    for fault in found.faults:
+        yield f"fault   {fault.words}"
     if found.low_disk:
         mark = size(found.low_water_mark)
         yield f"disk    under the low-water mark of {mark}: instances are answered A700 until there is room"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicomrelay.cli.checks.finding import Finding, failed, ok, warning
-from dicomrelay.errors import ExitCode, RelayError, ServiceUnavailable
+from dicomrelay.errors import ConfigurationError, ExitCode, RelayError, ServiceUnavailable
 from dicomrelay.ledger.engine import mapped_errors, open_engine
 from dicomrelay.ledger.migrate import current_revision, newest_revision
 from dicomrelay.runtime import broker, home
@@ -24,6 +24,12 @@ def check_spool(settings: Settings) -> Iterator[Finding]:
     if not folder.is_dir():
         yield ok("spool", "none yet")
         return
+    try:
+        home.known_spool_name(settings)
+    except ConfigurationError as error:
+        yield failed(
+            "spool", str(error), "`dicomrelay repair`, also beside a running relay", ExitCode.INTEGRITY
+        )
     with Spool(folder) as spool:
         usage = spool.usage()
     words = f"{usage.new} waiting, {usage.kept} kept, {usage.aside} set aside, {usage.corrupt} damaged"
