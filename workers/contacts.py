@@ -34,18 +34,19 @@ class Contacts:
     def __init__(
         self,
         rooms: Rooms,
-        claimed: ClaimedTransfer,
+        destination: str,
         policy: BreakerPolicy,
         *,
         adaptive: bool,
+        in_trouble: bool,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._rooms = rooms
-        self._claimed = claimed
+        self._destination = destination
         self._policy = policy
         self._adaptive = adaptive
         self._jitter = jitter
-        self._in_trouble = claimed.in_trouble
+        self._in_trouble = in_trouble
         self._answers = 0
 
     def answered(self) -> None:
@@ -54,7 +55,7 @@ class Contacts:
         if not self._in_trouble:
             return
         self._in_trouble = False
-        name = self._claimed.destination
+        name = self._destination
         if self._rooms.ledger.flow.reached(name):
             _log.info("destination is back", destination=name)
             self._spark_others()
@@ -66,24 +67,24 @@ class Contacts:
             self.answered()
         if problem is None or contact in (Contact.NONE, Contact.REACHED):
             return False
-        flow, name = self._rooms.ledger.flow, self._claimed.destination
+        flow, name = self._rooms.ledger.flow, self._destination
         tell = flow.turned_away if contact is Contact.TURNED_AWAY and self._adaptive else flow.failed
         state = tell(name, policy=self._policy, jitter=self._jitter(), error=problem.reason)
         if state is BreakerState.OPEN:
             _log.warning("destination is left alone but for probes", destination=name, reason=problem.reason)
         return state is not BreakerState.CLOSED
 
-    def probe_failed(self, problem: Problem) -> None:
+    def probe_failed(self, claimed: ClaimedTransfer, problem: Problem) -> None:
         """The C-ECHO before a trial failed: the transfer is handed back."""
         self._rooms.ledger.flow.probe_failed(
-            self._claimed, policy=self._policy, jitter=self._jitter(), error=problem.reason
+            claimed, policy=self._policy, jitter=self._jitter(), error=problem.reason
         )
-        _log.info("probe failed", destination=self._claimed.destination, reason=problem.reason)
+        _log.info("probe failed", destination=self._destination, reason=problem.reason)
 
     def _spark_others(self) -> None:
         """What waited for it is due now: more than this runner may take it up."""
         try:
-            for transfer in self._rooms.ledger.due(limit=64, destination=self._claimed.destination).transfers:
+            for transfer in self._rooms.ledger.due(limit=64, destination=self._destination).transfers:
                 spark(self._rooms, transfer)
         except RelayError as error:  # the sweeper will
             _log.warning("not woken, the sweeper will", reason=str(error))

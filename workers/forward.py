@@ -74,7 +74,13 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
     try:
         destination = _destination(rooms, claimed)
         attempt = Attempt(claimed, destination.retry)
-        contacts = Contacts(rooms, claimed, destination.breaker, adaptive=destination.adaptive)
+        contacts = Contacts(
+            rooms,
+            claimed.destination,
+            destination.breaker,
+            adaptive=destination.adaptive,
+            in_trouble=claimed.in_trouble,
+        )
         if attempt.is_beyond_the_last:
             problem = Problem("the attempts are used up: its runners died each time")
         elif not destination.is_open(_minute()):
@@ -114,7 +120,7 @@ def _is_alive(rooms: Rooms, claimed: ClaimedTransfer, destination: Destination, 
         with _lease(rooms, claimed, destination):
             probe(destination, rooms.settings.gateway)
     except (RelayError, OSError) as error:
-        contacts.probe_failed(problem_of(error))
+        contacts.probe_failed(claimed, problem_of(error))
         return False
     return True
 

@@ -11,6 +11,7 @@ from dicomrelay.dicom.status import Status, is_warning, status_name
 from dicomrelay.dimse.commitment import ReportRefused, read_report
 from dicomrelay.dimse.messages import NEventReportRequest
 from dicomrelay.errors import AssociationError, NoAcceptedContext, RelayError
+from dicomrelay.ledger.breaker import Contact
 from dicomrelay.ledger.values_verification import (
     ClaimedVerification,
     Findings,
@@ -23,6 +24,7 @@ from dicomrelay.routing import Destination, resolve
 from dicomrelay.settings import VerificationMethod
 from workers import findings
 from workers.attempt import Problem, problem_of
+from workers.contacts import Contacts
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.look import FIND_CONTEXTS, Look
 from workers.rooms import Rooms
@@ -37,10 +39,12 @@ _NO_SERVICE = {
     VerificationMethod.COMMITMENT: Problem(
         "the destination does no storage commitment",
         'Let its administrator enable it, or set its verification to "find".',
+        Contact.REACHED,
     ),
     VerificationMethod.FIND: Problem(
         "the destination answers no C-FIND",
         "Let its administrator allow it for our AE title, or set its verification to another one.",
+        Contact.REACHED,
     ),
 }
 _LOOK_EVERY_S = 1.0
@@ -58,16 +62,27 @@ def verify(rooms: Rooms, verification_id: str) -> str | None:
     problem: Problem | None = None
     settled: Settled | None = None
     retry_in_ms: int | None = _BLOCKED_MS
+    contacts: Contacts | None = None
     try:
         destination = resolve(claimed.destination, rooms.settings.destinations)
+        # With a closed breaker it is told nothing: that a destination confirms nothing does not say that it takes nothing.
+        contacts = Contacts(
+            rooms, claimed.destination, destination.breaker, adaptive=False, in_trouble=claimed.trial
+        )
         retry_in_ms = _retry_in_ms(destination, claimed.attempt)
         method = destination.verification.method
         if method is VerificationMethod.NONE or claimed.method == VerificationMethod.NONE.value:
-            rooms.ledger.verifications.take_its_word(claimed.transfer_id)
+            count = rooms.ledger.verifications.take_its_word(claimed.transfer_id)
+            _log.info(
+                "taken at its word: the destination is verified no more",
+                transfer_id=claimed.transfer_id,
+                destination=claimed.destination,
+                instances=count,
+            )
         elif claimed.doubts >= destination.verification.attempts:
             problem, retry_in_ms = _NO_REPORT, None
         else:
-            settled = _Asking(rooms, claimed, destination).ask()
+            settled = _Asking(rooms, claimed, destination, contacts).ask()
     except NoAcceptedContext:
         problem = _NO_SERVICE[VerificationMethod(claimed.method)]
         retry_in_ms = round(destination.retry.maximum_s * 1000)
@@ -76,8 +91,15 @@ def verify(rooms: Rooms, verification_id: str) -> str | None:
         if problem.advice and retry_in_ms is not None:
             retry_in_ms = max(retry_in_ms, _BLOCKED_MS)
     if problem is not None:
+        # As for transfers: nobody is let through before the next probe, and an outage uses up no attempts.
+        nobody_there = claimed.trial and contacts is not None and contacts.ended(problem)
         rooms.ledger.verifications.hand_back(
-            claimed.id, claimed.fence, retry_in_ms=retry_in_ms, reason=problem.reason, advice=problem.advice
+            claimed.id,
+            claimed.fence,
+            retry_in_ms=0 if nobody_there else retry_in_ms,
+            reason=problem.reason,
+            advice=problem.advice,
+            counted=not nobody_there,
         )
     _tell(claimed, settled, problem, seconds=time.monotonic() - started)
     return claimed.destination
@@ -148,6 +170,7 @@ class _Asking:
     rooms: Rooms
     claimed: ClaimedVerification
     destination: Destination
+    contacts: Contacts
 
     def ask(self) -> Settled | None:
         """What the ledger was told; None while a report is to come, or where another runner was faster."""
@@ -172,10 +195,11 @@ class _Asking:
             look = Look(
                 association,
                 self.claimed.study_instance_uid,
-                moved=lease.progress,
+                moved=lambda: self._moved(lease),
                 stop=lambda: lease.lost or self.rooms.stopping.is_set(),
             )
             found = look.at(self.claimed.references, is_last=is_last)
+            self._moved(lease)
         return self._answer(found)
 
     def _commit(self, lease: LeaseKeeper) -> Settled | None:
@@ -186,7 +210,7 @@ class _Asking:
         with peer.associate(COMMITMENT_CONTEXTS) as association:
             request = CommitmentRequest(association, claimed.transaction_uid, uids, self._take)
             status = request.ask().status
-            lease.progress()
+            self._moved(lease)
             if status != Status.SUCCESS and not is_warning(status):
                 words = f"the request was refused: {status_name(status)}"
                 return self._answer(findings.all_in_doubt((uid for _, uid in uids), words))
@@ -197,6 +221,11 @@ class _Asking:
                 _log.info("the association ended before a report", reason=problem_of(error).reason)
         ledger.await_report(claimed.id, claimed.fence, within_ms=round(policy.report_s * 1000))
         return None
+
+    def _moved(self, lease: LeaseKeeper) -> None:
+        """The peer answered."""
+        lease.progress()
+        self.contacts.answered()
 
     def _take(self, request: NEventReportRequest, event_information: bytes, transfer_syntax_uid: str) -> int:
         """A `net.commitment.ReportTaker`: into the ledger, and then the answer."""

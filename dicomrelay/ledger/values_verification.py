@@ -108,6 +108,8 @@ class ClaimedVerification:
         How often it was claimed, this time too; answers in a row that settled nothing.
     transaction_uid : str
         Of the request that is to be made; known to the ledger already. "" where none is made.
+    trial : bool
+        The destination's breaker is open, and this is its trial: the breaker waits to hear what came of it.
     """
 
     id: str
@@ -121,6 +123,7 @@ class ClaimedVerification:
     doubts: int
     transaction_uid: str
     references: tuple[Reference, ...]
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 
 from dicomrelay.dicom.commitment import new_transaction_uid
+from dicomrelay.ledger.breaker import Admission, BreakerState
 from dicomrelay.ledger.engine import AnyRow, Work
 from dicomrelay.ledger.facts import destination_info
+from dicomrelay.ledger.places import breaker_of, live_leases, locked_destination, write_breaker
 from dicomrelay.ledger.schema import deliveries, destinations, instances, transfers, verifications
 from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values import TransferState
@@ -38,7 +41,14 @@ def due(work: Work, *, limit: int) -> tuple[DueVerification, ...]:
         .join(destinations, destinations.c.name == verifications.c.destination)
         .where(
             verifications.c.due_at <= work.now,
-            destinations.c.breaker != "open",
+            or_(
+                destinations.c.breaker == BreakerState.CLOSED.value,
+                # An open breaker lets one through at its probe, as it does a transfer.
+                destinations.c.probe_at.is_(None),
+                destinations.c.probe_at <= work.now,
+                # Nobody is asked.
+                destinations.c.verification == "none",
+            ),
             verifications.c.destination.not_in(select(asking.c.destination)),
         )
         .group_by(verifications.c.destination)
@@ -62,12 +72,18 @@ def claim(work: Work, verification_id: str, *, owner: str, lease_ms: int) -> Cla
     named = _row(work, verification_id)
     if named is None:
         return None
-    address = work.connection.execute(
-        select(destinations).where(destinations.c.name == named.destination).with_for_update(key_share=True)
-    ).one()
+    address = locked_destination(work, named.destination)
+    assert address is not None  # noqa: S101 - a foreign key
+    breaker = breaker_of(address)
+    admission = breaker.admits(now=work.now, live=live_leases(work, address.name))
     transfer = locked_transfer(work, named.transfer_id)
+    wanted = references(work, transfer.id)
+    if address.verification == "none" or not wanted:
+        admission = Admission.YES  # nobody is asked
     row = _row(work, verification_id, lock=True)
     if row is None or row.due_at is None or row.due_at > work.now or _is_asking(work, named.destination):
+        return None
+    if admission is Admission.NO:
         return None
     if transfer.state == TransferState.RUNNING.value:
         # All of what it delivers together: nothing is asked while it goes on.
@@ -75,6 +91,8 @@ def claim(work: Work, verification_id: str, *, owner: str, lease_ms: int) -> Cla
         return None
     if row.state == VerificationState.ASKED.value:
         row = _asked_anew(work, transfer, row)
+    if admission is Admission.TRIAL:
+        write_breaker(work, address.name, breaker.trial(work.now))
     method = address.verification
     transaction_uid = new_transaction_uid() if method == COMMITMENT else ""
     _set(
@@ -100,12 +118,15 @@ def claim(work: Work, verification_id: str, *, owner: str, lease_ms: int) -> Cla
         attempt=row.attempt + 1,
         doubts=row.doubts,
         transaction_uid=transaction_uid,
-        references=references(work, transfer.id),
+        references=wanted,
+        trial=admission is Admission.TRIAL,
     )
 
 
-def references(work: Work, transfer_id: str) -> tuple[Reference, ...]:
-    """What a transfer has delivered that is not verified yet."""
+def references(
+    work: Work, transfer_id: str, marks: Sequence[Verified] = (Verified.PENDING,)
+) -> tuple[Reference, ...]:
+    """What a transfer has delivered that is not verified yet, or what is marked otherwise."""
     rows = work.connection.execute(
         select(
             instances.c.id,
@@ -114,7 +135,10 @@ def references(work: Work, transfer_id: str) -> tuple[Reference, ...]:
             instances.c.series_instance_uid,
         )
         .join(deliveries, deliveries.c.instance_id == instances.c.id)
-        .where(deliveries.c.transfer_id == transfer_id, deliveries.c.verification == Verified.PENDING.value)
+        .where(
+            deliveries.c.transfer_id == transfer_id,
+            deliveries.c.verification.in_([each.value for each in marks]),
+        )
         .order_by(instances.c.id)
     )
     return tuple(Reference(*row) for row in rows)
@@ -140,7 +164,14 @@ def await_report(work: Work, verification_id: str, fence: int, *, within_ms: int
 
 
 def hand_back(
-    work: Work, verification_id: str, fence: int, *, retry_in_ms: int | None, reason: str, advice: str
+    work: Work,
+    verification_id: str,
+    fence: int,
+    *,
+    retry_in_ms: int | None,
+    reason: str,
+    advice: str,
+    counted: bool = True,
 ) -> bool:
     """See `Verifications.hand_back`."""
     row = _row(work, verification_id)
@@ -158,6 +189,7 @@ def hand_back(
         finished_at=work.now if retry_in_ms is None else None,
         reason=storable(reason),
         advice=storable(advice),
+        attempt=verifications.c.attempt - int(not counted),
     )
     if is_ours and retry_in_ms is None:
         mark(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 
 from dicomrelay.ledger import events
 from dicomrelay.ledger.engine import AnyRow, Work
@@ -30,6 +30,8 @@ from dicomrelay.ledger.verification_claims import references
 from dicomrelay.ledger.verification_opening import open_one
 
 _DOUBT: Final = Found(Finding.DOUBT, "the answer leaves it out")
+# What a late answer may be about; of what is missing a newer answer said so.
+_LATE: Final = (Verified.PENDING, Verified.UNKNOWN)
 
 
 def settle(
@@ -46,9 +48,13 @@ def settle(
     Parameters
     ----------
     only_there : bool
-        Believe only what is there: an answer to a question that a newer one has replaced.
+        Believe only what is there: an answer to a question that a newer one has replaced, or that was given up. It is
+        believed of what was given up as unknown too.
     """
-    found = {each: findings.get(each.sop_instance_uid, _DOUBT) for each in references(work, transfer.id)}
+    marks = _LATE if only_there else (Verified.PENDING,)
+    found = {
+        each: findings.get(each.sop_instance_uid, _DOUBT) for each in references(work, transfer.id, marks)
+    }
     sorted_out = {
         finding: {each: what for each, what in found.items() if what.finding is finding}
         for finding in Finding
@@ -168,22 +174,28 @@ def _advice(left: _Left) -> str:
 
 
 def _close_when_nothing_is_left(work: Work, transfer: AnyRow, there: int) -> Settled:
-    """A late answer may have been the last that was wanted."""
-    left = len(references(work, transfer.id))
-    if there and not left:
-        work.connection.execute(
-            update(verifications)
-            .where(verifications.c.transfer_id == transfer.id, verifications.c.due_at.is_not(None))
-            .values(
-                state=VerificationState.VERIFIED.value,
-                due_at=None,
-                owner="",
-                fence=verifications.c.fence + 1,
-                finished_at=work.now,
-                reason="",
-            )
+    """A late answer may have been the last that was wanted, and the last that was given up."""
+    if there and not references(work, transfer.id):
+        _end(work, transfer.id, verifications.c.due_at.is_not(None))
+    if there and not references(work, transfer.id, (Verified.UNKNOWN, Verified.MISSING)):
+        _end(work, transfer.id, verifications.c.state == VerificationState.NEEDS_ATTENTION.value)
+    return Settled(VerificationState.SUPERSEDED, there, 0, len(references(work, transfer.id, _LATE)))
+
+
+def _end(work: Work, transfer_id: str, which: ColumnElement[bool]) -> None:
+    work.connection.execute(
+        update(verifications)
+        .where(verifications.c.transfer_id == transfer_id, which)
+        .values(
+            state=VerificationState.VERIFIED.value,
+            due_at=None,
+            owner="",
+            fence=verifications.c.fence + 1,
+            finished_at=work.now,
+            reason="",
+            advice="",
         )
-    return Settled(VerificationState.SUPERSEDED, there, 0, left)
+    )
 
 
 def _replace_attention(work: Work, transfer_id: str, *, by: str) -> None:

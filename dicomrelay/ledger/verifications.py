@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, select, union_all
 
 from dicomrelay.ledger import verification_claims, verification_results, verification_verbs
 from dicomrelay.ledger.engine import AnyRow, Database, Work
-from dicomrelay.ledger.schema import destinations, transfers, verifications
+from dicomrelay.ledger.schema import DUE, NEEDS_ATTENTION, destinations, transfers, verifications
 from dicomrelay.ledger.values_verification import (
     ClaimedVerification,
     DueVerification,
@@ -32,15 +32,16 @@ class Verifications:
         self._database = database
 
     def due(self, *, limit: int) -> tuple[DueVerification, ...]:
-        """What is to be asked now: one a destination, and none where one is asked or the breaker is open."""
+        """What is to be asked now: one a destination, none where one is asked, and with an open breaker at its probe only."""
         with self._database.read() as work:
             return verification_claims.due(work, limit=limit)
 
     def claim(self, verification_id: str, *, owner: str, lease_ms: int) -> ClaimedVerification | None:
         """Take a verification for `lease_ms`; for storage commitment with a Transaction UID that is durable by then.
 
-        None when it is leased, over, not due, unknown, another one of its destination is asked, or its transfer runs. One
-        whose report did not come in time is replaced: the id of what is claimed may be another.
+        None when it is leased, over, not due, unknown, another one of its destination is asked, its transfer runs, or the
+        destination's breaker lets nobody through. At the probe of an open breaker it is the trial. One whose report did not
+        come in time is replaced: the id of what is claimed may be another.
         """
         with self._database.write() as work:
             return verification_claims.claim(work, verification_id, owner=owner, lease_ms=lease_ms)
@@ -56,7 +57,14 @@ class Verifications:
             return verification_claims.await_report(work, verification_id, fence, within_ms=within_ms)
 
     def hand_back(
-        self, verification_id: str, fence: int, *, retry_in_ms: int | None, reason: str, advice: str = ""
+        self,
+        verification_id: str,
+        fence: int,
+        *,
+        retry_in_ms: int | None,
+        reason: str,
+        advice: str = "",
+        counted: bool = True,
     ) -> bool:
         """It could not be asked. False as `renew`.
 
@@ -64,10 +72,18 @@ class Verifications:
         ----------
         retry_in_ms : int, optional
             When to try again, and no sooner with what else is due for the destination; None: somebody has to look.
+        counted : bool
+            Whether it was an attempt; the trial of an open breaker that found nobody is none.
         """
         with self._database.write() as work:
             return verification_claims.hand_back(
-                work, verification_id, fence, retry_in_ms=retry_in_ms, reason=reason, advice=advice
+                work,
+                verification_id,
+                fence,
+                retry_in_ms=retry_in_ms,
+                reason=reason,
+                advice=advice,
+                counted=counted,
             )
 
     def answer(
@@ -88,7 +104,8 @@ class Verifications:
     ) -> Settled | None:
         """Write what a report says, by SOP Instance UID; what is left out is in doubt.
 
-        A report that comes again changes nothing; of one that comes late, what it says is there is believed.
+        A report that comes again changes nothing; of one that comes late, what it says is there is believed, and of what was
+        given up as unknown too.
 
         Parameters
         ----------
@@ -151,7 +168,9 @@ class Verifications:
 
     def unverified(self) -> tuple[Unverified, ...]:
         """Verifications that are not over, by destination."""
-        columns = verifications.c
+        fields = verifications.c.destination, verifications.c.state, verifications.c.created_at
+        # Each half in the words of its index: of an OR a planner makes a walk through all that ever was.
+        columns = union_all(select(*fields).where(DUE), select(*fields).where(NEEDS_ATTENTION)).subquery().c
         asked = columns.state == VerificationState.ASKED.value
         listed = columns.state == VerificationState.NEEDS_ATTENTION.value
         query = (
@@ -162,7 +181,6 @@ class Verifications:
                 func.sum(case((listed, 1), else_=0)),
                 func.min(columns.created_at),
             )
-            .where(columns.due_at.is_not(None) | listed)
             .group_by(columns.destination)
             .order_by(columns.destination)
         )

@@ -7,7 +7,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, text
 from dicomrelay.cli import status, status_lines
 from dicomrelay.cli.transactions import Transactions
 from dicomrelay.errors import ServiceUnavailable
+from dicomrelay.ledger.breaker import BreakerPolicy, BreakerState
 from dicomrelay.ledger.engine import database_url
 from dicomrelay.ledger.values import AttentionKind
 from dicomrelay.runtime import home
@@ -417,6 +418,76 @@ def test_a_destination_that_is_down_is_asked_later(tmp_path: Path, peer: Commitm
         relay.verify()
         peer.wait_reports(1)
         assert relay.marks() == ALL_VERIFIED
+
+
+def _open_breaker(relay: House) -> None:
+    """As after an outage whose transfers are all delivered or given up, at the probe."""
+    policy = BreakerPolicy(failures=1, initial_s=0.0, maximum_s=0.0)
+    state = relay.rooms.ledger.flow.failed("pacs", policy=policy, jitter=0.0, error="no connection")
+    assert state is BreakerState.OPEN
+
+
+def _breaker(relay: House) -> str:
+    (flow,) = relay.rooms.ledger.flow.destinations("pacs")
+    return flow.breaker
+
+
+@pytest.mark.parametrize("method", ["commitment", "find"])
+def test_a_verification_is_the_trial_of_an_open_breaker(
+    tmp_path: Path, peer: CommitmentPeer, method: str
+) -> None:
+    """Nothing else is left that would try: it would wait for ever."""
+    more = "verification_wait_s = 1\n"
+    with house(tmp_path / "home", peer.port, peer.gateway_port, method=method, more=more) as relay:
+        relay.deliver()
+        _open_breaker(relay)
+        relay.verify()
+        assert relay.marks() == ALL_VERIFIED
+        assert _breaker(relay) == BreakerState.CLOSED
+
+
+def test_a_trial_that_finds_nobody_opens_the_breaker_again_and_is_no_attempt(
+    tmp_path: Path, peer: CommitmentPeer
+) -> None:
+    (free,) = free_ports(1)
+    more = "retry_attempts = 2\nprobe_initial_s = 60\n"
+    with house(tmp_path / "home", peer.port, peer.gateway_port, method="find", more=more) as relay:
+        relay.deliver()
+        settings, (known,) = relay.rooms.settings, relay.rooms.settings.destinations
+        away = settings.model_copy(update={"destinations": [known.model_copy(update={"port": free})]})
+        relay.rooms = replace(relay.rooms, settings=away)
+        _open_breaker(relay)
+        for _ in range(4):  # more than its attempts
+            relay.sql("UPDATE destinations SET probe_at = 1")
+            relay.verify()
+            assert _breaker(relay) == BreakerState.OPEN
+            assert relay.states() == ["ready"]
+            assert relay.rooms.ledger.verifications.due(limit=1) == ()
+        relay.rooms = replace(relay.rooms, settings=settings)
+        relay.sql("UPDATE destinations SET probe_at = 1")
+        relay.verify()
+        assert relay.marks() == ALL_VERIFIED
+        assert _breaker(relay) == BreakerState.CLOSED
+
+
+def test_a_destination_that_is_verified_no_more_is_taken_at_its_word_and_that_is_said(
+    relay: House, peer: CommitmentPeer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its setting was changed while a verification waited; behind an open breaker too, for nobody is asked."""
+    _open_breaker(relay)
+    relay.sql("UPDATE destinations SET probe_at = 9999999999999, verification = 'none'")
+    capsys.readouterr()
+    relay.verify()
+    assert relay.states() == ["cancelled"]
+    assert relay.marks() == dict.fromkeys(UIDS, "delivered")
+    assert relay.spooled() == 0
+    assert peer.requests == []
+    assert "verified no more" in "".join(capsys.readouterr())
+    words = relay.sql("SELECT body FROM evidence WHERE kind = 'closed'")
+    assert len(words) == 3
+    assert all("taken as delivered without verification" in str(word) for word in words)
+    assert relay.rooms.ledger.verifications.due(limit=1) == ()
+    assert relay.rooms.ledger.needs_attention() == []
 
 
 def test_a_peer_without_the_service_is_listed_with_advice(tmp_path: Path, peer: CommitmentPeer) -> None:

@@ -455,6 +455,45 @@ class TestReports:
         assert states(ledger_url) == ["superseded", "verified"]
         assert not asked.verifications.await_report(new.id, new.fence, within_ms=MINUTE_MS)
 
+    def test_a_report_that_comes_after_it_was_given_up_is_believed_where_it_says_committed(
+        self, asked: Ledger, ledger_url: str
+    ) -> None:
+        """Of the last transaction and of one before it: what is unknown is verified, and nobody has to look any more."""
+        delivered(asked)
+        old = take(asked, ledger_url)
+        asked.verifications.await_report(old.id, old.fence, within_ms=MINUTE_MS)
+        last = take(asked, ledger_url)
+        assert asked.verifications.hand_back(
+            last.id, last.fence, retry_in_ms=None, reason="no report came in time", advice="Look there."
+        )
+        assert marks(ledger_url) == [("delivered", "unknown")] * 2
+        assert len(asked.needs_attention()) == 2
+        assert say(asked, old, a=THERE, b=GONE) == Settled(VerificationState.SUPERSEDED, there=1, left=1)
+        assert marks(ledger_url) == [("delivered", "verified"), ("delivered", "unknown")]
+        assert [row.sop_instance_uid for row in asked.needs_attention()] == [B]
+        assert releasable(asked) == ["spool-000001"]
+        assert say(asked, last, a=THERE, b=THERE).there == 1
+        assert say(asked, last, a=THERE, b=THERE).there == 0
+        assert asked.needs_attention() == []
+        assert asked.verifications.unverified() == ()
+        assert states(ledger_url) == ["superseded", "verified"]
+        assert releasable(asked) == ["spool-000001", "spool-000002"]
+
+    def test_a_late_report_does_not_find_what_a_newer_answer_missed(
+        self, asked: Ledger, ledger_url: str
+    ) -> None:
+        """Missing is the newer word."""
+        delivered(asked, 1)
+        old = take(asked, ledger_url)
+        asked.verifications.await_report(old.id, old.fence, within_ms=MINUTE_MS)
+        new = take(asked, ledger_url)
+        never = VerificationRules(attempts=1, resends=0, again_in_ms=0)
+        asked.verifications.report(new.transaction_uid, "PACS", {A: GONE}, never)
+        assert marks(ledger_url) == [("delivered", "missing")]
+        assert say(asked, old, a=THERE).there == 0
+        assert marks(ledger_url) == [("delivered", "missing")]
+        assert len(asked.needs_attention()) == 1
+
     def test_a_report_of_another_or_by_another_is_not_taken(self, asked: Ledger, ledger_url: str) -> None:
         delivered(asked)
         claimed = take(asked, ledger_url)
