@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.errors import LedgerError
-from dicomrelay.ledger import summary
+from dicomrelay.ledger import summary, waits
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.schema import (
     OF_A_JOB,
@@ -126,9 +126,12 @@ def _hurry_complete(work: Work, job_ids: Sequence[str]) -> None:
             waiting = select(deliveries.c.study_instance_uid).where(
                 deliveries.c.job_id.in_(complete), OF_A_JOB, deliveries.c.transfer_id.is_(None)
             )
-            work.connection.execute(
-                update(studies).where(studies.c.study_instance_uid.in_(waiting)).values(ungrouped_at=0)
-            )
+            uids = sorted(set(work.connection.execute(waiting).scalars()))
+            waits.locked(work, uids)
+            for mine in chunks(uids):
+                work.connection.execute(
+                    update(studies).where(studies.c.study_instance_uid.in_(mine)).values(ungrouped_at=0)
+                )
 
 
 def progress(work: Work, job_id: str, *, with_instances: bool) -> JobProgress:

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.sql.expression import bindparam
 
-from dicomrelay.ledger import evidence_chain, ingest, verification_opening, verification_verbs
+from dicomrelay.ledger import evidence_chain, ingest, verification_opening, verification_verbs, waits
 from dicomrelay.ledger.engine import AnyRow, Database, Work, chunks
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.inventory import OPEN_DELIVERY
@@ -76,6 +76,7 @@ class Mending:
     def let_group(self, study_instance_uids: Sequence[str]) -> list[str]:
         """Let the deliveries of studies that have no transfer be made into transfers."""
         with self._database.write() as work:
+            waits.locked(work, study_instance_uids)
             changed = [
                 uid
                 for part in chunks(sorted(study_instance_uids))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, insert, select, update
 
-from dicomrelay.ledger import events, evidence_chain, jobs, subjects
+from dicomrelay.ledger import events, evidence_chain, jobs, subjects, waits
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
@@ -163,7 +163,9 @@ def _write(work: Work, order: ReplayOrder, portion: Portion) -> None:
                 )
             )
     jobs.add_queued(work, order.job_id, len({row["instance_id"] for row in portion.rows}))
-    for uids in chunks(sorted({str(row["study_instance_uid"]) for row in portion.rows})):
+    touched = sorted({str(row["study_instance_uid"]) for row in portion.rows})
+    waits.locked(work, touched)
+    for uids in chunks(touched):
         work.connection.execute(
             update(studies)
             .where(studies.c.study_instance_uid.in_(uids), studies.c.ungrouped_at.is_(None))

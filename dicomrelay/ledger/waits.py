@@ -76,6 +76,21 @@ def write_studies(work: Work, batch: Batch) -> None:
     _upsert(work, [row for row in rows if row["ungrouped_at"] is not None], wait=True)
 
 
+def locked(work: Work, study_uids: Iterable[str]) -> None:
+    """Take studies in the order of their UIDs, before it is looked at or written whether something of them waits.
+
+    Who makes transfers of a study ends its waiting when he is through: an update that leaves out what waits already would pass
+    by without a word, and what it was for would wait for ever.
+    """
+    for part in chunks(sorted(set(study_uids))):
+        work.connection.execute(
+            select(studies.c.study_instance_uid)
+            .where(studies.c.study_instance_uid.in_(part))
+            .order_by(studies.c.study_instance_uid)
+            .with_for_update(key_share=True)
+        )
+
+
 def _upsert(work: Work, rows: Sequence[Mapping[str, object]], *, wait: bool) -> None:
     """A study that waits already is asked about when it was to be; one that gets nothing new waits as it did."""
     if not rows:
@@ -138,7 +153,10 @@ def association_ended(work: Work, association_ids: Sequence[str]) -> int:
     }
     if changed:
         work.connection.execute(
-            update(studies).where(studies.c.study_instance_uid == bindparam("key")),
+            # Not of those that were made into transfers meanwhile: they wait for nobody.
+            update(studies).where(
+                studies.c.study_instance_uid == bindparam("key"), studies.c.ungrouped_at.is_not(None)
+            ),
             [
                 {
                     "key": uid,

@@ -121,15 +121,15 @@ def test_who_groups_has_the_study_for_himself(ledger: Ledger, monkeypatch: pytes
     The first stops after it has read what waits. The second sweeper and an arrival then come; they may pass or wait.
     """
     has_read, go_on = threading.Event(), threading.Event()
-    make_transfers = grouping._make_transfers
+    plan = grouping._plan
 
-    def stop_then_make(*given: Any, **options: Any) -> int:
+    def stop_then_plan(*given: Any, **options: Any) -> None:
         if not has_read.is_set():
             has_read.set()
             assert go_on.wait(20)
-        return make_transfers(*given, **options)
+        plan(*given, **options)
 
-    monkeypatch.setattr(grouping, "_make_transfers", stop_then_make)
+    monkeypatch.setattr(grouping, "_plan", stop_then_plan)
     ledger.register([arrival(1)])
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(group, ledger)
