@@ -254,10 +254,6 @@ def test_eight_that_could_give_way_to_two_are_two(house: House) -> None:
         assert sum(pool.map(house.ledger.flow.give_way, running)) == 2
 
 
-def test_a_hold_stops_claims_and_asks_what_runs_to_give_way(house: House) -> None:
-    """Both verbs may be repeated, and a name that nobody knows is told."""
-    first, second = house.transfers(2)
-    running = claim(house.ledger, first)
 def _two_seconds_later(house: House) -> None:
     """All claims so far were made two seconds earlier."""
     house.sql("UPDATE events SET at = at - 2000 WHERE kind = 'transfer_claimed'")
@@ -292,6 +288,10 @@ def test_an_urgent_one_with_an_answer_needs_no_more_room(house: House) -> None:
     assert house.ledger.flow.signal(before) is Signal.GIVE_WAY
 
 
+def test_a_hold_stops_claims_and_asks_what_runs_to_give_way(house: House) -> None:
+    """Both verbs may be repeated, and a name that nobody knows is told."""
+    first, second = house.transfers(2)
+    running = claim(house.ledger, first)
     flow = house.ledger.flow
     assert (flow.hold("pacs"), flow.hold("pacs"), flow.hold("nobody")) == (True, False, None)
     assert due_ids(house.ledger) == []
@@ -306,21 +306,6 @@ def test_booked_bytes_never_overlap(house: House) -> None:
     """Whoever books, the line is spoken for until the one before is through."""
     with ThreadPoolExecutor(8) as pool:
         waits = list(
-def test_what_becomes_of_a_destination_is_an_event_once(house: House) -> None:
-    """Held and released, its breaker opened and closed: not every failure, not every probe, and not what was so before."""
-    flow = house.ledger.flow
-    for _ in range(2):
-        flow.hold("pacs")
-    for _ in range(2):
-        flow.release("pacs")
-    house.fails(5)
-    for _ in range(2):
-        flow.reached("pacs")
-    events = house.rows("SELECT kind, destination, study_instance_uid FROM events ORDER BY id")
-    told = [kind for kind, destination, study in events if (destination, study) == ("pacs", "")]
-    assert told == ["destination_held", "destination_released", "breaker_opened", "breaker_closed"]
-
-
             pool.map(lambda _: house.ledger.flow.book("pacs", count=100_000, bytes_per_s=10_000), range(8))
         )
     for number, wait in enumerate(sorted(waits)):
