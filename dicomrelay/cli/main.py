@@ -75,14 +75,12 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run a command and leave with the exit code that tells how it went."""
     try:
-        result = cli.main(standalone_mode=False)
+        result = cli.main(prog_name="dicomrelay", standalone_mode=False)
         code = int(result) if isinstance(result, int) else ExitCode.OK
     except click.NoSuchOption as error:
-        _place(error).show()
-        code = ExitCode.USAGE
+        code = _wrong_usage(_place(error))
     except click.ClickException as error:
-        error.show()
-        code = ExitCode.USAGE
+        code = _wrong_usage(error)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = ExitCode.INTERRUPTED
@@ -105,9 +103,17 @@ def _place(error: click.NoSuchOption) -> click.UsageError:
     return click.UsageError(f"{name} goes behind the command: {path} COMMAND {name} ...", error.ctx)
 
 
+def _wrong_usage(error: click.ClickException) -> ExitCode:
+    error.show()
+    _tell_machines(error.format_message(), type(error).__name__, ExitCode.USAGE)
+    return ExitCode.USAGE
+
+
 def _show(error: RelayError) -> None:
     click.echo(f"dicomrelay: {error}", err=True)
+    _tell_machines(str(error), type(error).__name__, error.exit_code)
+
+
+def _tell_machines(words: str, kind: str, code: ExitCode) -> None:
     if "--json" in sys.argv:
-        click.echo(
-            json.dumps({"error": str(error), "kind": type(error).__name__, "exit_code": int(error.exit_code)})
-        )
+        click.echo(json.dumps({"error": words, "kind": kind, "exit_code": int(code)}))

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from dicomrelay.errors import LedgerError
+from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger import subjects
 from dicomrelay.ledger.engine import Database, chunks
 from dicomrelay.ledger.evidence_check import EvidenceRow
@@ -60,13 +60,13 @@ class Evidence:
 
         Raises
         ------
-        LedgerError
+        ConfigurationError
             There is none.
         """
         with self._database.read() as work:
             found = subjects.find(work, text)
             if found is None:
-                raise LedgerError(
+                raise ConfigurationError(
                     f"There is no study, job or transfer {text} in the ledger: see `dicomrelay status`"
                 )
             if found.kind is SubjectKind.STUDY:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
-from dicomrelay.errors import LedgerError
+from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.engine import AnyRow, Database, Work
 from dicomrelay.ledger.events import EventKind
 from dicomrelay.ledger.schema import (
@@ -138,7 +138,7 @@ class Journey:
 
         Raises
         ------
-        LedgerError
+        ConfigurationError
             Nothing here has it.
         """
         with self._database.read() as work:
@@ -153,7 +153,7 @@ class Journey:
                 found = work.connection.execute(query.distinct()).scalars().all()
                 if found:
                     return Subject(level, uid, tuple(sorted(found)))
-        raise LedgerError(
+        raise ConfigurationError(
             f"Nothing here has the UID {uid}: no study, no series, no instance; see `dicomrelay status`"
         )
 

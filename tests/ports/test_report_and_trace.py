@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from dicomrelay.cli.main import cli
 from dicomrelay.dicom.scan import Header
-from dicomrelay.errors import ConfigurationError, ExitCode, LedgerError
+from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.ledger.engine import Database
 from dicomrelay.net.service import StoreReply
 from dicomrelay.runtime.home import ledger_url as url_of
@@ -154,7 +154,7 @@ def test_a_job_a_transfer_and_a_study_are_subjects_and_nothing_else(rooms: Rooms
     transfer = of_job["deliveries"][0]["transfer_id"]
     assert len(report(rooms, transfer, tmp_path / "t.json")["deliveries"]) == 1
     assert len(report(rooms, STUDY, tmp_path / "s.json")["deliveries"]) == 2
-    with pytest.raises(LedgerError, match=r"no study, job or transfer 1\.2\.99"):
+    with pytest.raises(ConfigurationError, match=r"no study, job or transfer 1\.2\.99"):
         run(rooms, "report", "1.2.99")
     with pytest.raises(ConfigurationError, match="not both"):
         run(rooms, "report")
@@ -269,7 +269,7 @@ def test_a_trace_of_a_study_tells_alike_steps_once(rooms: Rooms) -> None:
         assert ["12 instances" in line for line in lines if any(step in line for step in _STEPS)] == [
             True
         ] * 3
-    with pytest.raises(LedgerError, match=r"UID 1\.2\.99"):
+    with pytest.raises(ConfigurationError, match=r"UID 1\.2\.99"):
         run(rooms, "trace", "1.2.99")
 
 

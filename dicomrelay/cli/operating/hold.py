@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import click
+
 from dicomrelay.cli.operating.subject import subject_options
 from dicomrelay.cli.operating.verbs import Wish, perform
 from dicomrelay.cli.options import Invocation, relay_command
@@ -17,8 +19,10 @@ from dicomrelay.ledger.values_operations import Verb
     "dicomrelay jobs hold 1.2.840.113619.2.1 --destination research",
 )
 @subject_options
-def command(invocation: Invocation, ids: tuple[str, ...], destination: str) -> int:
-    if not ids:
+@click.option("--all", "everything", is_flag=True, hidden=True)
+def command(invocation: Invocation, ids: tuple[str, ...], destination: str, everything: bool) -> int:
+    # What is held one by one is released one by one: a destination is the thing to stop.
+    if everything or not ids:
         raise ConfigurationError(
             "say which job, transfer or study; `dicomrelay destinations hold NAME` stops all that goes to one destination"
         )
