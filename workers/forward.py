@@ -92,9 +92,11 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
             _adapt(rooms, destination, writer)
     except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is handed back and not left to its lease
         problem = problem_of(error)
-    state = (
-        TransferState.READY if handed_back else _finish(rooms, claimed, attempt, contacts, problem, writer)
-    )
+    if handed_back:
+        # It is ours no more, so this asks only: ready, waiting when it had failed before, or what others made of it since.
+        state = rooms.ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=None)
+    else:
+        state = _finish(rooms, claimed, attempt, contacts, problem, writer)
     _log.info(
         "transfer",
         transfer_id=claimed.id,

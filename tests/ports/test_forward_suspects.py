@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dicomrelay.ledger.values import Attention, AttentionKind, TransferState
+from dicomrelay.ledger.values_operations import Subject, SubjectKind
 from dicomrelay.ul.pdu import Abort, AssociateReject
 from tests.support.peers import Peer, Script, scripted_peer
 from tests.support.rooms import rooms_at, spooled, transfers_of
@@ -17,6 +18,7 @@ from workers.forward import forward_transfer
 from workers.group import group_arrivals
 from workers.rooms import Rooms
 
+_STUDY = Subject(SubjectKind.STUDY, "1.2.3")
 _ALL = [f"1.2.3.{number}" for number in range(10, 27)]
 
 
@@ -207,3 +209,22 @@ def test_any_error_hands_the_transfer_back(
     monkeypatch.undo()
     _attempt(rooms, transfer)
     assert _counts(rooms) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("failed_before", "state"), [(False, TransferState.READY), (True, TransferState.WAITING)]
+)
+def test_what_is_handed_back_is_what_the_ledger_says(
+    rooms: Rooms, peer: Peer, failed_before: bool, state: TransferState
+) -> None:
+    """The worker ends before the first instance: one that had failed goes on waiting, with its reason."""
+    transfer = _transfer(rooms, _ALL[:1])
+    if failed_before:
+        peer.script = Script(storing=0x0110)
+        _attempt(rooms, transfer)
+    rooms.stopping.set()
+    until = time.monotonic() + 10
+    while (claimed := rooms.ledger.claim_transfer(transfer, owner="a", lease_ms=60_000)) is None:
+        assert time.monotonic() < until
+    assert forward.send_claimed(rooms, claimed) is state
+    assert [row.state for row in rooms.ledger.operations.transfers(_STUDY, limit=1)] == [state]
