@@ -62,51 +62,20 @@ def send_all(
     AssociationError
         No association came about, or one died; what was answered by then is with the writer, and what was under way.
     """
-    facts = {delivery.instance.instance_id: delivery.instance for delivery in claimed.deliveries}
+    sending = _Sending(rooms, claimed, destination, writer, lease, reached)
     plan = Plan(claimed.deliveries)
-    under_way: list[str] = []
-    problem: AssociationError | None = None
     watch = watch or Watch(claimed, lease)
-    pace = SharedPace(
-        destination.max_bytes_per_s,
-        associations=destination.associations,
-        book=lambda count: rooms.ledger.flow.book(
-            claimed.destination, count=count, bytes_per_s=destination.max_bytes_per_s or 1
-        ),
-        moved=lease.progress,
-    )
-    target = target_of(destination, rooms.settings)
-
-    def answered(answer: Answer) -> None:
-        writer.add(_outcome(answer, target))
-        plan.answered(answer.key)
-        lease.progress()
-        if answer.status is not None:
-            reached()
-
-    def unanswered(instances: Sequence[Instance], error: AssociationError, association_id: str) -> None:
-        under_way.extend(instance.key for instance in instances)
-        for key in under_way:
-            writer.add(_failed(key, error, association_id, target))
-
+    problem: AssociationError | None = None
     while not lease.lost and (batch := plan.next_batch()):
         try:
-            deliver(
-                [Instance(key, _item(facts[key])) for key in batch],
-                target,
-                locate=lambda instance: verified(rooms, facts[instance.key], moved=lease.progress),
-                answered=answered,
-                unanswered=unanswered,
-                keep_going=watch.goes_on,
-                pace=pace,
-            )
+            sending.of(batch, plan, watch)
         except AssociationError as error:
             # Nobody is there, or the fault is no instance's; and silence costs a worker too much to meet it again at once.
-            if not under_way or isinstance(error, AssociationTimeout):
+            if not sending.under_way or isinstance(error, AssociationTimeout):
                 raise
             problem = error
-            plan.died(under_way)
-            under_way.clear()
+            plan.died(sending.under_way)
+            sending.under_way.clear()
         else:
             if not watch.why or plan.is_through(batch):
                 plan.sent(batch)
@@ -117,6 +86,70 @@ def send_all(
     if problem is not None:
         raise problem
     return False
+
+
+class _Sending:
+    """The batches of one transfer, one after the other, and what its destination and its lease hear of them."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        claimed: ClaimedTransfer,
+        destination: Destination,
+        writer: OutcomeWriter,
+        lease: LeaseKeeper,
+        reached: Callable[[], None],
+    ) -> None:
+        self._rooms = rooms
+        self._facts = {each.instance.instance_id: each.instance for each in claimed.deliveries}
+        self._target = target_of(destination, rooms.settings)
+        self._writer = writer
+        self._lease = lease
+        self._reached = reached
+        self._pace = SharedPace(
+            destination.max_bytes_per_s,
+            associations=destination.associations,
+            book=lambda count: rooms.ledger.flow.book(
+                claimed.destination, count=count, bytes_per_s=destination.max_bytes_per_s or 1
+            ),
+            moved=lease.progress,
+        )
+        self.under_way: list[str] = []
+        """What was under way when an association died."""
+
+    def of(self, batch: Sequence[str], plan: Plan, watch: Watch) -> None:
+        """Send these.
+
+        Raises
+        ------
+        AssociationError
+            As `deliver`.
+        """
+        facts, lease = self._facts, self._lease
+
+        def answered(answer: Answer) -> None:
+            self._writer.add(_outcome(answer, self._target))
+            plan.answered(answer.key)
+            lease.progress()
+            if answer.status is not None:
+                self._reached()
+
+        deliver(
+            [Instance(key, _item(facts[key])) for key in batch],
+            self._target,
+            locate=lambda instance: verified(self._rooms, facts[instance.key], moved=lease.progress),
+            answered=answered,
+            unanswered=self._unanswered,
+            keep_going=watch.goes_on,
+            pace=self._pace,
+        )
+
+    def _unanswered(
+        self, instances: Sequence[Instance], error: AssociationError, association_id: str
+    ) -> None:
+        self.under_way.extend(instance.key for instance in instances)
+        for key in self.under_way:
+            self._writer.add(_failed(key, error, association_id, self._target))
 
 
 def _outcome(answer: Answer, target: Target) -> DeliveryOutcome:
