@@ -36,11 +36,6 @@ class Runners:
         self._urgent = 0
         self._asked: dict[str, float] = {}
 
-    @property
-    def busy(self) -> int:
-        """How many places are taken."""
-        return self._held.total()
-
     @contextmanager
     def place(self, destination: str, priority: Priority) -> Iterator[bool]:
         """A place while the block runs; yields whether there was one."""

@@ -24,8 +24,6 @@ _INSTANCES: Final = 3
 _JUDGED_WITHIN_S: Final = 40.0
 _WATCHED_S: Final = 12.0
 _ATTEMPTS_BAR_PER_S: Final = 1.0
-# Of twelve instances of 4,000 bytes, with all that is around them.
-_STREAM_BYTES: Final = 51_000
 DELIVERED, ATTENTION, RETRY = "delivered", "needs attention", "retry"
 
 

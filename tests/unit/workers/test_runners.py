@@ -27,12 +27,12 @@ def _take(
 
 
 def test_alone_a_destination_has_all_but_the_reserve() -> None:
-    """An eighth is for the urgent."""
-    with ExitStack() as stack:
-        runners = Runners(32)
-        assert _take(stack, runners, "pacs") == 28
-        assert _take(stack, runners, "pacs", priority=Priority.URGENT) == 4
-    assert runners.busy == 0
+    """An eighth is for the urgent; what it gives back it can have again."""
+    runners = Runners(32)
+    for _ in range(2):
+        with ExitStack() as stack:
+            assert _take(stack, runners, "pacs") == 28
+            assert _take(stack, runners, "pacs", priority=Priority.URGENT) == 4
 
 
 def test_a_newcomer_finds_a_place_beside_one_that_was_alone() -> None:
