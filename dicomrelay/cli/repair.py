@@ -73,7 +73,8 @@ def command(
             log.write(_line(mended) + "\n")
     if not dry_run:
         last_check_path(settings).unlink(missing_ok=True)  # what that found is no longer so
-    code = ExitCode.INTEGRITY if account.left else ExitCode.OK
+    # A rehearsal leaves every fault where it is.
+    code = ExitCode.INTEGRITY if (account.faults if dry_run else account.left) else ExitCode.OK
     seconds = time.monotonic() - started
     if invocation.as_json:
         invocation.emit(
@@ -81,9 +82,12 @@ def command(
         )
     else:
         account.summary(dry_run=dry_run)
-        invocation.say(
-            f"{sum(account.mended.values())} mended, {account.left} faults left; {seconds:.1f} s; see {log.name}"
+        done = (
+            f"{account.would} would be mended, {account.left} faults would be left"
+            if dry_run
+            else f"{sum(account.mended.values())} mended, {account.left} faults left"
         )
+        invocation.say(f"{done}; {seconds:.1f} s; see {log.name}")
     return code
 
 
@@ -95,13 +99,15 @@ class _Account:
         self._verbose = verbose
         self.mended: Counter[Invariant] = Counter()
         self.not_mended: Counter[Invariant] = Counter()
-        self.left = 0
+        self.left = self.would = self.faults = 0
         self._kept: dict[Invariant, list[Mended]] = {}
 
     def add(self, mended: Mended) -> None:
         invariant = mended.finding.invariant
+        self.faults += mended.finding.severity is Severity.FAULT
         (self.mended if mended.done else self.not_mended)[invariant] += 1
-        self.left += not mended.done and mended.finding.severity is Severity.FAULT
+        self.left += not (mended.done or mended.would) and mended.finding.severity is Severity.FAULT
+        self.would += mended.would
         kept = self._kept.setdefault(invariant, [])
         if len(kept) < KEPT_FINDINGS:
             kept.append(mended)
@@ -118,13 +124,20 @@ class _Account:
     def as_json(self) -> dict[str, object]:
         return {
             "mended": sum(self.mended.values()),
+            "would_be_mended": self.would,
             "faults_left": self.left,
             "invariants": {
                 invariant.value: {
                     "mended": self.mended[invariant],
                     "not_mended": self.not_mended[invariant],
                     "findings": [
-                        {**as_json(each.finding), "mended": each.done, "done": each.words} for each in kept
+                        {
+                            **as_json(each.finding),
+                            "mended": each.done,
+                            "would_be_mended": each.would,
+                            "done": each.words,
+                        }
+                        for each in kept
                     ],
                 }
                 for invariant, kept in self._kept.items()
@@ -134,7 +147,8 @@ class _Account:
 
 def _line(mended: Mended) -> str:
     finding = mended.finding
-    return f"{'mended' if mended.done else 'left  '} {finding.invariant.value}: {finding.about}: {finding.words} → {mended.words}"
+    what = "mended" if mended.done else "would " if mended.would else "left  "
+    return f"{what} {finding.invariant.value}: {finding.about}: {finding.words} → {mended.words}"
 
 
 @contextmanager

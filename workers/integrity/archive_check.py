@@ -10,6 +10,7 @@ from archive import StoredInstance
 from archive.inventory import ArchiveInventory, FileThere
 from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
 from dicomrelay.errors import ArchiveError, DataSetError
+from workers.integrity import one_file
 from workers.integrity.findings import Finding, Severity
 from workers.integrity.invariants import Invariant
 from workers.integrity.looking import AGAIN_S, Look
@@ -27,11 +28,11 @@ def check_archive(look: Look) -> Iterator[Finding]:
         return
     total, done, read = look.archive.count(), 0, 0
     for page in look.archive.instances():
-        yield from _files(look.archive, page)
+        yield from _files(look, look.archive, page)
         if look.read_data:
             for start in range(0, len(page), _EACH):
                 some = page[start : start + _EACH]
-                yield from _data(look.archive, some)
+                yield from _data(look, look.archive, some)
                 read += sum(stored.data_set_bytes for stored in some)
                 look.tick("archive: instances", done + start + len(some), max(total, done), read)
         yield from _against_the_ledger(look, page)
@@ -53,7 +54,7 @@ def _about(
     )
 
 
-def _files(archive: ArchiveInventory, page: Sequence[StoredInstance]) -> Iterator[Finding]:
+def _files(look: Look, archive: ArchiveInventory, page: Sequence[StoredInstance]) -> Iterator[Finding]:
     wrong = [stored for stored in page if _size(archive, stored) != stored.file_bytes]
     if not wrong:
         return
@@ -64,6 +65,7 @@ def _files(archive: ArchiveInventory, page: Sequence[StoredInstance]) -> Iterato
         if size == stored.file_bytes:
             continue
         words = "its file is gone" if size is None else f"its file has {size} bytes, not {stored.file_bytes}"
+        words += one_file.of_stored(look, stored) if size is not None else ""
         yield _about(Invariant.ARCHIVE_FILE, stored, words)
 
 
@@ -74,7 +76,7 @@ def _size(archive: ArchiveInventory, stored: StoredInstance) -> int | None:
         return None
 
 
-def _data(archive: ArchiveInventory, some: Sequence[StoredInstance]) -> Iterator[Finding]:
+def _data(look: Look, archive: ArchiveInventory, some: Sequence[StoredInstance]) -> Iterator[Finding]:
     for stored in some:
         if _size(archive, stored) != stored.file_bytes:
             continue  # told already
@@ -86,7 +88,7 @@ def _data(archive: ArchiveInventory, some: Sequence[StoredInstance]) -> Iterator
             words = f"its file cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
         now = archive.known([stored.sop_instance_uid]).get(stored.sop_instance_uid)
         if now == stored:
-            yield _about(Invariant.ARCHIVE_BYTES, stored, words)
+            yield _about(Invariant.ARCHIVE_BYTES, stored, words + one_file.of_stored(look, stored))
 
 
 def _against_the_ledger(look: Look, page: Sequence[StoredInstance]) -> Iterator[Finding]:

@@ -45,11 +45,11 @@ WORDS: Final[dict[Invariant, tuple[str, str]]] = {
     ),
     Invariant.SPOOL_RECORD: (
         "Every item has a record with the right CRC, of the id that its name says, and is as long as the record says.",
-        "`dicomrelay repair` moves it to corrupt/; look at the disk. Send the instance again unless the archive has it",
+        "`dicomrelay repair` moves it to corrupt/; look at the disk. Send it again unless the archive has a copy of its own",
     ),
     Invariant.SPOOL_BYTES: (
         "Every item's data set has the digest of its record.",
-        "`dicomrelay repair` moves it to corrupt/; look at the disk. Send the instance again unless the archive has it",
+        "`dicomrelay repair` moves it to corrupt/; look at the disk. Send it again unless the archive has a copy of its own",
     ),
     Invariant.SPOOL_PLACE: (
         "A kept item lies in the bucket of its id, and has one place.",
@@ -125,7 +125,7 @@ WORDS: Final[dict[Invariant, tuple[str, str]]] = {
     ),
     Invariant.ARCHIVE_BYTES: (
         "Every stored file's data set has the digest of the index.",
-        "`dicomrelay repair` moves it to lost+found/ and puts it back from the spool; else restore it. Look at the disk",
+        "`dicomrelay repair` puts back a copy that the spool has of its own; else restore it or send it again. Look at the disk",
     ),
     Invariant.ARCHIVE_KNOWN: (
         "Every stored file is in the index.",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from dicomrelay.dicom.file_names import component
-from dicomrelay.errors import SpoolCorrupt, SpoolError
+from dicomrelay.errors import ArchiveError, SpoolCorrupt, SpoolError
 from dicomrelay.ledger.evidence_check import ChainCheck
 from dicomrelay.ledger.inventory import Chain, InstanceEntry, StageEntry, TransferEntry
 from dicomrelay.ledger.values import InstanceState
@@ -17,6 +17,7 @@ from workers.integrity.looking import AGAIN_S, Look
 # A lease lasts 30 s and a retry in the house five minutes: an hour ahead, the clock of the database was wrong.
 STAGE_FURTHEST_MS = 3_600_000
 RUNNING_FURTHEST_MS = 600_000
+IN_THE_ARCHIVE = "its spool item is gone; the archive has it"
 _ACTIVE = frozenset({"ready", "running", "waiting"})
 
 
@@ -127,14 +128,14 @@ def _transfer(transfer: TransferEntry, longest_wait_ms: int) -> Iterator[Finding
 
 def _bytes(look: Look, page: Sequence[InstanceEntry]) -> Iterator[Finding]:
     """Those whose bytes must be in this spool, and those whose bytes are nowhere by the ledger's own word."""
-    missing = [entry for entry in page if _must_be_here(look, entry) and not _is_here(look, entry)]
+    missing = [entry for entry in page if must_be_here(look, entry) and not _is_here(look, entry)]
     if missing:
         # A release marks first and removes then; a copy that takes another's place is in the ledger before it moves.
         time.sleep(AGAIN_S)
     for entry in missing:
         now = look.ledger.instance(entry.facts.instance_id) if look.ledger else None
-        if now is not None and _must_be_here(look, now) and not _is_here(look, now):
-            yield _lost(look, now)
+        if now is not None and must_be_here(look, now) and not _is_here(look, now):
+            yield lost(look, now)
     for entry in page:
         gone = entry.released_ms_ago is not None and not entry.facts.archive_path
         if gone and entry.open_deliveries and entry.state is InstanceState.KEPT:
@@ -145,12 +146,10 @@ def _bytes(look: Look, page: Sequence[InstanceEntry]) -> Iterator[Finding]:
             )
 
 
-def _lost(look: Look, entry: InstanceEntry) -> Finding:
-    facts = entry.facts
-    held = look.archive.known([facts.sop_instance_uid]) if look.archive else {}
-    stored = held.get(facts.sop_instance_uid)
-    if entry.state is InstanceState.KEPT and stored is not None and stored.digest == facts.digest:
-        return _about(Invariant.LEDGER_BYTES, entry, "its spool item is gone; the archive has it")
+def lost(look: Look, entry: InstanceEntry) -> Finding:
+    """What is to be said of an instance whose spool item is gone."""
+    if entry.state is InstanceState.KEPT and _is_archived(look, entry):
+        return _about(Invariant.LEDGER_BYTES, entry, IN_THE_ARCHIVE)
     waits = entry.archiving is not None and entry.archiving.state == "pending"
     if entry.open_deliveries or waits or entry.state is not InstanceState.KEPT:
         return _about(Invariant.LEDGER_BYTES, entry, "lost: its spool item is gone, and nobody else has it")
@@ -158,7 +157,23 @@ def _lost(look: Look, entry: InstanceEntry) -> Finding:
     return _about(Invariant.LEDGER_BYTES, entry, words, Severity.NOTE)
 
 
-def _must_be_here(look: Look, entry: InstanceEntry) -> bool:
+def _is_archived(look: Look, entry: InstanceEntry) -> bool:
+    """Whether the archive has the bytes: by its index and the size of its file; with every byte read, by those."""
+    if look.archive is None:
+        return False
+    stored = look.archive.known([entry.facts.sop_instance_uid]).get(entry.facts.sop_instance_uid)
+    if stored is None or stored.digest != entry.facts.digest:
+        return False
+    try:
+        if look.archive.size_of(stored) != stored.file_bytes:
+            return False
+        return not look.read_data or look.archive.digest_of(stored) == stored.digest
+    except (OSError, ArchiveError):
+        return False
+
+
+def must_be_here(look: Look, entry: InstanceEntry) -> bool:
+    """Whether the ledger says that its bytes are in this spool."""
     return look.spool is not None and entry.released_ms_ago is None and entry.facts.host == look.host
 
 

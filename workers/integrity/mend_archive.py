@@ -36,7 +36,8 @@ def file_gone(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
         moved = ""
         try:
             if path.exists():
-                moved = f"moved to {LOST_AND_FOUND}/{put_away(path, _lost_and_found(archive))}; "
+                name = put_away(path, _lost_and_found(archive)) if tools.acts else path.name
+                moved = f"moved to {LOST_AND_FOUND}/{name}; "
         except OSError as error:
             yield Mended(finding, f"cannot be moved: {error.strerror}", done=False)
             continue
@@ -54,7 +55,10 @@ def found_again(tools: Tools, missing: Sequence[Mended]) -> Iterator[Mended]:
         return
     wanted = {mended.finding.sop_instance_uid: mended for mended in missing}
     folder = archive.layout.root / LOST_AND_FOUND
-    for path in sorted(folder.iterdir()) if wanted and folder.is_dir() else ():
+    paths = sorted(folder.iterdir()) if wanted and folder.is_dir() else []
+    if not tools.acts:  # they would be there by now
+        paths += [archive.layout.resolve(each.relative_path) for each in archive.known(list(wanted)).values()]
+    for path in paths:
         try:
             with path.open("rb") as file:
                 meta = parse_file_meta(file.read(HEAD_BYTES))
@@ -66,7 +70,8 @@ def found_again(tools: Tools, missing: Sequence[Mended]) -> Iterator[Mended]:
         except (OSError, DataSetError):
             continue
         if _stored(tools, _request(path, stored, meta.data_set_offset, may_link=True)):
-            path.unlink()  # a second name of what was read and put back just now
+            if tools.acts:
+                path.unlink()  # a second name of what was read and put back just now
             found = wanted.pop(stored.sop_instance_uid)
             yield Mended(found.finding, f"put back from {LOST_AND_FOUND}/{path.name}")
     yield from wanted.values()
@@ -111,6 +116,8 @@ def _request(path: Path, stored: StoredInstance, offset: int, *, may_link: bool)
 
 
 def _stored(tools: Tools, request: StoreRequest) -> bool:
+    if not tools.acts:
+        return True
     (result,) = tools.rooms.archive.store([request])
     return result.outcome in (StoreOutcome.STORED, StoreOutcome.ALREADY_THERE)
 
@@ -133,10 +140,13 @@ def _taken_in(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
         try:
             found.append((finding, path, _request_of_a_whole_one(path)))
         except DataSetError as error:
-            yield _put_away(archive, finding, path, str(error))
+            yield _put_away(tools, finding, path, str(error))
         except OSError as error:
             yield Mended(finding, f"cannot be read: {error.strerror}", done=False)
     if archive is None or not found:
+        return
+    if not tools.acts:
+        yield from _would_be_taken_in(tools, archive, found)
         return
     results = tools.rooms.archive.store([request for _, _, request in found])
     places = [path.relative_to(archive.layout.root).as_posix() for _, path, _ in found]
@@ -148,18 +158,34 @@ def _taken_in(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
         if result.outcome is StoreOutcome.FAILED:
             yield Mended(finding, f"nothing was done: {result.reason}", done=False)
             continue
-        is_conflict = result.outcome is StoreOutcome.CONFLICT
-        reason = (
-            f"the archive has {'other bytes under its UID' if is_conflict else 'the same bytes elsewhere'}"
+        yield _put_away(
+            tools, finding, path, _second_one(is_conflict=result.outcome is StoreOutcome.CONFLICT)
         )
-        yield _put_away(archive, finding, path, reason)
 
 
-def _put_away(archive: ArchiveInventory, finding: Finding, path: Path, reason: str) -> Mended:
+def _would_be_taken_in(
+    tools: Tools, archive: ArchiveInventory, found: Sequence[tuple[Finding, Path, StoreRequest]]
+) -> Iterator[Mended]:
+    """The archive's own decision, from what its index has."""
+    known = archive.known([request.sop_instance_uid for _, _, request in found])
+    for finding, path, request in found:
+        stored = known.get(request.sop_instance_uid)
+        if stored is None:
+            yield Mended(finding, "is in the index now")
+        else:
+            reason = _second_one(is_conflict=stored.digest != request.digest)
+            yield _put_away(tools, finding, path, reason)
+
+
+def _second_one(*, is_conflict: bool) -> str:
+    return f"the archive has {'other bytes under its UID' if is_conflict else 'the same bytes elsewhere'}"
+
+
+def _put_away(tools: Tools, finding: Finding, path: Path, reason: str) -> Mended:
+    folder = tools.rooms.archive.layout.root / LOST_AND_FOUND
     try:
-        return Mended(
-            finding, f"{reason}: moved to {LOST_AND_FOUND}/{put_away(path, _lost_and_found(archive))}"
-        )
+        name = put_away(path, folder) if tools.acts else path.name
+        return Mended(finding, f"{reason}: moved to {LOST_AND_FOUND}/{name}")
     except OSError as error:
         return Mended(finding, f"{reason}, and it cannot be moved: {error.strerror}", done=False)
 
@@ -210,15 +236,16 @@ def frames_gone(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     """Made again by the workers."""
     entries = tools.rooms.ledger.inventory.kept([finding.sop_instance_uid for finding in findings])
     ids = [entry.facts.instance_id for entry in entries.values()]
-    tools.rooms.ledger.mending.redo_stage(ids, Stage.FRAMES)
+    if tools.acts:
+        tools.rooms.ledger.mending.redo_stage(ids, Stage.FRAMES)
     for finding in findings:
         yield Mended(finding, "its frame index is made again")
 
 
-def half_written(_tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+def half_written(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     """Nobody was ever told that it is there."""
     for finding in findings:
-        if finding.path is not None:
+        if finding.path is not None and tools.acts:
             finding.path.unlink(missing_ok=True)
         yield Mended(finding, "removed: nobody was ever told that it is there")
 
@@ -232,7 +259,8 @@ def unlisted(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     found = [_archived(tools, archive, stored) for stored in known.values()]
     taken = tools.rooms.ledger.inventory.by_spool_id([each.arrival.spool_id for each in found])
     adopted = [each for each in found if each.arrival.spool_id not in taken]
-    tools.rooms.ledger.mending.adopt(adopted)
+    if tools.acts:
+        tools.rooms.ledger.mending.adopt(adopted)
     there = {each.arrival.sop_instance_uid for each in adopted}
     to = f", to be sent to {', '.join(tools.choices.resend)}" if tools.choices.resend else ", not sent"
     for finding in findings:

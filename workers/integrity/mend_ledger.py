@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dicomrelay.ledger.inventory import InstanceEntry
 from dicomrelay.ledger.values import InstanceState, Stage
 from workers.integrity.findings import Finding, Severity
-from workers.integrity.ledger_check import RUNNING_FURTHEST_MS, STAGE_FURTHEST_MS
+from workers.integrity.ledger_check import IN_THE_ARCHIVE, RUNNING_FURTHEST_MS, STAGE_FURTHEST_MS
 from workers.integrity.tools import Mended, Tools
 
 _LOST = "its bytes are lost: neither the spool nor the archive has them; send the instance again"
@@ -20,13 +20,17 @@ def bytes_gone(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
         if entry is None:
             yield Mended(finding, "is no longer in the ledger")
         elif path := _archived_as(tools, entry):
-            tools.rooms.ledger.mending.point_to_archive({finding.instance_id: path}, release=True)
+            if tools.acts:
+                tools.rooms.ledger.mending.point_to_archive({finding.instance_id: path}, release=True)
             yield Mended(finding, "the archive has it: its file there is the instance's file from now on")
         elif finding.severity is Severity.NOTE:
             yield Mended(finding, "nothing is to be done with it")
         else:
-            tools.rooms.ledger.mending.list_as_lost([finding.instance_id], _LOST)
-            yield Mended(finding, f"lost: {finding.do}", done=False)
+            if tools.acts:
+                tools.rooms.ledger.mending.list_as_lost([finding.instance_id], _LOST)
+            # Until its file was read, all that was known is that it is there.
+            read = "the archive's file holds other bytes: " if finding.words == IN_THE_ARCHIVE else ""
+            yield Mended(finding, f"{read}listed as lost; send the instance again", done=False)
 
 
 def _archived_as(tools: Tools, entry: InstanceEntry) -> str:
@@ -45,13 +49,21 @@ def _archived_as(tools: Tools, entry: InstanceEntry) -> str:
 
 def wrong_counts(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     """Counted again, in one transaction."""
-    changed = set(tools.rooms.ledger.mending.count_again([finding.instance_id for finding in findings]))
+    ids = [finding.instance_id for finding in findings]
+    changed = set(tools.rooms.ledger.mending.count_again(ids) if tools.acts else ids)
     for finding in findings:
         yield Mended(finding, "counted again", done=finding.instance_id in changed)
 
 
 def wrong_times(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     """Due now, or never."""
+    if tools.acts:
+        _set_times(tools, findings)
+    for finding in findings:
+        yield Mended(finding, "has the time that it should have")
+
+
+def _set_times(tools: Tools, findings: Sequence[Finding]) -> None:
     mending = tools.rooms.ledger.mending
     of_transfers = [finding.transfer_id for finding in findings if finding.transfer_id]
     running = [finding.transfer_id for finding in findings if finding.words.startswith("is running")]
@@ -61,17 +73,16 @@ def wrong_times(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     mending.wake_stages(
         [finding.instance_id for finding in findings if finding.instance_id], furthest_ms=STAGE_FURTHEST_MS
     )
-    for finding in findings:
-        yield Mended(finding, "has the time that it should have")
 
 
 def no_way(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     """Let it go on: a transfer is ready again, its destination is asked, a study waits to be grouped."""
     mending = tools.rooms.ledger.mending
     transfers = [finding.transfer_id for finding in findings if finding.transfer_id]
-    mending.wake_transfers(transfers, furthest_ms=tools.look.longest_wait_ms)
-    mending.ask_again(transfers)
-    mending.let_group([finding.study_instance_uid for finding in findings if not finding.transfer_id])
+    if tools.acts:
+        mending.wake_transfers(transfers, furthest_ms=tools.look.longest_wait_ms)
+        mending.ask_again(transfers)
+        mending.let_group([finding.study_instance_uid for finding in findings if not finding.transfer_id])
     for finding in findings:
         yield Mended(finding, "goes on")
 
@@ -84,7 +95,8 @@ def no_stage(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
             yield Mended(finding, "is no longer in the ledger")
             continue
         stage = Stage.FRAMES if entry.facts.archive_path else Stage.ARCHIVE
-        tools.rooms.ledger.mending.redo_stage([finding.instance_id], stage)
+        if tools.acts:
+            tools.rooms.ledger.mending.redo_stage([finding.instance_id], stage)
         yield Mended(finding, f"is due for {stage.value} now")
 
 
@@ -97,10 +109,12 @@ def disagrees(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
             continue
         stored = archive.known([finding.sop_instance_uid]).get(finding.sop_instance_uid)
         if stored is not None and stored.digest == entry.facts.digest:
-            mending.point_to_archive({finding.instance_id: stored.relative_path}, release=False)
+            if tools.acts:
+                mending.point_to_archive({finding.instance_id: stored.relative_path}, release=False)
             yield Mended(finding, "the ledger has the archive's path")
         elif stored is None and entry.released_ms_ago is None:
-            mending.redo_stage([finding.instance_id], Stage.ARCHIVE)
+            if tools.acts:
+                mending.redo_stage([finding.instance_id], Stage.ARCHIVE)
             yield Mended(finding, "is archived again from the spool")
         else:
             words = (

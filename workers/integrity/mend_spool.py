@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dicomrelay.errors import RelayError, SpoolCorrupt, SpoolError
@@ -12,16 +13,20 @@ from dicomrelay.spool.items import move_items, read_item, verify_data_set
 from dicomrelay.spool.layout import ITEM, REFERENCE, is_id
 from dicomrelay.transcode import sweep as sweep_copies
 from workers.group import destinations_of, register
-from workers.integrity.findings import Finding
+from workers.integrity.findings import Finding, Severity
+from workers.integrity.ledger_check import lost, must_be_here
+from workers.integrity.mend_ledger import bytes_gone
+from workers.integrity.spool_remains import check_corrupt
 from workers.integrity.tools import Mended, Tools, put_away, record_in
 
 
 def leftovers(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     """The spool's own recovery, which finishes what is whole, and the sweep of copies."""
-    tools.rooms.spool.recover()
-    sweep_copies(tools.look.copies)
+    if tools.acts:
+        tools.rooms.spool.recover()
+        sweep_copies(tools.look.copies)
     for finding in findings:
-        gone = finding.path is not None and not finding.path.exists()
+        gone = not tools.acts or (finding.path is not None and not finding.path.exists())
         yield Mended(finding, "cleared away" if gone else "is still there: somebody else's?", done=gone)
 
 
@@ -31,6 +36,10 @@ def damaged(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
         if finding.path is None:
             yield Mended(finding, "left where it is: it cannot be read now, which may pass", done=False)
             continue
+        if not tools.acts:
+            yield Mended(finding, "moved to corrupt/")
+            yield from _then(tools, finding)
+            continue
         try:
             name = put_away(finding.path, tools.layout.corrupt)
         except FileNotFoundError:
@@ -39,6 +48,13 @@ def damaged(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
             yield Mended(finding, f"cannot be moved: {error.strerror}", done=False)
         else:
             yield Mended(finding, f"moved to corrupt/{name}")
+
+
+def _then(tools: Tools, finding: Finding) -> Iterator[Mended]:
+    """What the ledger's turn says of the instance of an item that is put away; in a rehearsal the item is still there."""
+    entry = tools.rooms.ledger.inventory.by_spool_id([finding.spool_id]).get(finding.spool_id)
+    if entry is not None and must_be_here(tools.look, entry):
+        yield from bytes_gone(tools, [lost(tools.look, entry)])
 
 
 def not_ours(_tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
@@ -58,9 +74,25 @@ def corrupt(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
             yield Mended(finding, f"stays in corrupt/: the spool has item {record.id} already", done=False)
         else:
             suffix = REFERENCE if path.suffix == REFERENCE else ITEM
-            renamed = path.rename(tools.layout.corrupt / f"{record.id}{suffix}")
-            move_items([(renamed, tools.layout.new)])
-            yield Mended(finding, f"is whole: back in new/ as {record.id}")
+            if tools.acts:
+                renamed = path.rename(tools.layout.corrupt / f"{record.id}{suffix}")
+                move_items([(renamed, tools.layout.new)])
+            yield Mended(replace(finding, spool_id=record.id), f"is whole: back in new/ as {record.id}")
+
+
+def stay_put_away(tools: Tools, before: Mapping[str, str]) -> Iterator[Mended]:
+    """What was in corrupt/ before and stays there, judged when all the rest is mended: its instance may live on by now.
+
+    Parameters
+    ----------
+    before : mapping of str to str
+        By the name of the file why it stays.
+    """
+    for finding in check_corrupt(tools.look, tools.layout) if before else ():
+        if finding.about in before:
+            lives = finding.severity is Severity.NOTE
+            words = "stays in corrupt/: nothing is lost; remove the file when you have seen it"
+            yield Mended(finding, words if lives else before[finding.about], done=False)
 
 
 def _whole(path: Path) -> SpoolRecord | None:
@@ -98,15 +130,19 @@ def misplaced(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
             folder = tools.layout.aside
         there = folder / path.name
         if there.exists() and not there.samefile(path):
-            name = put_away(path, tools.layout.corrupt)
+            name = put_away(path, tools.layout.corrupt) if tools.acts else path.name
             yield Mended(finding, f"there is another one where it belongs: moved to corrupt/{name}")
             continue
-        move_items([(path, folder)])
+        if tools.acts:
+            move_items([(path, folder)])
         yield Mended(finding, f"moved to {folder.relative_to(tools.layout.root)}/")
 
 
 def unknown(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
     """Registered as the rules decide, but for destinations that have it by somebody's word."""
+    if not tools.acts:
+        yield from (Mended(finding, "registered, and sent where the rules say") for finding in findings)
+        return
     rooms, without = tools.rooms, tools.choices.mark_delivered
     records = [finding.record for finding in findings if finding.record is not None]
     results = register(rooms, records, without=without)
@@ -138,7 +174,8 @@ def other_facts(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
             continue
         try:
             verify_data_set(record, tools.rooms.spool.locate(record.id))
-            changed = tools.rooms.ledger.mending.believe_records([_place_of(record)])
+            places = [_place_of(record)]
+            changed = not tools.acts or tools.rooms.ledger.mending.believe_records(places)
         except (RelayError, OSError) as error:
             yield Mended(finding, f"nothing was done: {error}", done=False)
             continue
@@ -180,12 +217,14 @@ def released(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
             except OSError:
                 same = False
         if same:
-            tools.rooms.spool.remove([finding.spool_id])
+            if tools.acts:
+                tools.rooms.spool.remove([finding.spool_id])
             yield Mended(finding, "removed: the archive's copy was read and is the same")
             continue
         entry = tools.rooms.ledger.inventory.instance(finding.instance_id)
         if entry is not None and not entry.archive_wanted and not entry.open_deliveries:
             yield Mended(finding, "left: it was delivered, and the next start of the relay removes it")
             continue
-        tools.rooms.ledger.mending.take_back([finding.instance_id])
+        if tools.acts:
+            tools.rooms.ledger.mending.take_back([finding.instance_id])
         yield Mended(finding, "the archive has no such copy: its spool item is needed again")

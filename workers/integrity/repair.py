@@ -33,6 +33,7 @@ from workers.integrity.tools import (
     only_repair,
     put_away,
     refuse_beside_the_relay,
+    rehearsed,
 )
 from workers.rooms import Rooms
 
@@ -99,15 +100,18 @@ def repair(settings: Settings, choices: Choices, extent: Extent | None = None) -
         if damaged:
             what = "a database is damaged or gone"
             refuse_beside_the_relay(settings, what)
-            yield from _databases(settings, damaged, choices)
-            if choices.dry_run:
-                yield from _would_be_rebuilt(settings, damaged)
-                return
+        replaced = _databases(settings, damaged, choices)
+        if choices.dry_run and damaged:
+            yield from map(rehearsed, replaced)
+            yield from _would_be_rebuilt(settings, damaged)
+            return
         if not choices.dry_run:
+            home.prepare(settings)  # db/ may have gone with what was in it
             migrate(home.ledger_url(settings))
         with closing(Rooms.open(settings)) as rooms, rooms.spool:
             if not choices.dry_run:
                 rooms.ledger.sync_destinations(configured(settings.destinations))
+            yield from replaced  # not a word of it before it is so
             yield from _parts(Tools(rooms, _look(rooms, extent), choices))
 
 
@@ -126,17 +130,31 @@ def _look(rooms: Rooms, extent: Extent) -> Look:
 
 def _parts(tools: Tools) -> Iterator[Mended]:
     """The spool, then the archive, then the ledger: each mends with what the one before it made sure of."""
-    spooled = iter(check_spool(tools.look))
-    yield from _mend(tools, spooled)
+    put_away_before: dict[str, str] = {}
+    back: set[str] = set()
+    for mended in _mend(tools, check_spool(tools.look)):
+        if not mended.done and mended.finding.invariant is Invariant.SPOOL_CORRUPT:
+            put_away_before[mended.finding.about] = mended.words  # how bad that is shows at the end
+            continue
+        if mended.finding.invariant is Invariant.SPOOL_CORRUPT:
+            back.add(mended.finding.spool_id)
+        yield _one(tools, mended)
     unsolved: list[Mended] = []
     for mended in _mend(tools, check_archive(tools.look)):
         if not mended.done and mended.finding.invariant in {Invariant.ARCHIVE_FILE, Invariant.ARCHIVE_BYTES}:
             unsolved.append(mended)
         else:
-            yield mended
-    yield from mend_archive.found_again(tools, unsolved) if not tools.choices.dry_run else unsolved
+            yield _one(tools, mended)
+    yield from _said(tools, mend_archive.found_again(tools, unsolved))
     # What is new in the ledger by now is looked at like the rest.
-    yield from _mend(tools, check_ledger(tools.look))
+    # In a rehearsal what would be back is not there yet, and is not lost for that.
+    found = (
+        finding
+        for finding in check_ledger(tools.look)
+        if finding.invariant is not Invariant.LEDGER_BYTES or finding.spool_id not in back
+    )
+    yield from _said(tools, _mend(tools, found))
+    yield from _said(tools, mend_spool.stay_put_away(tools, put_away_before))
 
 
 def _mend(tools: Tools, findings: Iterable[Finding]) -> Iterator[Mended]:
@@ -146,14 +164,20 @@ def _mend(tools: Tools, findings: Iterable[Finding]) -> Iterator[Mended]:
         order = list(Invariant)
         batch.sort(key=lambda finding: order.index(finding.invariant))
         for invariant, some in groupby(batch, key=lambda finding: finding.invariant):
-            if tools.choices.dry_run:
-                yield from (Mended(finding, f"would be mended: {finding.do}", done=False) for finding in some)
-            else:
-                yield from _MENDERS[invariant](tools, list(some))
+            yield from _MENDERS[invariant](tools, list(some))
 
 
-def _databases(settings: Settings, damaged: list[Finding], choices: Choices) -> Iterator[Mended]:
-    """Move away what is damaged, whole: somebody may still read something from it."""
+def _said(tools: Tools, all_mended: Iterable[Mended]) -> Iterator[Mended]:
+    return (_one(tools, mended) for mended in all_mended)
+
+
+def _one(tools: Tools, mended: Mended) -> Mended:
+    return mended if tools.acts else rehearsed(mended)
+
+
+def _databases(settings: Settings, damaged: list[Finding], choices: Choices) -> list[Mended]:
+    """Move away what is damaged, whole: somebody may still read something from it. What will be so when they are made anew."""
+    replaced = []
     for invariant in dict.fromkeys(finding.invariant for finding in damaged):
         finding = next(finding for finding in damaged if finding.invariant is invariant)
         path = _file_of(settings, invariant)
@@ -164,10 +188,8 @@ def _databases(settings: Settings, damaged: list[Finding], choices: Choices) -> 
             words = f"moved to {folder.name}/, and made anew"
             if not choices.dry_run:
                 _move_database(path, folder)
-        if choices.dry_run:
-            yield Mended(finding, f"would be {words}", done=False)
-        else:
-            yield Mended(finding, words)
+        replaced.append(Mended(finding, words))
+    return replaced
 
 
 def _file_of(settings: Settings, invariant: Invariant) -> Path | None:
@@ -188,9 +210,8 @@ def _would_be_rebuilt(settings: Settings, damaged: list[Finding]) -> Iterator[Me
     items = sum(1 for _ in places(Layout(settings.path("spool"))))
     files = sum(1 for _ in (settings.archive_path / "data").rglob("*.dcm"))
     finding = replace(damaged[0], invariant=Invariant.LEDGER_KNOWN, severity=Severity.NOTE, about="spool")
-    yield Mended(
-        finding, f"{items} spool items would be registered, and sent where the rules say", done=False
-    )
+    words = f"{items} spool items would be registered, and sent where the rules say"
+    yield Mended(finding, words, done=False, would=True)
     finding = replace(finding, invariant=Invariant.ARCHIVE_UNLISTED, about="archive")
     words = f"{files} files of the archive: those that the spool does not have would be taken in as archived, not sent"
-    yield Mended(finding, words, done=False)
+    yield Mended(finding, words, done=False, would=True)

@@ -17,6 +17,7 @@ from dicomrelay.ledger.values import InstanceState
 from dicomrelay.spool import SpoolRecord
 from dicomrelay.spool.items import item_names, read_item, verify_data_set
 from dicomrelay.spool.layout import ITEM, REFERENCE, Layout, is_id
+from workers.integrity import one_file
 from workers.integrity.findings import Finding, Severity
 from workers.integrity.invariants import Invariant
 from workers.integrity.looking import Look
@@ -53,7 +54,7 @@ def check_spool(look: Look) -> Iterator[Finding]:
     while batch := list(islice(found, BATCH)):
         records: list[tuple[Place, SpoolRecord]] = []
         for place in batch:
-            record = yield from _item(layout, place)
+            record = yield from _item(look, layout, place)
             if record is None:
                 continue
             if look.read_data or record.source_path:
@@ -82,7 +83,7 @@ def places(layout: Layout) -> Iterator[Place]:
         yield from (Place(folder / name, kind) for name in sorted(item_names(folder)))
 
 
-def _item(layout: Layout, place: Place) -> Generator[Finding, None, SpoolRecord | None]:
+def _item(look: Look, layout: Layout, place: Place) -> Generator[Finding, None, SpoolRecord | None]:
     """One file: its name, its place, its record, which is what the generator returns; None where it cannot be trusted."""
     path = place.path
     if not is_id(path.stem) or path.suffix not in {ITEM, REFERENCE}:
@@ -93,7 +94,7 @@ def _item(layout: Layout, place: Place) -> Generator[Finding, None, SpoolRecord 
     except FileNotFoundError:
         return None  # settled, set aside or released meanwhile
     except SpoolCorrupt as error:
-        yield _damaged(Invariant.SPOOL_RECORD, path, str(error))
+        yield _damaged(Invariant.SPOOL_RECORD, path, str(error) + one_file.of_item(look, path))
         return None
     except SpoolError as error:
         # Nothing is known of what it holds: it is told, and stays where it is.
@@ -123,6 +124,8 @@ def _data(look: Look, place: Place, record: SpoolRecord) -> Iterator[Finding]:
             return  # released meanwhile
         words = str(error) if isinstance(error, SpoolError) else f"{path}: {error.strerror}"
         readable = isinstance(error, SpoolCorrupt)
+        if readable and not record.source_path:
+            words += one_file.of_item(look, place.path, record.sop_instance_uid)
         yield Finding(
             invariant,
             record.id,

@@ -57,17 +57,37 @@ class Tools:
         """The paths of the spool."""
         return Layout(self.rooms.spool.root)
 
+    @property
+    def acts(self) -> bool:
+        """Whether anything may be changed. A rehearsal decides all that is decided here, and stops before the deed."""
+        return not self.choices.dry_run
+
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """What became of a finding: `words` say what was done, or why nothing was."""
+    """What became of a finding: `words` say what was done, or why nothing was.
+
+    Attributes
+    ----------
+    done : bool
+        It is mended; false in a rehearsal.
+    would : bool
+        A rehearsal says that it would be.
+    """
 
     finding: Finding
     words: str
     done: bool = True
+    would: bool = False
 
 
 Mender: TypeAlias = Callable[[Tools, Sequence[Finding]], Iterator[Mended]]
+
+
+def rehearsed(mended: Mended) -> Mended:
+    """What would become of it, in the words of what becomes of it."""
+    words = f"would be {'mended' if mended.done else 'left'}: {mended.words}"
+    return Mended(mended.finding, words, done=False, would=mended.done)
 
 
 @contextmanager
