@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from dicomrelay.errors import RelayError
@@ -46,21 +46,27 @@ def prune(retention: Retention, settings: RetentionSettings, *, pause: Callable[
     transfers_ms = round(settings.transfer_days * _DAY_MS)
     events_ms, evidence_ms = round(settings.event_days * _DAY_MS), round(settings.evidence_days * _DAY_MS)
     gone: Counter[str] = Counter()
-    # Jobs after transfers: one goes when nothing of it is left.
+    # Jobs and orders after transfers: they go when nothing of them is left.
     batches: tuple[Callable[[], Pruned], ...] = (
         lambda: retention.prune_transfers(age_ms=transfers_ms, limit=_TRANSFERS),
         lambda: retention.prune_jobs(age_ms=transfers_ms, limit=_ROWS),
+        lambda: retention.prune_orders(age_ms=transfers_ms, limit=_ROWS),
         lambda: retention.prune_events(age_ms=events_ms, limit=_ROWS),
         lambda: retention.prune_evidence(age_ms=evidence_ms, limit=_STUDIES),
     )
-    for batch in batches:
-        while (pruned := batch()).any:
-            _count(gone, pruned)
-            if pause():
-                break
+    for pruned in _each(batches):
+        _count(gone, pruned)
+        if pause():
+            break
     if gone:
         _log.info("pruned", **gone)
     return gone
+
+
+def _each(batches: Iterable[Callable[[], Pruned]]) -> Iterator[Pruned]:
+    for batch in batches:
+        while (pruned := batch()).any:
+            yield pruned
 
 
 def _count(gone: Counter[str], pruned: Pruned) -> None:

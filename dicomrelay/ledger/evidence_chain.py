@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.errors import LedgerError
 from dicomrelay.ledger.engine import Work, chunks
 from dicomrelay.ledger.evidence_form import canonical, link
-from dicomrelay.ledger.schema import evidence, instances, studies
+from dicomrelay.ledger.schema import WITH_EVIDENCE, evidence, instances, studies
 
 # Longer than the names of all the destinations that one instance goes to.
 _LONGEST: Final = 8192
@@ -167,24 +167,32 @@ def prune(work: Work, *, before_ms: int, limit: int) -> int:
         Studies that one call takes.
     """
     columns = studies.c
-    is_open = exists().where(
-        instances.c.study_instance_uid == columns.study_instance_uid, instances.c.open_deliveries > 0
+    # One look for each study that is asked about. Of EXISTS a planner may make a join with all the evidence there is.
+    an_open_one = (
+        select(instances.c.id)
+        .where(instances.c.study_instance_uid == columns.study_instance_uid, instances.c.open_deliveries > 0)
+        .limit(1)
+        .scalar_subquery()
     )
-    younger = exists().where(
-        evidence.c.study_instance_uid == columns.study_instance_uid,
-        evidence.c.number == columns.evidence_count,
-        evidence.c.at >= before_ms,
+    last_at = (
+        select(evidence.c.at)
+        .where(
+            evidence.c.study_instance_uid == columns.study_instance_uid,
+            evidence.c.number == columns.evidence_count,
+        )
+        .scalar_subquery()
     )
     old = list(
         work.connection.execute(
             select(columns.study_instance_uid)
             .where(
-                columns.evidence_count > columns.evidence_pruned,
+                WITH_EVIDENCE,
                 columns.last_received_at < before_ms,
-                ~is_open,
-                ~younger,
+                an_open_one.is_(None),
+                func.coalesce(last_at, 0) < before_ms,
             )
-            .order_by(columns.study_instance_uid)
+            # As the index is sorted that holds no study of which the evidence went before.
+            .order_by(columns.last_received_at)
             .limit(limit)
             .with_for_update(key_share=True, skip_locked=True)
         ).scalars()

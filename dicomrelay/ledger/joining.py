@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from dicomrelay.ledger import actions, cancelling, orders
-from dicomrelay.ledger.engine import Work, chunks
-from dicomrelay.ledger.schema import HELD, standing_orders, transfers
+from dicomrelay.ledger.engine import AnyRow, Work, chunks
+from dicomrelay.ledger.schema import HELD, OF_A_JOB, standing_orders, transfers
+from dicomrelay.ledger.values import TransferState
 from dicomrelay.ledger.values_operations import OrderKind
 
 
@@ -26,20 +27,34 @@ def obey(work: Work, transfer_ids: Sequence[str]) -> None:
         actions.make_held(work, [row for row in rows if row.id in stopped])
 
 
-def any_cancels(work: Work) -> bool:
-    """Whether somebody gave an order to cancel; most ledgers have none."""
+def held_to_cancel(work: Work) -> list[str]:
+    """The ids of transfers that are held because an order to cancel says so, in order; what is held only is passed over."""
     cancels = select(standing_orders.c.subject).where(standing_orders.c.kind == OrderKind.CANCEL.value)
-    return work.connection.execute(cancels.limit(1)).first() is not None
+    subjects = work.connection.execute(cancels.distinct()).scalars().all()
+    found: dict[str, AnyRow] = {}
+    for part in chunks(subjects):
+        # From the few orders to their transfers: of all that is held most may be held by a person.
+        for mine in ((transfers.c.study_instance_uid.in_(part),), (transfers.c.job_id.in_(part), OF_A_JOB)):
+            held = select(transfers).where(transfers.c.state == TransferState.HELD.value, *mine)
+            found.update((row.id, row) for row in work.connection.execute(held))
+    return [row.id for row in _to_cancel(work, [found[key] for key in sorted(found)])]
 
 
-def end_cancelled(work: Work) -> int:
-    """Cancel what is held because an order says so; how many transfers that were."""
+def end_cancelled(work: Work, transfer_ids: Sequence[str]) -> int:
+    """Cancel a portion of those, where it is still so; how many transfers that were."""
     orders.unchanging(work)
     held = work.connection.execute(
-        select(transfers).where(HELD).order_by(transfers.c.id).with_for_update(key_share=True)
+        select(transfers)
+        .where(transfers.c.id.in_(transfer_ids), HELD)
+        .order_by(transfers.c.id)
+        .with_for_update(key_share=True)
     ).all()
-    stopped = orders.for_transfers(work, held)
-    mine = [row for row in held if row.id in stopped and stopped[row.id].kind is OrderKind.CANCEL]
-    mine = cancelling.portion(mine)
+    mine = cancelling.portion(_to_cancel(work, held))
     cancelling.make_cancelled(work, mine)
     return len(mine)
+
+
+def _to_cancel(work: Work, held: Sequence[AnyRow]) -> list[AnyRow]:
+    """Those for which the order in force, of several, is to cancel."""
+    stopped = orders.for_transfers(work, held)
+    return [row for row in held if row.id in stopped and stopped[row.id].kind is OrderKind.CANCEL]

@@ -22,6 +22,7 @@ from dicomrelay.ledger.schema import (
     events,
     evidence,
     instances,
+    series,
     stages,
     studies,
     transfers,
@@ -145,10 +146,7 @@ class Journey:
             for level, query in (
                 (STUDY, select(studies.c.study_instance_uid).where(studies.c.study_instance_uid == uid)),
                 (INSTANCE, select(instances.c.study_instance_uid).where(instances.c.sop_instance_uid == uid)),
-                (
-                    SERIES,
-                    select(instances.c.study_instance_uid).where(instances.c.series_instance_uid == uid),
-                ),
+                (SERIES, select(series.c.study_instance_uid).where(series.c.series_instance_uid == uid)),
             ):
                 found = work.connection.execute(query.distinct()).scalars().all()
                 if found:

@@ -91,16 +91,17 @@ class Operations:
 
     def end_cancelled(self) -> int:
         """Cancel what came since an order to cancel it; how many transfers that were."""
-        with self._database.read() as work:
-            if not joining.any_cancels(work):
-                return 0
         ended = 0
         while True:
-            with self._database.write() as work:
-                now = joining.end_cancelled(work)
-            ended += now
-            if not now:
+            with self._database.read() as work:
+                named = joining.held_to_cancel(work)
+            if not named:
                 return ended
+            with self._database.write() as work:
+                now = joining.end_cancelled(work, next(chunks(named)))
+            if not now:  # somebody else was faster, or released them
+                return ended
+            ended += now
 
     def replay(self, order: ReplayOrder) -> Replayed:
         """Queue instances of a subject once more, as a new job; see `ReplayOrder`.

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import case, delete, exists, func, select, update
 
-from dicomrelay.ledger import evidence_chain
+from dicomrelay.ledger import evidence_chain, orders
 from dicomrelay.ledger.engine import Database, Work, chunks
 from dicomrelay.ledger.schema import (
+    OF_A_JOB,
     OVER,
+    UNGROUPED,
     deliveries,
     events,
     instances,
     job_items,
     jobs,
     standing_orders,
+    studies,
     transfers,
     verifications,
 )
+from dicomrelay.ledger.values_operations import OrderKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +33,14 @@ class Pruned:
     transfers: int = 0
     deliveries: int = 0
     jobs: int = 0
+    orders: int = 0
     events: int = 0
     evidence: int = 0
 
     @property
     def any(self) -> bool:
         """Whether there may be more."""
-        return any((self.transfers, self.jobs, self.events, self.evidence))
+        return any((self.transfers, self.jobs, self.orders, self.events, self.evidence))
 
 
 class Retention:
@@ -56,6 +61,12 @@ class Retention:
         """Jobs so old of which no delivery and no transfer is left."""
         with self._database.write() as work:
             return Pruned(jobs=_jobs(work, work.now - age_ms, limit))
+
+    def prune_orders(self, *, age_ms: int, limit: int) -> Pruned:
+        """What was said so long ago of studies of which no transfer is left; a hold stays until somebody releases it."""
+        with self._database.write() as work:
+            orders.alone(work)
+            return Pruned(orders=_orders(work, work.now - age_ms, limit))
 
     def prune_events(self, *, age_ms: int, limit: int) -> Pruned:
         """Events so old."""
@@ -120,6 +131,28 @@ def _forget(work: Work, transfer_ids: Sequence[str]) -> int:
     return gone
 
 
+def _orders(work: Work, before_ms: int, limit: int) -> int:
+    columns = standing_orders.c
+    old = (
+        select(columns.subject)
+        .where(
+            exists().where(studies.c.study_instance_uid == columns.subject),
+            ~exists().where(transfers.c.study_instance_uid == columns.subject),
+            ~exists().where(deliveries.c.study_instance_uid == columns.subject, UNGROUPED),
+        )
+        .group_by(columns.subject)
+        .having(
+            func.max(columns.at) < before_ms,
+            func.sum(case((columns.kind == OrderKind.HOLD.value, 1), else_=0)) == 0,
+        )
+        .limit(limit)
+    )
+    subjects = list(work.connection.execute(old).scalars())
+    for part in chunks(subjects):
+        work.connection.execute(delete(standing_orders).where(columns.subject.in_(part)))
+    return len(subjects)
+
+
 def _jobs(work: Work, before_ms: int, limit: int) -> int:
     old = (
         select(jobs.c.id)
@@ -127,8 +160,9 @@ def _jobs(work: Work, before_ms: int, limit: int) -> int:
             jobs.c.created_at < before_ms,
             # What was announced and never came is not over either, until its bytes are registered.
             jobs.c.registered >= jobs.c.expected,
-            ~exists().where(deliveries.c.job_id == jobs.c.id),
-            ~exists().where(transfers.c.job_id == jobs.c.id),
+            # The words of the partial indexes: without them each old job reads all deliveries that there are.
+            ~exists().where(deliveries.c.job_id == jobs.c.id, OF_A_JOB),
+            ~exists().where(transfers.c.job_id == jobs.c.id, OF_A_JOB),
         )
         .order_by(jobs.c.created_at)
         .limit(limit)

@@ -58,6 +58,7 @@ HELD: Final = text("state = 'held'")
 CANCELLED: Final = text("state = 'cancelled'")
 OVER: Final = text("state IN ('done', 'cancelled')")
 OF_A_JOB: Final = text("job_id <> ''")
+WITH_EVIDENCE: Final = text("evidence_count > evidence_pruned")
 
 studies: Final = Table(
     "studies",
@@ -86,6 +87,12 @@ studies: Final = Table(
 )
 Index("ix_studies_ungrouped_at", studies.c.ungrouped_at)
 Index("ix_studies_last_received_at", studies.c.last_received_at)
+Index(
+    "ix_studies_with_evidence",
+    studies.c.last_received_at,
+    sqlite_where=WITH_EVIDENCE,
+    postgresql_where=WITH_EVIDENCE,
+)
 
 # Associations that ended a moment ago: what they sent may be registered after that is known.
 ended_associations: Final = Table(
@@ -104,6 +111,7 @@ series: Final = Table(
     Column("series_instance_uid", Text, primary_key=True, nullable=False),
     Column("modality", Text, nullable=False),
 )
+Index("ix_series_series_instance_uid", series.c.series_instance_uid)
 
 instances: Final = Table(
     "instances",

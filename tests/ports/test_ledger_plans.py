@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Connection, create_engine, event, text
 
-from dicomrelay.ledger import Ledger, TransferState
+from dicomrelay.errors import LedgerError
+from dicomrelay.ledger import DeliveryState, Ledger, TransferState
 from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.engine import database_url
 from dicomrelay.ledger.values_operations import ReplayOrder, Subject, SubjectKind
-from tests.support.ledger import PACS, arrival
+from tests.support.ledger import PACS, arrival, outcomes
 
 DONE, PENDING = 20_000, 2_000
 HOLD_WORK_ONLY = {
@@ -23,11 +25,12 @@ HOLD_WORK_ONLY = {
     "ix_transfers_blocked",
     "ix_transfers_needs_attention",
     "ix_stages_needs_attention",
+    "ix_verifications_needs_attention",
 }
 
 _STUDIES = (
-    "INSERT INTO studies (study_instance_uid, first_received_at, last_received_at, ungrouped_at) "
-    "VALUES (:study, 1, :at, :ungrouped)"
+    "INSERT INTO studies (study_instance_uid, first_received_at, last_received_at, ungrouped_at, evidence_count, "
+    "evidence_pruned) VALUES (:study, 1, :at, :ungrouped, 1, :pruned)"
 )
 _SERIES = "INSERT INTO series VALUES (:study, :study, 'CT')"
 _INSTANCE = """INSERT INTO instances (id, state, spool_id, host, sop_class_uid, sop_instance_uid, study_instance_uid,
@@ -41,6 +44,13 @@ _TRANSFER = """INSERT INTO transfers VALUES
 _DELIVERY = """INSERT INTO deliveries (instance_id, destination, job_id, study_instance_uid, priority, bytes, transfer_id, state,
     attempts, status, reason, association_id, sent_bytes, duration_ms, created_at, updated_at) VALUES
     (:id, 'pacs', '', :study, 'normal', 1000, :transfer, :state, 1, 0, '', '', 1000, 1, 1, 1)"""
+_JOB = "INSERT INTO jobs VALUES (:id, 'send', 1, 1, :at, '')"
+_EVENT = """INSERT INTO events (at, kind, study_instance_uid, instance_id, transfer_id, destination, job_id, detail)
+    VALUES (:at, 'transfer_made', :study, '', :id, 'pacs', '', '{}')"""
+_JOB_ITEM = "INSERT INTO job_items VALUES (:id, :id, :id, 'new')"
+_EVIDENCE = "INSERT INTO evidence VALUES (:study, 1, 1, 'received', '{}', '')"
+_VERIFICATION = """INSERT INTO verifications VALUES (:id, :transfer, 'pacs', 'commitment', :verified, :due, 1, '', 1, 0, 0, :id,
+    '', '', 1, 1, 1)"""
 _STAGE = "INSERT INTO stages VALUES (:id, :stage, :host, :state, :due, '', '', 1, '', 1)"
 
 
@@ -63,9 +73,21 @@ def _fill(connection: Connection) -> None:
                 "path": "p" if done else "",
                 "open": 0 if done else 1,
                 "released": 1 if done else None,
+                "pruned": int(number < DONE // 2),
+                "verified": "verified" if done else "ready",
             }
         )
-    for statement in (_STUDIES, _SERIES, _INSTANCE, _TRANSFER):
+    for statement in (
+        _STUDIES,
+        _SERIES,
+        _INSTANCE,
+        _TRANSFER,
+        _JOB,
+        _JOB_ITEM,
+        _EVENT,
+        _EVIDENCE,
+        _VERIFICATION,
+    ):
         connection.execute(text(statement), rows)
     connection.execute(
         text(_DELIVERY),
@@ -130,8 +152,36 @@ def test_the_sweepers_questions_scan_no_table(
     filled.completion.association_ended(["a1"])
     filled.releasable(host="gateway-1", limit=100, keep_ms=1000)
     filled.retention.prune_transfers(age_ms=10**9, limit=10)
+    filled.retention.prune_jobs(age_ms=10**9, limit=10)
+    filled.retention.prune_orders(age_ms=10**9, limit=10)
+    filled.retention.prune_events(age_ms=10**9, limit=10)
+    filled.retention.prune_evidence(age_ms=10**9, limit=10)
+    filled.verifications.due(limit=10)
+    filled.verifications.unverified()
+    filled.operations.end_cancelled()
+    filled.flow.wanted()
+    claimed = filled.claim_next_transfer("pacs", owner="r", lease_ms=1000)
+    assert claimed is not None
+    filled.flow.signal(claimed)
+    assert filled.record_outcomes(claimed.id, claimed.fence, outcomes(claimed, DeliveryState.DELIVERED))
     engine = create_engine(database_url(ledger_url))
     assert len(asked) > 15
+    with engine.connect() as connection:
+        for statement, parameters in asked:
+            for line in _plan(connection, statement, parameters):
+                assert not _scans(line), f"{line}: {statement}"
+    engine.dispose()
+
+
+@pytest.mark.parametrize("uid", ["1.2.7", f"{7:032}", "1.2.3.4.5"])
+def test_a_trace_of_any_uid_scans_no_table(
+    filled: Ledger, asked: list[tuple[str, object]], ledger_url: str, uid: str
+) -> None:
+    """A study, an instance, a series that is none of these, and what nothing here has."""
+    with suppress(LedgerError):
+        filled.journey.find(uid)
+    engine = create_engine(database_url(ledger_url))
+    assert asked
     with engine.connect() as connection:
         for statement, parameters in asked:
             for line in _plan(connection, statement, parameters):
@@ -193,7 +243,19 @@ def _plan(connection: Connection, statement: str, parameters: object) -> list[st
 
 def _scans(line: str) -> bool:
     """Whether a line of a plan reads a whole table that grows with history, or an index that holds all of it."""
-    grows = ("instances", "transfers", "deliveries", "stages", "studies", "series", "events")
+    grows = (
+        "instances",
+        "transfers",
+        "deliveries",
+        "stages",
+        "studies",
+        "series",
+        "events",
+        "evidence",
+        "jobs",
+        "job_items",
+        "verifications",
+    )
     if line.startswith("SCAN "):  # SQLite
         words = line.split()
         return words[1] in grows and words[-1] not in HOLD_WORK_ONLY

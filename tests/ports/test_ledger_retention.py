@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from dicomrelay.ledger import DeliveryState, DestinationInfo, Ledger
 from dicomrelay.ledger.engine import database_url
 from dicomrelay.ledger.retention import Pruned
-from dicomrelay.ledger.values_operations import Subject, SubjectKind
+from dicomrelay.ledger.values_operations import StandingOrder, Subject, SubjectKind
 from dicomrelay.settings import RetentionSettings
 from tests.support.ledger import (
     MINUTE_MS,
@@ -59,6 +59,7 @@ def age(url: str, days: float) -> None:
             ("transfers", "finished_at"),
             ("transfers", "created_at"),
             ("jobs", "created_at"),
+            ("standing_orders", "at"),
             ("events", "at"),
             ("evidence", "at"),
             ("instances", "registered_at"),
@@ -211,15 +212,15 @@ def test_a_duplicate_after_that_is_delivered_once_more(ledger: Ledger, ledger_ur
 
 
 def test_pruning_is_done_in_batches(ledger: Ledger, ledger_url: str) -> None:
-    """No call takes more than it was allowed to, and the pause after each can end it."""
+    """No call takes more than it was allowed to, and after each there is a pause."""
     for number in range(7):
         delivered(ledger, number, study_instance_uid=f"1.2.{number}")
     release(ledger)
     age(ledger_url, 3650)
     assert ledger.retention.prune_transfers(age_ms=HOUR_MS, limit=3) == Pruned(transfers=3, deliveries=3)
     assert ledger.retention.prune_events(age_ms=HOUR_MS, limit=4) == Pruned(events=4)
-    pauses = []
-    gone = prune(ledger.retention, DAYS, pause=lambda: not pauses.append(1))
+    pauses: list[int] = []
+    gone = prune(ledger.retention, DAYS, pause=lambda: pauses.append(1) is not None)
     assert gone["transfers"] == 4
     assert len(pauses) >= 3
 
@@ -235,3 +236,61 @@ def test_a_spool_item_stays_as_long_as_was_asked_for(
     assert ledger.due(limit=10, keep_ms=keep_ms).releasable == expected
     age(ledger_url, 2)
     assert len(ledger.releasable(host="gateway-1", limit=10, keep_ms=keep_ms)) == 1
+
+
+def test_a_pause_that_says_so_ends_all_of_it(ledger: Ledger, ledger_url: str) -> None:
+    """The scheduler is to end: not one batch of the other kinds is begun."""
+    for number in range(3):
+        delivered(ledger, number, job_id=f"job-{number}", study_instance_uid=f"1.2.{number}")
+    release(ledger)
+    age(ledger_url, 3650)
+    before = counts(ledger_url)
+    pauses: list[int] = []
+    gone = prune(ledger.retention, DAYS, pause=lambda: pauses.append(1) is None)
+    assert (gone, len(pauses)) == (Counter(transfers=3, deliveries=3), 1)
+    assert {name: counts(ledger_url)[name] for name in ("jobs", "events", "evidence")} == {
+        name: before[name] for name in ("jobs", "events", "evidence")
+    }
+
+
+def test_the_cancel_of_a_study_goes_with_its_last_transfer(ledger: Ledger, ledger_url: str) -> None:
+    """Not before, and not while it is young; a hold stays, for somebody waits for what it holds."""
+    for number, verb in (
+        (1, ledger.operations.cancel),
+        (3, ledger.operations.hold),
+        (2, ledger.operations.cancel),
+    ):
+        ledger.register([arrival(number, study_instance_uid=f"1.2.{number}")])
+        assert group(ledger) == 1
+        if number != 2:
+            archive_all(ledger)
+        verb(Subject(SubjectKind.STUDY, f"1.2.{number}"))
+    ledger.operations.cancel(Subject(SubjectKind.STUDY, "1.2.3"), destination="elsewhere")
+    release(ledger)
+    assert run(ledger)["orders"] == 0
+    age(ledger_url, 100)
+    assert run(ledger)["orders"] == 1
+    assert {order.subject for order in _orders(ledger)} == {"1.2.2", "1.2.3"}
+    assert len(_orders(ledger)) == 3
+
+
+def _orders(ledger: Ledger) -> list[StandingOrder]:
+    studies = [Subject(SubjectKind.STUDY, f"1.2.{number}") for number in (1, 2, 3)]
+    return [order for study in studies for order in ledger.operations.job(study).orders]
+
+
+def test_the_evidence_of_the_study_that_was_quiet_longest_goes_first(ledger: Ledger, ledger_url: str) -> None:
+    """As the index is sorted: what went before is never walked through again."""
+    for number in (3, 1, 2):
+        delivered(ledger, number, study_instance_uid=f"1.2.{number}")
+        age(ledger_url, 1)
+    age(ledger_url, 3650)
+    order = []
+    while ledger.retention.prune_evidence(age_ms=HOUR_MS, limit=1).any:
+        order.append({uid for uid in ("1.2.1", "1.2.2", "1.2.3") if _pruned(ledger, uid)})
+    assert order == [{"1.2.3"}, {"1.2.3", "1.2.1"}, {"1.2.3", "1.2.1", "1.2.2"}]
+
+
+def _pruned(ledger: Ledger, study: str) -> bool:
+    (head,) = ledger.evidence.heads([study])
+    return head.pruned > 0

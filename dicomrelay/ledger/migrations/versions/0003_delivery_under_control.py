@@ -18,6 +18,7 @@ _RELEASABLE = sa.text(
     "AND (archive_path <> '' OR (all_deliveries > 0 AND NOT archive_wanted))"
 )
 _WITH_WARNING = sa.text("state = 'warning'")
+_WITH_EVIDENCE = sa.text("evidence_count > evidence_pruned")
 _OF_TRANSFERS = (
     ("ix_transfers_over", "finished_at", sa.text("state IN ('done', 'cancelled')")),
     ("ix_transfers_held", "id", sa.text("state = 'held'")),
@@ -72,6 +73,15 @@ def upgrade() -> None:
             op.add_column(table, column)
     op.create_index("ix_events_at", "events", ["at"], unique=False)
     op.create_index("ix_jobs_created_at", "jobs", ["created_at"], unique=False)
+    op.create_index("ix_series_series_instance_uid", "series", ["series_instance_uid"], unique=False)
+    op.create_index(
+        "ix_studies_with_evidence",
+        "studies",
+        ["last_received_at"],
+        unique=False,
+        sqlite_where=_WITH_EVIDENCE,
+        postgresql_where=_WITH_EVIDENCE,
+    )
     op.create_index(
         "ix_deliveries_warning",
         "deliveries",
@@ -167,6 +177,8 @@ def downgrade() -> None:
     for name, _indexed, _where in _OF_TRANSFERS:
         op.drop_index(name, table_name="transfers")
     op.drop_index("ix_deliveries_warning", table_name="deliveries")
+    op.drop_index("ix_studies_with_evidence", table_name="studies")
+    op.drop_index("ix_series_series_instance_uid", table_name="series")
     op.drop_index("ix_jobs_created_at", table_name="jobs")
     op.drop_index("ix_events_at", table_name="events")
     for table, columns in _added().items():
