@@ -6,8 +6,10 @@ from typing import Final
 
 from sqlalchemy import select, update
 
+from dicomrelay.ledger import events
 from dicomrelay.ledger.breaker import BreakerPolicy, BreakerState
 from dicomrelay.ledger.engine import AnyRow, Work
+from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.places import breaker_of, live_leases, locked_destination, write_breaker
 from dicomrelay.ledger.schema import destinations, transfers
 from dicomrelay.ledger.texts import storable
@@ -30,6 +32,8 @@ def _reached(work: Work, row: AnyRow) -> bool:
     write_breaker(work, row.name, breaker.reached())
     if breaker.state is BreakerState.CLOSED:
         return False
+    opened_at = breaker.opened_at or work.now
+    _tell(work, EventKind.BREAKER_CLOSED, row.name, {"after_ms": work.now - opened_at})
     _wake_waiting(work, row.name)
     return True
 
@@ -44,6 +48,7 @@ def failed(work: Work, name: str, *, policy: BreakerPolicy, jitter: float, error
     write_breaker(work, name, after)
     _set(work, name, last_error=storable(error))
     if after.state is BreakerState.OPEN and before.state is BreakerState.CLOSED:
+        _tell(work, EventKind.BREAKER_OPENED, name, {"failures": after.failures})
         # From now on the probe is the only clock.
         _wake_waiting(work, name)
     return after.state
@@ -93,6 +98,7 @@ def hold(work: Work, name: str) -> bool | None:
     if row is None or row.held_at is not None:
         return None if row is None else False
     _set(work, name, held_at=work.now)
+    _tell(work, EventKind.DESTINATION_HELD, name, {})
     return True
 
 
@@ -102,6 +108,7 @@ def release(work: Work, name: str) -> bool | None:
     if row is None or row.held_at is None:
         return None if row is None else False
     _set(work, name, held_at=None)
+    _tell(work, EventKind.DESTINATION_RELEASED, name, {"after_ms": work.now - row.held_at})
     return True
 
 
@@ -117,6 +124,10 @@ def book(work: Work, name: str, *, count: int, bytes_per_s: int) -> int:
 
 def _set(work: Work, name: str, **values: object) -> None:
     work.connection.execute(update(destinations).where(destinations.c.name == name).values(**values))
+
+
+def _tell(work: Work, kind: EventKind, name: str, detail: dict[str, str | int | None]) -> None:
+    events.record(work, [Event(kind, destination=name, detail=detail)])
 
 
 def _wake_waiting(work: Work, name: str) -> None:

@@ -41,6 +41,10 @@ class House:
         with self._engine.begin() as connection:
             connection.execute(text(statement))
 
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        with self._engine.begin() as connection:
+            return [tuple(row) for row in connection.execute(text(query))]
+
     def transfers(self, count: int, priority: Priority = Priority.NORMAL) -> list[str]:
         """New transfers of one instance each, in the order of their making."""
         made = []
@@ -300,6 +304,21 @@ def test_a_hold_stops_claims_and_asks_what_runs_to_give_way(house: House) -> Non
     assert flow.give_way(running)
     assert (flow.release("pacs"), flow.release("pacs"), flow.release("nobody")) == (True, False, None)
     assert due_ids(house.ledger) == [first, second]
+
+
+def test_what_becomes_of_a_destination_is_an_event_once(house: House) -> None:
+    """Held and released, its breaker opened and closed: not every failure, not every probe, and not what was so before."""
+    flow = house.ledger.flow
+    for _ in range(2):
+        flow.hold("pacs")
+    for _ in range(2):
+        flow.release("pacs")
+    house.fails(5)
+    for _ in range(2):
+        flow.reached("pacs")
+    events = house.rows("SELECT kind, destination, study_instance_uid FROM events ORDER BY id")
+    told = [kind for kind, destination, study in events if (destination, study) == ("pacs", "")]
+    assert told == ["destination_held", "destination_released", "breaker_opened", "breaker_closed"]
 
 
 def test_booked_bytes_never_overlap(house: House) -> None:
