@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -224,6 +225,22 @@ def test_what_joins_a_study_later_obeys_its_order(ledger: Ledger, verb: Verb) ->
     assert ledger.operations.end_cancelled() == 0
     newest = ledger.operations.transfers(STUDY, limit=10)
     assert {row.state for row in newest if row.id not in {r.id for r in rows}} == {S.READY}
+
+
+def test_looking_for_what_a_cancel_holds_waits_for_nobody_else(ledger: Ledger, ledger_url: str) -> None:
+    """Each sweep looks: what a person holds is not locked for that, though some study was cancelled once."""
+    for number, verb in ((1, Verb.CANCEL), (2, Verb.HOLD)):
+        ledger.register([arrival(number, study_instance_uid=f"1.2.{number}")])
+        group(ledger)
+        _do(ledger, verb, Subject(SubjectKind.STUDY, f"1.2.{number}"))
+    engine = create_engine(database_url(ledger_url))
+    with engine.connect() as somebody, ThreadPoolExecutor(1) as pool:
+        somebody.execute(text("UPDATE transfers SET reason = reason"))
+        try:
+            assert pool.submit(ledger.operations.end_cancelled).result(timeout=10) == 0
+        finally:
+            somebody.rollback()
+    engine.dispose()
 
 
 def test_a_job_that_is_held_holds_what_is_registered_of_it_later_and_no_other(ledger: Ledger) -> None:
