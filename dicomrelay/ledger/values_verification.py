@@ -36,11 +36,6 @@ class Verified(StrEnum):
     MISSING = "missing"  # and not sent again: somebody has to look
     UNKNOWN = "unknown"  # and not asked again: somebody has to look
 
-    @property
-    def wants_attention(self) -> bool:
-        """Whether it goes on only when somebody says so."""
-        return self in (Verified.MISSING, Verified.UNKNOWN)
-
 
 class Finding(StrEnum):
     """What an answer says of one instance."""
