@@ -17,6 +17,7 @@ from dicomrelay.spool.layout import Layout
 from workers.integrity.archive_check import check_archive
 from workers.integrity.databases import check_index_database, check_ledger_database
 from workers.integrity.findings import Finding, Severity, Tick, silent
+from workers.integrity.identity import check_identity
 from workers.integrity.ledger_check import check_ledger
 from workers.integrity.looking import Look
 from workers.integrity.spool_check import check_spool
@@ -66,6 +67,7 @@ def check(settings: Settings, scope: Scope, *, tick: Tick = silent) -> Iterator[
     )
     try:
         if scope.spool:
+            yield from check_identity(settings, look.ledger)
             yield from check_spool(look)
         if scope.archive:
             yield from check_archive(look)
@@ -89,7 +91,11 @@ def check_databases(settings: Settings, *, read_data: bool) -> Iterator[Finding]
 
 def has_run(settings: Settings) -> bool:
     """Whether anything was ever received or archived here: then there must be a ledger."""
-    return settings.path("spool", "identity").exists() or (settings.archive_path / "data").is_dir()
+    return (
+        settings.path("spool", "identity").exists()
+        or any(settings.path("spool", "kept").glob("*"))
+        or (settings.archive_path / "data").is_dir()
+    )
 
 
 def longest_wait_ms(settings: Settings) -> int:

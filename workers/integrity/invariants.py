@@ -9,6 +9,7 @@ from typing import Final
 class Invariant(StrEnum):
     """The name of each."""
 
+    SPOOL_IDENTITY = "spool.identity"
     SPOOL_NAME = "spool.name"
     SPOOL_RECORD = "spool.record"
     SPOOL_BYTES = "spool.bytes"
@@ -16,6 +17,7 @@ class Invariant(StrEnum):
     SPOOL_SOURCE = "spool.source"
     SPOOL_CORRUPT = "spool.corrupt"
     SPOOL_LEFTOVERS = "spool.leftovers"
+    SPOOL_REPORTS = "spool.reports"
     LEDGER_DATABASE = "ledger.database"
     LEDGER_KNOWN = "ledger.known"
     LEDGER_BYTES = "ledger.bytes"
@@ -39,6 +41,10 @@ class Invariant(StrEnum):
 
 # What it says, and what to do where it does not hold and `repair` cannot mend it, or mends it.
 WORDS: Final[dict[Invariant, tuple[str, str]]] = {
+    Invariant.SPOOL_IDENTITY: (
+        "The spool says its name, and the ledger knows what lies in it under that name.",
+        "`dicomrelay repair` writes it again as the ledger has it; else write it into spool/identity, from a backup",
+    ),
     Invariant.SPOOL_NAME: (
         "Every file in new/, kept/ and aside/ is named by an id of ours.",
         "`dicomrelay repair` moves it to corrupt/",
@@ -66,6 +72,10 @@ WORDS: Final[dict[Invariant, tuple[str, str]]] = {
     Invariant.SPOOL_LEFTOVERS: (
         "Nothing of a dead process lies about.",
         "the next start of the gateway clears it away, and so does `dicomrelay repair`",
+    ),
+    Invariant.SPOOL_REPORTS: (
+        "Every report of storage commitment that waits in reports/ is as it was written.",
+        "`dicomrelay repair` moves it to corrupt/; what it was about is asked again",
     ),
     Invariant.LEDGER_DATABASE: (
         "The database is sound and of this version.",

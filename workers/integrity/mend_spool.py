@@ -11,6 +11,7 @@ from dicomrelay.ledger.values import Arrival, Verdict
 from dicomrelay.spool import SpoolRecord
 from dicomrelay.spool.items import move_items, read_item, verify_data_set
 from dicomrelay.spool.layout import ITEM, REFERENCE, is_id
+from dicomrelay.spool.reports import ReportBox
 from dicomrelay.transcode import sweep as sweep_copies
 from workers.group import destinations_of, register
 from workers.integrity.findings import Finding, Severity
@@ -55,6 +56,19 @@ def _then(tools: Tools, finding: Finding) -> Iterator[Mended]:
     entry = tools.rooms.ledger.inventory.by_spool_id([finding.spool_id]).get(finding.spool_id)
     if entry is not None and must_be_here(tools.look, entry):
         yield from bytes_gone(tools, [lost(tools.look, entry)])
+
+
+def damaged_reports(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
+    """As the workers do: to corrupt/, and the destination is asked again when its report does not come."""
+    box = ReportBox(tools.layout.root / "reports")
+    if tools.acts:
+        box.sweep()
+    for finding in findings:
+        path = finding.path
+        if tools.acts and path is not None and path.suffix == ".json":
+            box.set_aside(path.name)
+        gone = path is not None and (not tools.acts or not path.exists())
+        yield Mended(finding, "put away" if gone else "is still there", done=gone)
 
 
 def not_ours(_tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from archive.archive import INDEX
-from dicomrelay.ledger import migrate
+from dicomrelay.ledger import Ledger, migrate
 from dicomrelay.routing import configured
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
@@ -21,6 +21,7 @@ from workers.integrity.archive_check import check_archive
 from workers.integrity.check import check_databases, longest_wait_ms
 from workers.integrity.databases import sqlite_path
 from workers.integrity.findings import Finding, Severity, Tick, silent
+from workers.integrity.identity import check_identity, mend_identity
 from workers.integrity.invariants import Invariant
 from workers.integrity.ledger_check import check_ledger
 from workers.integrity.looking import Look
@@ -41,6 +42,7 @@ from workers.rooms import Rooms
 BATCH: Final = 1000
 
 _MENDERS: Final[dict[Invariant, Mender]] = {
+    Invariant.SPOOL_IDENTITY: mend_spool.not_ours,  # it was seen to before
     Invariant.SPOOL_NAME: mend_spool.damaged,
     Invariant.SPOOL_RECORD: mend_spool.damaged,
     Invariant.SPOOL_BYTES: mend_spool.damaged,
@@ -48,6 +50,7 @@ _MENDERS: Final[dict[Invariant, Mender]] = {
     Invariant.SPOOL_SOURCE: mend_spool.not_ours,
     Invariant.SPOOL_CORRUPT: mend_spool.corrupt,
     Invariant.SPOOL_LEFTOVERS: mend_spool.leftovers,
+    Invariant.SPOOL_REPORTS: mend_spool.damaged_reports,
     Invariant.LEDGER_DATABASE: mend_spool.not_ours,  # what is damaged was moved away before
     Invariant.LEDGER_KNOWN: mend_spool.unknown,
     Invariant.LEDGER_BYTES: mend_ledger.bytes_gone,
@@ -108,11 +111,28 @@ def repair(settings: Settings, choices: Choices, extent: Extent | None = None) -
         if not choices.dry_run:
             home.prepare(settings)  # db/ may have gone with what was in it
             migrate(home.ledger_url(settings))
+        if (yield from _identity(settings, choices)):
+            yield from replaced
+            return
         with closing(Rooms.open(settings)) as rooms, rooms.spool:
             if not choices.dry_run:
                 rooms.ledger.sync_destinations(configured(settings.destinations))
             yield from replaced  # not a word of it before it is so
             yield from _parts(Tools(rooms, _look(rooms, extent), choices))
+
+
+def _identity(settings: Settings, choices: Choices) -> Generator[Mended, None, bool]:
+    """The name of the spool, before everything that goes by it; whether it is still without."""
+    ledger = Ledger.open(home.ledger_url(settings))
+    try:
+        unnamed = False
+        for finding in check_identity(settings, ledger.inventory):
+            mended = mend_identity(settings, ledger.inventory, finding, dry_run=choices.dry_run)
+            unnamed = choices.dry_run or not mended.done
+            yield rehearsed(mended) if choices.dry_run else mended
+        return unnamed
+    finally:
+        ledger.dispose()
 
 
 def _look(rooms: Rooms, extent: Extent) -> Look:

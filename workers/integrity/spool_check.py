@@ -21,7 +21,7 @@ from workers.integrity import one_file
 from workers.integrity.findings import Finding, Severity
 from workers.integrity.invariants import Invariant
 from workers.integrity.looking import Look
-from workers.integrity.spool_remains import check_corrupt, check_leftovers
+from workers.integrity.spool_remains import check_corrupt, check_leftovers, check_reports
 
 BATCH: Final = 1000
 # A release is a mark and a removal a moment later; what a crash left between the two is older than this.
@@ -48,6 +48,7 @@ def check_spool(look: Look) -> Iterator[Finding]:
         return
     yield from check_leftovers(layout, look.copies)
     yield from check_corrupt(look, layout)
+    yield from check_reports(layout)
     total = sum(1 for _ in places(layout))
     done = read = 0
     found = places(layout)

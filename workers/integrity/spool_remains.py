@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from dicomrelay.dicom.part10 import HEAD_BYTES
-from dicomrelay.errors import SpoolError
+from dicomrelay.errors import SpoolCorrupt, SpoolError
 from dicomrelay.ledger.inventory import InstanceEntry
 from dicomrelay.ledger.texts import storable
 from dicomrelay.spool import SpoolRecord
 from dicomrelay.spool.items import item_names
 from dicomrelay.spool.layout import PART, Layout, writer_token
 from dicomrelay.spool.records import decode_head
+from dicomrelay.spool.reports import ReportBox
 from workers.integrity.findings import Finding, Severity
 from workers.integrity.invariants import Invariant
 from workers.integrity.looking import Look
@@ -65,6 +66,23 @@ def is_locked(path: Path) -> bool:
 
 def _leftover(path: Path, words: str) -> Finding:
     return Finding(Invariant.SPOOL_LEFTOVERS, path.name, words, Severity.NOTE, path=path)
+
+
+def check_reports(layout: Layout) -> Iterator[Finding]:
+    """Reports of storage commitment that nobody has taken yet: each was answered for, and is read once."""
+    box = ReportBox(layout.root / "reports")
+    for name in box.waiting():
+        try:
+            box.read(name)
+        except SpoolCorrupt:
+            words = "is not as it was written: what it said is not known"
+            yield Finding(Invariant.SPOOL_REPORTS, name, words, path=box.folder / name)
+        except SpoolError as error:
+            if (box.folder / name).exists():  # else a worker took it
+                yield Finding(Invariant.SPOOL_REPORTS, name, str(error))
+    for path in box.abandoned():
+        words = "half-written, and nobody was told that it is kept"
+        yield Finding(Invariant.SPOOL_REPORTS, path.name, words, Severity.NOTE, path=path)
 
 
 def check_corrupt(look: Look, layout: Layout) -> Iterator[Finding]:

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from dicomrelay.errors import ConfigurationError
+from dicomrelay.runtime.home import HomeLock, spool_name
 from dicomrelay.spool.layout import Identity, Layout
 from tests.support.integrity import STUDY, Home, copy_of, rewrite, whole_home
 from tests.support.markdown import ROOT
+from tests.support.rooms import rooms_at
 from workers.integrity import Invariant, Severity
 from workers.integrity.invariants import WORDS
 from workers.integrity.repair import repair
@@ -79,6 +81,12 @@ def _died_writing(home: Home) -> None:
     token.touch()  # as `kill -9` leaves it
 
 
+def _damaged_report(home: Home) -> None:
+    folder = home.settings.path("spool", "reports")
+    folder.mkdir(mode=0o700)
+    (folder / f"{'0' * 28}.json").write_text('{"sha256": "", "report": {}}\n')
+
+
 def _forget(home: Home, uid: str) -> None:
     of = "(SELECT id FROM instances WHERE sop_instance_uid = :uid AND state = 'kept')"
     for table in ("stages", "deliveries"):
@@ -117,6 +125,17 @@ _ONE = f"WHERE sop_instance_uid = '{STUDY}.1' AND state = 'kept'"
 _NOW = "CAST(strftime('%s', 'now') AS INTEGER) * 1000"
 BREAKS = [
     Break(
+        Invariant.SPOOL_IDENTITY,
+        lambda h: h.settings.path("spool", "identity").write_bytes(b"\0\0\0"),
+        "holds no name",
+    ),
+    Break(Invariant.SPOOL_IDENTITY, lambda h: h.settings.path("spool", "identity").unlink(), "is gone"),
+    Break(
+        Invariant.SPOOL_IDENTITY,
+        lambda h: h.settings.path("spool", "identity").write_text("somebody-01234567\n"),
+        "holds somebody-01234567, and the ledger knows",
+    ),
+    Break(
         Invariant.SPOOL_NAME,
         lambda h: (h.item(f"{STUDY}.1").parent / "notes.txt").write_text("x"),
         "is no item",
@@ -143,6 +162,7 @@ BREAKS = [
     Break(Invariant.SPOOL_CORRUPT, _corrupt, "was put away", mended=False),
     Break(Invariant.SPOOL_CORRUPT, _whole_but_put_away, "was put away"),
     Break(Invariant.SPOOL_LEFTOVERS, _died_writing, "its writer is dead", note=True),
+    Break(Invariant.SPOOL_REPORTS, _damaged_report, "not as it was written", mended=False),
     Break(Invariant.LEDGER_DATABASE, lambda h: h.settings.path("db", "ledger.sqlite").unlink(), "gone"),
     Break(
         Invariant.LEDGER_DATABASE,
@@ -376,3 +396,46 @@ def test_a_live_writers_files_are_no_leftovers(home: Home) -> None:
     (layout.new / f"{writer.next_id()}.part").write_bytes(b"half")
     assert home.findings() == []
     writer.close()
+
+
+def test_a_spool_gets_its_old_name_back_and_no_other(home: Home) -> None:
+    """What is registered under it would be nobody's work."""
+    path = home.settings.path("spool", "identity")
+    name = path.read_text()
+    path.write_text("")
+
+    (mended,) = home.repair()
+
+    assert mended.done
+    assert path.read_text() == name
+
+
+def test_a_name_that_nobody_knows_is_not_guessed(home: Home) -> None:
+    """Items of two names in one spool: a person has to say which it is."""
+    path = home.settings.path("spool", "identity")
+    path.write_text("")
+    home.sql(f"UPDATE instances SET host = 'other-01234567' {_ONE}")
+
+    (mended,) = home.repair()
+
+    assert not mended.done
+    assert "other-01234567" in mended.words
+    assert path.read_text() == ""
+
+
+def test_a_new_name_is_made_where_the_ledger_knows_nothing(tmp_path: Path) -> None:
+    """And not beside a relay that still goes by the old one."""
+    with rooms_at(tmp_path / "home") as (rooms, _):
+        settings = rooms.settings
+    path = settings.path("spool", "identity")
+    path.write_bytes(b"\xff")
+    lock = HomeLock(settings)
+    lock.take()
+    with pytest.raises(ConfigurationError, match="lost its name"):
+        list(repair(settings, Choices()))
+    lock.release()
+
+    (mended,) = repair(settings, Choices())
+
+    assert mended.done
+    assert spool_name(settings) == path.read_text().strip()
