@@ -183,7 +183,6 @@ class _Sending:
         _log.log(
             logging.DEBUG if answer.outcome is dimse.Outcome.DELIVERED else logging.WARNING,
             answer.outcome.value,
-            path=str(self._files[number].path),
             sop_instance_uid=self._files[number].sop_instance_uid,
             status=None if answer.status is None else f"0x{answer.status:04X}",
             reason=answer.words,

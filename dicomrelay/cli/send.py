@@ -124,7 +124,12 @@ def _scan(
         for found in scan(paths, recursive=recursive):
             if isinstance(found, Passed):
                 session.passed.append(found)
-                log.log(logging.WARNING if found.fault else logging.DEBUG, "%s: %s", found.path, found.reason)
+                # A file may be named after a patient: the summary has its path, the log has not.
+                log.log(
+                    logging.WARNING if found.fault else logging.DEBUG,
+                    "a file is passed over: %s",
+                    found.reason,
+                )
             else:
                 files.append(found)
             progress.show(len(files))

@@ -236,7 +236,15 @@ def test_the_account_has_session_timing_counts_studies_and_instances(tmp_path: P
         }
         == account["results"][0]
     )
-    assert "truncated" in account["files"]["unusable"][0]["reason"]
+    unusable = account["files"]["unusable"][0]
+    assert "truncated" in unusable["reason"]
+    # A file may be named after a patient: the account is the sender's own, the log is not.
+    (log,) = (tmp_path / "home" / "logs").glob("send_*.log")
+    written = log.read_text("utf-8")
+    assert "a file is passed over" in written
+    assert not [
+        path for path in (unusable["path"], *(row["path"] for row in account["results"])) if path in written
+    ]
 
 
 def test_a_copy_is_sent_only_where_option_and_settings_allow_it(tmp_path: Path) -> None:
