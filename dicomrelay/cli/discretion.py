@@ -15,7 +15,7 @@ _MORE: Final = "the peer says more (--verbose shows it; it may name a patient)"
 _Row = TypeVar("_Row", bound="DataclassInstance")
 
 
-def discreet(rows: Iterable[_Row], *, verbose: bool) -> list[_Row]:
+def in_our_words(rows: Iterable[_Row], *, verbose: bool) -> list[_Row]:
     """Rows of the ledger whose `reason` holds words of ours only, and a word that there are others.
 
     Parameters

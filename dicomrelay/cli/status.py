@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dicomrelay.cli import status_lines
-from dicomrelay.cli.discretion import discreet
+from dicomrelay.cli.discretion import in_our_words
 from dicomrelay.cli.ledgers import not_in_the_ledger, opened_ledger
 from dicomrelay.cli.operating.stopping import outside_now
 from dicomrelay.cli.options import Invocation, relay_command
@@ -44,8 +44,8 @@ def command(invocation: Invocation, count: int) -> int:
     found = look(invocation.settings, count)
     found = dataclasses.replace(
         found,
-        attention=discreet(found.attention, verbose=invocation.verbose),
-        waiting=tuple(discreet(found.waiting, verbose=invocation.verbose)),
+        attention=in_our_words(found.attention, verbose=invocation.verbose),
+        waiting=tuple(in_our_words(found.waiting, verbose=invocation.verbose)),
     )
     if invocation.as_json:
         invocation.emit(_as_json(found))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
-from dicomrelay.cli.discretion import discreet
+from dicomrelay.cli.discretion import in_our_words
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating.stopping import Stopper, stopped_of, stoppers
 from dicomrelay.cli.operating.words import job_json, plural, standing_words, state_words
@@ -39,7 +39,7 @@ _NEXT = {
 def command(invocation: Invocation, state: str | None, limit: int) -> int:
     with opened_ledger(invocation.settings) as ledger:
         found = ledger.operations.jobs(limit=limit, state=TransferState(state) if state else None)
-        rows = discreet(found, verbose=invocation.verbose)
+        rows = in_our_words(found, verbose=invocation.verbose)
         known = stoppers(ledger, invocation.settings)
     following = _next(rows)
     if invocation.as_json:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from dicomrelay.cli.discretion import discreet
+from dicomrelay.cli.discretion import in_our_words
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating import words
 from dicomrelay.cli.operating.list_jobs import age
@@ -42,10 +42,12 @@ _NOTES = {"warnings": "with warnings"} | words.STANDS
 def command(invocation: Invocation, subject_id: str, limit: int) -> int:
     with opened_ledger(invocation.settings) as ledger:
         subject = find_subject(ledger, subject_id)
-        (row,) = discreet([ledger.operations.job(subject)], verbose=invocation.verbose)
-        transfers = discreet(ledger.operations.transfers(subject, limit=limit), verbose=invocation.verbose)
+        (row,) = in_our_words([ledger.operations.job(subject)], verbose=invocation.verbose)
+        transfers = in_our_words(
+            ledger.operations.transfers(subject, limit=limit), verbose=invocation.verbose
+        )
         destinations = _destinations(ledger, subject)
-        reasons = discreet(ledger.operations.reasons(subject), verbose=invocation.verbose)
+        reasons = in_our_words(ledger.operations.reasons(subject), verbose=invocation.verbose)
         known = stoppers(ledger, invocation.settings)
     stopped = stopped_of(row, known)
     step = stopped[0].step if nothing_moves(row, known) else ""
