@@ -96,7 +96,19 @@ class FreshMachine:
 @pytest.fixture
 def machine(tmp_path: Path) -> FreshMachine:
     made = FreshMachine(tmp_path)
-    for name in ("make", "storescu", "storescp", "initdb", "python3", "apt-get"):
+    tools = (
+        "make",
+        "storescu",
+        "storescp",
+        "initdb",
+        "eatmydata",
+        "strace",
+        "ip",
+        "mkfs.ext4",
+        "python3",
+        "apt-get",
+    )
+    for name in tools:
         made.add(name)
     return made
 
