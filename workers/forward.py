@@ -7,6 +7,7 @@ instance delivered. The bytes are those that arrived: from the archive where it 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Final
 
 from dicomrelay.errors import RelayError
@@ -25,6 +26,7 @@ from workers.watch import Watch
 
 _log = get_logger("dicomrelay.forward")
 _SPEEDS: Final = Speeds()
+_ONCE_MORE_S: Final = 0.5
 # For a destination whose own schedule is not known.
 _NO_ADDRESS = RetryPolicy(60.0, 600.0, 1000)
 
@@ -183,9 +185,13 @@ def _finish(
     writer: OutcomeWriter,
 ) -> TransferState:
     retry_in_ms = attempt.retry_in_ms(problem, delivered=writer.delivered)
-    if contacts is not None and contacts.ended(problem) and retry_in_ms is not None:
-        retry_in_ms = 0  # an open breaker lets nobody through before its probe
-    return rooms.ledger.finish_transfer(
+    try:
+        if contacts is not None and contacts.ended(problem) and retry_in_ms is not None:
+            retry_in_ms = 0  # an open breaker lets nobody through before its probe
+    except RelayError as error:  # what it says of the destination, the next attempt will say again
+        _log.warning("not told of the destination", destination=claimed.destination, reason=str(error))
+    finish = partial(
+        rooms.ledger.finish_transfer,
         claimed.id,
         claimed.fence,
         retry_in_ms=retry_in_ms,
@@ -194,6 +200,13 @@ def _finish(
         words=problem.reason if problem else writer.retry_status,
         delivered=writer.delivered,
     )
+    try:
+        return finish()
+    except RelayError as error:
+        # Else nobody has it until the lease ends. What was written after all is not written twice: the lease is over then.
+        _log.warning("not given back, once more", transfer_id=claimed.id, reason=str(error))
+        time.sleep(_ONCE_MORE_S)
+        return finish()
 
 
 def _destination(rooms: Rooms, claimed: ClaimedTransfer) -> Destination:

@@ -37,8 +37,7 @@ class Completion:
         limit : int
             Studies that one call takes. Call again while it makes some.
         """
-        with self._database.write() as work:
-            return grouping.complete(work, policy, limit=limit)
+        return self._database.transact(lambda work: grouping.complete(work, policy, limit=limit))
 
     def any_complete(self, policy: CompletionPolicy) -> bool:
         """Whether `complete` would find a study: a read that an index answers."""
@@ -47,16 +46,14 @@ class Completion:
 
     def cut(self, policy: CompletionPolicy, study_instance_uids: Sequence[str]) -> Made:
         """Make transfers of what fills them in these studies, complete or not. The rest goes on waiting."""
-        with self._database.write() as work:
-            return grouping.cut(work, policy, study_instance_uids)
+        return self._database.transact(lambda work: grouping.cut(work, policy, study_instance_uids))
 
     def association_ended(self, association_ids: Sequence[str]) -> int:
         """Nothing more comes over these associations; how many studies that leaves without a sender.
 
         A hint and no more: what it says may be said twice, too late, before the instances are registered, or never.
         """
-        with self._database.write() as work:
-            return waits.association_ended(work, association_ids)
+        return self._database.transact(lambda work: waits.association_ended(work, association_ids))
 
     def to_ask(self, *, limit: int, again_in_ms: int) -> list[ToAsk]:
         """Take studies that wait and whose source may be asked now; it may be asked again after so long."""
@@ -81,8 +78,8 @@ class Completion:
 
     def expect(self, study_instance_uid: str, instances: int) -> None:
         """Somebody said that a study which waits has so many instances, 1 or more."""
-        with self._database.write() as work:
-            work.connection.execute(
+        self._database.transact(
+            lambda work: work.connection.execute(
                 update(studies)
                 .where(
                     studies.c.study_instance_uid == study_instance_uid,
@@ -90,3 +87,4 @@ class Completion:
                 )
                 .values(expected_instances=instances)
             )
+        )

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from dicomrelay.ledger import events
 from dicomrelay.ledger.breaker import BreakerPolicy, BreakerState
-from dicomrelay.ledger.engine import AnyRow, Work
+from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.places import breaker_of, live_leases, locked_destination, write_breaker
 from dicomrelay.ledger.schema import destinations, transfers
@@ -25,7 +25,7 @@ def reached(work: Work, name: str) -> bool:
     return row is not None and _reached(work, row)
 
 
-def _reached(work: Work, row: AnyRow) -> bool:
+def _reached(work: Work, row: AnyRow, *, also: str = "") -> bool:
     breaker = breaker_of(row)
     if not breaker.in_trouble:
         return False
@@ -34,12 +34,14 @@ def _reached(work: Work, row: AnyRow) -> bool:
         return False
     opened_at = breaker.opened_at or work.now
     _tell(work, EventKind.BREAKER_CLOSED, row.name, {"after_ms": work.now - opened_at})
-    _wake_waiting(work, row.name)
+    _wake_waiting(work, row.name, also=also)
     return True
 
 
-def failed(work: Work, name: str, *, policy: BreakerPolicy, jitter: float, error: str) -> BreakerState:
-    """A contact failed; see `Flow.failed`."""
+def failed(
+    work: Work, name: str, *, policy: BreakerPolicy, jitter: float, error: str, also: str = ""
+) -> BreakerState:
+    """A contact failed; see `Flow.failed`. `also` as in `delivered`."""
     row = locked_destination(work, name)
     if row is None:
         return BreakerState.CLOSED
@@ -50,7 +52,7 @@ def failed(work: Work, name: str, *, policy: BreakerPolicy, jitter: float, error
     if after.state is BreakerState.OPEN and before.state is BreakerState.CLOSED:
         _tell(work, EventKind.BREAKER_OPENED, name, {"failures": after.failures})
         # From now on the probe is the only clock.
-        _wake_waiting(work, name)
+        _wake_waiting(work, name, also=also)
     return after.state
 
 
@@ -80,12 +82,18 @@ def _halve(work: Work, row: AnyRow) -> bool:
     return True
 
 
-def delivered(work: Work, name: str, *, whole: bool) -> None:
-    """An attempt brought something across; `whole` when it left nothing."""
+def delivered(work: Work, name: str, *, whole: bool, also: str = "") -> None:
+    """An attempt brought something across; `whole` when it left nothing.
+
+    Parameters
+    ----------
+    also : str
+        A transfer that this transaction locks afterwards: it is locked in its turn.
+    """
     row = locked_destination(work, name)
     if row is None:
         return
-    _reached(work, row)
+    _reached(work, row, also=also)
     allowed = row.allowed
     if allowed is not None and whole:
         allowed = None if allowed + 1 >= row.associations else allowed + 1
@@ -130,15 +138,23 @@ def _tell(work: Work, kind: EventKind, name: str, detail: dict[str, str | int | 
     events.record(work, [Event(kind, destination=name, detail=detail)])
 
 
-def _wake_waiting(work: Work, name: str) -> None:
-    mine = (
+def _wake_waiting(work: Work, name: str, *, also: str) -> None:
+    waits = (
         (transfers.c.destination == name)
         & (transfers.c.due_at > work.now)
         & (transfers.c.state == TransferState.WAITING.value)
     )
-    # In the order of ids: whoever holds one of them holds no other.
-    rows = work.connection.execute(
-        select(transfers.c.id).where(mine).order_by(transfers.c.id).with_for_update(key_share=True)
-    )
-    if rows.first() is not None:
-        work.connection.execute(update(transfers).where(mine).values(due_at=work.now))
+    ids = set(work.connection.execute(select(transfers.c.id).where(waits)).scalars())
+    if not ids:
+        return
+    # In the order of ids, as everybody takes them, and with them the one that the caller wants next.
+    for part in chunks(sorted({*ids, also} - {""})):
+        work.connection.execute(
+            select(transfers.c.id)
+            .where(transfers.c.id.in_(part))
+            .order_by(transfers.c.id)
+            .with_for_update(key_share=True)
+        )
+        work.connection.execute(
+            update(transfers).where(transfers.c.id.in_(part), waits).values(due_at=work.now)
+        )

@@ -6,10 +6,11 @@ when another process wrote in between, and no busy timeout helps. Reads are defe
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,17 @@ _SQLITE_POOL: Final[dict[str, int]] = {"pool_size": 10, "max_overflow": 500}
 # A server has a hundred for all; who finds none waits.
 _POSTGRESQL_POOL: Final[dict[str, int]] = {"pool_size": 5, "max_overflow": 15}
 
+# PostgreSQL's deadlock_detected and serialization_failure: this transaction was undone, so that another one could go on.
+_UNDONE: Final = ("40P01", "40001")
+_TURNS: Final = 4
+_TURN_S: Final = 0.05
+
 _READS: Final = "dicomrelay_reads"
 _T = TypeVar("_T")
+
+
+class Undone(ServiceUnavailable):
+    """The database undid a transaction, all of it, because it and another one waited for each other."""
 
 
 def chunks(values: Sequence[_T], size: int = PARAMETERS) -> Iterator[Sequence[_T]]:
@@ -202,12 +212,34 @@ class Database:
         with self._errors(), self._reader.begin() as connection:
             yield Work(connection, _now(connection))
 
+    def transact(self, function: Callable[[Work], _T]) -> _T:
+        """What a function of a transaction that writes returns. When the database undid it for another's sake it is called again.
+
+        That is safe because all of it is undone by then: the function does nothing but read and write by its `Work`, leaves
+        what it was given as it was, and each time reads anew what it decides by.
+
+        Raises
+        ------
+        ServiceUnavailable, LedgerError
+            As `write`.
+        """
+        for turn in range(1, _TURNS):
+            try:
+                with self.write() as work:
+                    return function(work)
+            except Undone:
+                time.sleep(turn * _TURN_S * random.random())  # noqa: S311 - spreads load, keeps no secret
+        with self.write() as work:
+            return function(work)
+
     @contextmanager
     def write(self) -> Iterator[Work]:
         """A transaction that writes: all of it, or nothing when the block raises.
 
         Raises
         ------
+        Undone
+            It met another one, and the database let that one go on.
         ServiceUnavailable
             The database does not answer, is locked for too long, its disk is full, or its file was removed or replaced.
         LedgerError
@@ -255,7 +287,8 @@ def mapped_errors(shown_url: str) -> Iterator[None]:
     except PoolTimeout:
         raise ServiceUnavailable(f"The ledger {shown_url} does not work: no connection is free") from None
     except OperationalError as error:
-        raise ServiceUnavailable(f"The ledger {shown_url} does not work: {_first_line(error)}") from error
+        kind = Undone if getattr(error.orig, "sqlstate", None) in _UNDONE else ServiceUnavailable
+        raise kind(f"The ledger {shown_url} does not work: {_first_line(error)}") from error
     except DBAPIError as error:
         raise LedgerError(f"The ledger {shown_url} refused a statement: {_first_line(error)}") from error
 

@@ -31,8 +31,7 @@ class Flow:
 
     def reached(self, name: str) -> bool:
         """The destination answered: its breaker is closed. Whether it was not before; then all that waited is due now."""
-        with self._database.write() as work:
-            return contacts.reached(work, name)
+        return self._database.transact(lambda work: contacts.reached(work, name))
 
     def failed(self, name: str, *, policy: BreakerPolicy, jitter: float, error: str) -> BreakerState:
         """An association failed before any answer; what the breaker is now.
@@ -44,21 +43,22 @@ class Flow:
         error : str
             In words of ours, for people.
         """
-        with self._database.write() as work:
-            return contacts.failed(work, name, policy=policy, jitter=jitter, error=error)
+        return self._database.transact(
+            lambda work: contacts.failed(work, name, policy=policy, jitter=jitter, error=error)
+        )
 
     def turned_away(self, name: str, *, policy: BreakerPolicy, jitter: float, error: str) -> BreakerState:
         """An association was rejected for now; what the breaker is.
 
         While others run the destination is only full, and takes fewer from now on; alone, it failed.
         """
-        with self._database.write() as work:
-            return contacts.turned_away(work, name, policy=policy, jitter=jitter, error=error)
+        return self._database.transact(
+            lambda work: contacts.turned_away(work, name, policy=policy, jitter=jitter, error=error)
+        )
 
     def slower(self, name: str) -> bool:
         """The destination became much slower; whether it takes fewer associations from now on."""
-        with self._database.write() as work:
-            return contacts.slower(work, name)
+        return self._database.transact(lambda work: contacts.slower(work, name))
 
     # Handing back
 
@@ -69,36 +69,34 @@ class Flow:
 
     def give_way(self, claimed: ClaimedTransfer) -> bool:
         """Hand it back if that is still so; of several that could, one does. Whether it was handed back."""
-        with self._database.write() as work:
-            return handing_back.give_way(work, claimed)
+        return self._database.transact(lambda work: handing_back.give_way(work, claimed))
 
     def hand_back(self, claimed: ClaimedTransfer, why: str) -> bool:
         """Hand a transfer back in its old place, without an attempt counted. False when the fence is old."""
-        with self._database.write() as work:
-            return handing_back.hand_back(work, claimed, why)
+        return self._database.transact(lambda work: handing_back.hand_back(work, claimed, why))
 
     def probe_failed(
         self, claimed: ClaimedTransfer, *, policy: BreakerPolicy, jitter: float, error: str
     ) -> None:
         """The probe of a trial failed: the breaker opens again for longer, and the transfer is handed back."""
-        with self._database.write() as work:
-            handing_back.probe_failed(work, claimed, policy=policy, jitter=jitter, error=error)
+        self._database.transact(
+            lambda work: handing_back.probe_failed(work, claimed, policy=policy, jitter=jitter, error=error)
+        )
 
     # Hold
 
     def hold(self, name: str) -> bool | None:
         """Send nothing to a destination until it is released. Whether it was not held before; None when nobody knows it."""
-        with self._database.write() as work:
-            return contacts.hold(work, name)
+        return self._database.transact(lambda work: contacts.hold(work, name))
 
     def release(self, name: str) -> bool | None:
         """Send to it again. Whether it was held; None when nobody knows it."""
-        with self._database.write() as work:
-            return contacts.release(work, name)
+        return self._database.transact(lambda work: contacts.release(work, name))
 
     # Bytes per second
 
     def book(self, name: str, *, count: int, bytes_per_s: int) -> int:
         """Book a destination's line for `count` bytes, behind all that was booked before; the wait in milliseconds."""
-        with self._database.write() as work:
-            return contacts.book(work, name, count=count, bytes_per_s=bytes_per_s)
+        return self._database.transact(
+            lambda work: contacts.book(work, name, count=count, bytes_per_s=bytes_per_s)
+        )

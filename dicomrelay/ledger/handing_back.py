@@ -126,7 +126,7 @@ def probe_failed(
     work: Work, claimed: ClaimedTransfer, *, policy: BreakerPolicy, jitter: float, error: str
 ) -> None:
     """See `Flow.probe_failed`."""
-    failed(work, claimed.destination, policy=policy, jitter=jitter, error=error)
+    failed(work, claimed.destination, policy=policy, jitter=jitter, error=error, also=claimed.id)
     hand_back(work, claimed, "probe failed")
 
 

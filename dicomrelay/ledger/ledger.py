@@ -92,8 +92,7 @@ class Ledger:
 
     def sync_destinations(self, known: Sequence[DestinationInfo]) -> None:
         """Write destinations, over what was known of the same names. Others stay: they may have open deliveries."""
-        with self._database.write() as work:
-            destinations.sync(work, known)
+        self._database.transact(lambda work: destinations.sync(work, known))
 
     def destination(self, name: str) -> DestinationInfo | None:
         """What is known of a destination; None when its name never came up."""
@@ -113,8 +112,7 @@ class Ledger:
         list of Registered
             In the order of `arrivals`.
         """
-        with self._database.write() as work:
-            return ingest.register(work, arrivals)
+        return self._database.transact(lambda work: ingest.register(work, arrivals))
 
     def complete_quiet_studies(
         self, *, quiet_ms: int, batch_instances: int, batch_bytes: int, limit: int
@@ -130,9 +128,8 @@ class Ledger:
         limit : int
             Studies that one call takes. Call again while it makes some.
         """
-        with self._database.write() as work:
-            policy = grouping.CompletionPolicy(quiet_ms, quiet_ms, batch_instances, batch_bytes)
-            return grouping.complete(work, policy, limit=limit).transfers
+        policy = grouping.CompletionPolicy(quiet_ms, quiet_ms, batch_instances, batch_bytes)
+        return self._database.transact(lambda work: grouping.complete(work, policy, limit=limit)).transfers
 
     # Work
 
@@ -169,8 +166,9 @@ class Ledger:
         None when it is leased, finished, held, not due, unknown, or its destination has no place for it: as many transfers
         run as it stands, more urgent ones wait for the free places, it is held, or its breaker is open.
         """
-        with self._database.write() as work:
-            return claiming.claim(work, transfer_id, owner=owner, lease_ms=lease_ms)
+        return self._database.transact(
+            lambda work: claiming.claim(work, transfer_id, owner=owner, lease_ms=lease_ms)
+        )
 
     def claim_next_transfer(
         self, destination: str, *, priorities: Sequence[Priority] = tuple(Priority), owner: str, lease_ms: int
@@ -179,15 +177,17 @@ class Ledger:
 
         None when none is due, there is no free place, or what goes first is none of the `priorities`.
         """
-        with self._database.write() as work:
-            return claiming.claim_next(
+        return self._database.transact(
+            lambda work: claiming.claim_next(
                 work, destination, priorities=priorities, owner=owner, lease_ms=lease_ms
             )
+        )
 
     def renew_transfer(self, transfer_id: str, fence: int, *, lease_ms: int) -> bool:
         """Hold the lease for `lease_ms` from now. False when another runner has it: stop."""
-        with self._database.write() as work:
-            return transfers.renew(work, transfer_id, fence, lease_ms=lease_ms)
+        return self._database.transact(
+            lambda work: transfers.renew(work, transfer_id, fence, lease_ms=lease_ms)
+        )
 
     def record_outcomes(self, transfer_id: str, fence: int, outcomes: Sequence[DeliveryOutcome]) -> bool:
         """Write what came of instances of a transfer; what was delivered stays delivered.
@@ -199,8 +199,9 @@ class Ledger:
         LedgerError
             No such transfer, an instance that it does not hold, or an outcome that is pending.
         """
-        with self._database.write() as work:
-            return transfers.record_outcomes(work, transfer_id, fence, outcomes)
+        return self._database.transact(
+            lambda work: transfers.record_outcomes(work, transfer_id, fence, outcomes)
+        )
 
     def finish_transfer(
         self,
@@ -236,8 +237,8 @@ class Ledger:
         LedgerError
             No such transfer.
         """
-        with self._database.write() as work:
-            return transfers.finish(
+        return self._database.transact(
+            lambda work: transfers.finish(
                 work,
                 transfer_id,
                 fence,
@@ -247,6 +248,7 @@ class Ledger:
                 words=words,
                 delivered=delivered,
             )
+        )
 
     def reopen_transfer(self, transfer_id: str) -> bool:
         """Try again what needs attention, refused instances too. False when the transfer does not need attention.
@@ -256,8 +258,7 @@ class Ledger:
         LedgerError
             No such transfer.
         """
-        with self._database.write() as work:
-            return transfers.reopen(work, transfer_id)
+        return self._database.transact(lambda work: transfers.reopen(work, transfer_id))
 
     def claim_instances(
         self, stage: Stage, *, host: str, owner: str, limit: int, lease_ms: int
@@ -266,18 +267,17 @@ class Ledger:
 
         Archiving takes instances of this host's spool; frames are taken by any host, and only of archived instances.
         """
-        with self._database.write() as work:
-            return stages.claim(work, stage, host=host, owner=owner, limit=limit, lease_ms=lease_ms)
+        return self._database.transact(
+            lambda work: stages.claim(work, stage, host=host, owner=owner, limit=limit, lease_ms=lease_ms)
+        )
 
     def renew_stage(self, claim: StageClaim, *, lease_ms: int) -> bool:
         """Hold what is unfinished of a claim for `lease_ms` from now. False when nothing of it is ours any more."""
-        with self._database.write() as work:
-            return stages.renew(work, claim, lease_ms=lease_ms)
+        return self._database.transact(lambda work: stages.renew(work, claim, lease_ms=lease_ms))
 
     def finish_stage(self, claim: StageClaim, results: Sequence[StageResult]) -> int:
         """Write results of a claim, of those instances that nobody else has claimed since; how many that were."""
-        with self._database.write() as work:
-            return stages.finish(work, claim, results)
+        return self._database.transact(lambda work: stages.finish(work, claim, results))
 
     # Release
 
@@ -297,8 +297,8 @@ class Ledger:
 
         One that has got a new delivery since `releasable` is not marked and not returned: it must stay.
         """
-        with self._database.write() as work:
-            return release.mark_released(work, spool_ids)
+        ids = list(spool_ids)
+        return self._database.transact(lambda work: release.mark_released(work, ids))
 
     def released(self, spool_ids: Iterable[str]) -> list[str]:
         """Of these spool items those that are marked: a crash left them behind, and they may be removed."""
@@ -307,17 +307,17 @@ class Ledger:
 
     def replace_spool_item(self, instance_id: str, *, spool_id: str, host: str, data_set_offset: int) -> None:
         """Let another spool item with the same data set be the instance's file: for when its own is lost."""
-        with self._database.write() as work:
-            release.replace_item(
+        self._database.transact(
+            lambda work: release.replace_item(
                 work, instance_id, spool_id=spool_id, host=host, data_set_offset=data_set_offset
             )
+        )
 
     # Jobs and reports
 
     def create_job(self, job_id: str, *, kind: str, expected: int) -> None:
         """Make a job of `expected` spool items, or change what is expected of it."""
-        with self._database.write() as work:
-            jobs.create(work, job_id, kind=kind, expected=expected)
+        self._database.transact(lambda work: jobs.create(work, job_id, kind=kind, expected=expected))
 
     def job_progress(self, job_id: str, *, with_instances: bool = False) -> JobProgress:
         """How far a job is, in all and per study; `with_instances` adds a row for each delivery.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 from dicomrelay.ledger import (
     actions,
@@ -55,13 +56,11 @@ class Operations:
         destination : str
             Only transfers to it; "" for all.
         """
-        with self._database.write() as work:
-            return actions.hold(work, subject, destination)
+        return self._database.transact(lambda work: actions.hold(work, subject, destination))
 
     def release(self, subject: Subject, *, destination: str = "") -> Changed:
         """Let go what is held, and take the subject's orders away. What was cancelled stays so."""
-        with self._database.write() as work:
-            return actions.release(work, subject, destination)
+        return self._database.transact(lambda work: actions.release(work, subject, destination))
 
     def retry(self, subject: Subject, *, destination: str = "") -> Changed:
         """Try now what waits or needs attention, refused instances too, with the attempts counted from 0.
@@ -69,23 +68,23 @@ class Operations:
         What a destination does not confirm is asked about again, or sent again where it is missing.
         Without a destination, archiving and frames of instances that need attention are tried again too.
         """
-        with self._database.write() as work:
-            changed = actions.retry(work, subject, destination)
-        with self._database.write() as work:
-            asked = verification_verbs.retry_of(work, subject, destination)
-            changed = replace(changed, verifications=asked)
+        changed = self._database.transact(lambda work: actions.retry(work, subject, destination))
+        asked = self._database.transact(lambda work: verification_verbs.retry_of(work, subject, destination))
+        changed = replace(changed, verifications=asked)
         if destination:
             return changed
-        with self._database.write() as work:
-            return replace(changed, stages=actions.retry_stages(work, subject))
+        return self._database.transact(
+            lambda work: replace(changed, stages=actions.retry_stages(work, subject))
+        )
 
     def cancel(self, subject: Subject, *, destination: str = "") -> Changed:
         """End what is open for good, and what joins a job or a study later. Bytes stay where nobody else has them."""
         done: list[Changed] = []
         more = True
         while more:
-            with self._database.write() as work:
-                changed, more = cancelling.cancel(work, subject, destination)
+            changed, more = self._database.transact(
+                lambda work: cancelling.cancel(work, subject, destination)
+            )
             done.append(changed)
         return _together(done)
 
@@ -97,8 +96,7 @@ class Operations:
                 named = joining.held_to_cancel(work)
             if not named:
                 return ended
-            with self._database.write() as work:
-                now = joining.end_cancelled(work, next(chunks(named)))
+            now = self._database.transact(partial(joining.end_cancelled, transfer_ids=next(chunks(named))))
             if not now:  # somebody else was faster, or released them
                 return ended
             ended += now
@@ -110,13 +108,14 @@ class Operations:
         """
         with self._database.read() as work:
             plan = replaying.plan(work, order)
-        portions = []
-        for part in chunks(plan.instance_ids, replaying.INSTANCES_AT_ONCE):
-            with self._database.write() as work:
-                portions.append(replaying.queue(work, order, part, plan.destinations))
+        portions = [
+            self._database.transact(
+                partial(replaying.queue, order=order, instance_ids=part, names=plan.destinations)
+            )
+            for part in chunks(plan.instance_ids, replaying.INSTANCES_AT_ONCE)
+        ]
         if any(portion.rows for portion in portions):
-            with self._database.write() as work:
-                jobs.complete(work, order.job_id)
+            self._database.transact(lambda work: jobs.complete(work, order.job_id))
         return replaying.outcome(order, plan, portions)
 
     def jobs(self, *, limit: int, state: TransferState | None = None) -> tuple[JobRow, ...]:

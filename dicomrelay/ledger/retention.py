@@ -54,13 +54,11 @@ class Retention:
 
     def prune_transfers(self, *, age_ms: int, limit: int) -> Pruned:
         """Transfers that ended so long ago, with their deliveries, where every instance has left the spool."""
-        with self._database.write() as work:
-            return _transfers(work, work.now - age_ms, limit)
+        return self._database.transact(lambda work: _transfers(work, work.now - age_ms, limit))
 
     def prune_jobs(self, *, age_ms: int, limit: int) -> Pruned:
         """Jobs so old of which no delivery and no transfer is left."""
-        with self._database.write() as work:
-            return Pruned(jobs=_jobs(work, work.now - age_ms, limit))
+        return self._database.transact(lambda work: Pruned(jobs=_jobs(work, work.now - age_ms, limit)))
 
     def prune_orders(self, *, age_ms: int, limit: int) -> Pruned:
         """What was said so long ago of studies of which no transfer is left; a hold stays until somebody releases it."""
@@ -81,8 +79,9 @@ class Retention:
 
     def prune_evidence(self, *, age_ms: int, limit: int) -> Pruned:
         """Chains of studies of which the last row is so old and nothing is open; a whole chain or nothing of it."""
-        with self._database.write() as work:
-            return Pruned(evidence=evidence_chain.prune(work, before_ms=work.now - age_ms, limit=limit))
+        return self._database.transact(
+            lambda work: Pruned(evidence=evidence_chain.prune(work, before_ms=work.now - age_ms, limit=limit))
+        )
 
 
 def _transfers(work: Work, before_ms: int, limit: int) -> Pruned:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, TextClause, select
 
-from dicomrelay.ledger.engine import AnyRow, Work
+from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.schema import (
     DUE,
     HELD,
@@ -37,15 +37,25 @@ def find(work: Work, text: str) -> Subject | None:
 
 def locked_transfers(work: Work, subject: Subject, destination: str) -> Sequence[AnyRow]:
     """The transfers of a subject in the order of their ids, under lock; of everything only what is open."""
-    query = select(transfers).where(*of_transfers(subject)).order_by(transfers.c.id)
+    conditions = of_transfers(subject)
     if destination:
-        query = query.where(transfers.c.destination == destination)
-    query = query.with_for_update(key_share=True)
-    conditions: Sequence[TextClause | None] = (None,) if subject.kind is not SubjectKind.ALL else _OPEN
-    rows: list[AnyRow] = []
-    for condition in conditions:
-        rows.extend(work.connection.execute(query if condition is None else query.where(condition)))
-    return rows
+        conditions = [*conditions, transfers.c.destination == destination]
+    if subject.kind is not SubjectKind.ALL:
+        return _locked(work, conditions)
+    # Each from its index; and then under lock in one order, whichever index they were in.
+    ids = {
+        key
+        for is_open in _OPEN
+        for key in work.connection.execute(select(transfers.c.id).where(*conditions, is_open)).scalars()
+    }
+    return [
+        row for part in chunks(sorted(ids)) for row in _locked(work, [*conditions, transfers.c.id.in_(part)])
+    ]
+
+
+def _locked(work: Work, conditions: Sequence[ColumnElement[bool] | TextClause]) -> Sequence[AnyRow]:
+    query = select(transfers).where(*conditions).order_by(transfers.c.id)
+    return work.connection.execute(query.with_for_update(key_share=True)).all()
 
 
 def of_deliveries(subject: Subject, destination: str) -> list[ColumnElement[bool] | TextClause]:

@@ -190,7 +190,7 @@ def finish(
 ) -> TransferState:
     """Give the lease back; see `Ledger.finish_transfer`."""
     if delivered:
-        contacts.delivered(work, _destination_of(work, transfer_id), whole=not reason)
+        contacts.delivered(work, _destination_of(work, transfer_id), whole=not reason, also=transfer_id)
     transfer = _locked(work, transfer_id)
     if not _holds(transfer, fence):
         return TransferState(transfer.state)

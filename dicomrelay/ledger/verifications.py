@@ -43,18 +43,21 @@ class Verifications:
         destination's breaker lets nobody through. At the probe of an open breaker it is the trial. One whose report did not
         come in time is replaced: the id of what is claimed may be another.
         """
-        with self._database.write() as work:
-            return verification_claims.claim(work, verification_id, owner=owner, lease_ms=lease_ms)
+        return self._database.transact(
+            lambda work: verification_claims.claim(work, verification_id, owner=owner, lease_ms=lease_ms)
+        )
 
     def renew(self, verification_id: str, fence: int, *, lease_ms: int) -> bool:
         """Hold the lease for `lease_ms` from now. False when it is ours no more: it was answered, or taken over."""
-        with self._database.write() as work:
-            return verification_claims.renew(work, verification_id, fence, lease_ms=lease_ms)
+        return self._database.transact(
+            lambda work: verification_claims.renew(work, verification_id, fence, lease_ms=lease_ms)
+        )
 
     def await_report(self, verification_id: str, fence: int, *, within_ms: int) -> bool:
         """The request was taken; ask again when no report has come within that time. False as `renew`."""
-        with self._database.write() as work:
-            return verification_claims.await_report(work, verification_id, fence, within_ms=within_ms)
+        return self._database.transact(
+            lambda work: verification_claims.await_report(work, verification_id, fence, within_ms=within_ms)
+        )
 
     def hand_back(
         self,
@@ -75,8 +78,8 @@ class Verifications:
         counted : bool
             Whether it was an attempt; the trial of an open breaker that found nobody is none.
         """
-        with self._database.write() as work:
-            return verification_claims.hand_back(
+        return self._database.transact(
+            lambda work: verification_claims.hand_back(
                 work,
                 verification_id,
                 fence,
@@ -85,12 +88,14 @@ class Verifications:
                 advice=advice,
                 counted=counted,
             )
+        )
 
     def answer(
         self, verification_id: str, fence: int, findings: Findings, rules: VerificationRules
     ) -> Settled | None:
         """Write what a C-FIND found, by SOP Instance UID; what is left out is in doubt. None when the lease is not ours."""
-        with self._database.write() as work:
+
+        def settle(work: Work) -> Settled | None:
             found = _locked(work, verification_id)
             if found is None:
                 return None
@@ -98,6 +103,8 @@ class Verifications:
             if row.fence != fence or row.state != VerificationState.ASKING.value:
                 return None
             return verification_results.settle(work, transfer, row, findings, rules)
+
+        return self._database.transact(settle)
 
     def report(
         self, transaction_uid: str, ae_title: str, findings: Findings, rules: VerificationRules
@@ -117,7 +124,8 @@ class Verifications:
         Settled or None
             None when there is no such transaction with that destination.
         """
-        with self._database.write() as work:
+
+        def settle(work: Work) -> Settled | None:
             known = _of_transaction(work, transaction_uid)
             found = None if known is None or known.ae_title != ae_title else _locked(work, known.id)
             if found is None:
@@ -127,6 +135,8 @@ class Verifications:
             return verification_results.settle(
                 work, transfer, row, findings, rules, only_there=not is_current
             )
+
+        return self._database.transact(settle)
 
     def known(self, transaction_uid: str) -> KnownTransaction | None:
         """A transaction by its UID; None when it is none of ours."""
@@ -152,8 +162,9 @@ class Verifications:
         LedgerError
             No such transfer.
         """
-        with self._database.write() as work:
-            return verification_verbs.retry(work, locked_transfer(work, transfer_id))
+        return self._database.transact(
+            lambda work: verification_verbs.retry(work, locked_transfer(work, transfer_id))
+        )
 
     def take_its_word(self, transfer_id: str) -> int:
         """Count as delivered what the destination acknowledged and did not confirm; how many instances that were.
@@ -163,8 +174,9 @@ class Verifications:
         LedgerError
             No such transfer.
         """
-        with self._database.write() as work:
-            return verification_verbs.take_its_word(work, locked_transfer(work, transfer_id))
+        return self._database.transact(
+            lambda work: verification_verbs.take_its_word(work, locked_transfer(work, transfer_id))
+        )
 
     def unverified(self) -> tuple[Unverified, ...]:
         """Verifications that are not over, by destination."""

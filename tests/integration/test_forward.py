@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dicomrelay.dicom.scan import Header
-from dicomrelay.errors import PeerUnreachable
+from dicomrelay.errors import PeerUnreachable, ServiceUnavailable
+from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import AttentionKind, DeliveryState, TransferState
 from dicomrelay.net.service import Acceptance, StoreReply
 from dicomrelay.routing import resolve
@@ -440,3 +442,28 @@ def test_delivered_is_only_what_the_peer_acknowledged(rooms: Rooms, peer: Runnin
     assert (row.state, row.status, row.attempts) == (DeliveryState.DELIVERED, 0, 1)
     assert row.bytes == len(data_set("1.2.3.4"))
     assert json.dumps(row.reason) == '""'
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_transfer_is_given_back_though_the_ledger_was_away_for_a_moment(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch, *, written: bool
+) -> None:
+    """Tried once more, whether the first was written and its answer lost, or not: it is done, and not left to its lease."""
+    spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    (transfer,) = transfers_of(rooms)
+    finish = Ledger.finish_transfer
+    said: list[TransferState | None] = []
+
+    def away_once(*given: Any, **options: Any) -> TransferState:
+        if said:
+            said.append(finish(*given, **options))
+        else:
+            said.append(finish(*given, **options) if written else None)
+            raise ServiceUnavailable("the database does not answer (test)")
+        return TransferState.DONE
+
+    monkeypatch.setattr(Ledger, "finish_transfer", away_once)
+    forward_transfer(rooms, transfer)
+    assert said == [TransferState.DONE if written else None, TransferState.DONE]
+    assert _states(rooms) == _DELIVERED
