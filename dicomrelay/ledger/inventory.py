@@ -144,6 +144,11 @@ class Inventory:
             ]
         return Counts(*numbers)
 
+    def hosts(self) -> set[str]:
+        """The names of the spools that instances were registered from."""
+        with self._database.read() as work:
+            return set(work.connection.execute(select(instances.c.host).distinct()).scalars())
+
     def instances(self, page: int = PAGE) -> Iterator[list[InstanceEntry]]:
         """All instances in the order of their ids, page by page."""
         last = ""
