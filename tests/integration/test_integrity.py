@@ -179,6 +179,9 @@ def test_a_database_deleted_under_load_is_rebuilt_and_nothing_is_lost(pacs: Stor
         assert (refused.returncode, "`dicomrelay up` runs here" in refused.stderr) == (2, True), (
             refused.stderr
         )
+        # The relay has made one anew from the spool; once more, with nobody there to notice.
+        for path in house.settings.path("db").glob("ledger.sqlite*"):
+            path.unlink()
         assert house.run("check").returncode == 4
 
         mended = house.run("repair", "--json")

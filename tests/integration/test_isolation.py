@@ -48,14 +48,15 @@ def _seconds_for_the_healthy(folder: Path, *, with_hole: bool) -> float:
                 study(rooms, f"1.9.{number}", 5, send_to=("hole",))
         for number, name in enumerate(("one", "two")):
             study(rooms, f"1.2.{number}", 600, send_to=(name,), batch=30)
-        with forwarding(rooms) as runners:
+        with forwarding(rooms):
 
             def all_have(count: int) -> bool:
                 return all(delivered(rooms.ledger, name).done >= count for name in ("one", "two"))
 
             until(lambda: all_have(60))
             took = until(lambda: all_have(600))
-            assert runners.runners.busy >= 8 * with_hole
+            held = sum(each.running for each in rooms.ledger.flow.destinations() if each.name == "hole")
+            assert held == 8 * with_hole
             assert delivered(rooms.ledger, "hole").done == 0
             hole.close()
         print(f"{took:.2f} s, with a black hole: {with_hole}")
@@ -96,7 +97,7 @@ def test_a_destination_in_trouble_holds_one_runner_at_most(tmp_path: Path) -> No
                     seen.add(hole().running)
                     time.sleep(0.01)
                 assert seen == {0, 1}
-            assert len(peer.associations) <= 8 + 5
+            assert len(peer.associations) <= 8 + 10  # a trial is two: C-ECHO, and the transfer
 
 
 def test_a_destination_that_comes_back_gets_everything_at_once(tmp_path: Path) -> None:
