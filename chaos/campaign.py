@@ -236,6 +236,22 @@ def spooled(home: Path) -> tuple[list[Copy], int]:
         spool.close()
 
 
+def judged_at_rest(crew: Sequence[Sender], home: Path) -> Account:
+    """What a gateway with nothing behind it has kept of what these senders offered."""
+    held, damaged = spooled(home)
+    tallies = [sender.tally for sender in crew]
+    return judge(
+        Findings(
+            offered={uid: digest for tally in tallies for uid, digest in tally.offered.items()},
+            acknowledged={uid for tally in tallies for uid in tally.acknowledged},
+            arrived={},
+            held=held,
+            put_away=damaged,
+            refused=sum(tally.refused for tally in tallies),
+        )
+    )
+
+
 def _copy(path: Path) -> Copy:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)

@@ -49,11 +49,22 @@ def cut_and_say(rooms: Rooms, study_instance_uids: Sequence[str]) -> Made:
     return made
 
 
+def spark(rooms: Rooms, transfer: DueTransfer) -> None:
+    """Tell a worker of a transfer that is due.
+
+    Raises
+    ------
+    ServiceUnavailable
+        The broker does not take it.
+    """
+    rooms.wake_ups.send(Task.FORWARD, ids=[transfer.id], queue=FORWARD_QUEUE[transfer.priority])
+
+
 def say(rooms: Rooms, transfers: Sequence[DueTransfer]) -> None:
     """Wake the forward workers; what cannot be said is said by the sweeper."""
     try:
         for transfer in transfers:
-            rooms.wake_ups.send(Task.FORWARD, ids=[transfer.id], queue=FORWARD_QUEUE[transfer.priority])
+            spark(rooms, transfer)
     except ServiceUnavailable as error:
         _log.warning("not woken, the sweeper will", task=Task.FORWARD.value, reason=str(error))
 

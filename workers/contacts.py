@@ -7,25 +7,13 @@ from collections.abc import Callable
 
 from dicomrelay.errors import RelayError
 from dicomrelay.ledger.breaker import BreakerPolicy, BreakerState, Contact
-from dicomrelay.ledger.values import ClaimedTransfer, DueTransfer
+from dicomrelay.ledger.values import ClaimedTransfer
 from dicomrelay.log import get_logger
-from dicomrelay.runtime.queue import Task
 from workers.attempt import Problem
-from workers.complete import FORWARD_QUEUE
+from workers.complete import spark
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.forward")
-
-
-def spark(rooms: Rooms, transfer: DueTransfer) -> None:
-    """Tell a worker of a transfer that is due.
-
-    Raises
-    ------
-    ServiceUnavailable
-        The broker does not take it.
-    """
-    rooms.wake_ups.send(Task.FORWARD, ids=[transfer.id], queue=FORWARD_QUEUE[transfer.priority])
 
 
 class Contacts:

@@ -10,7 +10,7 @@ from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.due import Wanted
 from dicomrelay.ledger.values import ClaimedTransfer, Priority
 from dicomrelay.log import get_logger
-from workers.contacts import spark
+from workers.complete import spark
 from workers.forward import closed_now, send_claimed
 from workers.lease import LEASE_MS
 from workers.rooms import Rooms

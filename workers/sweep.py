@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from dicomrelay.ledger.values import DueTransfer
 from dicomrelay.runtime.queue import Queue, Task
-from workers.complete import FORWARD_QUEUE, make_complete
-from workers.contacts import spark
+from workers.complete import FORWARD_QUEUE, make_complete, spark
 from workers.dead import end_leases_of_the_dead
 from workers.forward import closed_now
 from workers.reports import report_box

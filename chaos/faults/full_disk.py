@@ -6,12 +6,12 @@ import threading
 import time
 from typing import Final
 
-from chaos.campaign import spooled
+from chaos.campaign import judged_at_rest
 from chaos.faults import Fault, Outcome, Run
 from chaos.figures import Figure
 from chaos.kill_gateway import GATEWAY, Gateway
 from chaos.mounts import SmallDisk, missing_root
-from chaos.oracle import Account, Findings, judge
+from chaos.oracle import Account
 from chaos.senders import EngineSender, Load, Sender
 from dicomrelay.net.requestor import RemoteAe
 
@@ -56,7 +56,7 @@ def full(run: Run) -> Outcome:
                     sender.join(30)
                 gateway.stop()
             partials += len(list((disk.root / "spool" / "new").glob("*.part")))
-            total += _judged(crew, disk)
+            total += judged_at_rest(crew, disk.root)
         wrong += sum(count for s in crew for status, count in s.tally.statuses.items() if status != 0xA700)
         refused += sum(sender.tally.refused for sender in crew)
         run.say(f"{'with' if mark else 'without'} a mark: {refused} refused, again after {max(again):.2f} s")
@@ -93,21 +93,6 @@ def _first_acknowledgement(crew: list[Sender], since_s: float) -> float:
             return max(times) - since_s
         time.sleep(0.02)
     return float("inf")
-
-
-def _judged(crew: list[Sender], disk: SmallDisk) -> Account:
-    held, damaged = spooled(disk.root)
-    tallies = [sender.tally for sender in crew]
-    return judge(
-        Findings(
-            offered={uid: digest for tally in tallies for uid, digest in tally.offered.items()},
-            acknowledged={uid for tally in tallies for uid in tally.acknowledged},
-            arrived={},
-            held=held,
-            put_away=damaged,
-            refused=sum(tally.refused for tally in tallies),
-        )
-    )
 
 
 FAULTS: Final = (

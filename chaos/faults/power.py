@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from chaos.campaign import campaign, spooled
+from chaos.campaign import campaign, judged_at_rest
 from chaos.faults import Fault, Outcome, Run
 from chaos.figures import Figure
 from chaos.kill_gateway import GATEWAY, Gateway
 from chaos.mounts import LoopDisk, missing_loop
-from chaos.oracle import Account, Findings, judge
+from chaos.oracle import Account
 from chaos.senders import EngineSender, Load, Sender
 from dicomrelay.net.requestor import RemoteAe
 
@@ -68,18 +68,7 @@ def cut_gateway(folder: Path, trials: int, seed: int, command: Sequence[str], *,
             for sender in crew:
                 sender.join(30)
             gateway.stop()
-        held, damaged = spooled(disk.root)
-        tallies = [sender.tally for sender in crew]
-        return judge(
-            Findings(
-                offered={uid: digest for tally in tallies for uid, digest in tally.offered.items()},
-                acknowledged={uid for tally in tallies for uid in tally.acknowledged},
-                arrived={},
-                held=held,
-                put_away=damaged,
-                refused=sum(tally.refused for tally in tallies),
-            )
-        )
+        return judged_at_rest(crew, disk.root)
 
 
 def gateway(run: Run) -> Outcome:

@@ -10,7 +10,7 @@ _HERE: Final = "dicomrelay.cli.operating"
 
 command = LazyGroup(
     "jobs",
-    {
+    modules={
         "list": (f"{_HERE}.list_jobs", "The newest jobs, or those in one state."),
         "show": (f"{_HERE}.show", "One job in figures, its transfers, and what happens next."),
         "retry": (f"{_HERE}.retry", "Try now what waits or needs attention."),
@@ -19,6 +19,6 @@ command = LazyGroup(
         "cancel": (f"{_HERE}.cancel", "End it for good. No image is deleted."),
         "replay": (f"{_HERE}.replay", "Send it once more, to the same or another destination."),
     },
-    "What is under way, and what to do about it. A JOB is what was submitted together (`send`, `replay`); a STUDY, by its UID, "
-    "is every delivery of that study; a TRANSFER is one batch for one destination.",
+    help="What is under way, and what to do about it. A JOB is what was submitted together (`send`, `replay`); a STUDY, by "
+    "its UID, is every delivery of that study; a TRANSFER is one batch for one destination.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -15,12 +16,14 @@ class LazyGroup(click.Group):
     ----------
     modules : mapping
         Name → module, which has a `command`, and one line of help.
-    help_text : str
-        What the group is about.
+    attributes
+        As of any group.
     """
 
-    def __init__(self, name: str, modules: Mapping[str, tuple[str, str]], help_text: str) -> None:
-        super().__init__(name, help=help_text)
+    def __init__(
+        self, name: str | None = None, *, modules: Mapping[str, tuple[str, str]], **attributes: Any
+    ) -> None:
+        super().__init__(name, **attributes)
         self._modules = modules
 
     def list_commands(self, _context: click.Context) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -11,6 +10,7 @@ from typing import Final, NoReturn
 import click
 
 from dicomrelay import __version__
+from dicomrelay.cli.lazy_group import LazyGroup
 from dicomrelay.errors import ExitCode, RelayError
 
 # Command → module and one line of help. Modules are imported when their command runs, so that --help is instant.
@@ -45,24 +45,9 @@ _COMMANDS: Final = {
 _OF_COMMANDS: Final = frozenset({"--config", "--home", "--json", "--verbose", "-v"})
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, _context: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"dicomrelay.cli.{_COMMANDS[name][0]}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-
 @click.group(
-    cls=_LazyGroup,
+    cls=LazyGroup,
+    modules={name: (f"dicomrelay.cli.{module}", text) for name, (module, text) in _COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 all well, 1 some instance failed, 2 wrong usage or settings, 3 peer or service not reachable, "
     "4 integrity fault, 130 interrupted.",

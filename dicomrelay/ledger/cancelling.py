@@ -9,12 +9,12 @@ from typing import Final
 
 from sqlalchemy import case, insert, select, update
 
-from dicomrelay.ledger import actions, events, evidence_chain, orders, subjects
+from dicomrelay.ledger import actions, delivery_counts, events, evidence_chain, orders, subjects
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
-from dicomrelay.ledger.ids import new_id
-from dicomrelay.ledger.schema import RUNNING, UNGROUPED, deliveries, instances, transfers
+from dicomrelay.ledger.new_rows import assign, transfer_row
+from dicomrelay.ledger.schema import RUNNING, UNGROUPED, deliveries, transfers
 from dicomrelay.ledger.values import DeliveryState, TransferState
 from dicomrelay.ledger.values_operations import Changed, OrderKind, Subject, Verb
 
@@ -63,7 +63,9 @@ def make_cancelled(work: Work, rows: Sequence[AnyRow]) -> None:
     """End transfers that are open, and all they have not delivered."""
     ids = [row.id for row in rows]
     ended = _undelivered(work, ids)
-    _close(work, [row.instance_id for row in ended])
+    instance_ids = [row.instance_id for row in ended]
+    delivery_counts.lock(work, instance_ids)
+    delivery_counts.change(work, instance_ids, open_by=-1, all_by=-1)
     for part in chunks(ids):
         work.connection.execute(
             update(deliveries)
@@ -107,31 +109,6 @@ def _undelivered(work: Work, transfer_ids: Sequence[str]) -> list[AnyRow]:
     return found
 
 
-def _close(work: Work, instance_ids: Sequence[str]) -> None:
-    """Take deliveries out of what their instances wait for, and of what was wanted for them."""
-    by_count: dict[int, list[str]] = {}
-    for instance_id, count in Counter(instance_ids).items():
-        by_count.setdefault(count, []).append(instance_id)
-    for part in chunks(sorted(set(instance_ids))):
-        # In the order of ids, as everybody takes them.
-        work.connection.execute(
-            select(instances.c.id)
-            .where(instances.c.id.in_(part))
-            .order_by(instances.c.id)
-            .with_for_update(key_share=True)
-        )
-    for count, ids in by_count.items():
-        for part in chunks(ids):
-            work.connection.execute(
-                update(instances)
-                .where(instances.c.id.in_(part))
-                .values(
-                    open_deliveries=instances.c.open_deliveries - count,
-                    all_deliveries=instances.c.all_deliveries - count,
-                )
-            )
-
-
 def _give_transfers(work: Work, subject: Subject, destination: str) -> None:
     """A transfer for what has none yet, so that it can be cancelled with it: one for each study, destination and job."""
     columns = deliveries.c
@@ -150,37 +127,9 @@ def _give_transfers(work: Work, subject: Subject, destination: str) -> None:
     ).all()
     for _, group in groupby(rows, key=lambda row: tuple(row)[:4]):
         batch = list(group)
-        first = batch[0]
-        transfer_id = new_id()
-        work.connection.execute(
-            insert(transfers).values(
-                id=transfer_id,
-                study_instance_uid=first.study_instance_uid,
-                destination=first.destination,
-                priority=first.priority,
-                job_id=first.job_id,
-                state=TransferState.READY.value,
-                due_at=work.now,
-                fence=0,
-                owner="",
-                attempt=0,
-                instances=len(batch),
-                bytes=sum(row.bytes for row in batch),
-                reason="",
-                created_at=work.now,
-                finished_at=None,
-            )
-        )
-        for part in chunks([row.instance_id for row in batch]):
-            work.connection.execute(
-                update(deliveries)
-                .where(
-                    columns.instance_id.in_(part),
-                    columns.destination == first.destination,
-                    columns.job_id == first.job_id,
-                )
-                .values(transfer_id=transfer_id)
-            )
+        row = transfer_row(batch, work.now)
+        work.connection.execute(insert(transfers).values(row))
+        assign(work, row["id"], batch)
 
 
 def _event(row: AnyRow, cancelled: int) -> Event:

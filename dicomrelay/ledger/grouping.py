@@ -13,7 +13,7 @@ from dicomrelay.ledger import batches, events, joining, orders
 from dicomrelay.ledger.batches import Limits, Room
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
-from dicomrelay.ledger.ids import new_id
+from dicomrelay.ledger.new_rows import assign, transfer_row
 from dicomrelay.ledger.places import limit_of, more_urgent
 from dicomrelay.ledger.schema import (
     DUE,
@@ -25,7 +25,7 @@ from dicomrelay.ledger.schema import (
     studies,
     transfers,
 )
-from dicomrelay.ledger.values import DueTransfer, Priority, TransferState
+from dicomrelay.ledger.values import DueTransfer, Priority
 from dicomrelay.ledger.waits import NOTHING_WAITS
 
 # Deliveries that one call takes at most, so that a huge study does not hold the database's one writer for long.
@@ -165,7 +165,7 @@ def _plan(making: _Making, rows: Sequence[AnyRow], *, complete: bool) -> None:
         key = first.destination, first.priority
         room = making.rooms.get(key) or _room(making.work, *key)
         for batch in batches.parts(waiting, room, making.limits, complete=complete):
-            row = _transfer_row(batch, making.work.now)
+            row = transfer_row(batch, making.work.now)
             making.rows.append(row)
             making.members.append((row["id"], batch))
             if room.wants_more:
@@ -191,50 +191,16 @@ def _room(work: Work, destination: str, priority: str) -> Room:
     return Room(associations, count)
 
 
-def _transfer_row(batch: Sequence[AnyRow], now: int) -> dict[str, Any]:
-    first = batch[0]
-    return {
-        "id": new_id(),
-        "study_instance_uid": first.study_instance_uid,
-        "destination": first.destination,
-        "priority": first.priority,
-        "job_id": first.job_id,
-        "state": TransferState.READY.value,
-        "due_at": now,
-        "fence": 0,
-        "owner": "",
-        "attempt": 0,
-        "instances": len(batch),
-        "bytes": sum(row.bytes for row in batch),
-        "reason": "",
-        "created_at": now,
-        "finished_at": None,
-    }
-
-
 def _write(making: _Making) -> Made:
     if not making.rows:
         return Made()
     work = making.work
     work.connection.execute(insert(transfers), making.rows)
     for transfer_id, batch in making.members:
-        _assign(work, transfer_id, batch)
+        assign(work, transfer_id, batch)
     events.record(work, [_made(row) for row in making.rows])
     joining.obey(work, [row["id"] for row in making.rows])
     return Made(len(making.rows), tuple(making.wake))
-
-
-def _assign(work: Work, transfer_id: str, batch: Sequence[AnyRow]) -> None:
-    for part in chunks(batch):
-        work.connection.execute(
-            update(deliveries)
-            .where(
-                deliveries.c.instance_id.in_([row.instance_id for row in part]),
-                deliveries.c.destination == part[0].destination,
-                deliveries.c.job_id == part[0].job_id,
-            )
-            .values(transfer_id=transfer_id)
-        )
 
 
 def _made(row: dict[str, Any]) -> Event:

@@ -12,16 +12,15 @@ from dicomrelay.ledger import events, evidence_chain, evidence_facts, jobs, wait
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.judgement import Batch, Entry, storable_arrival
+from dicomrelay.ledger.new_rows import delivery_row, stage_row
 from dicomrelay.ledger.schema import deliveries, destinations, instances, series, stages
 from dicomrelay.ledger.texts import path_bytes
 from dicomrelay.ledger.values import (
     Arrival,
-    DeliveryState,
     DestinationKind,
     InstanceState,
     Registered,
     Stage,
-    StageState,
     Verdict,
 )
 
@@ -157,24 +156,15 @@ def _write_instances(work: Work, batch: Batch) -> None:
 
 def _write_deliveries(work: Work, batch: Batch) -> None:
     rows = [
-        {
-            "instance_id": entry.id,
-            "destination": name,
-            "job_id": arrival.job_id,
-            "study_instance_uid": entry.study_instance_uid,
-            "priority": arrival.priority.value,
-            "bytes": arrival.data_set_bytes,
-            "transfer_id": None,
-            "state": DeliveryState.PENDING.value,
-            "attempts": 0,
-            "status": None,
-            "reason": "",
-            "association_id": "",
-            "sent_bytes": 0,
-            "duration_ms": 0,
-            "created_at": work.now,
-            "updated_at": work.now,
-        }
+        delivery_row(
+            entry.id,
+            entry.study_instance_uid,
+            destination=name,
+            job_id=arrival.job_id,
+            priority=arrival.priority,
+            size=arrival.data_set_bytes,
+            now=work.now,
+        )
         for entry in _touched(batch)
         for name, arrival in entry.added
     ]
@@ -186,18 +176,7 @@ def _write_stages(work: Work, batch: Batch) -> None:
     work.insert_missing(
         stages,
         [
-            {
-                "instance_id": entry.id,
-                "stage": Stage.ARCHIVE.value,
-                "host": entry.host,
-                "state": StageState.PENDING.value,
-                "due_at": work.now,
-                "claim": "",
-                "owner": "",
-                "attempts": 0,
-                "reason": "",
-                "updated_at": work.now,
-            }
+            stage_row(entry.id, Stage.ARCHIVE, entry.host, work.now)
             for entry in _touched(batch)
             if entry.archive_added
         ],

@@ -17,6 +17,7 @@ from dicomrelay.ledger.engine import AnyRow, Database, Work, chunks
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.inventory import OPEN_DELIVERY
 from dicomrelay.ledger.mending_rows import locked, studies_of, tell, tell_rebuilt, tell_studies
+from dicomrelay.ledger.new_rows import stage_row
 from dicomrelay.ledger.schema import (
     deliveries,
     destinations,
@@ -174,7 +175,9 @@ class Mending:
                     select(instances.c.id, instances.c.host).where(instances.c.id.in_(part))
                 )
                 hosts.update((row.id, row.host if stage is Stage.ARCHIVE else "") for row in rows)
-            work.insert_missing(stages, [_stage_row(key, stage, host, work) for key, host in hosts.items()])
+            work.insert_missing(
+                stages, [stage_row(key, stage, host, work.now) for key, host in hosts.items()]
+            )
             for part in chunks(ids):
                 work.connection.execute(
                     update(stages)
@@ -210,7 +213,7 @@ class Mending:
                 if release:
                     values["released_at"] = func.coalesce(instances.c.released_at, work.now)
                 work.connection.execute(update(instances).where(instances.c.id == key).values(**values))
-            work.insert_missing(stages, [_stage_row(key, Stage.FRAMES, "", work) for key in ids])
+            work.insert_missing(stages, [stage_row(key, Stage.FRAMES, "", work.now) for key in ids])
             for part in chunks(ids):
                 work.connection.execute(
                     update(stages)
@@ -370,22 +373,7 @@ def _write_adopted(work: Work, new: Sequence[tuple[Archived, str]]) -> None:
     work.insert_missing(
         stages,
         [
-            {**_stage_row(key, Stage.FRAMES, "", work), **(done if each.frames is not None else {})}
+            {**stage_row(key, Stage.FRAMES, "", work.now), **(done if each.frames is not None else {})}
             for each, key in new
         ],
     )
-
-
-def _stage_row(instance_id: str, stage: Stage, host: str, work: Work) -> dict[str, object]:
-    return {
-        "instance_id": instance_id,
-        "stage": stage.value,
-        "host": host,
-        "state": StageState.PENDING.value,
-        "due_at": work.now,
-        "claim": "",
-        "owner": "",
-        "attempts": 0,
-        "reason": "",
-        "updated_at": work.now,
-    }

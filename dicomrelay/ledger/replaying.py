@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from sqlalchemy import Select, insert, select, update
 
-from dicomrelay.ledger import events, evidence_chain, jobs, subjects, waits
+from dicomrelay.ledger import delivery_counts, events, evidence_chain, jobs, subjects, waits
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
+from dicomrelay.ledger.new_rows import delivery_row
 from dicomrelay.ledger.schema import deliveries, instances, job_items, studies
 from dicomrelay.ledger.values import DeliveryState, InstanceState
 from dicomrelay.ledger.values_operations import Replayed, ReplayOrder, SubjectKind
@@ -109,24 +110,15 @@ def _decide(
     else:
         portion.bytes += row.data_set_bytes
         portion.rows.append(
-            {
-                "instance_id": row.id,
-                "destination": name,
-                "job_id": order.job_id,
-                "study_instance_uid": row.study_instance_uid,
-                "priority": order.priority.value,
-                "bytes": row.data_set_bytes,
-                "transfer_id": None,
-                "state": DeliveryState.PENDING.value,
-                "attempts": 0,
-                "status": None,
-                "reason": "",
-                "association_id": "",
-                "sent_bytes": 0,
-                "duration_ms": 0,
-                "created_at": now,
-                "updated_at": now,
-            }
+            delivery_row(
+                row.id,
+                row.study_instance_uid,
+                destination=name,
+                job_id=order.job_id,
+                priority=order.priority,
+                size=row.data_set_bytes,
+                now=now,
+            )
         )
 
 
@@ -149,19 +141,7 @@ def _write(work: Work, order: ReplayOrder, portion: Portion) -> None:
     """The job, its deliveries, and what a crash from here on needs: studies that will be looked at for transfers."""
     jobs.create_empty(work, order.job_id, kind=KIND, detail=order.subject.id)
     work.connection.execute(insert(deliveries), portion.rows)
-    by_count: dict[int, list[str]] = {}
-    for instance_id, count in Counter(str(row["instance_id"]) for row in portion.rows).items():
-        by_count.setdefault(count, []).append(instance_id)
-    for count, ids in by_count.items():
-        for part in chunks(ids):
-            work.connection.execute(
-                update(instances)
-                .where(instances.c.id.in_(part))
-                .values(
-                    all_deliveries=instances.c.all_deliveries + count,
-                    open_deliveries=instances.c.open_deliveries + count,
-                )
-            )
+    delivery_counts.change(work, [str(row["instance_id"]) for row in portion.rows], open_by=1, all_by=1)
     jobs.add_queued(work, order.job_id, len({row["instance_id"] for row in portion.rows}))
     touched = sorted({str(row["study_instance_uid"]) for row in portion.rows})
     waits.locked(work, touched)

@@ -12,6 +12,7 @@ from dicomrelay.ledger.engine import Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, instance_facts
 from dicomrelay.ledger.ids import new_id
+from dicomrelay.ledger.new_rows import stage_row
 from dicomrelay.ledger.schema import instances, stages
 from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values import Stage, StageClaim, StageItem, StageResult, StageState
@@ -161,18 +162,7 @@ def _write_facts(work: Work, stage: Stage, done: Sequence[StageResult]) -> None:
     work.insert_missing(
         stages,
         [
-            {
-                "instance_id": result.instance_id,
-                "stage": Stage.FRAMES.value,
-                "host": stage_host(Stage.FRAMES, ""),
-                "state": StageState.PENDING.value,
-                "due_at": work.now,
-                "claim": "",
-                "owner": "",
-                "attempts": 0,
-                "reason": "",
-                "updated_at": work.now,
-            }
+            stage_row(result.instance_id, Stage.FRAMES, stage_host(Stage.FRAMES, ""), work.now)
             for result in done
         ],
     )

@@ -13,7 +13,15 @@ from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.dicom.status import status_name, status_row
 from dicomrelay.errors import LedgerError
-from dicomrelay.ledger import contacts, events, evidence_chain, evidence_facts, stopped, verification_opening
+from dicomrelay.ledger import (
+    contacts,
+    delivery_counts,
+    events,
+    evidence_chain,
+    evidence_facts,
+    stopped,
+    verification_opening,
+)
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
@@ -60,7 +68,7 @@ def record_outcomes(work: Work, transfer_id: str, fence: int, outcomes: Sequence
         _write_outcomes(work, transfer_id, changed)
         delivered = [outcome.instance_id for outcome in changed if outcome.state.is_delivered]
         if not verification_opening.begin(work, transfer, delivered):
-            _close_deliveries(work, delivered)
+            delivery_counts.close(work, delivered)
         made = [outcome for outcome in outcomes if outcome.instance_id in open_ones]
         facts = evidence_facts.of_outcomes(FactKind.SENT, transfer, made, before, now=work.now)
         evidence_chain.append(work, list(facts))
@@ -129,18 +137,6 @@ def _write_outcomes(work: Work, transfer_id: str, outcomes: Sequence[DeliveryOut
             for outcome in outcomes
         ],
     )
-
-
-def _close_deliveries(work: Work, instance_ids: Sequence[str]) -> None:
-    for part in chunks(instance_ids):
-        mine = instances.c.id.in_(part)
-        # In the order of ids: transfers of one study to two destinations meet on the same rows.
-        work.connection.execute(
-            select(instances.c.id).where(mine).order_by(instances.c.id).with_for_update(key_share=True)
-        )
-        work.connection.execute(
-            update(instances).where(mine).values(open_deliveries=instances.c.open_deliveries - 1)
-        )
 
 
 def _keep_late(work: Work, transfer: AnyRow, outcomes: Sequence[DeliveryOutcome]) -> None:

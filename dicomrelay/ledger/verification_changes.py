@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.ledger import evidence_chain
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
-from dicomrelay.ledger.schema import deliveries, instances, transfers
+from dicomrelay.ledger.schema import deliveries, transfers
 from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values import DeliveryState, TransferState
 from dicomrelay.ledger.values_verification import Found, Reference, Verified
@@ -69,18 +69,6 @@ def mark(
             update(deliveries)
             .where(deliveries.c.transfer_id == transfer_id, deliveries.c.instance_id.in_(part))
             .values(verification=verified.value, **values)
-        )
-
-
-def close(work: Work, instance_ids: Sequence[str]) -> None:
-    """Deliveries that are over: their instances need the spool item for one less."""
-    for part in chunks(instance_ids):
-        mine = instances.c.id.in_(part)
-        work.connection.execute(
-            select(instances.c.id).where(mine).order_by(instances.c.id).with_for_update(key_share=True)
-        )
-        work.connection.execute(
-            update(instances).where(mine).values(open_deliveries=instances.c.open_deliveries - 1)
         )
 
 

@@ -7,9 +7,10 @@ from typing import Final
 
 from sqlalchemy import insert, select, update
 
+from dicomrelay.ledger import delivery_counts
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.ids import new_id
-from dicomrelay.ledger.schema import deliveries, destinations, instances, verifications
+from dicomrelay.ledger.schema import deliveries, destinations, verifications
 from dicomrelay.ledger.values_verification import VerificationState, Verified
 
 # After the last answer of a transfer: an archive files what it was sent a moment later.
@@ -44,12 +45,7 @@ def begin(work: Work, transfer: AnyRow, delivered: Sequence[str]) -> bool:
 def begin_late(work: Work, transfer: AnyRow, delivered: Sequence[str]) -> None:
     """The same for answers to a runner that was stopped, whose instances were closed already."""
     if begin(work, transfer, delivered):
-        for part in chunks(sorted(delivered)):
-            work.connection.execute(
-                update(instances)
-                .where(instances.c.id.in_(part))
-                .values(open_deliveries=instances.c.open_deliveries + 1)
-            )
+        delivery_counts.change(work, sorted(set(delivered)), open_by=1)
 
 
 def latest(work: Work, transfer_id: str) -> AnyRow | None:

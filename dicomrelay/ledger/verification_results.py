@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, update
 
 from dicomrelay.ledger import events
+from dicomrelay.ledger.delivery_counts import close
 from dicomrelay.ledger.engine import AnyRow, Work
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.evidence_chain import FactKind
@@ -25,7 +26,7 @@ from dicomrelay.ledger.values_verification import (
     VerificationState,
     Verified,
 )
-from dicomrelay.ledger.verification_changes import close, fail, make_ready, mark, tell
+from dicomrelay.ledger.verification_changes import fail, make_ready, mark, tell
 from dicomrelay.ledger.verification_claims import references
 from dicomrelay.ledger.verification_opening import open_one
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import select, update
 
+from dicomrelay.ledger.delivery_counts import close
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.evidence_chain import FactKind
 from dicomrelay.ledger.schema import (
     DUE,
     NEEDS_ATTENTION,
-    deliveries,
     destinations,
-    instances,
     transfers,
     verifications,
 )
 from dicomrelay.ledger.subjects import of_transfers
 from dicomrelay.ledger.values import TransferState
 from dicomrelay.ledger.values_operations import Subject
-from dicomrelay.ledger.values_verification import Finding, Found, Reference, VerificationState, Verified
-from dicomrelay.ledger.verification_changes import close, fail, make_ready, mark, tell
+from dicomrelay.ledger.values_verification import Finding, Found, VerificationState, Verified
+from dicomrelay.ledger.verification_changes import fail, make_ready, mark, tell
+from dicomrelay.ledger.verification_claims import references
 from dicomrelay.ledger.verification_opening import OPEN, latest, open_one
 
 
@@ -55,8 +53,8 @@ def retry_of(work: Work, subject: Subject, destination: str) -> int:
 
 def retry(work: Work, transfer: AnyRow) -> int:
     """Send again what is missing, ask again about the rest; how many instances that were. The transfer is locked."""
-    missing = _marked(work, transfer.id, [Verified.MISSING])
-    unknown = _marked(work, transfer.id, [Verified.UNKNOWN])
+    missing = references(work, transfer.id, [Verified.MISSING])
+    unknown = references(work, transfer.id, [Verified.UNKNOWN])
     _end_attention(work, transfer.id)
     to_ask = [*missing, *unknown]
     if missing and transfer.state != TransferState.CANCELLED.value:
@@ -75,7 +73,7 @@ def retry(work: Work, transfer: AnyRow) -> int:
 
 def take_its_word(work: Work, transfer: AnyRow) -> int:
     """Count as delivered what it acknowledged and did not confirm; how many instances that were. The transfer is locked."""
-    doubtful = _marked(work, transfer.id, [Verified.PENDING, Verified.MISSING, Verified.UNKNOWN])
+    doubtful = references(work, transfer.id, [Verified.PENDING, Verified.MISSING, Verified.UNKNOWN])
     ids = [each.instance_id for each in doubtful]
     mark(work, transfer.id, ids, Verified.NOT_ASKED)
     close(work, ids)
@@ -96,24 +94,6 @@ def take_its_word(work: Work, transfer: AnyRow) -> int:
         )
     )
     return len(ids)
-
-
-def _marked(work: Work, transfer_id: str, marks: Sequence[Verified]) -> tuple[Reference, ...]:
-    rows = work.connection.execute(
-        select(
-            instances.c.id,
-            instances.c.sop_class_uid,
-            instances.c.sop_instance_uid,
-            instances.c.series_instance_uid,
-        )
-        .join(deliveries, deliveries.c.instance_id == instances.c.id)
-        .where(
-            deliveries.c.transfer_id == transfer_id,
-            deliveries.c.verification.in_([each.value for each in marks]),
-        )
-        .order_by(instances.c.id)
-    )
-    return tuple(Reference(*row) for row in rows)
 
 
 def _end_attention(work: Work, transfer_id: str) -> None:
