@@ -1,0 +1,173 @@
+"""What the query, retrieve and commitment services ask of the archive, and the one door to it (docs/design/query-retrieve-scp.md).
+
+The only module of the gateway that imports the archive, and only inside the functions that are called at the first
+query: a gateway that stores needs no database, no index, and none of their libraries.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+from dicomrelay.dicom.query_models import Level
+from dicomrelay.runtime import home
+from dicomrelay.settings import Settings
+
+if TYPE_CHECKING:
+    from archive import Archive, StoredInstance
+    from archive import attributes as archive_attributes
+
+# Values by keyword, of the level that was asked for and of those above it. A count that the index has not is missing.
+Row: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedAttribute:
+    """An attribute that the index holds: it can be matched and answered from its level downward."""
+
+    keyword: str
+    tag: int
+    vr: str
+    level: Level
+
+
+class ArchivePort(Protocol):
+    """The archive, read only. For all threads of a listener.
+
+    Each method raises ServiceUnavailable while the index does not answer, and ArchiveError when it cannot be opened; the
+    next call tries again.
+    """
+
+    def attributes(self) -> Mapping[str, IndexedAttribute]:
+        """What the index holds, by keyword."""
+
+    def rows(self, level: Level, matches: Mapping[str, str], *, fuzzy: bool = False) -> Iterator[Row]:
+        """Every match, page by page.
+
+        Parameters
+        ----------
+        matches : mapping
+            By keyword: wildcards, ranges, lists of UIDs parted by a backslash (PS3.4 Section C.2.2.2).
+        fuzzy : bool
+            Person names by their likeness.
+
+        Raises
+        ------
+        ConfigurationError
+            A value that its attribute cannot have, or an attribute that cannot be matched at that level.
+        """
+
+    def select(
+        self,
+        *,
+        patient_id: str = "",
+        study_uids: Sequence[str] = (),
+        series_uids: Sequence[str] = (),
+        sop_instance_uids: Sequence[str] = (),
+    ) -> Iterator[StoredInstance]:
+        """The instances that are of all that is given, page by page; nothing given selects nothing."""
+
+    def digests(self, sop_instance_uids: Sequence[str]) -> Mapping[str, str]:
+        """SHA-256 of the data set, in hexadecimal, of those of the instances that the archive holds."""
+
+    def local_file(self, instance: StoredInstance) -> AbstractContextManager[Path]:
+        """The file of an instance, on this machine as long as the context lasts."""
+
+
+def open_archive(settings: Settings) -> ArchivePort:
+    """The archive of the settings. Nothing is opened, and nothing imported, before the first question."""
+
+    def opened() -> Archive:
+        from archive import Archive  # noqa: PLC0415 - the database's libraries, for queries alone
+
+        return Archive.open(settings.archive_path, database_url=home.archive_url(settings))
+
+    return LazyArchive(opened)
+
+
+class LazyArchive:
+    """An `ArchivePort` that is opened at the first question. A failure is not remembered."""
+
+    def __init__(self, opened: Callable[[], Archive]) -> None:
+        self._opened = opened
+        self._lock = threading.Lock()
+        self._archive: Archive | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody has asked yet."""
+        return self._archive is not None
+
+    def attributes(self) -> Mapping[str, IndexedAttribute]:
+        """What the index holds, by keyword."""
+        from archive.attributes import ATTRIBUTES  # noqa: PLC0415
+
+        return {
+            each.keyword: IndexedAttribute(each.keyword, each.tag, each.vr, _LEVELS[each.level.name])
+            for each in ATTRIBUTES
+        }
+
+    def rows(self, level: Level, matches: Mapping[str, str], *, fuzzy: bool = False) -> Iterator[Row]:
+        """Every match, page by page."""
+        from archive.attributes import ATTRIBUTES  # noqa: PLC0415
+        from archive.index.search import SearchQuery  # noqa: PLC0415
+
+        query = SearchQuery(_their(level), dict(matches), fuzzy=fuzzy)
+        for row in self._get().scan(query):
+            yield {
+                **{name: value for name, value in row.items() if name[:1].isupper()},
+                **{each.keyword: row[each.column] for each in ATTRIBUTES if each.column in row},
+            }
+
+    def select(
+        self,
+        *,
+        patient_id: str = "",
+        study_uids: Sequence[str] = (),
+        series_uids: Sequence[str] = (),
+        sop_instance_uids: Sequence[str] = (),
+    ) -> Iterator[StoredInstance]:
+        """The instances that are of all that is given, page by page."""
+        from archive.values import Selection  # noqa: PLC0415
+
+        if patient_id or study_uids or series_uids or sop_instance_uids:
+            yield from self._get().select(
+                Selection(
+                    patient_id=patient_id,
+                    study_uids=tuple(study_uids),
+                    series_uids=tuple(series_uids),
+                    sop_instance_uids=tuple(sop_instance_uids),
+                )
+            )
+
+    def digests(self, sop_instance_uids: Sequence[str]) -> Mapping[str, str]:
+        """SHA-256 of the data sets of those of the instances that the archive holds."""
+        return self._get().digests(sop_instance_uids)
+
+    def local_file(self, instance: StoredInstance) -> AbstractContextManager[Path]:
+        """The file of an instance."""
+        return nullcontext(self._get().path_of(instance))
+
+    def _get(self) -> Archive:
+        with self._lock:
+            if self._archive is None:
+                self._archive = self._opened()
+            return self._archive
+
+
+_LEVELS: Final = {
+    "PATIENT": Level.PATIENT,
+    "STUDY": Level.STUDY,
+    "SERIES": Level.SERIES,
+    "INSTANCE": Level.IMAGE,
+}
+
+
+def _their(level: Level) -> archive_attributes.Level:
+    from archive.attributes import Level as Theirs  # noqa: PLC0415
+
+    return next(each for each in Theirs if _LEVELS[each.name] is level)
