@@ -47,7 +47,7 @@ class Attribute:
     level : Level
         Where it is kept: patient attributes as they stand in the study.
     column : str
-        Its column. A person name has a second one, folded for matching, with `_key` after it.
+        Its column. Others may be made from it: `derived_columns`.
     """
 
     keyword: str
@@ -60,6 +60,18 @@ class Attribute:
     def is_number(self) -> bool:
         """Whether the column holds integers."""
         return self.vr in {"IS", "US", "UL"}
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is matched without regard to case where the pattern has wildcards."""
+        return self.vr in {"PN", "LO", "SH", "CS"}
+
+    @property
+    def derived_columns(self) -> tuple[str, ...]:
+        """What `archive.index.keys` makes from it: `_key`, folded, of text; `_words`, for fuzzy matching, of a person name."""
+        if self.vr == "PN":
+            return f"{self.column}_key", f"{self.column}_words"
+        return (f"{self.column}_key",) if self.is_text else ()
 
 
 _STUDY = (
@@ -106,6 +118,10 @@ ATTRIBUTES: Final = tuple(
     Attribute(keyword, tag, vr, level, column)
     for level, rows in ((Level.STUDY, _STUDY), (Level.SERIES, _SERIES), (Level.INSTANCE, _INSTANCE))
     for keyword, tag, vr, column in rows
+)
+# Of those of the study: what is the patient's.
+PATIENT_COLUMNS: Final = frozenset(
+    {"patient_name", "patient_id", "issuer_of_patient_id", "patient_birth_date", "patient_sex"}
 )
 # Facts of the request: what the data set says about them is not asked again.
 _GIVEN: Final = frozenset(
@@ -188,8 +204,3 @@ def clean(text: str) -> str:
     """Text that every database takes: no NUL, no unpaired surrogate, no padding, at most 1024 characters."""
     encodable = text.replace("\0", "").encode("utf-8", "replace").decode()
     return encodable.strip(" ")[:_LONGEST_CHARACTERS]
-
-
-def folded(text: str) -> str:
-    """A name as it is compared: without regard to case and to empty trailing components (PS3.4 Section C.2.2.2.4)."""
-    return text.casefold().rstrip("^= ")

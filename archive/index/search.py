@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Select, and_, exists, func, select
 
-from archive.attributes import ATTRIBUTES, Attribute, Level, folded
+from archive.attributes import ATTRIBUTES, Attribute, Level
+from archive.index.keys import folded
 from archive.index.schema import instances, series, studies
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.engine import Database
@@ -128,7 +129,7 @@ def _matches(attribute: Attribute, column: Column[Any], value: str) -> ColumnEle
     if attribute.vr in {"DA", "TM"}:
         return _range(column, value)
     if attribute.vr == "PN":
-        return _text(column, folded(value))
+        return _text(column, folded(value, is_name=True))
     return _text(column, value)
 
 

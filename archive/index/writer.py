@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from archive.attributes import ATTRIBUTES, InstanceAttributes, Level, Value, folded
+from archive.attributes import ATTRIBUTES, InstanceAttributes, Level, Value
+from archive.index.keys import derived
 from archive.index.schema import instances, patients, series, studies
 from archive.values import StoredInstance, StoreRequest
 from dicomrelay.ledger.engine import Database, chunks
@@ -171,8 +172,7 @@ def _level_values(attributes: InstanceAttributes, level: Level) -> dict[str, Val
     for attribute in ATTRIBUTES:
         if attribute.level is level and attribute.column in attributes.values:
             value = values[attribute.column] = attributes.values[attribute.column]
-            if attribute.vr == "PN":
-                values[f"{attribute.column}_key"] = None if value is None else folded(str(value))
+            values.update(derived(attribute, value))
     return values
 
 
