@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 from archive.disk import Disk
 from archive.frame_builder import build_frame_index
+from archive.frame_header import FrameIndexHeader
 from archive.index.database import open_database
 from archive.index.reader import IndexReader
 from archive.index.search import SearchPage, SearchQuery, search
 from archive.index.writer import IndexWriter
 from archive.inventory import ArchiveInventory
 from archive.layout import Layout
+from archive.storage import LocalStorage, Storage
 from archive.store import store_batch
 from archive.values import FrameSummary, StoredInstance, StoreRequest, StoreResult
 from dicomrelay.errors import ArchiveError, InstanceNotFound, ServiceUnavailable
@@ -34,18 +37,35 @@ class Archive:
         The index, migrated.
     disk : Disk
         The file system.
+    storage : Storage, optional
+        Where the stored files are; by default below the layout's root. Index and frames are there in any case.
     """
 
-    def __init__(self, layout: Layout, database: Database, disk: Disk) -> None:
+    def __init__(
+        self, layout: Layout, database: Database, disk: Disk, *, storage: Storage | None = None
+    ) -> None:
         self.layout = layout
+        self.storage: Storage = LocalStorage(layout, disk) if storage is None else storage
         self.disk = disk
         self._database = database
         self._reader = IndexReader(database)
         self._writer = IndexWriter(database)
-        self._durable_folders: set[Path] = set()
+
+    @property
+    def disk(self) -> Disk:
+        """The file system of the layout."""
+        return self._disk
+
+    @disk.setter
+    def disk(self, disk: Disk) -> None:
+        self._disk = disk
+        if isinstance(self.storage, LocalStorage):
+            self.storage.disk = disk
 
     @classmethod
-    def open(cls, root: Path, *, database_url: str | None = None) -> Archive:
+    def open(
+        cls, root: Path, *, database_url: str | None = None, storage: Storage | None = None
+    ) -> Archive:
         """Open the archive at `root`, made when it is not there.
 
         Parameters
@@ -54,6 +74,8 @@ class Archive:
             Its folder.
         database_url : str, optional
             Where the index is; by default `index.sqlite` in the root.
+        storage : Storage, optional
+            Where the stored files are, as `archive.storage.opening` makes it; by default in the root.
 
         Raises
         ------
@@ -71,7 +93,7 @@ class Archive:
         except OSError as error:
             raise ArchiveError(f"archive {layout.root}: cannot be made: {error.strerror}") from error
         url = database_url or f"sqlite:///{layout.root / INDEX}"
-        return cls(layout, open_database(url), Disk())
+        return cls(layout, open_database(url), Disk(), storage=storage)
 
     def close(self) -> None:
         """Close the index."""
@@ -92,10 +114,8 @@ class Archive:
         """
         return store_batch(
             items,
-            layout=self.layout,
-            disk=self.disk,
+            storage=self.storage,
             index=self._writer,
-            durable_folders=self._durable_folders,
         )
 
     def locate(self, study_uid: str, series_uid: str, sop_instance_uid: str) -> Path:
@@ -116,8 +136,30 @@ class Archive:
         return self._reader.digests(sop_instance_uids)
 
     def path_of(self, instance: StoredInstance) -> Path:
-        """The file of an instance."""
-        return self.layout.resolve(instance.relative_path)
+        """The file of an instance, to be opened soon: where the storage is elsewhere, a cache may drop it later.
+
+        Raises
+        ------
+        ServiceUnavailable
+            The storage does not answer.
+        FileNotFoundError
+            It has no such file; a local one says so when it is opened.
+        """
+        return self.storage.path(instance.relative_path, instance.digest)
+
+    def reading(self, instance: StoredInstance) -> AbstractContextManager[Path]:
+        """The same; the file stays where it is until the block ends."""
+        return self.storage.fetch(instance.relative_path, instance.digest)
+
+    def path_at(self, relative_path: str, digest: str) -> Path:
+        """`path_of` for what the ledger knows of an instance: its path in the archive and the digest of its data set."""
+        return self.storage.path(relative_path, digest)
+
+    def frame_data(self, header: FrameIndexHeader) -> Path:
+        """The file that an instance's frames are taken from: the stored one, or what it was inflated to. Raises as `path_of`."""
+        if header.data_path == header.stored_path:
+            return self.storage.path(header.stored_path, header.digest)
+        return self.layout.resolve(header.data_path)
 
     def instances(self, study_uid: str, series_uid: str = "") -> Iterator[StoredInstance]:
         """Every instance of a study, or of one series of it, in the order they were stored; nothing when unknown."""
@@ -152,7 +194,7 @@ class Archive:
     def prepare_frames_of(self, stored: StoredInstance) -> FrameSummary:
         """The same for an instance that was found already."""
         try:
-            return build_frame_index(stored, layout=self.layout, disk=self.disk)
+            return build_frame_index(stored, layout=self.layout, disk=self.disk, reading=self.reading)
         except OSError as error:
             kind = ServiceUnavailable if error.errno == errno.EROFS else ArchiveError
             # Not from it: its path holds the patient id, and a traceback would show that.
@@ -162,7 +204,7 @@ class Archive:
 
     def inventory(self) -> ArchiveInventory:
         """All of it, row by row and file by file, for a check."""
-        return ArchiveInventory(self.layout, self._database)
+        return ArchiveInventory(self.layout, self._database, self.storage)
 
     def check_index(self) -> None:
         """Raise ServiceUnavailable when the index does not answer."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Column, func, select
 
-from archive.disk import digest_of
 from archive.frame_builder import existing_index, index_path
 from archive.frame_header import FrameIndexHeader
 from archive.index.reader import joined, stored_instance
 from archive.index.schema import instances
 from archive.layout import DATA, FRAMES, Layout
+from archive.storage import LocalStorage, Storage
 from archive.values import StoredInstance
 from dicomrelay.ledger.engine import Database, chunks
 
@@ -46,10 +45,13 @@ class ArchiveInventory:
     layout : Layout
     database : Database
         The index. Every method that asks it raises ServiceUnavailable when it does not answer.
+    storage : Storage
+        Where the stored files are.
     """
 
-    def __init__(self, layout: Layout, database: Database) -> None:
+    def __init__(self, layout: Layout, database: Database, storage: Storage) -> None:
         self.layout = layout
+        self.storage = storage
         self._database = database
 
     def count(self) -> int:
@@ -89,8 +91,9 @@ class ArchiveInventory:
             ]
 
     def files(self) -> Iterator[list[FileThere]]:
-        """What lies under `data/`, folder by folder."""
-        yield from self._walk(self.layout.root / DATA)
+        """What lies under `data/`, folder by folder; nothing where the storage is elsewhere: `archive.checking` lists that."""
+        if isinstance(self.storage, LocalStorage):
+            yield from self._walk(self.layout.root / DATA)
 
     def frame_files(self) -> Iterator[list[FileThere]]:
         """What lies under `frames/`, folder by folder."""
@@ -115,13 +118,12 @@ class ArchiveInventory:
 
     def size_of(self, stored: StoredInstance) -> int | None:
         """The size of its file in bytes; None when there is none."""
-        with suppress(FileNotFoundError, NotADirectoryError):
-            return self.layout.resolve(stored.relative_path).stat().st_size
-        return None
+        there = self.storage.stat(stored.relative_path)
+        return None if there is None else there.size_bytes
 
     def digest_of(self, stored: StoredInstance) -> str:
         """SHA-256 of the data set that its file holds, in hexadecimal. Raises OSError."""
-        return digest_of(self.layout.resolve(stored.relative_path), offset=stored.data_set_offset)
+        return self.storage.digest(stored.relative_path, stored.data_set_offset)
 
     def frame_index(self, stored: StoredInstance) -> FrameIndexHeader | None:
         """The header of its frame index, where there is one that fits the stored file."""

@@ -9,33 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from archive.attributes import InstanceAttributes, read_attributes
-from archive.disk import Disk, digest_of, temporary_name
 from archive.index.writer import FileSize, IndexWriter, Known, NewInstance
 from archive.layout import Layout
+from archive.storage import Put, Storage, Writing
 from archive.values import StoreOutcome, StoreRequest, StoreResult
 from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
 from dicomrelay.errors import ArchiveError, ConflictingInstance, IntegrityMismatch
 
 _PREFIX_OFFSET: Final = 128
 _PREFIX: Final = b"DICM"
-# Folders known to be durable in their parents; forgotten all at once when there are too many.
-_REMEMBERED_FOLDERS: Final = 100_000
 
 
 @dataclass(slots=True)
 class Placing:
-    """The files of one batch on their way: what was put where, and which folders have new names in them."""
+    """The files of one batch on their way: what was put where."""
 
-    layout: Layout
-    disk: Disk
-    durable_folders: set[Path]
-    created: dict[str, Path] = field(default_factory=dict)
+    storage: Storage
+    writing: Writing
+    created: dict[str, str] = field(default_factory=dict)
     resized: dict[str, FileSize] = field(default_factory=dict)
-    changed: dict[Path, None] = field(default_factory=dict)
 
     def place(self, request: StoreRequest, relative_path: str, *, over: bool = False) -> int:
         """Put the file of a request under its name and return its size in bytes.
@@ -53,108 +48,59 @@ class Placing:
             The source's data set is not what the request says.
         ArchiveError, OSError
             It cannot be done; nothing of it is left under the name.
+        ServiceUnavailable
+            The storage does not answer.
         """
-        target = self.layout.resolve(relative_path)
         expected = request.data_set_offset + request.data_set_bytes
         actual = request.source.stat().st_size
         if actual != expected:
             raise ArchiveError(f"{request.source} has {actual} bytes where {expected} were announced")
-        self._make_folders(target.parent)
         try:
-            self._put(request, target, over=over)
-            self.created[request.sop_instance_uid] = target
+            size = self.writing.put(relative_path, _wanted(request), over=over)
         except FileExistsError:
-            self._check_same(request, target)
-        self.changed[target.parent] = None
-        return target.stat().st_size
+            return self._check_same(request, relative_path)
+        self.created[request.sop_instance_uid] = relative_path
+        return size
 
     def put_back(self, request: StoreRequest, known: Known) -> None:
         """Put an instance of the index back in its place when its file is gone or damaged. Raises as `place` does."""
-        size = _size(self.layout.resolve(known.relative_path))
-        if size == known.file_bytes:
+        there = self.storage.stat(known.relative_path)
+        if there is not None and there.size_bytes == known.file_bytes:
             return
-        size = self.place(request, known.relative_path, over=size is not None)
+        size = self.place(request, known.relative_path, over=there is not None)
         if size != known.file_bytes:
             # The same data set behind another file meta.
             self.resized[request.sop_instance_uid] = FileSize(size, size - request.data_set_bytes)
-
-    def make_durable(self) -> None:
-        """Flush every folder with new names, from the leaves up, each once."""
-        for folder in sorted(self.changed, key=lambda path: len(path.parts), reverse=True):
-            self.disk.sync_directory(folder)
-        if len(self.durable_folders) > _REMEMBERED_FOLDERS:
-            self.durable_folders.clear()
-        self.durable_folders.update(self.changed)
-        self.changed.clear()
 
     def take_back(self, uids: Sequence[str]) -> None:
         """Remove what this batch created for these instances."""
         for uid in uids:
             if uid in self.created:
-                self.disk.remove(self.created.pop(uid))
+                self.storage.delete(self.created.pop(uid))
             self.resized.pop(uid, None)
 
-    def _make_folders(self, folder: Path) -> None:
-        """Make the folder and those above it; their names are flushed with this batch unless known to be durable."""
-        missing = []
-        while folder != self.layout.root and folder not in self.durable_folders:
-            missing.append(folder)
-            folder = folder.parent
-        for path in reversed(missing):
-            self.disk.make_directory(path)
-            self.changed[path.parent] = None
-
-    def _put(self, request: StoreRequest, target: Path, *, over: bool) -> None:
-        with request.source.open("rb") as source:
-            head = source.read(_PREFIX_OFFSET + len(_PREFIX))
-        is_part10 = head[_PREFIX_OFFSET:] == _PREFIX and request.data_set_offset > _PREFIX_OFFSET
-        if is_part10 and request.may_link and not over and self.disk.link(request.source, target):
-            return
-        if not over and target.exists():
-            raise FileExistsError(str(target))
-        temporary = temporary_name(target)
-        try:
-            preface = b"" if is_part10 else _file_meta(request)
-            digest = self.disk.copy(
-                request.source, temporary, preface=preface, digest_from=request.data_set_offset
-            )
-            if digest != request.digest:
-                raise IntegrityMismatch(
-                    f"{request.source} has another digest than announced: was it changed?",
-                    expected=request.digest,
-                    actual=digest,
-                )
-            if over:
-                self.disk.replace(temporary, target)
-            else:
-                self.disk.publish(temporary, target)
-        except (OSError, IntegrityMismatch):
-            self.disk.remove(temporary)
-            raise
-
-    @staticmethod
-    def _check_same(request: StoreRequest, target: Path) -> None:
-        """A file of that name is there: left by a crash, or somebody else's bytes. The data set is its tail."""
-        offset = target.stat().st_size - request.data_set_bytes
-        if offset < 0 or digest_of(target, offset=offset) != request.digest:
+    def _check_same(self, request: StoreRequest, relative_path: str) -> int:
+        """A file of that name is there: left by a crash, or somebody else's bytes. The data set is its tail. Returns its size."""
+        there = self.storage.stat(relative_path)
+        offset = there.size_bytes - request.data_set_bytes if there else -1
+        if there is None or offset < 0 or self.storage.digest(relative_path, offset) != request.digest:
             raise ConflictingInstance(f"a file in the place of {request.sop_instance_uid} holds other bytes")
+        return there.size_bytes
 
 
 def store_batch(
     requests: Sequence[StoreRequest],
     *,
-    layout: Layout,
-    disk: Disk,
+    storage: Storage,
     index: IndexWriter,
-    durable_folders: set[Path],
 ) -> list[StoreResult]:
-    """Store a batch; durable when it returns. Raises ServiceUnavailable or LedgerError when the index does not work."""
-    placing = Placing(layout, disk, durable_folders)
+    """Store a batch; durable when it returns. Raises ServiceUnavailable or LedgerError when index or storage do not work."""
+    placing = Placing(storage, storage.writing())
     there = index.known([request.sop_instance_uid for request in requests])
     new: dict[str, NewInstance] = {}
     results = [_store_one(request, placing, there, new) for request in requests]
     try:
-        placing.make_durable()
+        placing.writing.flush()
     except OSError as error:
         # What a failed flush left on the disk is unknown, and flushing again would not tell (never retry an fsync).
         lost = {*new, *placing.created}
@@ -231,14 +177,6 @@ def _after_failed_flush(result: StoreResult, lost: set[str], why: str) -> StoreR
     )
 
 
-def _size(path: Path) -> int | None:
-    """The size of a file in bytes; None when there is none."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-
-
 def _why(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
@@ -249,6 +187,20 @@ def _relative_path(request: StoreRequest, attributes: InstanceAttributes) -> str
         request.study_instance_uid,
         request.series_instance_uid,
         request.sop_instance_uid,
+    )
+
+
+def _wanted(request: StoreRequest) -> Put:
+    """What is to be kept: the file as it is, or its data set behind a file meta of ours where it has none."""
+    with request.source.open("rb") as source:
+        head = source.read(_PREFIX_OFFSET + len(_PREFIX))
+    is_part10 = head[_PREFIX_OFFSET:] == _PREFIX and request.data_set_offset > _PREFIX_OFFSET
+    return Put(
+        source=request.source,
+        digest=request.digest,
+        digest_from=request.data_set_offset,
+        preface=b"" if is_part10 else _file_meta(request),
+        may_link=request.may_link,
     )
 
 

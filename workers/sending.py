@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from dicomrelay.delivery import Answer, Instance, Target, deliver
 from dicomrelay.delivery.reasons import reason_of
 from dicomrelay.dicom.status import Outcome
-from dicomrelay.errors import AssociationError, AssociationTimeout, SpoolCorrupt
+from dicomrelay.errors import AssociationError, AssociationTimeout, ServiceUnavailable, SpoolCorrupt
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState, InstanceFacts
 from dicomrelay.ledger.values_evidence import SentFacts
 from dicomrelay.net.outcomes import judge
@@ -235,8 +236,14 @@ def locate(rooms: Rooms, facts: InstanceFacts) -> Path:
     ------
     SpoolCorrupt
         Nowhere.
+    OSError
+        They are in the archive, and its storage is away.
     """
     elsewhere = facts.released or (facts.host != rooms.host and not facts.source_path)
     if facts.archive_path and elsewhere:
-        return rooms.archive.layout.resolve(facts.archive_path)
+        try:
+            return rooms.archive.path_at(facts.archive_path, facts.digest)
+        except ServiceUnavailable as error:
+            # Of this instance and for now, like a disk that does not answer.
+            raise OSError(errno.EAGAIN, str(error)) from error
     return Path(facts.source_path) if facts.source_path else rooms.spool.locate(facts.spool_id)

@@ -1,0 +1,126 @@
+"""What an archive asks of whatever keeps its files. Keys are relative paths of `Layout`; it must never know an index or a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """What is to be kept.
+
+    Attributes
+    ----------
+    source : Path
+        A file; its bytes are read once.
+    digest : str
+        SHA-256 of the source's bytes from `digest_from` to its end, in hexadecimal.
+    digest_from : int
+        Where the data set begins, in bytes.
+    preface : bytes
+        When not empty, it takes the place of what is in front of `digest_from`.
+    may_link : bool
+        The source is durable and never changed in place: a hard link may stand for a copy.
+    """
+
+    source: Path
+    digest: str
+    digest_from: int = 0
+    preface: bytes = b""
+    may_link: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object: its key, its size, and when it was written, in seconds since the epoch by the storage's clock."""
+
+    key: str
+    size_bytes: int
+    changed_s: float
+
+
+class Writing(Protocol):
+    """Several objects that become durable together. For one thread."""
+
+    def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
+        """Keep a file under a key, whole or not at all, and return its size in bytes. Durable after `flush`.
+
+        Parameters
+        ----------
+        over : bool
+            What is under the key gives way, at once.
+
+        Raises
+        ------
+        FileExistsError
+            The key is taken. What is there is durable after `flush`, too.
+        IntegrityMismatch
+            The source's digest is not what was announced; nothing is left under the key.
+        ArchiveError
+            It can never be kept here.
+        OSError
+            It cannot be read, or not be written.
+        ServiceUnavailable
+            The storage does not answer, or does not let us in.
+        """
+
+    def flush(self) -> None:
+        """Make everything that was put durable. Raises OSError: then nothing is known of it, and it is not tried twice."""
+
+
+class Storage(Protocol):
+    """Keeps files by key. Threads may share it.
+
+    Every method raises `ServiceUnavailable` when the storage does not answer, `ArchiveError` for a key that has no place in
+    it and `OSError` when its system says no; those that read raise `FileNotFoundError` when there is nothing under the key.
+    """
+
+    @property
+    def name(self) -> str:
+        """How it is shown: no key, no credentials."""
+
+    def writing(self) -> Writing:
+        """A batch of objects to put."""
+
+    def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
+        """One object, durable when this returns. Raises as `Writing.put` and `Writing.flush`."""
+
+    def stat(self, key: str) -> StoredObject | None:
+        """What is under a key; None when nothing is."""
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        """So many bytes from an offset; fewer where the object ends."""
+
+    def chunks(self, key: str, offset: int = 0, *, fresh: bool = False) -> Iterator[bytes]:
+        """The bytes from an offset to the end, at most 8 MiB at a time, all of one object even when it is replaced meanwhile.
+
+        Parameters
+        ----------
+        fresh : bool
+            From where they are kept, not from what the system has in memory of them; and nothing is kept there.
+        """
+
+    def digest(self, key: str, offset: int = 0, *, fresh: bool = False) -> str:
+        """SHA-256 of those bytes, in hexadecimal."""
+
+    def path(self, key: str, digest: str = "") -> Path:
+        """A local file with the bytes, to be opened soon: a cache may drop it later.
+
+        Parameters
+        ----------
+        digest : str
+            The data set's, where it is known: the bytes are those of this digest and not of a predecessor under the same key.
+        """
+
+    def fetch(self, key: str, digest: str = "") -> AbstractContextManager[Path]:
+        """The same, and the file stays until the block ends."""
+
+    def delete(self, key: str) -> None:
+        """Let go of an object; one that is gone is fine."""
+
+    def list(self, prefix: str) -> Iterator[list[StoredObject]]:
+        """The objects whose keys begin with a folder's name (`data`), in pages of at most 1000, in an order that does not matter."""
