@@ -29,7 +29,14 @@ from dicomrelay.net.commits import MAX_UNFINISHED, AssociationCommits, CommitPoo
 from dicomrelay.net.incoming_report import IncomingReport
 from dicomrelay.net.incoming_store import IncomingStore
 from dicomrelay.net.limits import AcceptorLimits
-from dicomrelay.net.service import AssociationInfo, AssociationService, ReportHandler, StoreReply
+from dicomrelay.net.provided_operations import ProvidedOperations
+from dicomrelay.net.service import (
+    AssociationInfo,
+    AssociationService,
+    OperationHandler,
+    ReportHandler,
+    StoreReply,
+)
 from dicomrelay.net.transport import Transport
 from dicomrelay.ul.connection import ConnectionEvent
 from dicomrelay.ul.pdu import AbortReason, PDataTf, ReleaseRequest, ReleaseResponse
@@ -47,6 +54,7 @@ class Tally:
     stored: int = 0
     failed: int = 0
     bytes_received: int = 0
+    operations: int = 0
 
 
 class Conversation:
@@ -62,6 +70,8 @@ class Conversation:
         Carries commits out when there is a window.
     reports : callable, optional
         Takes N-EVENT-REPORT requests; None answers them 0211.
+    operations : callable, optional
+        Serves C-FIND, C-MOVE and C-GET requests; None answers them 0211.
     """
 
     def __init__(
@@ -75,6 +85,7 @@ class Conversation:
         window: int,
         pool: CommitPool,
         reports: ReportHandler | None = None,
+        operations: OperationHandler | None = None,
     ) -> None:
         self.tally = Tally()
         self._transport = transport
@@ -87,6 +98,8 @@ class Conversation:
         self._incoming: IncomingStore | None = None
         self._reports = reports
         self._report: IncomingReport | None = None
+        self._operations = ProvidedOperations(operations, association) if operations is not None else None
+        self._has_heard = False  # what came between two answers is looked at before the next one
         self._commits: AssociationCommits | None = None
         self._owed: list[bytes] = []  # answers that leave before we wait for more, together
         if window != 1:
@@ -105,11 +118,12 @@ class Conversation:
         while True:
             event = connection.next_event()
             if event is None:
-                self._receive()
+                self._go_on()
             elif type(event) is PDataTf:
                 self._take(event)
             elif isinstance(event, ReleaseRequest):
                 self._drop_incoming()
+                self._drop_operations()
                 self.settle()
                 self._transport.send(connection.send(ReleaseResponse()))
                 return event
@@ -128,6 +142,7 @@ class Conversation:
     def end(self) -> None:
         """The association is over: forget what is half received, keep what is whole."""
         self._drop_incoming()
+        self._drop_operations()
         commits, self._commits = self._commits, None
         if commits is not None:
             for _, store, reply in commits.rest():
@@ -144,11 +159,26 @@ class Conversation:
             elif type(part) is CommandReceived:
                 self._command(part)
 
-    def _receive(self) -> None:
+    def _go_on(self) -> None:
+        """Nothing that came is left to look at: hear more, and say what an operation of the peer has to say."""
         if self._incoming is not None:
             self._incoming.flush()
         if self._owed:
             self._send_owed()
+        operations = self._operations
+        if operations is None or not len(operations):
+            self._receive()
+            return
+        self._has_heard = not self._has_heard and self._transport.receive_now()
+        if not self._has_heard:
+            ready = operations.answers(self._connection)
+            if ready:
+                self._transport.send(ready)
+        commits = self._commits
+        if commits is not None and commits.has_finished:
+            self._answer_finished(commits)
+
+    def _receive(self) -> None:
         commits = self._commits
         if not self._assembler.is_between_messages:
             self._transport.receive(monotonic() + self._limits.pdu_timeout_s, "message", more_is_due=True)
@@ -176,6 +206,17 @@ class Conversation:
             self._report = IncomingReport(self._reports, self._association, message, syntax)
             if not received.has_data_set:
                 self._finish_report(received.context_id)
+        elif isinstance(message, CFindRequest | CGetRequest | CMoveRequest) and self._operations is not None:
+            self.tally.operations += 1
+            syntax = self._transfer_syntaxes[received.context_id]
+            refusal = self._operations.begin(
+                message, received.context_id, syntax, has_identifier=received.has_data_set
+            )
+            if refusal is not None:
+                self._respond(received.context_id, encode_message(refusal, has_data_set=False))
+        elif isinstance(message, CCancelRequest):
+            if self._operations is not None:
+                self._operations.cancel(message)
         elif isinstance(
             message,
             UnsupportedRequest
@@ -189,7 +230,7 @@ class Conversation:
             self._respond(
                 received.context_id, encode_unsupported_response(message, Status.UNRECOGNISED_OPERATION)
             )
-        elif not isinstance(message, UnsupportedResponse | CCancelRequest):  # nothing to cancel: ignored
+        elif not isinstance(message, UnsupportedResponse):  # it answers nothing: ignored
             raise RemoteProtocolError(
                 f"a {type(message).__name__} is not what an SCP can take here",
                 section="PS3.7 Section 9.3",
@@ -203,6 +244,8 @@ class Conversation:
                 self._report.add(part.fragments)
                 if part.is_complete:
                     self._finish_report(part.context_id)
+            elif self._operations is not None:
+                self._operations.add(part.fragments, is_complete=part.is_complete)
             return
         incoming.add(part.fragments)
         if not part.is_complete:
@@ -257,6 +300,10 @@ class Conversation:
 
     def _respond(self, context_id: int, command: bytes) -> None:
         self._transport.send(command_bytes(self._connection, context_id, command))
+
+    def _drop_operations(self) -> None:
+        if self._operations is not None:
+            self._operations.close()
 
     def _drop_incoming(self) -> None:
         incoming, self._incoming = self._incoming, None

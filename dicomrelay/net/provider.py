@@ -208,6 +208,7 @@ class ProviderAssociation:
                 window=decided.window.invoked if decided.window is not None else 1,
                 pool=self._pool,
                 reports=decided.reports,
+                operations=decided.operations,
             )
         except OSError as error:  # no descriptor is left for the pipe of its window
             self._transport.send(self._connection.send(LOCAL_LIMIT_EXCEEDED))
@@ -270,7 +271,14 @@ class ProviderAssociation:
             ask(self._service.turned_away, self._address[0], reason)
             return
         ending = AssociationEnding(
-            kind, reason, tally.echoes, tally.stored, tally.failed, tally.bytes_received, duration_s
+            kind,
+            reason,
+            tally.echoes,
+            tally.stored,
+            tally.failed,
+            tally.bytes_received,
+            duration_s,
+            tally.operations,
         )
         ask(self._service.closed, self._info, ending)
 

@@ -5,12 +5,17 @@ The acceptor owns sockets, threads and deadlines; a service owns decisions and d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from dicomrelay.dimse.messages import CStoreRequest, NEventReportRequest
+from dicomrelay.dimse.messages import (
+    CStoreRequest,
+    NEventReportRequest,
+    QueryRetrieveRequest,
+    QueryRetrieveResponse,
+)
 from dicomrelay.ul.pdu import (
     AssociateReject,
     AssociateRequest,
@@ -96,6 +101,8 @@ class Acceptance:
         The server response; None when the requestor wants none (PS3.7 Annex D.3.3.7).
     reports : ReportHandler or None
         Takes the N-EVENT-REPORT requests of this association; None answers them 0211.
+    operations : OperationHandler or None
+        Serves the C-FIND, C-MOVE and C-GET requests of this association; None answers them 0211.
     """
 
     contexts: Sequence[ContextDecision]
@@ -104,6 +111,7 @@ class Acceptance:
     window: AsynchronousOperations | None = None
     identity_response: bytes | None = field(default=None, repr=False)
     reports: ReportHandler | None = None
+    operations: OperationHandler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +159,46 @@ Commit = Callable[[], StoreReply]
 ReportHandler = Callable[[AssociationInfo, NEventReportRequest, bytes, str], int]
 
 
+@dataclass(slots=True)
+class RequestedOperation:
+    """A C-FIND, C-MOVE or C-GET that a peer asks for.
+
+    Attributes
+    ----------
+    context_id : int
+        Of the presentation context that it came in.
+    identifier : bytes
+        At most `dimse.identifier.MAX_IDENTIFIER_BYTES`, not yet read; empty when the request came without one.
+    transfer_syntax_uid : str
+        Of the identifier, and of those that answer it.
+    is_cancelled : bool
+        A C-CANCEL for it has come. Whoever serves it looks between two answers, and ends it then with FE00.
+    is_too_large : bool
+        Its identifier was, and is not here: such a one is answered by the engine.
+    """
+
+    request: QueryRetrieveRequest
+    context_id: int
+    identifier: bytes = field(repr=False)
+    transfer_syntax_uid: str
+    is_cancelled: bool = False
+    is_too_large: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One response of an operation; `identifier` is its data set, in the transfer syntax of the request."""
+
+    response: QueryRetrieveResponse
+    identifier: bytes | None = field(default=None, repr=False)
+
+
+# Gives the responses one by one; the first that is not pending is the last that is taken. None means "nothing yet", and
+# gives the peer the chance to be heard: who waits does so for a quarter of a second at most. Called, and iterated, in the
+# association's thread; closed when the association ends sooner. What it raises is answered A700 or C000.
+OperationHandler = Callable[[AssociationInfo, RequestedOperation], Iterator[Answer | None]]
+
+
 class EndingKind(Enum):
     """How an association ended."""
 
@@ -177,6 +225,8 @@ class AssociationEnding:
         Data set bytes of complete and of abandoned data sets.
     duration_s : float
         From the acceptance of the TCP connection.
+    operations : int
+        C-FIND, C-MOVE and C-GET requests that were begun.
     """
 
     kind: EndingKind
@@ -186,6 +236,7 @@ class AssociationEnding:
     failed: int = 0
     bytes_received: int = 0
     duration_s: float = 0.0
+    operations: int = 0
 
 
 class StoreSink(Protocol):
