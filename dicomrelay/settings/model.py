@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     archive: sections.ArchiveSettings = sections.ArchiveSettings()
     streamer: sections.StreamerSettings = sections.StreamerSettings()
     monitor: sections.MonitorSettings = sections.MonitorSettings()
+    query: sections.QuerySettings = sections.QuerySettings()
     peers: list[sections.PeerSettings] = Field(
         [], description="Who may call; none: any AE title from loopback, nobody from elsewhere."
     )

@@ -277,6 +277,29 @@ class MonitorSettings(Section):
         return self
 
 
+class QuerySettings(Section):
+    """C-FIND as SCP: what the archive is asked."""
+
+    max_answers: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Answers to one C-FIND; when more match these are given, and then A700, out of resources.",
+    )
+    timeout_s: float = Field(
+        120, gt=0, le=3600, description="Time for one C-FIND; over it A700, out of resources."
+    )
+    relational: Literal["negotiated", "always"] = Field(
+        "negotiated",
+        description='Queries that leave out the unique keys of the levels above: "negotiated" takes them when the peer has '
+        'agreed on relational queries with us, as the standard has it; "always" takes them of anybody.',
+    )
+    fuzzy_names: Literal["never", "negotiated", "always"] = Field(
+        "negotiated",
+        description="Person names by likeness: when the peer has agreed on fuzzy matching with us, never, or always.",
+    )
+
+
 class PeerSettings(Section):
     """Who may call."""
 
@@ -284,6 +307,10 @@ class PeerSettings(Section):
         "*", min_length=1, max_length=16, description="Calling AE title; * and ? are wildcards."
     )
     host: str = Field("*", description="Address or network (10.0.0.0/24) the peer calls from; * for any.")
+    rights: list[Literal["store", "query", "move", "get", "commitment"]] = Field(
+        ["store"],
+        description="What it may do here: C-STORE, C-FIND, C-MOVE, C-GET, and ask for storage commitment. C-ECHO is for all.",
+    )
     max_associations: int | None = Field(
         None,
         ge=1,
