@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from archive import Archive
+from archive.storage.opening import open_storage
 from dicomrelay.ledger import Ledger
 from dicomrelay.runtime import home
 from dicomrelay.runtime.owner import own_name
@@ -35,7 +36,11 @@ class Rooms:
             settings=settings,
             ledger=ledger,
             spool=Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes),
-            archive=Archive.open(settings.archive_path, database_url=home.archive_url(settings)),
+            archive=Archive.open(
+                settings.archive_path,
+                database_url=home.archive_url(settings),
+                storage=open_storage(settings.archive, settings.archive_path),
+            ),
             wake_ups=WakeUps(settings),
             host=home.spool_name(settings),
         )

@@ -107,6 +107,11 @@ class LocalStorage:
         """The folder."""
         return str(self.layout.root)
 
+    @property
+    def at_once(self) -> int:
+        """One: a batch is for one thread."""
+        return 1
+
     def writing(self) -> LocalWriting:
         """See `Storage`."""
         return LocalWriting(self)

@@ -44,7 +44,7 @@ class StoredObject:
 
 
 class Writing(Protocol):
-    """Several objects that become durable together. For one thread."""
+    """Several objects that become durable together. For as many threads as the storage says (`at_once`)."""
 
     def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
         """Keep a file under a key, whole or not at all, and return its size in bytes. Durable after `flush`.
@@ -82,6 +82,10 @@ class Storage(Protocol):
     @property
     def name(self) -> str:
         """How it is shown: no key, no credentials."""
+
+    @property
+    def at_once(self) -> int:
+        """How many threads may put into one `Writing` at a time, and should: what is far away takes its time for each."""
 
     def writing(self) -> Writing:
         """A batch of objects to put."""

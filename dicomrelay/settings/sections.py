@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from dicomrelay.settings.fields import AeTitle, Name, Pattern, PeerText, Port, Section, UidPattern
 from dicomrelay.settings.identity import GatewayIdentitySettings
+from dicomrelay.settings.storage import ArchiveRetentionSettings, ScrubSettings, StorageSettings
 from dicomrelay.settings.tls import TlsSettings
 
 
@@ -241,11 +242,17 @@ class SendSettings(Section):
     )
 
 
-class ArchiveSettings(Section):
+class ArchiveSettings(StorageSettings):
     """The archive."""
 
     enabled: bool = Field(True, description="Keep every instance in the archive.")
     path: Path | None = Field(None, description="Where the archive is; by default archive/ in the home.")
+    scrub: ScrubSettings = Field(
+        ScrubSettings(), description="Reading everything again, to find damage in time."
+    )
+    retention: ArchiveRetentionSettings = Field(
+        ArchiveRetentionSettings(), description="When stored studies may go; never, unless it says so."
+    )
 
 
 class StreamerSettings(Section):
