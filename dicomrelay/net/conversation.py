@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
+from typing import Final
 
 from dicomrelay.dicom.status import Status, is_warning
 from dicomrelay.dimse.codec import encode_message, encode_unsupported_response
@@ -20,6 +21,7 @@ from dicomrelay.dimse.messages import (
     CStoreRequest,
     NActionRequest,
     NEventReportRequest,
+    NEventReportResponse,
     UnsupportedRequest,
     UnsupportedResponse,
 )
@@ -29,8 +31,12 @@ from dicomrelay.net.commits import MAX_UNFINISHED, AssociationCommits, CommitPoo
 from dicomrelay.net.incoming_report import IncomingReport
 from dicomrelay.net.incoming_store import IncomingStore
 from dicomrelay.net.limits import AcceptorLimits
+from dicomrelay.net.proposal import RemoteAe
+from dicomrelay.net.provided_actions import ProvidedActions
 from dicomrelay.net.provided_operations import ProvidedOperations
+from dicomrelay.net.provider_stores import AssociationEnded, ProviderStores
 from dicomrelay.net.service import (
+    ActionHandler,
     AssociationInfo,
     AssociationService,
     OperationHandler,
@@ -44,6 +50,9 @@ from dicomrelay.ul.state import State
 
 # Sta8: the peer has asked for the release, and what we still owe may be said before it is answered (AR-7).
 _MAY_ANSWER = frozenset({State.STA6_ESTABLISHED, State.STA8_AWAITING_LOCAL_RELEASE_RESPONSE})
+_NO_STORAGE: Final[Mapping[tuple[str, str], int]] = {}
+# How long the peer is listened to before a report that may be ready is asked for.
+_DUE_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -72,6 +81,10 @@ class Conversation:
         Takes N-EVENT-REPORT requests; None answers them 0211.
     operations : callable, optional
         Serves C-FIND, C-MOVE and C-GET requests; None answers them 0211.
+    storage : mapping of (str, str) to int
+        SOP class and transfer syntax to the presentation context in which the peer takes the sub-operations of a C-GET.
+    actions : callable, optional
+        Takes N-ACTION requests; None answers them 0211.
     """
 
     def __init__(
@@ -86,6 +99,8 @@ class Conversation:
         pool: CommitPool,
         reports: ReportHandler | None = None,
         operations: OperationHandler | None = None,
+        storage: Mapping[tuple[str, str], int] = _NO_STORAGE,
+        actions: ActionHandler | None = None,
     ) -> None:
         self.tally = Tally()
         self._transport = transport
@@ -98,7 +113,10 @@ class Conversation:
         self._incoming: IncomingStore | None = None
         self._reports = reports
         self._report: IncomingReport | None = None
-        self._operations = ProvidedOperations(operations, association) if operations is not None else None
+        self._operations: ProvidedOperations | None = None
+        if operations is not None:
+            self._operations = ProvidedOperations(operations, association, self._stores(storage))
+        self._actions = ProvidedActions(actions, association) if actions is not None else None
         self._has_heard = False  # what came between two answers is looked at before the next one
         self._commits: AssociationCommits | None = None
         self._owed: list[bytes] = []  # answers that leave before we wait for more, together
@@ -118,8 +136,10 @@ class Conversation:
         while True:
             event = connection.next_event()
             if event is None:
-                self._go_on()
-            elif type(event) is PDataTf:
+                event = self._next()
+            if event is None:
+                continue
+            if type(event) is PDataTf:
                 self._take(event)
             elif isinstance(event, ReleaseRequest):
                 self._drop_incoming()
@@ -150,6 +170,35 @@ class Conversation:
             commits.close()
 
     # ---- inside
+
+    def _stores(self, storage: Mapping[tuple[str, str], int]) -> ProviderStores:
+        association = self._association
+        return ProviderStores(
+            association.id,
+            RemoteAe(association.calling_ae_title, association.peer_address, association.peer_port),
+            self._transport,
+            self._assembler,
+            storage,
+            response_s=self._limits.pdu_timeout_s,
+            others=self._beside,
+        )
+
+    def _beside(self, part: CommandReceived | DataSetReceived) -> None:
+        """What comes beside the responses to the sub-operations of a C-GET; its views do not last."""
+        if isinstance(part, DataSetReceived):
+            self._data_set(part)
+        else:
+            self._command(part)
+        if self._incoming is not None:
+            self._incoming.flush()
+
+    def _next(self) -> ConnectionEvent | None:
+        """Go on; what ended the association in the middle of a sub-operation, if anything did."""
+        try:
+            self._go_on()
+        except AssociationEnded as ended:
+            return ended.event
+        return None
 
     def _take(self, data: PDataTf) -> None:
         # A function of its own, so that no view outlives it: one would keep a buffer from being given back.
@@ -185,10 +234,19 @@ class Conversation:
         elif commits is not None and len(commits):
             # A peer that waits for our answers is not idle. A disk has no deadline; the answer ends this wait.
             self._transport.receive(inf, "idle")
+        elif self._actions is not None and self._actions.is_due and not self._connection.has_partial_pdu:
+            self._hear_or_report(self._actions)
         else:
             self._transport.receive(monotonic() + self._limits.idle_timeout_s, "idle")
         if commits is not None and commits.has_finished:
             self._answer_finished(commits)
+
+    def _hear_or_report(self, actions: ProvidedActions) -> None:
+        """What the peer says goes first: it may be about to release."""
+        if not self._transport.receive_within(_DUE_S):
+            ready = actions.report(self._connection)
+            if ready:
+                self._transport.send(ready)
 
     def _command(self, received: CommandReceived) -> None:
         message = received.message
@@ -214,6 +272,12 @@ class Conversation:
             )
             if refusal is not None:
                 self._respond(received.context_id, encode_message(refusal, has_data_set=False))
+        elif isinstance(message, NActionRequest) and self._actions is not None:
+            self._actions.begin(message, self._transfer_syntaxes[received.context_id])
+            if not received.has_data_set:
+                self._finish_action(received.context_id)
+        elif isinstance(message, NEventReportResponse) and self._actions is not None:
+            self._actions.take_response(message)
         elif isinstance(message, CCancelRequest):
             if self._operations is not None:
                 self._operations.cancel(message)
@@ -244,6 +308,10 @@ class Conversation:
                 self._report.add(part.fragments)
                 if part.is_complete:
                     self._finish_report(part.context_id)
+            elif self._actions is not None and self._actions.is_receiving:
+                self._actions.add(part.fragments)
+                if part.is_complete:
+                    self._finish_action(part.context_id)
             elif self._operations is not None:
                 self._operations.add(part.fragments, is_complete=part.is_complete)
             return
@@ -271,6 +339,10 @@ class Conversation:
         report, self._report = self._report, None
         if report is not None:
             self._respond(context_id, encode_message(report.finish(), has_data_set=False))
+
+    def _finish_action(self, context_id: int) -> None:
+        if self._actions is not None:
+            self._respond(context_id, encode_message(self._actions.finish(context_id), has_data_set=False))
 
     def _answer_finished(self, commits: AssociationCommits) -> None:
         for context_id, store, reply in commits.finished():
@@ -304,6 +376,8 @@ class Conversation:
     def _drop_operations(self) -> None:
         if self._operations is not None:
             self._operations.close()
+        if self._actions is not None:
+            self._actions.close()
 
     def _drop_incoming(self) -> None:
         incoming, self._incoming = self._incoming, None

@@ -20,6 +20,7 @@ from dicomrelay.dimse.messages import (
     CCancelRequest,
     CFindRequest,
     CFindResponse,
+    CGetRequest,
     CMoveRequest,
     CMoveResponse,
     CGetResponse,
@@ -27,7 +28,14 @@ from dicomrelay.dimse.messages import (
     QueryRetrieveResponse,
 )
 from dicomrelay.net.edge import ask
-from dicomrelay.net.service import Answer, AssociationInfo, OperationHandler, RequestedOperation, StoreReply
+from dicomrelay.net.service import (
+    Answer,
+    AssociationInfo,
+    OperationHandler,
+    RequestedOperation,
+    StoreReply,
+    SubOperations,
+)
 from dicomrelay.ul.connection import Connection
 
 # Of one association, the one that is being answered with them.
@@ -52,11 +60,16 @@ class ProvidedOperations:
     ----------
     handler : callable
         Serves them.
+    stores : SubOperations
+        Where the sub-operations of a C-GET go.
     """
 
-    def __init__(self, handler: OperationHandler, association: AssociationInfo) -> None:
+    def __init__(
+        self, handler: OperationHandler, association: AssociationInfo, stores: SubOperations
+    ) -> None:
         self._handler = handler
         self._association = association
+        self._stores = stores
         self._asked: deque[RequestedOperation] = deque()
         self._answers: Iterator[Answer | None] | None = None  # of the first
         self._incoming: RequestedOperation | None = None
@@ -78,6 +91,8 @@ class ProvidedOperations:
         if len(self._asked) >= MAX_OPERATIONS:
             return failure(request, Status.OUT_OF_RESOURCES, "too many operations at once on this association")
         operation = RequestedOperation(request, context_id, b"", transfer_syntax_uid)
+        if isinstance(request, CGetRequest):
+            operation.stores = self._stores
         if has_identifier:
             self._incoming, self._buffer = operation, IdentifierBuffer()
         else:
@@ -109,7 +124,13 @@ class ProvidedOperations:
                 operation.is_cancelled = True
 
     def answers(self, connection: Connection) -> bytes:
-        """The bytes of the next answers, of one operation; none when it has nothing to say yet."""
+        """The bytes of the next answers, of one operation; none when it has nothing to say yet.
+
+        Raises
+        ------
+        Exception
+            What ended the association in the middle of a sub-operation.
+        """
         ready: list[bytes] = []
         size = 0
         until = monotonic() + _TOGETHER_S
@@ -155,6 +176,8 @@ class ProvidedOperations:
         step: tuple[Answer | None | _Over, None] | tuple[None, StoreReply]
         step = ask(_advance, self._answers)
         answer, error = step
+        if operation.stores is not None and operation.stores.ended is not None:
+            raise operation.stores.ended
         if error is not None or isinstance(answer, _Over):  # one that ends without a last word is a fault of ours
             return _failed(operation, error)
         return answer

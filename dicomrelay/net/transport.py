@@ -189,6 +189,14 @@ class Transport:
         self.connection.received(count)
         return True
 
+    def receive_within(self, seconds: float) -> bool:
+        """As `receive_now`, once something is there or the time is over."""
+        if self.receive_now():
+            return True
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(max(1, round(seconds * 1000)))) and self.receive_now()
+
     def wake_by(self, descriptor: int) -> None:
         """From now on `receive` returns with nothing, too, when that descriptor can be read."""
         self._wakes = select.poll()
