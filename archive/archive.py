@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from archive.disk import Disk
 from archive.frame_builder import build_frame_index
 from archive.frame_header import FrameIndexHeader
 from archive.index.database import open_database
+from archive.index.disagreeing import listed_disagreements
 from archive.index.reader import IndexReader
-from archive.index.search import SearchPage, SearchQuery, search
+from archive.index.search import SearchPage, SearchQuery, scan, search
+from archive.index.selecting import select_instances
+from archive.index.statistics import statistics
 from archive.index.writer import IndexWriter
 from archive.inventory import ArchiveInventory
 from archive.layout import Layout
 from archive.storage import LocalStorage, Storage
 from archive.store import store_batch
-from archive.values import FrameSummary, StoredInstance, StoreRequest, StoreResult
+from archive.values import (
+    Disagreement,
+    FrameSummary,
+    Selection,
+    Statistics,
+    StoredInstance,
+    StoreRequest,
+    StoreResult,
+)
 from dicomrelay.errors import ArchiveError, InstanceNotFound, ServiceUnavailable
 from dicomrelay.ledger.engine import Database
 
@@ -166,8 +177,24 @@ class Archive:
         return self._reader.instances(study_uid, series_uid)
 
     def search(self, query: SearchQuery) -> SearchPage:
-        """Studies, series or instances that match. Raises ConfigurationError when the query makes no sense."""
+        """One page of what matches. Raises ConfigurationError when the query makes no sense."""
         return search(self._database, query)
+
+    def scan(self, query: SearchQuery) -> Iterator[Mapping[str, Any]]:
+        """Everything that matches, in bounded memory; limit and offset are not looked at. Raises as `search`."""
+        return scan(self._database, query)
+
+    def select(self, selection: Selection) -> Iterator[StoredInstance]:
+        """The instances that are meant, series by series, in bounded memory. Raises as `search`."""
+        return select_instances(self._database, selection)
+
+    def statistics(self) -> Statistics:
+        """What it holds, in numbers, from counters."""
+        return statistics(self._database)
+
+    def disagreements(self, uid: str = "") -> Iterator[Disagreement]:
+        """What instances say that is not what is kept: all, or about one patient, study or series."""
+        return listed_disagreements(self._database, uid)
 
     def prepare_frames(self, relative_path: str) -> FrameSummary:
         """Write the frame index of the instance stored under a relative path, unless it is there.

@@ -5,12 +5,13 @@ Who calls holds the rows of the studies (`archive.index.filing.lock_studies`): n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
+from archive.index.disagreeing import PATIENT, SERIES, STUDY, forget_disagreements
 from archive.index.schema import instances, patients, series, studies
 from dicomrelay.ledger.engine import Work, chunks
 
@@ -60,9 +61,8 @@ def count(work: Work, changes: Mapping[int, Change], study_ids: Iterable[int]) -
         _settle(work.connection, some)
 
 
-def _settle(connection: Connection, study_ids: Iterable[int]) -> None:
-    keys = [*study_ids]
-    connection.execute(delete(series).where(series.c.study.in_(keys), series.c.instance_count == 0))
+def _settle(connection: Connection, keys: Sequence[int]) -> None:
+    _remove_empty_series(connection, keys)
     totals = {key: _Total() for key in keys}
     rows = connection.execute(
         select(
@@ -103,22 +103,35 @@ def _settle(connection: Connection, study_ids: Iterable[int]) -> None:
         ],
     )
     if empty := [key for key, total in totals.items() if not total.series]:
-        of = select(studies.c.patient).where(studies.c.id.in_(empty))
-        left = {key for (key,) in connection.execute(of)}
+        of = select(studies.c.patient, studies.c.study_instance_uid).where(studies.c.id.in_(empty))
+        gone = connection.execute(of).all()
         connection.execute(delete(studies).where(studies.c.id.in_(empty)))
-        remove_empty_patients(connection, left)
+        forget_disagreements(connection, STUDY, [row.study_instance_uid for row in gone])
+        remove_empty_patients(connection, {row.patient for row in gone})
+
+
+def _remove_empty_series(connection: Connection, study_ids: Sequence[int]) -> None:
+    is_empty = (series.c.study.in_(study_ids), series.c.instance_count == 0)
+    uids = connection.execute(select(series.c.series_instance_uid).where(*is_empty)).scalars().all()
+    if uids:
+        connection.execute(delete(series).where(*is_empty))
+        forget_disagreements(connection, SERIES, uids)
 
 
 def remove_empty_patients(connection: Connection, keys: Iterable[int]) -> None:
     """Remove those of the patients that have no study left."""
     wanted = sorted(keys)
     # Held before the question is asked: whoever files a study under one of them holds it too.
-    connection.execute(
-        select(patients.c.id).where(patients.c.id.in_(wanted)).order_by(patients.c.id).with_for_update()
+    held = connection.execute(
+        select(patients.c.id, patients.c.patient_id)
+        .where(patients.c.id.in_(wanted))
+        .order_by(patients.c.id)
+        .with_for_update()
     ).all()
     connection.execute(
         delete(patients).where(patients.c.id.in_(wanted), ~exists().where(studies.c.patient == patients.c.id))
     )
+    forget_disagreements(connection, PATIENT, [row.patient_id for row in held if row.patient_id])
 
 
 def verify_counters(work: Work) -> list[str]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, Table, func, select, update
+from sqlalchemy import Select, Table, select, update
 
 from archive.attributes import PATIENT_COLUMNS, Level, Value
 from archive.index.counters import remove_empty_patients
+from archive.index.disagreeing import PATIENT, SERIES, STUDY, write_disagreements
 from archive.index.entries import NewInstance
 from archive.index.merging import Difference, Merged, Saying, merge, richest, with_derived
-from archive.index.schema import disagreements, patients, series, studies
+from archive.index.schema import patients, series, studies
 from dicomrelay.ledger.engine import Undone, Work, chunks
 
-# Of one attribute of one study or series: some equipment writes another Series Time into each instance.
-MOST_OTHERS: Final = 100
 _ATTEMPTS: Final = 5
 _NO_ID: Final = "\x1f\x1f"
 
@@ -46,7 +45,7 @@ def file_studies(work: Work, new: Sequence[NewInstance]) -> dict[str, Row]:
     _all_there(sayings, rows)
     merged = {uid: merge(rows[uid], sayings[uid]) for uid in sorted(sayings)}
     _fill(work, studies, {rows[uid]["id"]: each for uid, each in merged.items()})
-    _disagree(work, "study", {uid: each.differences for uid, each in merged.items()})
+    write_disagreements(work, STUDY, {uid: each.differences for uid, each in merged.items()})
     changed = {uid for uid, each in merged.items() if PATIENT_COLUMNS & each.fill.keys()} | {*made}
     for uid in changed:
         rows[uid].update(merged[uid].fill)
@@ -78,7 +77,7 @@ def file_series(work: Work, new: Sequence[NewInstance], of: Mapping[str, Row]) -
     differing: dict[str, list[Difference]] = {}
     for (_, uid), each in merged.items():
         differing.setdefault(uid, []).extend(each.differences)
-    _disagree(work, "series", differing)
+    write_disagreements(work, SERIES, differing)
     return {key: rows[key]["id"] for key in sayings}
 
 
@@ -142,7 +141,7 @@ def _settle_patients(work: Work, changed: Mapping[str, Row], sayings: Mapping[st
     differing: dict[str, list[Difference]] = {}
     for key, each in merged.items():
         differing.setdefault(str(held[key]["patient_id"]), []).extend(each.differences)
-    _disagree(work, "patient", differing)
+    write_disagreements(work, PATIENT, differing)
     if left:
         remove_empty_patients(work.connection, left)
 
@@ -188,36 +187,3 @@ def _fill(work: Work, table: Table, merged: Mapping[int, Merged]) -> None:
         if each.fill:
             values = with_derived(each.fill)
             work.connection.execute(update(table).where(table.c.id == key).values(values))
-
-
-def _disagree(work: Work, level: str, differing: Mapping[str, Sequence[Difference]]) -> None:
-    rows = [
-        {
-            "level": level,
-            "uid": uid,
-            "column": each.column,
-            "kept": each.kept,
-            "other": each.other,
-            "sop_instance_uid": each.sop_instance_uid,
-            "found_ms": work.now,
-        }
-        for uid, differences in sorted(differing.items())
-        for each in differences
-    ]
-    if not rows:
-        return
-    columns = disagreements.c
-    taken: dict[tuple[str, str], int] = {}
-    for some in chunks(sorted({str(row["uid"]) for row in rows})):
-        there = select(columns.uid, columns.column, func.count()).where(
-            columns.level == level, columns.uid.in_(some)
-        )
-        for uid, column, count in work.connection.execute(there.group_by(columns.uid, columns.column)):
-            taken[uid, column] = count
-    kept = []
-    for row in rows:
-        key = str(row["uid"]), str(row["column"])
-        taken[key] = taken.get(key, 0) + 1
-        if taken[key] <= MOST_OTHERS:
-            kept.append(row)
-    work.insert_missing(disagreements, kept)

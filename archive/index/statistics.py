@@ -1,0 +1,82 @@
+"""What an archive holds, in numbers: read from the counters, never from the instances."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Table, func, literal_column, select
+
+from archive.index.schema import conflicts, disagreements, instances, patients, series, studies, tombstones
+from archive.values import Amount, Statistics
+from dicomrelay.ledger.engine import Database, Work
+
+_UNKNOWN = ""
+_YEAR_DIGITS = 4
+
+
+def statistics(database: Database) -> Statistics:
+    """The numbers, as of one moment. Raises ServiceUnavailable when the index does not answer."""
+    with database.read() as work:
+        by_modality, by_year = _by_modality(work), _by_year(work)
+        dates = work.connection.execute(
+            select(func.min(studies.c.study_date), func.max(studies.c.study_date))
+        ).one()
+        stored = work.connection.execute(
+            select(func.min(studies.c.created_ms), func.max(studies.c.created_ms))
+        ).one()
+        return Statistics(
+            patients=_count(work, patients),
+            studies=sum(each.studies for each in by_year.values()),
+            series=sum(each.series for each in by_year.values()),
+            instances=sum(each.instances for each in by_year.values()),
+            bytes=sum(each.bytes for each in by_year.values()),
+            by_modality=by_modality,
+            by_year=by_year,
+            oldest_study_date=dates[0] or "",
+            newest_study_date=dates[1] or "",
+            first_study_ms=stored[0],
+            last_study_ms=stored[1],
+            disagreements=_count(work, disagreements),
+            conflicts=_count(work, conflicts),
+            removed=_count(work, tombstones),
+            damaged=work.connection.execute(
+                select(func.count()).select_from(instances).where(instances.c.damage.is_not(None))
+            ).scalar_one(),
+        )
+
+
+def _count(work: Work, table: Table) -> int:
+    return work.connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def _by_modality(work: Work) -> dict[str, Amount]:
+    rows = work.connection.execute(
+        select(
+            series.c.modality,
+            func.count(series.c.study.distinct()),
+            func.count(),
+            func.sum(series.c.instance_count),
+            func.sum(series.c.byte_count),
+        ).group_by(series.c.modality)
+    )
+    found = {name or _UNKNOWN: Amount(*map(int, amounts)) for name, *amounts in rows}
+    return dict(sorted(found.items()))
+
+
+def _by_year(work: Work) -> dict[str, Amount]:
+    # In words: a server that is given the numbers twice takes them for different ones.
+    year: ColumnElement[str] = literal_column("substr(coalesce(archive_studies.study_date, ''), 1, 4)")
+    rows = work.connection.execute(
+        select(
+            year,
+            func.count(),
+            func.sum(studies.c.series_count),
+            func.sum(studies.c.instance_count),
+            func.sum(studies.c.byte_count),
+        ).group_by(year)
+    )
+    found: dict[str, Amount] = {}
+    for name, *amounts in rows:
+        # A date that is none counts among the unknown.
+        is_year = len(name) == _YEAR_DIGITS and name.isascii() and name.isdigit()
+        key = name if is_year else _UNKNOWN
+        found[key] = found.get(key, Amount()) + Amount(*map(int, amounts))
+    return dict(sorted(found.items()))
