@@ -11,7 +11,9 @@ from typing import Any, Final
 from archive.disk import Disk
 from archive.frame_builder import build_frame_index
 from archive.frame_header import FrameIndexHeader
+from archive.index.ages import AgeIndex
 from archive.index.database import open_database
+from archive.index.health import HealthIndex
 from archive.index.disagreeing import listed_disagreements
 from archive.index.reader import IndexReader
 from archive.index.search import SearchPage, SearchQuery, scan, search
@@ -61,6 +63,9 @@ class Archive:
         self._database = database
         self._reader = IndexReader(database)
         self._writer = IndexWriter(database)
+        # What the scrub found, and how old studies are.
+        self.health = HealthIndex(database)
+        self.ages = AgeIndex(database)
 
     @property
     def disk(self) -> Disk:
