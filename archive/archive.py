@@ -18,6 +18,7 @@ from archive.index.disagreeing import listed_disagreements
 from archive.index.reader import IndexReader
 from archive.index.search import SearchPage, SearchQuery, scan, search
 from archive.index.selecting import select_instances
+from archive.index.sop_classes import sop_classes_in
 from archive.index.statistics import statistics
 from archive.index.writer import IndexWriter
 from archive.inventory import ArchiveInventory
@@ -192,6 +193,10 @@ class Archive:
     def select(self, selection: Selection) -> Iterator[StoredInstance]:
         """The instances that are meant, series by series, in bounded memory. Raises as `search`."""
         return select_instances(self._database, selection)
+
+    def sop_classes(self, study_uids: Sequence[str]) -> dict[str, list[str]]:
+        """The SOP classes of the instances of some studies, by Study Instance UID."""
+        return sop_classes_in(self._database, study_uids)
 
     def statistics(self) -> Statistics:
         """What it holds, in numbers, from counters."""

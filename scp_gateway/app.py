@@ -18,8 +18,11 @@ from dicomrelay.spool import Spool
 from dicomrelay.spool.reports import ReportBox
 from scp_gateway import reception
 from scp_gateway.admission import Peers
+from scp_gateway.archive_port import open_archive
 from scp_gateway.notifier import Notifier
+from scp_gateway.operations import Operations
 from scp_gateway.processes import run_processes
+from scp_gateway.query.find import FindService
 from scp_gateway.reports import ReportPort, Reports
 from scp_gateway.room import Room
 from scp_gateway.service import GatewayService
@@ -177,6 +180,7 @@ def _serve(
         taker,
         room,
         notifier.association_ended,
+        _operations(settings),
     )
     tls = settings.gateway.tls
     acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
@@ -192,6 +196,14 @@ def _serve(
     finally:
         notifier.stop(_LAST_WAKE_UP_S)
         report_notifier.stop(_LAST_WAKE_UP_S)
+
+
+def _operations(settings: Settings) -> Operations | None:
+    """What is asked of the archive, where there is one. Nothing of it is opened before somebody asks."""
+    if not settings.archive.enabled:
+        return None
+    find = FindService(settings.query, settings.gateway.ae_title, open_archive(settings))
+    return Operations(settings.query, find)
 
 
 def _stop_when_told(acceptor: Acceptor, stop: threading.Event) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -45,7 +46,14 @@ class ArchivePort(Protocol):
     def attributes(self) -> Mapping[str, IndexedAttribute]:
         """What the index holds, by keyword."""
 
-    def rows(self, level: Level, matches: Mapping[str, str], *, fuzzy: bool = False) -> Iterator[Row]:
+    def rows(
+        self,
+        level: Level,
+        matches: Mapping[str, str],
+        *,
+        fuzzy: bool = False,
+        with_sop_classes: bool = False,
+    ) -> Iterator[Row]:
         """Every match, page by page.
 
         Parameters
@@ -54,6 +62,8 @@ class ArchivePort(Protocol):
             By keyword: wildcards, ranges, lists of UIDs parted by a backslash (PS3.4 Section C.2.2.2).
         fuzzy : bool
             Person names by their likeness.
+        with_sop_classes : bool
+            SOP Classes in Study too, of studies.
 
         Raises
         ------
@@ -104,24 +114,37 @@ class LazyArchive:
 
     def attributes(self) -> Mapping[str, IndexedAttribute]:
         """What the index holds, by keyword."""
-        from archive.attributes import ATTRIBUTES  # noqa: PLC0415
+        from archive.attributes import ATTRIBUTES, PATIENT_COLUMNS  # noqa: PLC0415
 
         return {
-            each.keyword: IndexedAttribute(each.keyword, each.tag, each.vr, _LEVELS[each.level.name])
+            each.keyword: IndexedAttribute(
+                each.keyword,
+                each.tag,
+                each.vr,
+                Level.PATIENT if each.column in PATIENT_COLUMNS else _LEVELS[each.level.name],
+            )
             for each in ATTRIBUTES
         }
 
-    def rows(self, level: Level, matches: Mapping[str, str], *, fuzzy: bool = False) -> Iterator[Row]:
+    def rows(
+        self,
+        level: Level,
+        matches: Mapping[str, str],
+        *,
+        fuzzy: bool = False,
+        with_sop_classes: bool = False,
+    ) -> Iterator[Row]:
         """Every match, page by page."""
-        from archive.attributes import ATTRIBUTES  # noqa: PLC0415
         from archive.index.search import SearchQuery  # noqa: PLC0415
 
-        query = SearchQuery(_their(level), dict(matches), fuzzy=fuzzy)
-        for row in self._get().scan(query):
-            yield {
-                **{name: value for name, value in row.items() if name[:1].isupper()},
-                **{each.keyword: row[each.column] for each in ATTRIBUTES if each.column in row},
-            }
+        archive = self._get()
+        found = map(_by_keyword, archive.scan(SearchQuery(_their(level), dict(matches), fuzzy=fuzzy)))
+        if not with_sop_classes:
+            yield from found
+            return
+        while page := list(islice(found, _STUDIES_AT_ONCE)):
+            classes = archive.sop_classes([row["StudyInstanceUID"] for row in page])
+            yield from ({**row, SOP_CLASSES: classes.get(row["StudyInstanceUID"], [])} for row in page)
 
     def select(
         self,
@@ -150,7 +173,7 @@ class LazyArchive:
 
     def local_file(self, instance: StoredInstance) -> AbstractContextManager[Path]:
         """The file of an instance."""
-        return nullcontext(self._get().path_of(instance))
+        return self._get().reading(instance)
 
     def _get(self) -> Archive:
         with self._lock:
@@ -159,12 +182,23 @@ class LazyArchive:
             return self._archive
 
 
+SOP_CLASSES: Final = "SOPClassesInStudy"
+_STUDIES_AT_ONCE: Final = 100
 _LEVELS: Final = {
     "PATIENT": Level.PATIENT,
     "STUDY": Level.STUDY,
     "SERIES": Level.SERIES,
     "INSTANCE": Level.IMAGE,
 }
+
+
+def _by_keyword(row: Mapping[str, Any]) -> Row:
+    from archive.attributes import ATTRIBUTES  # noqa: PLC0415
+
+    return {
+        **{name: value for name, value in row.items() if name[:1].isupper()},
+        **{each.keyword: row[each.column] for each in ATTRIBUTES if each.column in row},
+    }
 
 
 def _their(level: Level) -> archive_attributes.Level:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from pydicom._uid_dict import UID_dictionary
@@ -14,6 +14,7 @@ from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.dicom.wildcards import Wildcards
 from dicomrelay.dimse.commitment import COMMITMENT_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.net.service import Acceptance, ReportHandler
 from dicomrelay.ul.pdu import (
     AssociateRequest,
@@ -25,6 +26,7 @@ from dicomrelay.ul.pdu import (
     RoleSelection,
     UserInformation,
 )
+from scp_gateway.admission import ALL_RIGHTS, Right
 
 STORAGE_SERVICE_CLASS: Final = "1.2.840.10008.4.2"
 # Level 2 (full), digital signatures level 3 (bits are preserved), no coercion (PS3.4 Table B.3-2).
@@ -73,6 +75,29 @@ class StorableClasses:
         )
 
 
+def _no_answer(_sop_class_uid: str, _asked: bytes) -> None:
+    """No extended negotiation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What is served beyond storing.
+
+    Attributes
+    ----------
+    classes : mapping
+        SOP classes, each with the right that it needs.
+    extended : callable
+        Gives the answer to the extended negotiation of one; None for none.
+    """
+
+    classes: Mapping[str, Right] = field(default_factory=dict)
+    extended: Callable[[str, bytes], bytes | None] = _no_answer
+
+
+NO_SERVICES: Final = Services()
+
+
 def is_unknown(sop_class_uid: str) -> bool:
     """Whether the standard has nothing of that UID: a query is no unknown storage class."""
     return sop_class_name(sop_class_uid) == sop_class_uid and sop_class_uid not in UID_dictionary
@@ -86,6 +111,8 @@ def answer(
     max_outstanding: int = 1,
     identity_response: bytes | None = None,
     reports: ReportHandler | None = None,
+    rights: frozenset[Right] = ALL_RIGHTS,
+    services: Services = NO_SERVICES,
 ) -> Acceptance:
     """What a request is accepted with.
 
@@ -97,6 +124,10 @@ def answer(
         Operations that a peer may have outstanding, 1 or more.
     reports : callable, optional
         Takes the reports of a peer that was asked for storage commitment; None for any other peer.
+    rights : frozenset of Right
+        What the peer may do: a context for anything else is a user rejection.
+    services : Services
+        What is served beyond storing.
     """
     information = request.user_information
     roles = {role.sop_class_uid: role for role in reversed(information.roles)}
@@ -104,8 +135,11 @@ def answer(
     contexts = [
         _commitment(context, roles.get(context.abstract_syntax))
         if reports is not None and context.abstract_syntax == STORAGE_COMMITMENT_PUSH_MODEL
+        else _service(context, roles.get(context.abstract_syntax), services, rights)
+        if context.abstract_syntax in services.classes
         else _decision(
             context,
+            may_store=Right.STORE in rights,
             is_served=context.abstract_syntax in specialised
             or context.abstract_syntax == VERIFICATION
             or storable.stores(context.abstract_syntax),
@@ -129,11 +163,7 @@ def answer(
             )
             for uid, role in roles.items()
         ],
-        extended=[
-            ExtendedNegotiation(uid, STORAGE_SUPPORT)
-            for uid in dict.fromkeys(each.sop_class_uid for each in information.extended)
-            if uid in accepted and uid not in (VERIFICATION, STORAGE_COMMITMENT_PUSH_MODEL)
-        ],
+        extended=list(_extended(information, accepted, services)),
         window=_window(information.asynchronous_operations, max_outstanding),
         identity_response=identity_response,
         reports=reports,
@@ -150,9 +180,35 @@ def _commitment(context: ProposedContext, role: RoleSelection | None) -> Context
     return ContextDecision(context.context_id, ContextResult.ACCEPTANCE, chosen)
 
 
+def _service(
+    context: ProposedContext, role: RoleSelection | None, services: Services, rights: frozenset[Right]
+) -> ContextDecision:
+    """For a peer that asks as SCU, and may."""
+    if services.classes[context.abstract_syntax] not in rights or (role is not None and not role.scu):
+        return ContextDecision(context.context_id, ContextResult.USER_REJECTION)
+    chosen = next((uid for uid in context.transfer_syntaxes if uid in IDENTIFIER_TRANSFER_SYNTAXES), None)
+    if chosen is None:
+        return ContextDecision(context.context_id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED)
+    return ContextDecision(context.context_id, ContextResult.ACCEPTANCE, chosen)
+
+
+def _extended(
+    information: UserInformation, accepted: Collection[str], services: Services
+) -> Iterator[ExtendedNegotiation]:
+    """The first of each SOP class is answered."""
+    asked = {each.sop_class_uid: each.application_information for each in reversed(information.extended)}
+    for uid in dict.fromkeys(each.sop_class_uid for each in information.extended):
+        if uid not in accepted or uid in (VERIFICATION, STORAGE_COMMITMENT_PUSH_MODEL):
+            continue
+        answered = services.extended(uid, asked[uid]) if uid in services.classes else STORAGE_SUPPORT
+        if answered is not None:
+            yield ExtendedNegotiation(uid, answered)
+
+
 def _decision(
     context: ProposedContext,
     *,
+    may_store: bool,
     is_served: bool,
     role: RoleSelection | None,
     preferred: Sequence[str] | None,
@@ -160,6 +216,8 @@ def _decision(
     if not is_served:
         return ContextDecision(context.context_id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED)
     if role is not None and not role.scu:  # we send nothing on an association that we did not ask for
+        return ContextDecision(context.context_id, ContextResult.USER_REJECTION)
+    if not may_store and context.abstract_syntax != VERIFICATION:
         return ContextDecision(context.context_id, ContextResult.USER_REJECTION)
     chosen = next(_candidates(context, preferred), None)
     if chosen is None:

@@ -1,0 +1,165 @@
+"""C-FIND as SCP over the archive's index: one answer after the other, with an end to all of it (PS3.4 Section C.4.1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dicomrelay.dicom.query_models import RETRIEVE_MODELS, QueryModel
+from dicomrelay.dicom.query_status import CANCELLED, PENDING, PENDING_UNSUPPORTED_KEYS
+from dicomrelay.dicom.status import Status
+from dicomrelay.dimse.identifier import decode_identifier
+from dicomrelay.dimse.messages import CFindResponse
+from dicomrelay.errors import ConfigurationError, MalformedDataSet, RelayError, ServiceUnavailable
+from dicomrelay.log import get_logger
+from dicomrelay.net.provided_operations import failure
+from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation
+from dicomrelay.settings import QuerySettings
+from scp_gateway.archive_port import ArchivePort
+from scp_gateway.query.answers import AnswerWriter
+from scp_gateway.query.keys import Agreed, FindQuery, Refusal, read_query
+
+_log = get_logger("dicomrelay.gateway")
+
+FIND_MODELS: Final = {model.find: model for model in RETRIEVE_MODELS.values()}
+# So many rows that do not match, and the peer is listened to.
+_HEAR_EVERY: Final = 100
+
+_SUCCESS: Final = Refusal(Status.SUCCESS, "")
+_CANCELLED: Final = Refusal(CANCELLED, "")
+_NO_MODEL: Final = Refusal(Status.SOP_CLASS_NOT_SUPPORTED, "no information model of C-FIND")
+_NO_IDENTIFIER: Final = Refusal(Status.CANNOT_UNDERSTAND, "the identifier is missing")
+_UNREADABLE: Final = Refusal(Status.CANNOT_UNDERSTAND, "the identifier cannot be read")
+_INDEX_AWAY: Final = Refusal(Status.OUT_OF_RESOURCES, "the archive's index does not answer, ask again later")
+_NO_ARCHIVE: Final = Refusal(Status.CANNOT_UNDERSTAND, "the archive cannot be asked, its log says why")
+_NO_SUCH_KEY: Final = Refusal(Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS, "a key that cannot be matched so")
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What a query has come to, for its line in the log."""
+
+    level: str = ""
+    answers: int = 0
+    status: int | None = None
+    why: str = ""
+
+
+class FindService:
+    """Answers C-FIND. For all threads of a listener.
+
+    Parameters
+    ----------
+    ae_title : str
+        Ours: whom to ask for what was found.
+    clock : callable
+        Monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: QuerySettings,
+        ae_title: str,
+        archive: ArchivePort,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._ae_title = ae_title
+        self._archive = archive
+        self._clock = clock
+
+    def serve(
+        self, association: AssociationInfo, operation: RequestedOperation, agreed: Agreed
+    ) -> Iterator[Answer | None]:
+        """The responses to one request, the last of them too; None gives the peer the chance to be heard."""
+        began, progress = self._clock(), _Progress()
+        request = operation.request
+        try:
+            last = yield from self._answers(operation, agreed, began, progress)
+            progress.status, progress.why = last.status, last.comment
+            if last.status in (Status.SUCCESS, CANCELLED):
+                yield Answer(CFindResponse(request.message_id, last.status, request.sop_class_uid))
+            else:
+                yield Answer(failure(request, last.status, last.comment, last.offending))
+        finally:
+            _log.info(
+                "query",
+                action="query.answered" if progress.status is not None else "query.abandoned",
+                association_id=association.id,
+                calling_ae_title=association.calling_ae_title,
+                sop_class_uid=request.sop_class_uid,
+                level=progress.level,
+                answers=progress.answers,
+                status=None if progress.status is None else f"{progress.status:04X}",
+                why=progress.why,
+                seconds=round(self._clock() - began, 3),
+            )
+
+    def _answers(
+        self, operation: RequestedOperation, agreed: Agreed, began: float, progress: _Progress
+    ) -> Generator[Answer | None, None, Refusal]:
+        """The pending responses; returns how it ended."""
+        try:
+            query = self._read(operation, agreed)
+            if isinstance(query, Refusal):
+                return query
+            progress.level = query.level.value
+            return (yield from self._pending(operation, query, began, progress))
+        except ConfigurationError:
+            return _NO_SUCH_KEY
+        except ServiceUnavailable as error:
+            _log.warning("the archive's index does not answer", action="query.index-away", error=str(error))
+            return _INDEX_AWAY
+        except RelayError as error:
+            _log.error("the archive cannot be asked", action="query.no-archive", error=str(error))
+            return _NO_ARCHIVE
+
+    def _read(self, operation: RequestedOperation, agreed: Agreed) -> FindQuery | Refusal:
+        model: QueryModel | None = FIND_MODELS.get(operation.request.sop_class_uid)
+        if model is None:
+            return _NO_MODEL
+        if not operation.identifier:
+            return _NO_IDENTIFIER
+        try:
+            identifier = decode_identifier(operation.identifier, operation.transfer_syntax_uid)
+        except MalformedDataSet:
+            return _UNREADABLE
+        return read_query(
+            identifier, model, agreed, attributes=self._archive.attributes(), ae_title=self._ae_title
+        )
+
+    def _pending(
+        self, operation: RequestedOperation, query: FindQuery, began: float, progress: _Progress
+    ) -> Generator[Answer | None, None, Refusal]:
+        request, settings = operation.request, self._settings
+        writer = AnswerWriter(query, operation.transfer_syntax_uid)
+        status = PENDING_UNSUPPORTED_KEYS if query.leaves_out_keys else PENDING
+        response = CFindResponse(request.message_id, status, request.sop_class_uid)
+        rows = self._archive.rows(
+            query.level,
+            query.matches,
+            fuzzy=query.fuzzy_names,
+            with_sop_classes=query.gathers_sop_classes,
+        )
+        passed_over = 0
+        for row in rows:
+            if operation.is_cancelled:
+                return _CANCELLED
+            if self._clock() - began > settings.timeout_s:
+                return Refusal(
+                    Status.OUT_OF_RESOURCES, f"not done in {settings.timeout_s:g} s, ask for less"
+                )
+            if not all(fits(row) for fits in query.filters):
+                passed_over += 1
+                if passed_over % _HEAR_EVERY == 0:
+                    yield None
+                continue
+            if progress.answers >= settings.max_answers:
+                return Refusal(
+                    Status.OUT_OF_RESOURCES, f"more than {settings.max_answers} matches, ask for less"
+                )
+            progress.answers += 1
+            yield Answer(response, writer.identifier(row))
+        return _CANCELLED if operation.is_cancelled else _SUCCESS
