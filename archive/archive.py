@@ -15,6 +15,7 @@ from archive.index.ages import AgeIndex
 from archive.index.database import open_database
 from archive.index.health import HealthIndex
 from archive.index.disagreeing import listed_disagreements
+from archive.index.places import Places
 from archive.index.reader import IndexReader
 from archive.index.search import SearchPage, SearchQuery, scan, search
 from archive.index.selecting import select_instances
@@ -242,6 +243,10 @@ class Archive:
     def inventory(self) -> ArchiveInventory:
         """All of it, row by row and file by file, for a check."""
         return ArchiveInventory(self.layout, self._database, self.storage)
+
+    def places(self) -> Places:
+        """Where in the hierarchy instances are, and all of them in one order."""
+        return Places(self._database)
 
     def check_index(self) -> None:
         """Raise ServiceUnavailable when the index does not answer."""

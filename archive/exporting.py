@@ -1,0 +1,246 @@
+"""Export: instances of a selection to a folder, a ZIP file or a file-set with a DICOMDIR; docs/design/archive-export.md."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final
+
+from archive.archive import Archive
+from archive.dicomdir import DICOMDIR, DirectoryWriter
+from archive.directory_records import Records
+from archive.disk import CHUNK_BYTES
+from archive.export_folder import FolderTarget
+from archive.export_source import file_bytes, stored_file
+from archive.export_values import (
+    ExportedInstance,
+    ExportOutcome,
+    ExportProgress,
+    ExportReport,
+    NotExportable,
+    Tally,
+)
+from archive.outline import Outline, OutlinedInstance, outlined
+from archive.values import Selection
+from archive.zipped import ZipTarget
+from dicomrelay.dicom.file_names import component, patient_component
+from dicomrelay.errors import ArchiveError, ConfigurationError
+
+__all__ = ["ExportOutcome", "ExportProgress", "ExportReport", "ExportedInstance", "export"]
+
+OnProgress = Callable[[ExportProgress], None]
+# What six digits behind two letters hold (PS3.10 Section 8.2: eight characters).
+_LARGEST_NUMBER: Final = 999_999
+
+
+def export(
+    archive: Archive,
+    selection: Selection,
+    target: Path,
+    *,
+    flatten: bool = False,
+    dicomdir: bool = False,
+    zip: bool = False,  # noqa: A002 - what everybody calls it
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> ExportReport:
+    """Export a selection. May be called again after any failure: what is in a folder already is verified and left.
+
+    Parameters
+    ----------
+    target : Path
+        A folder, made if need be; with `zip`, a file.
+    flatten : bool
+        All files in one folder, named by SOP Instance UID.
+    dicomdir : bool
+        A file-set: names of PS3.10 Section 8, and a DICOMDIR.
+    overwrite : bool
+        What is in the target under the same name and has other bytes gives way.
+    on_progress : callable, optional
+        Called with an `ExportProgress` after each instance. What it raises ends the export, and leaves whole files only.
+
+    Raises
+    ------
+    ConfigurationError
+        `flatten` and `dicomdir` at once; a target that cannot be, is in the archive, or has a DICOMDIR or is a ZIP file that
+        may not be overwritten; a selection that makes no sense.
+    ArchiveError
+        The target takes no more.
+    ServiceUnavailable
+        The index or the storage does not answer.
+    """
+    if flatten and dicomdir:
+        raise ConfigurationError("flatten and dicomdir: choose one; a file-set has names of its own")
+    _require_outside(archive, target)
+    with outlined(archive, selection) as outline:
+        if not outline.count:
+            return ExportReport(target, 0, {}, 0)
+        with ExitStack() as stack:
+            place = (ZipTarget if zip else FolderTarget)(target, overwrite=overwrite)
+            stack.callback(place.close)
+            directory = None
+            if dicomdir:
+                if isinstance(place, FolderTarget) and place.has(DICOMDIR) and not overwrite:
+                    raise ConfigurationError(f"{target} has a DICOMDIR: choose another folder, or overwrite it")
+                directory = stack.enter_context(_Directory())
+            return _Export(archive, place, _file_id if directory else _NAMES[flatten], directory).run(
+                outline, on_progress
+            )
+
+
+class _Directory:
+    """A DICOMDIR in the making, in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        # PS3.5 Section B.2
+        self._writer = DirectoryWriter(self._file, file_set_uid=f"2.25.{uuid.uuid4().int}")
+        self._records = Records()
+        # Records without a patient stand behind all patients: among them they would end one.
+        self._at_root: list[bytes] = []
+        self.made_up = 0
+
+    def add(self, instance: OutlinedInstance, source: Path, offset: int, name: str) -> None:
+        """Raises ArchiveError when the temporary folder is full."""
+        with _temporary():
+            for record in self._records.of(instance, source, offset, name.split("/")):
+                self.made_up += record.made_up
+                if record.is_alone:
+                    self._at_root.append(record.elements)
+                else:
+                    self._writer.add(record.level, record.elements)
+
+    def finish(self) -> int:
+        """Its size in bytes."""
+        with _temporary():
+            for elements in self._at_root:
+                self._writer.add(0, elements)
+            return self._writer.finish()
+
+    def chunks(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        while chunk := self._file.read(CHUNK_BYTES):
+            yield chunk
+
+    def __enter__(self) -> _Directory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+@contextmanager
+def _temporary() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveError(
+            f"the temporary folder cannot be used ({error.strerror}): make room there, or name another one in TMPDIR"
+        ) from error
+
+
+class _Export:
+    """One export on its way."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        target: FolderTarget | ZipTarget,
+        name_of: Callable[[OutlinedInstance], str],
+        directory: _Directory | None,
+    ) -> None:
+        self._archive = archive
+        self._target = target
+        self._name_of = name_of
+        self._directory = directory
+        self._tally = Tally()
+
+    def run(self, outline: Outline, on_progress: OnProgress | None) -> ExportReport:
+        tally = self._tally
+        for instance in outline:
+            done = self._one(instance)
+            tally.add(done)
+            if on_progress:
+                on_progress(
+                    ExportProgress(tally.done, outline.count, tally.done_bytes, outline.byte_count, done)
+                )
+        is_any = any(outcome.is_there for outcome in tally.counts)
+        if self._directory and is_any:
+            size = self._directory.finish()
+            self._target.put_file(DICOMDIR, self._directory.chunks(), size=size)
+        self._target.finish()
+        return ExportReport(
+            self._target.path,
+            outline.count,
+            dict(tally.counts),
+            tally.exported_bytes,
+            tuple(tally.problems),
+            has_dicomdir=self._directory is not None and is_any,
+            made_up=self._directory.made_up if self._directory else 0,
+        )
+
+    def _one(self, instance: OutlinedInstance) -> ExportedInstance:
+        stored = instance.stored
+        name, reason = self._name_of(instance), ""
+        try:
+            with stored_file(self._archive, stored) as source:
+                outcome = self._target.put(
+                    name, stored, file_bytes(source, stored), when_ms=instance.stored_ms
+                )
+                if self._directory:
+                    file, offset = self._target.written(name, stored) or (source, stored.data_set_offset)
+                    self._directory.add(instance, file, offset, name)
+        except NotExportable as error:
+            outcome, reason = error.outcome, str(error)
+        return ExportedInstance(
+            stored.study_instance_uid,
+            stored.series_instance_uid,
+            stored.sop_instance_uid,
+            outcome,
+            name,
+            stored.file_bytes,
+            reason,
+        )
+
+
+def _hierarchy(instance: OutlinedInstance) -> str:
+    stored = instance.stored
+    folders = (
+        patient_component(instance.series.study.patient.patient_id),
+        component(stored.study_instance_uid),
+        component(stored.series_instance_uid),
+    )
+    return "/".join((*folders, _flat(instance)))
+
+
+def _flat(instance: OutlinedInstance) -> str:
+    return f"{component(instance.stored.sop_instance_uid)}.dcm"
+
+
+def _file_id(instance: OutlinedInstance) -> str:
+    series = instance.series
+    numbers = {
+        "PA": series.study.patient.number,
+        "ST": series.study.number,
+        "SE": series.number,
+        "IM": instance.number,
+    }
+    if max(numbers.values()) > _LARGEST_NUMBER:
+        raise ArchiveError(f"a file-set has no names for more than {_LARGEST_NUMBER} in one folder: export less")
+    return "/".join(("DICOM", *(f"{letters}{number:06}" for letters, number in numbers.items())))
+
+
+_NAMES: Final = {False: _hierarchy, True: _flat}
+
+
+def _require_outside(archive: Archive, target: Path) -> None:
+    root = os.path.realpath(archive.layout.root)
+    if os.path.commonpath((root, os.path.realpath(target))) == root:
+        raise ConfigurationError(f"{target} is in the archive: choose a place outside of it")
