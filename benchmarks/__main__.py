@@ -20,6 +20,7 @@ from benchmarks.folders import folder_in
 from benchmarks.machine import describe, memory_directory
 from benchmarks.peers import PACKAGES, RunFailed, install, require
 from benchmarks.questions import (
+    archive,
     associations,
     backlog,
     durable,
@@ -48,6 +49,7 @@ QUESTIONS: dict[str, Callable[[Run], Iterator[Section]]] = {
     "pipeline": pipeline.measure,
     "slow-destination": slow_destination.measure,
     "backlog": backlog.measure,
+    "archive": archive.measure,
 }
 WITH_PEERS = frozenset({"engine", "durable", "nagle", "associations", "pipeline"})
 FIRST_MISS = 10
@@ -61,6 +63,7 @@ _QUICK = {
     "headers": 2000,
     "open_associations": 20,
     "backlog": 10_000,
+    "archive": 20_000,
     "ease": QUICK_EASE,
 }
 
@@ -165,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--headers", type=int, help="files to scan; default 100000")
     add("--open-associations", type=int, help="held open for the memory question; default 200")
     add("--backlog", type=int, help="instances to queue; default 100000")
+    add("--archive", type=int, help="instances in the archive's index; default 1000000")
     add("--only-ours", action="store_true", help="without DCMTK, Orthanc and pynetdicom")
     add(
         "--install",

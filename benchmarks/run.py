@@ -45,6 +45,7 @@ class Run:
     headers: int = 100_000
     open_associations: int = 200
     backlog: int = 100_000
+    archive: int = 1_000_000
 
     def load(self, name: str, *, instances: int = 0) -> DataSets:
         """A load, made smaller; of so many instances where that is said."""

@@ -55,6 +55,7 @@ BARS = {
     "pipeline": 1,
     "slow-destination": 3,
     "backlog": 3,
+    "archive": 3,
 }
 # Of those with a load for each table, the one that is quick.
 _LOADS = {"together": ("--loads", "small"), "pipeline": ("--loads", "small")}
