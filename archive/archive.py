@@ -6,16 +6,19 @@ import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from archive.changing import recover_if_possible
 from archive.disk import Disk
 from archive.frame_builder import build_frame_index
 from archive.frame_header import FrameIndexHeader
 from archive.index.ages import AgeIndex
+from archive.index.changes import IndexChanges
 from archive.index.database import open_database
 from archive.index.health import HealthIndex
 from archive.index.disagreeing import listed_disagreements
 from archive.index.places import Places
+from archive.index.history import listed_conflicts, listed_tombstones
 from archive.index.reader import IndexReader
 from archive.index.search import SearchPage, SearchQuery, scan, search
 from archive.index.selecting import select_instances
@@ -24,21 +27,26 @@ from archive.index.statistics import statistics
 from archive.index.writer import IndexWriter
 from archive.inventory import ArchiveInventory
 from archive.layout import Layout
+from archive.root import INDEX, Origin, UseLock, enter
 from archive.storage import LocalStorage, Storage
 from archive.store import store_batch
 from archive.values import (
+    Conflict,
     Disagreement,
     FrameSummary,
+    Policy,
     Selection,
     Statistics,
     StoredInstance,
     StoreRequest,
     StoreResult,
+    Tombstone,
 )
+from archive.writing import WritingTools
 from dicomrelay.errors import ArchiveError, InstanceNotFound, ServiceUnavailable
 from dicomrelay.ledger.engine import Database
 
-INDEX: Final = "index.sqlite"
+__all__ = ["INDEX", "Archive"]
 
 
 class Archive:
@@ -54,10 +62,18 @@ class Archive:
         The file system.
     storage : Storage, optional
         Where the stored files are; by default below the layout's root. Index and frames are there in any case.
+    policy : Policy
+        What becomes of other bytes under a SOP Instance UID that it holds.
     """
 
     def __init__(
-        self, layout: Layout, database: Database, disk: Disk, *, storage: Storage | None = None
+        self,
+        layout: Layout,
+        database: Database,
+        disk: Disk,
+        *,
+        storage: Storage | None = None,
+        policy: Policy = Policy.KEEP_FIRST,
     ) -> None:
         self.layout = layout
         self.storage: Storage = LocalStorage(layout, disk) if storage is None else storage
@@ -65,6 +81,11 @@ class Archive:
         self._database = database
         self._reader = IndexReader(database)
         self._writer = IndexWriter(database)
+        self._changes = IndexChanges(database)
+        self._lock: UseLock | None = None
+        # As `open` takes them; for another process that is to open the same archive.
+        self.origin: Origin | None = None
+        self.policy = policy
         # What the scrub found, and how old studies are.
         self.health = HealthIndex(database)
         self.ages = AgeIndex(database)
@@ -82,9 +103,14 @@ class Archive:
 
     @classmethod
     def open(
-        cls, root: Path, *, database_url: str | None = None, storage: Storage | None = None
+        cls,
+        root: Path,
+        *,
+        database_url: str | None = None,
+        storage: Storage | None = None,
+        policy: Policy | None = None,
     ) -> Archive:
-        """Open the archive at `root`, made when it is not there.
+        """Open the archive at `root`, made when it is not there. What others left half done is finished or undone.
 
         Parameters
         ----------
@@ -94,28 +120,57 @@ class Archive:
             Where the index is; by default `index.sqlite` in the root.
         storage : Storage, optional
             Where the stored files are, as `archive.storage.opening` makes it; by default in the root.
+        policy : Policy, optional
+            Another one than the archive says it has.
 
         Raises
         ------
         ArchiveError
-            The folder cannot be made or used.
+            The folder cannot be made or used, or the archive was made by a newer version.
         ServiceUnavailable
-            The index cannot be opened.
+            The index cannot be opened, or is being rebuilt.
         """
         layout = Layout(root)
         try:
             layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            facts, lock = enter(layout.root), UseLock(layout.root)
             if database_url is None:
                 # SQLite would make it readable for others; what it keeps beside it gets the same mode.
                 (layout.root / INDEX).touch(mode=0o600)
         except OSError as error:
             raise ArchiveError(f"archive {layout.root}: cannot be made: {error.strerror}") from error
         url = database_url or f"sqlite:///{layout.root / INDEX}"
-        return cls(layout, open_database(url), Disk(), storage=storage)
+        try:
+            opened = cls(layout, open_database(url), Disk(), storage=storage, policy=policy or facts.policy)
+        except BaseException:
+            lock.close()
+            raise
+        opened._lock = lock
+        if storage is None:
+            opened.origin = Origin(layout.root, database_url, opened.policy)
+        recover_if_possible(opened.writing_tools)
+        return opened
 
     def close(self) -> None:
         """Close the index."""
         self._database.dispose()
+        if self._lock is not None:
+            self._lock.close()
+
+    @property
+    def writing_tools(self) -> WritingTools:
+        """What those need who put files and rows together."""
+        return WritingTools(
+            self.layout, self.disk, self.storage, self._writer, self._changes, self.policy
+        )
+
+    def conflicts(self, sop_instance_uid: str = "") -> Iterator[Conflict]:
+        """Other bytes that came under a UID that the archive holds, of one SOP Instance UID or all."""
+        return listed_conflicts(self._database, sop_instance_uid)
+
+    def tombstones(self, sop_instance_uid: str = "") -> Iterator[Tombstone]:
+        """What was removed, of one SOP Instance UID or all."""
+        return listed_tombstones(self._database, sop_instance_uid)
 
     def store(self, items: Sequence[StoreRequest]) -> list[StoreResult]:
         """Store a batch: files, names and index are durable when it returns. May be called again after any failure.
@@ -130,11 +185,7 @@ class Archive:
         ServiceUnavailable, LedgerError
             The index does not work; files may be in place already and are found again by the next try.
         """
-        return store_batch(
-            items,
-            storage=self.storage,
-            index=self._writer,
-        )
+        return store_batch(items, self.writing_tools)
 
     def locate(self, study_uid: str, series_uid: str, sop_instance_uid: str) -> Path:
         """The file of an instance. Raises InstanceNotFound."""

@@ -14,6 +14,8 @@ from dicomrelay.errors import ArchiveError
 
 DATA: Final = "data"
 FRAMES: Final = "frames"
+CONFLICTS: Final = "conflicts"
+REMOVED: Final = "removed"
 
 
 class Layout:
@@ -39,6 +41,16 @@ class Layout:
         """The relative path of an instance's frame index, or of another file made from it."""
         folders = (FRAMES, component(study_uid), component(series_uid))
         return "/".join((*folders, f"{component(sop_instance_uid)}.{suffix}"))
+
+    @staticmethod
+    def conflict(sop_instance_uid: str, digest: str) -> str:
+        """The relative path of what is set aside: `conflicts/SOP_INSTANCE_UID/<digest>.dcm`."""
+        return "/".join((CONFLICTS, component(sop_instance_uid), f"{component(digest)}.dcm"))
+
+    @staticmethod
+    def removal(change_id: str) -> str:
+        """The relative path of the tombstones of a removal: `removed/<id>.json`."""
+        return f"{REMOVED}/{component(change_id)}.json"
 
     def resolve(self, relative: str) -> Path:
         """The path for a relative path of ours, checked to lie under the root.

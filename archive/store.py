@@ -2,213 +2,175 @@
 
 Order (docs/design/archive.md): file in place (link, or copy and flush), folders flushed, one index transaction. The file
 without an index row is the only thing that a crash can leave beside temporary names; the next try finds it, compares
-digests and puts it into the index.
+digests and puts it into the index. What meets other bytes, or a damaged file, is dealt with after the rest is durable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
-from archive.attributes import InstanceAttributes, read_attributes
-from archive.index.writer import FileSize, IndexWriter, Known, NewInstance
-from archive.layout import Layout
-from archive.storage import Put, Storage, Writing
+from archive.attributes import read_attributes
+from archive.conflicts import settle_conflicts
+from archive.index.writer import Known, NewInstance
+from archive.putting_back import put_back, take_back
+from archive.storage import StoredObject, Writing
 from archive.values import StoreOutcome, StoreRequest, StoreResult
-from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
-from dicomrelay.errors import ArchiveError, ConflictingInstance, IntegrityMismatch
+from archive.writing import WritingTools, check_same, failed, failed_by, relative_path_of, wanted, why
+from dicomrelay.errors import ArchiveError, ConflictingInstance
 
-_PREFIX_OFFSET: Final = 128
-_PREFIX: Final = b"DICM"
+_TAKEN_AWAY = "its file was taken away while it was stored: store it again"
 
 
 @dataclass(slots=True)
-class Placing:
-    """The files of one batch on their way: what was put where."""
+class _Batch:
+    """A batch on its way.
 
-    storage: Storage
+    Attributes
+    ----------
+    results : dict
+        By the place of the request.
+    new, first : dict
+        What is to become a row, by SOP Instance UID, and the place of its request; `created` of them are files of ours.
+    clashing, damaged, repeated : list of int
+        Requests that are dealt with once the rest is durable.
+    """
+
+    tools: WritingTools
+    requests: Sequence[StoreRequest]
     writing: Writing
+    results: dict[int, StoreResult] = field(default_factory=dict)
+    new: dict[str, NewInstance] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
     created: dict[str, str] = field(default_factory=dict)
-    resized: dict[str, FileSize] = field(default_factory=dict)
-
-    def place(self, request: StoreRequest, relative_path: str, *, over: bool = False) -> int:
-        """Put the file of a request under its name and return its size in bytes.
-
-        Parameters
-        ----------
-        over : bool
-            A file of that name is ours and damaged: a copy takes its place.
-
-        Raises
-        ------
-        ConflictingInstance
-            The name is taken by other bytes.
-        IntegrityMismatch
-            The source's data set is not what the request says.
-        ArchiveError, OSError
-            It cannot be done; nothing of it is left under the name.
-        ServiceUnavailable
-            The storage does not answer.
-        """
-        expected = request.data_set_offset + request.data_set_bytes
-        actual = request.source.stat().st_size
-        if actual != expected:
-            raise ArchiveError(f"{request.source} has {actual} bytes where {expected} were announced")
-        try:
-            size = self.writing.put(relative_path, _wanted(request), over=over)
-        except FileExistsError:
-            return self._check_same(request, relative_path)
-        self.created[request.sop_instance_uid] = relative_path
-        return size
-
-    def put_back(self, request: StoreRequest, known: Known) -> None:
-        """Put an instance of the index back in its place when its file is gone or damaged. Raises as `place` does."""
-        there = self.storage.stat(known.relative_path)
-        if there is not None and there.size_bytes == known.file_bytes:
-            return
-        size = self.place(request, known.relative_path, over=there is not None)
-        if size != known.file_bytes:
-            # The same data set behind another file meta.
-            self.resized[request.sop_instance_uid] = FileSize(size, size - request.data_set_bytes)
-
-    def take_back(self, uids: Sequence[str]) -> None:
-        """Remove what this batch created for these instances."""
-        for uid in uids:
-            if uid in self.created:
-                self.storage.delete(self.created.pop(uid))
-            self.resized.pop(uid, None)
-
-    def _check_same(self, request: StoreRequest, relative_path: str) -> int:
-        """A file of that name is there: left by a crash, or somebody else's bytes. The data set is its tail. Returns its size."""
-        there = self.storage.stat(relative_path)
-        offset = there.size_bytes - request.data_set_bytes if there else -1
-        if there is None or offset < 0 or self.storage.digest(relative_path, offset) != request.digest:
-            raise ConflictingInstance(f"a file in the place of {request.sop_instance_uid} holds other bytes")
-        return there.size_bytes
+    clashing: list[int] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
+    repeated: list[int] = field(default_factory=list)
 
 
-def store_batch(
-    requests: Sequence[StoreRequest],
-    *,
-    storage: Storage,
-    index: IndexWriter,
-) -> list[StoreResult]:
+def store_batch(requests: Sequence[StoreRequest], tools: WritingTools) -> list[StoreResult]:
     """Store a batch; durable when it returns. Raises ServiceUnavailable or LedgerError when index or storage do not work."""
-    placing = Placing(storage, storage.writing())
-    there = index.known([request.sop_instance_uid for request in requests])
-    new: dict[str, NewInstance] = {}
-    results = [_store_one(request, placing, there, new) for request in requests]
+    batch = _Batch(tools, requests, tools.storage.writing())
+    known = tools.index.known([request.sop_instance_uid for request in requests])
+    for number, request in enumerate(requests):
+        answer = _begin(batch, number, known.get(request.sop_instance_uid))
+        if answer is not None:
+            batch.results[number] = answer
     try:
-        placing.writing.flush()
+        batch.writing.flush()
+        _into_the_index(batch)
     except OSError as error:
         # What a failed flush left on the disk is unknown, and flushing again would not tell (never retry an fsync).
-        lost = {*new, *placing.created}
-        placing.take_back([*placing.created])
-        return [_after_failed_flush(result, lost, _why(error)) for result in results]
-    if placing.resized:
-        index.resize(placing.resized)
-    winners = index.add(list(new.values())) if new else {}
-    return [_settle(result, new, winners, placing) for result in results]
+        take_back(tools, batch.created)
+        for uid, number in batch.first.items():
+            batch.results[number] = StoreResult(
+                uid, StoreOutcome.FAILED, reason=f"a folder cannot be flushed: {why(error)}"
+            )
+    for number in batch.damaged:
+        batch.results[number] = put_back(tools, requests[number])
+    for number in batch.repeated:
+        _compare_with_first(batch, number)
+    settled = settle_conflicts([requests[number] for number in batch.clashing], tools)
+    batch.results.update(zip(batch.clashing, settled, strict=True))
+    return [batch.results[number] for number in range(len(requests))]
 
 
-def _store_one(
-    request: StoreRequest, placing: Placing, there: dict[str, Known], new: dict[str, NewInstance]
-) -> StoreResult:
+def _begin(batch: _Batch, number: int, known: Known | None) -> StoreResult | None:
+    """Put a file under its name; an answer where nothing is left to do."""
+    request = batch.requests[number]
     uid = request.sop_instance_uid
+    if uid in batch.new:
+        batch.repeated.append(number)
+        return None
     try:
-        if uid in new:
-            known = Known(new[uid].request.digest, new[uid].relative_path, new[uid].file_bytes)
-            return _compare(request, known)
-        if uid in there:
-            answer = _compare(request, there[uid])
-            if answer.outcome is StoreOutcome.ALREADY_THERE:
-                placing.put_back(request, there[uid])
-            return answer
-        attributes = read_attributes(
-            request.source,
-            data_set_offset=request.data_set_offset,
-            transfer_syntax_uid=request.transfer_syntax_uid,
-        )
-        relative_path = _relative_path(request, attributes)
-        size = placing.place(request, relative_path)
-    except ConflictingInstance as error:
-        return StoreResult(uid, StoreOutcome.CONFLICT, reason=str(error))
+        if known is None:
+            _place(batch, number)
+            return None
+        if known.digest != request.digest:
+            batch.clashing.append(number)
+            return None
+        there = batch.tools.storage.stat(known.relative_path)
+        if there is None or there.size_bytes != known.file_bytes:
+            batch.damaged.append(number)
+            return None
+    except ConflictingInstance:
+        batch.clashing.append(number)
+        return None
     except ArchiveError as error:
-        return StoreResult(uid, StoreOutcome.FAILED, reason=str(error))
+        return failed(request, str(error))
     except OSError as error:
-        # The path of the source is its sender's or the spool's; one in the archive holds the patient id.
-        where = request.source if error.filename == str(request.source) else f"instance {uid} in the archive"
-        return StoreResult(uid, StoreOutcome.FAILED, reason=f"{where}: {_why(error)}")
-    new[uid] = NewInstance(request, attributes, relative_path, size)
-    return StoreResult(uid, StoreOutcome.STORED, relative_path, attributes.problem)
+        return failed_by(request, error)
+    return StoreResult(uid, StoreOutcome.ALREADY_THERE, known.relative_path)
 
 
-def _compare(request: StoreRequest, known: Known) -> StoreResult:
-    if known.digest == request.digest:
-        return StoreResult(request.sop_instance_uid, StoreOutcome.ALREADY_THERE, known.relative_path)
-    return StoreResult(
-        request.sop_instance_uid,
-        StoreOutcome.CONFLICT,
-        reason=f"the archive holds other bytes under {request.sop_instance_uid}",
+def _place(batch: _Batch, number: int) -> None:
+    """Put the file of a new instance under its name. Raises ConflictingInstance, ArchiveError, OSError, ServiceUnavailable."""
+    request = batch.requests[number]
+    uid = request.sop_instance_uid
+    expected = request.data_set_offset + request.data_set_bytes
+    actual = request.source.stat().st_size
+    if actual != expected:
+        raise ArchiveError(f"{request.source} has {actual} bytes where {expected} were announced")
+    attributes = read_attributes(
+        request.source,
+        data_set_offset=request.data_set_offset,
+        transfer_syntax_uid=request.transfer_syntax_uid,
     )
+    relative_path = relative_path_of(request, attributes)
+    try:
+        size = batch.writing.put(relative_path, wanted(request))
+        batch.created[uid] = relative_path
+    except FileExistsError:
+        size = check_same(batch.tools.storage, request, relative_path)
+    batch.new[uid] = NewInstance(request, attributes, relative_path, size)
+    batch.first[uid] = number
 
 
-def _settle(
-    result: StoreResult, new: dict[str, NewInstance], winners: dict[str, Known], placing: Placing
-) -> StoreResult:
-    """Compare with what the index holds after the transaction: another process may have been first."""
-    item = new.get(result.sop_instance_uid)
-    if item is None or result.outcome is not StoreOutcome.STORED:
-        return result
-    winner = winners[result.sop_instance_uid]
-    if winner.relative_path == item.relative_path and winner.digest == item.request.digest:
-        return result
-    if winner.relative_path != item.relative_path:
-        placing.take_back([result.sop_instance_uid])
-    return _compare(item.request, winner)
+def _into_the_index(batch: _Batch) -> None:
+    """One transaction for all; then a look at what the index holds, for another process may have been first."""
+    if not batch.new:
+        return
+    storage, there = batch.tools.storage, dict[str, StoredObject | None]()
+    for uid, item in batch.new.items():
+        there[uid] = storage.stat(item.relative_path)
+
+    def is_there(item: NewInstance) -> bool:
+        before = there[item.request.sop_instance_uid]
+        return before is not None and before == storage.stat(item.relative_path)
+
+    held, taken = batch.tools.changes.add(list(batch.new.values()), is_there=is_there)
+    elsewhere: dict[str, str] = {}
+    for uid, item in batch.new.items():
+        number, winner = batch.first[uid], held.get(uid)
+        if uid in taken or winner is None:
+            batch.results[number] = StoreResult(uid, StoreOutcome.FAILED, reason=_TAKEN_AWAY)
+            continue
+        if winner.relative_path != item.relative_path and uid in batch.created:
+            elsewhere[uid] = batch.created[uid]
+        if winner.digest != item.request.digest:
+            batch.clashing.append(number)
+        elif winner.relative_path != item.relative_path:
+            batch.results[number] = StoreResult(uid, StoreOutcome.ALREADY_THERE, winner.relative_path)
+        else:
+            batch.results[number] = StoreResult(
+                uid, StoreOutcome.STORED, item.relative_path, item.attributes.problem
+            )
+    take_back(batch.tools, elsewhere)
 
 
-def _after_failed_flush(result: StoreResult, lost: set[str], why: str) -> StoreResult:
-    if result.sop_instance_uid not in lost or result.outcome is StoreOutcome.CONFLICT:
-        return result
-    return StoreResult(
-        result.sop_instance_uid, StoreOutcome.FAILED, reason=f"a folder cannot be flushed: {why}"
-    )
-
-
-def _why(error: OSError) -> str:
-    return error.strerror or type(error).__name__
-
-
-def _relative_path(request: StoreRequest, attributes: InstanceAttributes) -> str:
-    return Layout.instance(
-        attributes.text("patient_id"),
-        request.study_instance_uid,
-        request.series_instance_uid,
-        request.sop_instance_uid,
-    )
-
-
-def _wanted(request: StoreRequest) -> Put:
-    """What is to be kept: the file as it is, or its data set behind a file meta of ours where it has none."""
-    with request.source.open("rb") as source:
-        head = source.read(_PREFIX_OFFSET + len(_PREFIX))
-    is_part10 = head[_PREFIX_OFFSET:] == _PREFIX and request.data_set_offset > _PREFIX_OFFSET
-    return Put(
-        source=request.source,
-        digest=request.digest,
-        digest_from=request.data_set_offset,
-        preface=b"" if is_part10 else _file_meta(request),
-        may_link=request.may_link,
-    )
-
-
-def _file_meta(request: StoreRequest) -> bytes:
-    return encode_file_meta(
-        FileMeta(
-            sop_class_uid=request.sop_class_uid,
-            sop_instance_uid=request.sop_instance_uid,
-            transfer_syntax_uid=request.transfer_syntax_uid,
+def _compare_with_first(batch: _Batch, number: int) -> None:
+    """An instance that came before in the same batch."""
+    request = batch.requests[number]
+    first = batch.first[request.sop_instance_uid]
+    if request.digest != batch.requests[first].digest:
+        batch.clashing.append(number)
+        return
+    result = batch.results.get(first)
+    if result is None:  # it clashes itself
+        batch.clashing.append(number)
+    elif result.outcome is StoreOutcome.STORED:
+        batch.results[number] = StoreResult(
+            request.sop_instance_uid, StoreOutcome.ALREADY_THERE, result.relative_path
         )
-    )
+    else:
+        batch.results[number] = result

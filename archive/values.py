@@ -46,6 +46,11 @@ class Policy(Enum):
     REPLACE = "replace"  # what is held is set aside, they take its place
     REFUSE = "refuse"  # they are not taken
 
+    @classmethod
+    def named(cls, word: str | None) -> Policy | None:
+        """The one that a setting names; None when it leaves that to the archive."""
+        return None if word is None else cls(word)
+
 
 class StoreOutcome(Enum):
     """What became of an instance."""

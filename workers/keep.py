@@ -107,7 +107,7 @@ def _request(facts: InstanceFacts, source: Path) -> StoreRequest:
 
 
 def _archived(item: StageItem, result: StoreResult) -> StageResult:
-    if result.outcome in (StoreOutcome.STORED, StoreOutcome.ALREADY_THERE):
+    if result.outcome in (StoreOutcome.STORED, StoreOutcome.ALREADY_THERE, StoreOutcome.REPLACED):
         return StageResult(item.instance.instance_id, done=True, archive_path=result.relative_path)
     return _failed(item, result.reason, retryable=result.outcome is StoreOutcome.FAILED)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from archive import Archive
 from archive.storage.opening import open_storage
+from archive.values import Policy
 from dicomrelay.ledger import Ledger
 from dicomrelay.runtime import home
 from dicomrelay.runtime.owner import own_name
@@ -40,6 +41,7 @@ class Rooms:
                 settings.archive_path,
                 database_url=home.archive_url(settings),
                 storage=open_storage(settings.archive, settings.archive_path),
+                policy=Policy.named(settings.archive.policy),
             ),
             wake_ups=WakeUps(settings),
             host=home.spool_name(settings),

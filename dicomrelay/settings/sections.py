@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -11,7 +10,6 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from dicomrelay.settings.fields import AeTitle, Name, Pattern, PeerText, Port, Section, UidPattern
 from dicomrelay.settings.identity import GatewayIdentitySettings
-from dicomrelay.settings.storage import ArchiveRetentionSettings, ScrubSettings, StorageSettings
 from dicomrelay.settings.tls import TlsSettings
 
 
@@ -242,19 +240,6 @@ class SendSettings(Section):
     )
 
 
-class ArchiveSettings(StorageSettings):
-    """The archive."""
-
-    enabled: bool = Field(True, description="Keep every instance in the archive.")
-    path: Path | None = Field(None, description="Where the archive is; by default archive/ in the home.")
-    scrub: ScrubSettings = Field(
-        ScrubSettings(), description="Reading everything again, to find damage in time."
-    )
-    retention: ArchiveRetentionSettings = Field(
-        ArchiveRetentionSettings(), description="When stored studies may go; never, unless it says so."
-    )
-
-
 class StreamerSettings(Section):
     """DICOMweb over HTTP."""
 
@@ -317,6 +302,11 @@ class PeerSettings(Section):
     rights: list[Literal["store", "query", "move", "get", "commitment"]] = Field(
         ["store"],
         description="What it may do here: C-STORE, C-FIND, C-MOVE, C-GET, and ask for storage commitment. C-ECHO is for all.",
+    )
+    port: Port | None = Field(
+        None,
+        description="Where it listens for our reports of storage commitment: an entry with one AE title, without wildcards, and "
+        "with one address as `host`. None: there is none, unless it is one of [[destinations]].",
     )
     max_associations: int | None = Field(
         None,

@@ -1,0 +1,131 @@
+"""One batch of an import: files read, stored as a worker stores them, and what became of each."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from archive.archive import Archive
+from archive.file_reading import read_request
+from archive.root import Origin
+from archive.values import StoreOutcome, StoreRequest, StoreResult
+from archive.walking import Found
+from dicomrelay.errors import DataSetError, NotDicom
+
+# What the rest of an import would meet as well.
+_NO_ROOM: Final = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+
+
+class FileOutcome(Enum):
+    """What became of a file."""
+
+    STORED = "stored"
+    ALREADY_THERE = "already there"
+    REPLACED = "replaced"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+    SKIPPED = "skipped"
+
+
+_OUTCOMES: Final = {
+    StoreOutcome.STORED: FileOutcome.STORED,
+    StoreOutcome.ALREADY_THERE: FileOutcome.ALREADY_THERE,
+    StoreOutcome.REPLACED: FileOutcome.REPLACED,
+    StoreOutcome.CONFLICT: FileOutcome.CONFLICT,
+    StoreOutcome.FAILED: FileOutcome.REFUSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedFile:
+    """A file and what became of it.
+
+    Attributes
+    ----------
+    sop_instance_uid : str
+        "" where it is not known.
+    reason : str
+        Why it is not in the archive, or what is odd about it.
+    fault : bool
+        It is skipped, and that is no matter of course: it was named itself.
+    """
+
+    path: str
+    outcome: FileOutcome
+    sop_instance_uid: str = ""
+    file_bytes: int = 0
+    reason: str = ""
+    fault: bool = False
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.outcome in (FileOutcome.CONFLICT, FileOutcome.REFUSED) or self.fault
+
+    @property
+    def is_no_room(self) -> bool:
+        """Whether the archive's disk takes nothing more."""
+        return self.outcome is FileOutcome.REFUSED and self.reason.endswith(_NO_ROOM)
+
+
+def import_batch(archive: Archive, batch: Sequence[Found]) -> list[ImportedFile]:
+    """Store a batch of files; each of them is in the answer, in no order.
+
+    Raises
+    ------
+    ServiceUnavailable
+        Index or storage do not work: nothing is known of the batch.
+    """
+    done: list[ImportedFile] = []
+    requests: list[tuple[Found, StoreRequest]] = []
+    for file in batch:
+        try:
+            requests.append((file, read_request(Path(file.path))))
+        except NotDicom as error:
+            done.append(
+                ImportedFile(
+                    file.path, FileOutcome.SKIPPED, "", file.size_bytes, str(error), fault=file.named
+                )
+            )
+        except DataSetError as error:
+            done.append(ImportedFile(file.path, FileOutcome.REFUSED, "", file.size_bytes, str(error)))
+        except (OSError, ValueError) as error:
+            # A ValueError is mmap's, of a file that was emptied just now.
+            words = getattr(error, "strerror", None) or "changed while it was read"
+            done.append(
+                ImportedFile(file.path, FileOutcome.REFUSED, "", file.size_bytes, f"cannot be read: {words}")
+            )
+    results = archive.store([request for _, request in requests])
+    return done + [
+        _imported(file, request, result)
+        for (file, request), result in zip(requests, results, strict=True)
+    ]
+
+
+def _imported(file: Found, request: StoreRequest, result: StoreResult) -> ImportedFile:
+    size = request.data_set_offset + request.data_set_bytes
+    # The path is told beside it.
+    reason = result.reason.removeprefix(f"{file.path}: ").removeprefix(f"{file.path} ")
+    return ImportedFile(file.path, _OUTCOMES[result.outcome], result.sop_instance_uid, size, reason)
+
+
+def lost(batch: Sequence[Found], words: str) -> list[ImportedFile]:
+    """A batch of which nothing is known: what of it was stored is found there by the next import."""
+    return [ImportedFile(file.path, FileOutcome.REFUSED, "", file.size_bytes, words) for file in batch]
+
+
+def open_importer(origin: Origin) -> Callable[[Sequence[Found]], list[ImportedFile]]:
+    """What a process of an import does with a batch.
+
+    Raises
+    ------
+    ServiceUnavailable, ArchiveError
+        The archive cannot be opened.
+    """
+    archive = Archive.open(origin.root, database_url=origin.database_url, policy=origin.policy)
+    return lambda batch: import_batch(archive, batch)

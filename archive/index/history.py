@@ -1,0 +1,41 @@
+"""What was set aside and what was removed, as the index lists it; read page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import Table, select
+
+from archive.index.schema import conflicts, tombstones
+from archive.values import Conflict, Tombstone
+from dicomrelay.ledger.engine import Database
+
+_PAGE: Final = 1000
+
+
+def listed_conflicts(database: Database, sop_instance_uid: str = "") -> Iterator[Conflict]:
+    """Conflicts, of one SOP Instance UID or all, in the order they were found."""
+    for row in _rows(database, conflicts, sop_instance_uid):
+        yield Conflict(**row)
+
+
+def listed_tombstones(database: Database, sop_instance_uid: str = "") -> Iterator[Tombstone]:
+    """Tombstones, of one SOP Instance UID or all, in the order of the removals."""
+    for row in _rows(database, tombstones, sop_instance_uid):
+        yield Tombstone(**row)
+
+
+def _rows(database: Database, table: Table, sop_instance_uid: str) -> Iterator[dict[str, Any]]:
+    query = select(table).order_by(table.c.id).limit(_PAGE)
+    if sop_instance_uid:
+        query = query.where(table.c.sop_instance_uid == sop_instance_uid)
+    last = 0
+    while True:
+        with database.read() as work:
+            rows = work.connection.execute(query.where(table.c.id > last)).mappings().all()
+        for row in rows:
+            yield {name: value for name, value in row.items() if name != "id"}
+        if len(rows) < _PAGE:
+            return
+        last = rows[-1]["id"]

@@ -1,0 +1,56 @@
+"""A damaged file put back, and files taken back: each in a section of its own, after a look at the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from archive.index.writer import FileSize
+from archive.storage import Storage
+from archive.values import StoreOutcome, StoreRequest, StoreResult
+from archive.writing import WritingTools, failed, failed_by, wanted
+from dicomrelay.errors import ArchiveError
+
+
+def put_back(tools: WritingTools, request: StoreRequest) -> StoreResult:
+    """Put an instance of the index back in its place when its file is gone or damaged.
+
+    Raises
+    ------
+    ServiceUnavailable, LedgerError
+        Index or storage do not work.
+    """
+    uid = request.sop_instance_uid
+    try:
+        with tools.changes.exclusive() as section:
+            held = section.held([uid]).get(uid)
+            if held is None or held.digest != request.digest:
+                return failed(request, f"instance {uid} was changed while it was stored: store it again")
+            there = tools.storage.stat(held.relative_path)
+            if there is None or there.size_bytes != held.file_bytes:
+                size = tools.storage.put(held.relative_path, wanted(request), over=there is not None)
+                if size != held.file_bytes:
+                    # The same data set behind another file meta.
+                    section.resize(uid, FileSize(size, size - request.data_set_bytes))
+    except ArchiveError as error:
+        return failed(request, str(error))
+    except OSError as error:
+        return failed_by(request, error)
+    return StoreResult(uid, StoreOutcome.ALREADY_THERE, held.relative_path)
+
+
+def take_back(tools: WritingTools, created: Mapping[str, str]) -> None:
+    """Remove files that were put somewhere for nothing, by SOP Instance UID, unless somebody took them for his own."""
+    if not created:
+        return
+    with tools.changes.exclusive() as section:
+        listed = section.listed(list(created.values()))
+        for path in created.values():
+            if path not in listed:
+                _delete(tools.storage, path)
+
+
+def _delete(storage: Storage, path: str) -> None:
+    # What cannot be removed is a file without a row, which the next try finds.
+    with suppress(OSError):
+        storage.delete(path)
