@@ -7,7 +7,8 @@ digests and puts it into the index. What meets other bytes, or a damaged file, i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from archive.attributes import read_attributes
@@ -52,8 +53,7 @@ def store_batch(requests: Sequence[StoreRequest], tools: WritingTools) -> list[S
     """Store a batch; durable when it returns. Raises ServiceUnavailable or LedgerError when index or storage do not work."""
     batch = _Batch(tools, requests, tools.storage.writing())
     known = tools.index.known([request.sop_instance_uid for request in requests])
-    for number, request in enumerate(requests):
-        answer = _begin(batch, number, known.get(request.sop_instance_uid))
+    for number, answer in _all_begun(batch, known):
         if answer is not None:
             batch.results[number] = answer
     try:
@@ -73,6 +73,25 @@ def store_batch(requests: Sequence[StoreRequest], tools: WritingTools) -> list[S
     settled = settle_conflicts([requests[number] for number in batch.clashing], tools)
     batch.results.update(zip(batch.clashing, settled, strict=True))
     return [batch.results[number] for number in range(len(requests))]
+
+
+def _all_begun(batch: _Batch, known: Mapping[str, Known]) -> Iterator[tuple[int, StoreResult | None]]:
+    """Each of the batch, several at a time where the storage likes that; of two with one UID the second after the first."""
+    uids = [request.sop_instance_uid for request in batch.requests]
+
+    def begin(number: int) -> tuple[int, StoreResult | None]:
+        return number, _begin(batch, number, known.get(uids[number]))
+
+    at_once = batch.tools.storage.at_once
+    if at_once == 1 or len(uids) == 1:
+        yield from map(begin, range(len(uids)))
+        return
+    firsts: dict[str, int] = {}
+    for number, uid in enumerate(uids):
+        firsts.setdefault(uid, number)
+    with ThreadPoolExecutor(at_once, thread_name_prefix="store") as pool:
+        yield from pool.map(begin, firsts.values())
+    yield from (begin(number) for number, uid in enumerate(uids) if firsts[uid] != number)
 
 
 def _begin(batch: _Batch, number: int, known: Known | None) -> StoreResult | None:

@@ -93,8 +93,13 @@ def open_archive(settings: Settings) -> ArchivePort:
 
     def opened() -> Archive:
         from archive import Archive  # noqa: PLC0415 - the database's libraries, for queries alone
+        from archive.storage.opening import open_storage  # noqa: PLC0415
 
-        return Archive.open(settings.archive_path, database_url=home.archive_url(settings))
+        return Archive.open(
+            settings.archive_path,
+            database_url=home.archive_url(settings),
+            storage=open_storage(settings.archive, settings.archive_path),
+        )
 
     return LazyArchive(opened)
 
