@@ -13,7 +13,7 @@ from sqlalchemy import Column, func, select
 from archive.frame_builder import existing_index, index_path
 from archive.frame_header import FrameIndexHeader
 from archive.index.reader import joined, stored_instance
-from archive.index.schema import instances
+from archive.index.schema import instances, tombstones
 from archive.layout import DATA, FRAMES, Layout
 from archive.storage import LocalStorage, Storage
 from archive.values import StoredInstance
@@ -81,6 +81,16 @@ class ArchiveInventory:
         """Of these relative paths those that the index has."""
         found = self._where(instances.c.relative_path, relative_paths)
         return {stored.relative_path: stored for stored in found}
+
+    def removed(self, sop_instance_uids: Sequence[str]) -> set[tuple[str, str]]:
+        """Of these SOP Instance UIDs those that were removed for a reason, each with the digest that it had."""
+        query = select(tombstones.c.sop_instance_uid, tombstones.c.digest)
+        with self._database.read() as work:
+            return {
+                (row.sop_instance_uid, row.digest)
+                for part in chunks(sop_instance_uids)
+                for row in work.connection.execute(query.where(tombstones.c.sop_instance_uid.in_(part)))
+            }
 
     def _where(self, column: Column[str], values: Sequence[str]) -> list[StoredInstance]:
         with self._database.read() as work:

@@ -84,8 +84,8 @@ class S3Storage:
                 )
         else:
             self._put_large(key, wanted, over=over)
-        if over:
-            self._cache.forget(key, wanted.digest)
+        # A damaged one may have been fetched before.
+        self._cache.forget(key, wanted.digest)
         return size
 
     def _put_large(self, key: str, wanted: Put, *, over: bool) -> None:
