@@ -1,11 +1,12 @@
 """Instances that come, are put in another's place, or go: in a transaction of the caller's, with everything that hangs on it.
 
-On PostgreSQL the rows of the studies are locked first, in the order of their UIDs (docs/design/archive-index.md).
+On PostgreSQL the rows of the studies are locked first, in the order of their UIDs (docs/design/archive-index.md). Who removes
+or replaces has the exclusive section `archive.files`, who adds shares it (`archive.index.changes`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from sqlalchemy import delete, select
 
@@ -59,12 +60,8 @@ def replace_instances(work: Work, new: Sequence[NewInstance]) -> dict[str, Known
 
     They are filed as they say themselves, which may be in another study or series than before.
     """
-    found = _held(work, [item.request.sop_instance_uid for item in new])
-    # Together with those that the new ones want, or two replacements could wait for each other.
-    lock_studies(
-        work,
-        {*(each.study_instance_uid for each in found), *(item.request.study_instance_uid for item in new)},
-    )
+    wanted = {item.request.study_instance_uid for item in new}
+    found = _held(work, [item.request.sop_instance_uid for item in new], also=wanted)
     _delete(work, found)
     return add_instances(work, new)
 
@@ -116,10 +113,10 @@ def resize_instances(work: Work, sizes: Mapping[str, tuple[int, int]]) -> None:
     count(work, changes, {study for _, study in of.values()})
 
 
-def _held(work: Work, sop_instance_uids: Sequence[str]) -> list[StoredInstance]:
-    """Those of the instances that are there once their studies are held."""
+def _held(work: Work, sop_instance_uids: Sequence[str], *, also: Set[str] = frozenset()) -> list[StoredInstance]:
+    """Those of the instances that are there once their studies, and others, are held."""
     before = _found(work, sop_instance_uids)
-    lock_studies(work, {each.study_instance_uid for each in before})
+    lock_studies(work, also | {each.study_instance_uid for each in before})
     return _found(work, sop_instance_uids)
 
 

@@ -7,10 +7,12 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from alembic.util import CommandError
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
+from archive.index.schema import VERSION_TABLE
 from dicomrelay.errors import ArchiveError
-from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.engine import Database, Work
 
 _SCRIPTS: Final = Path(__file__).parents[1] / "migrations"
 
@@ -28,19 +30,40 @@ def open_database(url: str) -> Database:
         The index was made by a newer version of dicomrelay.
     """
     database = Database(url)
+    config = migrations()
+    try:
+        # Looked at first: who opens an index that is as it should be waits for no writer.
+        with database.read() as work:
+            is_newest = _is_newest(work, config, database.shown_url)
+        if not is_newest:
+            with database.write() as work:
+                work.exclusive("archive.migrate")
+                if not _is_newest(work, config, database.shown_url):
+                    config.attributes["connection"] = work.connection
+                    command.upgrade(config, "head")
+    except BaseException:
+        database.dispose()
+        raise
+    return database
+
+
+def migrations() -> Config:
+    """What Alembic is told; the connection goes into its `attributes`."""
     config = Config()
     # A % would begin an interpolation of the configuration parser.
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    try:
-        with database.write() as work:
-            work.exclusive("archive.migrate")
-            config.attributes["connection"] = work.connection
-            command.upgrade(config, "head")
-    except CommandError as error:
-        database.dispose()
+    return config
+
+
+def _is_newest(work: Work, config: Config, shown_url: str) -> bool:
+    """Whether it is at the newest revision. Raises ArchiveError when it is at one that is not known here."""
+    found = MigrationContext.configure(work.connection, opts={"version_table": VERSION_TABLE})
+    revision = found.get_current_revision()
+    scripts = ScriptDirectory.from_config(config)
+    if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
         raise ArchiveError(
-            f"the archive's index {database.shown_url} is at a revision that this version of dicomrelay does not know:"
-            " update dicomrelay"
-        ) from error
-    return database
+            f"the archive's index {shown_url} was made by a newer version of dicomrelay: it is at revision {revision[:32]},"
+            f" and this version knows up to {scripts.get_current_head()}; update dicomrelay"
+        )
+    return revision == scripts.get_current_head()
