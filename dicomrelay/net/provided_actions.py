@@ -25,7 +25,7 @@ from dicomrelay.net.service import (
     ActionHandler,
     ActionReply,
     AssociationInfo,
-    Due,
+    DueReport,
     EventReport,
     ReportAnswered,
 )
@@ -48,7 +48,7 @@ class ProvidedActions:
         self._request: NActionRequest | None = None
         self._syntax = ""
         self._buffer: IdentifierBuffer | None = None
-        self._due: deque[tuple[NActionRequest, int, Due]] = deque()
+        self._due: deque[tuple[NActionRequest, int, DueReport]] = deque()
         self._message_id = 0
         self._reported: dict[int, ReportAnswered] = {}
 
@@ -100,7 +100,7 @@ class ProvidedActions:
         """The bytes of a report that is ready; none when there is none, or none yet."""
         for _ in range(len(self._due)):
             request, context_id, due = self._due.popleft()
-            found, error = ask(due)
+            found, error = ask(due.ready)
             if error is not None or found is False:
                 continue
             if isinstance(found, EventReport):
@@ -128,10 +128,12 @@ class ProvidedActions:
     def close(self) -> None:
         """The association is over: who waits for the answer to a report gets none."""
         waiting, self._reported = list(self._reported.values()), {}
-        self._due.clear()
+        due, self._due = self._due, deque()
         self._request = self._buffer = None
         for answered in waiting:
             ask(answered, None)
+        for _, _, each in due:
+            ask(each.gone)
 
     def _encoded(
         self, connection: Connection, request: NActionRequest, context_id: int, report: EventReport

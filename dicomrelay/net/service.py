@@ -264,9 +264,14 @@ class EventReport:
     answered: ReportAnswered
 
 
-# Whether there is something to report: it, True for "not yet", False for "no more". Asked several times a second in the
-# association's thread while the peer says nothing; must not wait.
-Due = Callable[[], EventReport | bool]
+class DueReport(Protocol):
+    """What may come of an N-ACTION on the same association. Asked in the association's thread."""
+
+    def ready(self) -> EventReport | bool:
+        """The report; True for "not yet", False for "no more". Asked several times a second while the peer says nothing; must not wait."""
+
+    def gone(self) -> None:
+        """The association is over and nothing was reported. Called at most once, and not after `ready` gave its last word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +284,13 @@ class ActionReply:
         0 to 0xFFFF (PS3.7 Section 10.1.4.1.10).
     comment : str
         Error Comment (0000,0902); cut to 64 characters when sent.
-    due : callable, optional
+    due : DueReport, optional
         What comes of it on the same association; None when nothing does.
     """
 
     status: int
     comment: str = ""
-    due: Due | None = None
+    due: DueReport | None = None
 
 
 # Gets an N-ACTION request, its data set (None when that was over its bound) and the transfer syntax of it. May wait for a

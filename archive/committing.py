@@ -1,0 +1,138 @@
+"""What the archive can take responsibility for: presence, SOP class and digest of each instance (PS3.4 Annex J)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from archive.archive import Archive
+from archive.index.commitments import KeptRequest, State, Taken
+from archive.values import Selection, StoredInstance
+from dicomrelay.dimse.commitment_request import CommitmentRequested, CommitmentResult, Reference
+from dicomrelay.errors import ArchiveError, RelayError
+from dicomrelay.log import get_logger
+
+__all__ = ["CommitmentDesk", "KeptRequest", "State", "Taken"]
+
+_log = get_logger("dicomrelay.archive")
+
+PROCESSING_FAILURE: Final = 0x0110
+NO_SUCH_INSTANCE: Final = 0x0112
+CLASS_INSTANCE_CONFLICT: Final = 0x0119
+_AT_ONCE: Final = 500
+
+
+@dataclass(slots=True)
+class _Looked:
+    """What was found of some references."""
+
+    good: set[str] = field(default_factory=set)
+    bad: dict[str, int] = field(default_factory=dict)  # for good: SOP Instance UID to Failure Reason
+    open: dict[str, int] = field(default_factory=dict)  # it may be another time: what it counts as at the end
+
+
+class CommitmentDesk:
+    """Takes requests, looks after what they name, and keeps what is said of it. Threads may share it.
+
+    Every method raises ServiceUnavailable when the index does not answer.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self.index = archive.commitments
+
+    def take(
+        self, peer_ae_title: str, wanted: CommitmentRequested, *, due_in_ms: int
+    ) -> tuple[Taken, KeptRequest | None]:
+        """Keep a request: `CommitmentIndex.take`."""
+        request = json.dumps({"references": wanted.references}, separators=(",", ":"))
+        return self.index.take(peer_ae_title, wanted.transaction_uid, request, due_in_ms=due_in_ms)
+
+    def settled(
+        self,
+        kept: KeptRequest,
+        *,
+        wait_ms: int,
+        keep_going: Callable[[], bool] = lambda: True,
+        moved: Callable[[], None] = lambda: None,
+    ) -> CommitmentResult | None:
+        """What is said of a request, kept from now on; None while it cannot be said yet.
+
+        Parameters
+        ----------
+        wait_ms : int
+            So long after the request what is not here counts as missing.
+        keep_going : callable
+            Asked between two instances; after a no nothing is said.
+        moved : callable
+            Called for each instance that was looked at.
+        """
+        if kept.result is not None:
+            return _result(kept.result)
+        references = _references(kept.request)
+        looked = self._looked(references, keep_going, moved)
+        if looked is None or (looked.open and kept.age_ms < wait_ms):
+            return None
+        failed = {**looked.bad, **looked.open}
+        result = CommitmentResult(
+            committed=tuple(each for each in references if each[1] in looked.good),
+            failed=tuple((*each, failed[each[1]]) for each in references if each[1] in failed),
+        )
+        return _result(self.index.resolve(kept.id, _written(result)))
+
+    # ---- inside
+
+    def _looked(
+        self, references: Sequence[Reference], keep_going: Callable[[], bool], moved: Callable[[], None]
+    ) -> _Looked | None:
+        looked = _Looked()
+        for begin in range(0, len(references), _AT_ONCE):
+            part = dict((uid, sop_class) for sop_class, uid in references[begin : begin + _AT_ONCE])
+            looked.open.update(dict.fromkeys(part, NO_SUCH_INSTANCE))
+            for stored in self._archive.select(Selection(sop_instance_uids=tuple(part))):
+                if not keep_going():
+                    return None
+                moved()
+                self._look(stored, part[stored.sop_instance_uid], looked)
+        return looked
+
+    def _look(self, stored: StoredInstance, sop_class_uid: str, looked: _Looked) -> None:
+        uid = stored.sop_instance_uid
+        del looked.open[uid]
+        if stored.sop_class_uid != sop_class_uid:
+            looked.bad[uid] = CLASS_INSTANCE_CONFLICT
+            return
+        try:
+            digest = self._archive.storage.digest(stored.relative_path, stored.data_set_offset, fresh=True)
+        except (FileNotFoundError, ArchiveError):
+            digest = ""
+        except (RelayError, OSError):
+            looked.open[uid] = PROCESSING_FAILURE
+            return
+        if digest == stored.digest:
+            looked.good.add(uid)
+            return
+        looked.bad[uid] = PROCESSING_FAILURE
+        _log.error(
+            "an instance is not committed to: its file is gone or has other bytes, `dicomrelay archive check` says which",
+            action="commitment.damaged",
+            sop_instance_uid=uid,
+        )
+
+
+def _references(request: str) -> list[Reference]:
+    return [(sop_class, uid) for sop_class, uid in json.loads(request)["references"]]
+
+
+def _written(result: CommitmentResult) -> str:
+    return json.dumps({"committed": result.committed, "failed": result.failed}, separators=(",", ":"))
+
+
+def _result(text: str) -> CommitmentResult:
+    found = json.loads(text)
+    return CommitmentResult(
+        committed=tuple((sop_class, uid) for sop_class, uid in found["committed"]),
+        failed=tuple((sop_class, uid, reason) for sop_class, uid, reason in found["failed"]),
+    )
