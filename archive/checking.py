@@ -151,7 +151,9 @@ def _instance(
     archive: Archive, entry: Entry, levels: frozenset[CheckLevel]
 ) -> tuple[Finding | None, int]:
     """What is wrong with it, and how many bytes were read to see that."""
-    look: Look = look_at(archive.storage, entry.stored, read=CheckLevel.DIGESTS in levels)
+    look: Look = look_at(
+        archive.storage, entry.stored, entry.head_digest, read=CheckLevel.DIGESTS in levels
+    )
     if look.damage is not None:
         return _about(entry.stored, _FAULTS[look.damage], look.words), look.read_bytes
     if CheckLevel.DICOM in levels:

@@ -15,20 +15,28 @@ from dicomrelay.errors import ArchiveError, DataSetError
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen: the damage, words for it, and how much was read for that, in bytes."""
+    """What was seen: the damage, words for it, how much was read for that, in bytes, and the digest of a head that is whole."""
 
     damage: Damage | None
     words: str = ""
     read_bytes: int = 0
+    head_digest: str = ""
 
 
 def look_at(
-    storage: Storage, stored: StoredInstance, *, read: bool = True, pace: Callable[[int], None] = lambda _: None
+    storage: Storage,
+    stored: StoredInstance,
+    head_digest: str = "",
+    *,
+    read: bool = True,
+    pace: Callable[[int], None] = lambda _: None,
 ) -> Look:
     """Hold a stored file against what the index says of it.
 
     Parameters
     ----------
+    head_digest : str
+        SHA-256 of what is in front of its data set; "" where it is not known.
     read : bool
         Read its bytes; else only its size is asked.
     pace : callable
@@ -62,9 +70,11 @@ def look_at(
         return Look(Damage.UNREADABLE, f"its file cannot be read: {words}", total)
     if digest.hexdigest() != stored.digest:
         return Look(Damage.DIGEST, "its data set has other bytes than were archived", total)
-    if fault := _head_fault(bytes(head), stored):
+    seen = hashlib.sha256(head).hexdigest()
+    fault = "other bytes" if head_digest and seen != head_digest else _head_fault(bytes(head), stored)
+    if fault:
         return Look(Damage.DIGEST, f"its file meta is damaged: {fault}", total)
-    return Look(None, read_bytes=total)
+    return Look(None, read_bytes=total, head_digest=seen)
 
 
 def _head_fault(head: bytes, stored: StoredInstance) -> str:

@@ -29,9 +29,8 @@ def put_back(tools: WritingTools, request: StoreRequest) -> StoreResult:
             there = tools.storage.stat(held.relative_path)
             if there is None or there.size_bytes != held.file_bytes:
                 size = tools.storage.put(held.relative_path, wanted(request), over=there is not None)
-                if size != held.file_bytes:
-                    # The same data set behind another file meta.
-                    section.resize(uid, FileSize(size, size - request.data_set_bytes))
+                # The same data set, perhaps behind another file meta: its digest is forgotten in any case.
+                section.resize(uid, FileSize(size, size - request.data_set_bytes))
     except ArchiveError as error:
         return failed(request, str(error))
     except OSError as error:

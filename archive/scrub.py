@@ -164,7 +164,7 @@ class Scrub:
             except _Stopped:
                 break
             if look is not None:
-                looked.append(Looked(entry.key, entry.stored, look.damage))
+                looked.append(Looked(entry.key, entry.stored, look.damage, look.head_digest))
                 read += look.read_bytes
                 if look.damage is None and entry.damage is not None:
                     mended.append(entry.stored.sop_instance_uid)
@@ -201,7 +201,7 @@ class Scrub:
 
     def _look(self, entry: Entry) -> Look | None:
         """What is wrong with a file; None when its row has changed while it was looked at."""
-        look = look_at(self._storage, entry.stored, pace=self._pace)
+        look = look_at(self._storage, entry.stored, entry.head_digest, pace=self._pace)
         if look.damage is None:
             return look
         # It may be about to be put back or replaced; and what is told shall have been seen twice.
@@ -209,7 +209,7 @@ class Scrub:
         now = self._index.after(entry.key - 1, 1)
         if not now or now[0].stored != entry.stored:
             return None
-        again = look_at(self._storage, entry.stored, pace=self._pace)
+        again = look_at(self._storage, entry.stored, entry.head_digest, pace=self._pace)
         return replace(again, read_bytes=look.read_bytes + again.read_bytes)
 
     def _pace(self, count: int) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from archive.attributes import read_attributes
 from archive.conflicts import settle_conflicts
+from archive.heads import head_digest
 from archive.index.writer import Known, NewInstance
 from archive.putting_back import put_back, take_back
 from archive.storage import StoredObject, Writing
@@ -136,12 +137,16 @@ def _place(batch: _Batch, number: int) -> None:
         transfer_syntax_uid=request.transfer_syntax_uid,
     )
     relative_path = relative_path_of(request, attributes)
+    what = wanted(request)
+    head = head_digest(what)
     try:
-        size = batch.writing.put(relative_path, wanted(request))
+        size = batch.writing.put(relative_path, what)
         batch.created[uid] = relative_path
     except FileExistsError:
         size = check_same(batch.tools.storage, request, relative_path)
-    batch.new[uid] = NewInstance(request, attributes, relative_path, size)
+        # Its data set is the same; what is in front of it may be of another sender.
+        head = ""
+    batch.new[uid] = NewInstance(request, attributes, relative_path, size, head)
     batch.first[uid] = number
 
 

@@ -107,7 +107,7 @@ def resize_instances(work: Work, sizes: Mapping[str, tuple[int, int]]) -> None:
         work.connection.execute(
             instances.update()
             .where(instances.c.sop_instance_uid == each.sop_instance_uid)
-            .values(file_bytes=size, data_set_offset=offset)
+            .values(file_bytes=size, data_set_offset=offset, head_digest=None)
         )
         changes.setdefault(of[each.sop_instance_uid][0], Change()).bytes += size - each.file_bytes
     count(work, changes, {study for _, study in of.values()})

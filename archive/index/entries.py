@@ -33,6 +33,8 @@ class NewInstance:
     attributes: InstanceAttributes
     relative_path: str
     file_bytes: int
+    # SHA-256 of what is in front of the data set; "" where nobody has read it yet.
+    head_digest: str = ""
 
     def stored(self) -> StoredInstance:
         """The same as a value of the index."""
@@ -75,6 +77,7 @@ class NewInstance:
             "data_set_offset": stored.data_set_offset,
             "data_set_bytes": stored.data_set_bytes,
             "digest": stored.digest,
+            "head_digest": self.head_digest or None,
         }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import RowMapping, func, select, update
 
 from archive.index.reader import joined, stored_instance
 from archive.index.schema import instances, meta, series
@@ -15,6 +15,12 @@ from archive.values import StoredInstance
 from dicomrelay.ledger.engine import Database
 
 PAGE: Final = 1000
+_OF_HEALTH: Final = (
+    instances.c.id,
+    instances.c.damage,
+    instances.c.checked_ms,
+    instances.c.head_digest,
+)
 
 
 class Damage(StrEnum):
@@ -28,11 +34,18 @@ class Damage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A stored instance as it was when it was looked at, and what was found; `key` is that of its row."""
+    """A stored instance as it was when it was looked at, and what was found; `key` is that of its row.
+
+    Attributes
+    ----------
+    head_digest : str
+        Of its head, where it was read and is not damaged: written down unless it is known already.
+    """
 
     key: int
     stored: StoredInstance
     damage: Damage | None
+    head_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,7 @@ class Entry:
     stored: StoredInstance
     damage: str | None
     checked_ms: int | None
+    head_digest: str
 
 
 class HealthIndex:
@@ -66,20 +80,20 @@ class HealthIndex:
         """The next rows in the order in which they were stored."""
         query = (
             joined()
-            .add_columns(instances.c.id, instances.c.damage, instances.c.checked_ms)
+            .add_columns(*_OF_HEALTH)
             .where(instances.c.id > key)
             .order_by(instances.c.id)
             .limit(limit)
         )
         with self._database.read() as work:
             rows = work.connection.execute(query).mappings().all()
-        return [Entry(row["id"], stored_instance(row), row["damage"], row["checked_ms"]) for row in rows]
+        return [_entry(row) for row in rows]
 
     def damaged(self) -> Iterator[Entry]:
         """Everything with damage, in the order in which it was stored, page by page."""
         query = (
             joined()
-            .add_columns(instances.c.id, instances.c.damage, instances.c.checked_ms)
+            .add_columns(*_OF_HEALTH)
             .where(instances.c.damage.is_not(None))
             .order_by(instances.c.id)
             .limit(PAGE)
@@ -89,7 +103,7 @@ class HealthIndex:
             with self._database.read() as work:
                 rows = work.connection.execute(query.where(instances.c.id > last)).mappings().all()
             for row in rows:
-                yield Entry(row["id"], stored_instance(row), row["damage"], row["checked_ms"])
+                yield _entry(row)
             if len(rows) < PAGE:
                 return
             last = rows[-1]["id"]
@@ -127,6 +141,14 @@ class HealthIndex:
                         instances.c.file_bytes == each.stored.file_bytes,
                         instances.c.relative_path == each.stored.relative_path,
                     )
-                    .values(checked_ms=work.now, damage=each.damage)
+                    .values(
+                        checked_ms=work.now,
+                        damage=each.damage,
+                        head_digest=func.coalesce(instances.c.head_digest, each.head_digest or None),
+                    )
                 )
         return True
+
+
+def _entry(row: RowMapping) -> Entry:
+    return Entry(row["id"], stored_instance(row), row["damage"], row["checked_ms"], row["head_digest"] or "")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from archive import Archive
+from archive.storage.opening import open_storage
 from dicomrelay.dicom.scan import Header
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger import Ledger, migrate
@@ -63,7 +64,9 @@ def rooms_at(folder: Path, toml: str = "") -> Iterator[tuple[Rooms, NotedWakeUps
         settings=settings,
         ledger=Ledger.open(home.ledger_url(settings)),
         spool=Spool(settings.path("spool")),
-        archive=Archive.open(settings.archive_path),
+        archive=Archive.open(
+            settings.archive_path, storage=open_storage(settings.archive, settings.archive_path)
+        ),
         wake_ups=cast("WakeUps", wake_ups),
         host=home.spool_name(settings),
     )
