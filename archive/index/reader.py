@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import Select, select
 
 from archive.index.schema import instances, series, studies
 from archive.values import StoredInstance
@@ -85,6 +85,6 @@ def joined() -> Select[Any]:
     return select(*_COLUMNS).join_from(instances, series).join(studies)
 
 
-def stored_instance(row: RowMapping) -> StoredInstance:
+def stored_instance(row: Mapping[Any, Any]) -> StoredInstance:
     """The value of a row of `joined`."""
     return StoredInstance(**{column.name: row[column.name] for column in _COLUMNS})

@@ -12,6 +12,7 @@ from archive.index.conditions import DEPTH, TABLES, Conditions
 from archive.index.counters import SEPARATOR
 from archive.index.order import By, behind
 from archive.index.schema import instances, patients, series, studies
+from dicomrelay.ledger.engine import Work
 
 Row: TypeAlias = dict[str, Any]
 Fetch: TypeAlias = Callable[[Select[Any]], list[Row]]
@@ -19,6 +20,13 @@ Fetch: TypeAlias = Callable[[Select[Any]], list[Row]]
 _SERIES_AT_ONCE: Final = 1000
 # Instances that are looked at together when some of them may not match.
 _LOOKED_AT: Final = 5000
+
+
+def rows_of(work: Work, asked: Select[Any]) -> list[Row]:
+    """All rows of a query, by the names of its columns."""
+    result = work.connection.execute(asked)
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result]
 
 
 def statement(level: Level) -> Select[Any]:

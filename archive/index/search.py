@@ -10,10 +10,12 @@ from typing import Any, Final
 from sqlalchemy import Select
 
 from archive.attributes import Level
-from archive.index.conditions import conditions
+from archive.index.conditions import MODALITIES_IN_STUDY, conditions
 from archive.index.order import order_of
-from archive.index.rows import Row, by_series, finished, in_order, matching, statement
-from dicomrelay.ledger.engine import Database, Work
+from archive.index.rows import Fetch, Row, by_series, finished, in_order, matching, rows_of, statement
+from dicomrelay.ledger.engine import Database
+
+__all__ = ["LARGEST_PAGE", "MODALITIES_IN_STUDY", "SearchPage", "SearchQuery", "scan", "search"]
 
 LARGEST_PAGE: Final = 1000
 _BY_UID: Final = "SOPInstanceUID"
@@ -77,7 +79,7 @@ def search(database: Database, query: SearchQuery) -> SearchPage:
     with database.read() as work:
 
         def fetch(asked: Select[Any]) -> list[Row]:
-            return _rows(work, asked)
+            return rows_of(work, asked)
 
         found = [*islice(_found(fetch, query, limit + 1, query.offset), limit + 1)]
         page = finished(fetch, query.level, found[:limit])
@@ -95,7 +97,7 @@ def scan(database: Database, query: SearchQuery) -> Iterator[Mapping[str, Any]]:
 
     def fetch(asked: Select[Any]) -> list[Row]:
         with database.read() as work:
-            return _rows(work, asked)
+            return rows_of(work, asked)
 
     found = _found(fetch, query, LARGEST_PAGE, 0)
     while page := [*islice(found, LARGEST_PAGE)]:
@@ -103,7 +105,7 @@ def scan(database: Database, query: SearchQuery) -> Iterator[Mapping[str, Any]]:
         yield from finished(fetch, query.level, [dict(row) for row in page])
 
 
-def _found(fetch: Any, query: SearchQuery, size: int, skip: int) -> Iterator[Row]:
+def _found(fetch: Fetch, query: SearchQuery, size: int, skip: int) -> Iterator[Row]:
     asked = conditions(query.level, query.matches, fuzzy=query.fuzzy)
     order = order_of(query.level, query.sort)
     of_level = statement(query.level)
@@ -111,7 +113,3 @@ def _found(fetch: Any, query: SearchQuery, size: int, skip: int) -> Iterator[Row
         return by_series(fetch, of_level, asked, order, size=size, skip=skip)
     where = matching(query.level, asked)
     return in_order(fetch, of_level.where(*where), order, size=size, skip=skip)
-
-
-def _rows(work: Work, asked: Select[Any]) -> list[Row]:
-    return [dict(row) for row in work.connection.execute(asked).mappings()]

@@ -12,7 +12,7 @@ from archive.attributes import Level
 from archive.index.conditions import Conditions, conditions
 from archive.index.order import order_of
 from archive.index.reader import joined, stored_instance
-from archive.index.rows import Row, by_series, in_order, matching
+from archive.index.rows import Row, by_series, in_order, matching, rows_of
 from archive.index.schema import instances, series, studies
 from archive.values import Selection, StoredInstance
 from dicomrelay.ledger.engine import Database, chunks
@@ -33,7 +33,7 @@ def select_instances(database: Database, selection: Selection) -> Iterator[Store
 
     def fetch(asked: Select[Any]) -> list[Row]:
         with database.read() as work:
-            return [dict(row) for row in work.connection.execute(asked).mappings()]
+            return rows_of(work, asked)
 
     columns = joined().add_columns(instances.c.id.label("key"), instances.c.series.label("series_key"))
     order = order_of(Level.INSTANCE)
