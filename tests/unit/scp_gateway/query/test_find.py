@@ -1,0 +1,197 @@
+"""C-FIND over an archive in memory: every way in which it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicomrelay.dicom.query_models import STUDY_ROOT, Level
+from dicomrelay.dimse.identifier import decode_identifier, encode_identifier
+from dicomrelay.dimse.messages import CFindRequest, CFindResponse
+from dicomrelay.dimse.query_keys import build_identifier, parse_key
+from dicomrelay.errors import ArchiveError, ConfigurationError, ServiceUnavailable
+from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation
+from dicomrelay.settings import QuerySettings
+from scp_gateway.archive_port import IndexedAttribute
+from scp_gateway.query.find import FindService
+from scp_gateway.query.keys import Agreed
+from tests.unit.scp_gateway.query.test_keys import ATTRIBUTES
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+PEER = AssociationInfo("a1", "ASKER", "OURS", "127.0.0.1", 1)
+
+
+class MemoryArchive:
+    """An `ArchivePort` of so many rows; `error` comes after them."""
+
+    def __init__(self, rows: int = 0, error: Exception | None = None) -> None:
+        self._rows = rows
+        self._error = error
+        self.given = 0
+
+    def attributes(self) -> Mapping[str, IndexedAttribute]:
+        return ATTRIBUTES
+
+    def rows(
+        self, level: Level, matches: Mapping[str, str], *, fuzzy: bool = False, with_sop_classes: bool = False
+    ) -> Iterator[Mapping[str, Any]]:
+        for number in range(self._rows):
+            self.given += 1
+            yield {"StudyInstanceUID": f"1.2.{number}", "StudyDescription": f"S{number}"}
+        if self._error is not None:
+            raise self._error
+
+    def select(self, **_given: Sequence[str] | str) -> Iterator[Any]:
+        raise AssertionError("a query selects nothing")
+
+    def digests(self, sop_instance_uids: Sequence[str]) -> Mapping[str, str]:
+        raise AssertionError("a query asks for no digest")
+
+    def local_file(self, instance: object) -> AbstractContextManager[Path]:
+        raise AssertionError("a query reads no file")
+
+
+class Clock:
+    """Goes on by a step whenever it is looked at."""
+
+    def __init__(self, step_s: float = 0.0) -> None:
+        self._now = 0.0
+        self._step_s = step_s
+
+    def __call__(self) -> float:
+        self._now += self._step_s
+        return self._now
+
+
+def asked(*keys: str, sop_class_uid: str = STUDY_ROOT.find) -> RequestedOperation:
+    identifier = build_identifier(map(parse_key, keys or ("QueryRetrieveLevel=STUDY",)))
+    return RequestedOperation(
+        CFindRequest(7, sop_class_uid), 1, encode_identifier(identifier, EXPLICIT), EXPLICIT
+    )
+
+
+def serve(
+    archive: MemoryArchive,
+    operation: RequestedOperation,
+    *,
+    clock: Clock | None = None,
+    **settings: Any,
+) -> Iterator[Answer | None]:
+    service = FindService(QuerySettings(**settings), "OURS", archive, clock or Clock())
+    return service.serve(PEER, operation, Agreed())
+
+
+def statuses(answers: Iterator[Answer | None]) -> list[int]:
+    found = [each for each in answers if each is not None]
+    assert all(each.response.message_id_being_responded_to == 7 for each in found)
+    assert all((each.identifier is not None) == (each.response.status in (0xFF00, 0xFF01)) for each in found)
+    return [each.response.status for each in found]
+
+
+def last(answers: Iterator[Answer | None]) -> CFindResponse:
+    response = [each for each in answers if each is not None][-1].response
+    assert isinstance(response, CFindResponse)
+    return response
+
+
+def test_every_match_is_a_pending_response_and_success_is_the_last() -> None:
+    """PS3.4 Section C.4.1.3."""
+    assert statuses(serve(MemoryArchive(3), asked())) == [0xFF00, 0xFF00, 0xFF00, 0]
+    assert statuses(serve(MemoryArchive(0), asked())) == [0]
+
+
+def test_keys_that_are_not_matched_are_told_with_every_answer() -> None:
+    """FF01 (PS3.4 Table C.4-1)."""
+    assert statuses(serve(MemoryArchive(2), asked("QueryRetrieveLevel=STUDY", "InstitutionName"))) == [
+        0xFF01,
+        0xFF01,
+        0,
+    ]
+
+
+def test_over_the_limit_as_many_are_given_as_it_says() -> None:
+    """And then A700 with words; who gets exactly as many is told nothing."""
+    assert statuses(serve(MemoryArchive(3), asked(), max_answers=3)) == [0xFF00] * 3 + [0]
+    archive = MemoryArchive(1_000)
+    found = list(serve(archive, asked(), max_answers=3))
+    assert statuses(iter(found)) == [0xFF00] * 3 + [0xA700]
+    assert last(iter(found)).error_comment == "more than 3 matches, ask for less"
+    assert archive.given == 4  # and no row was read for nothing
+
+
+def test_a_cancelled_query_ends_with_fe00() -> None:
+    """Between two answers, and nothing more is read (PS3.4 Section C.4.1.3.4)."""
+    archive, operation = MemoryArchive(1_000), asked()
+    answers = serve(archive, operation)
+    assert next(answers) is not None
+    operation.is_cancelled = True
+    assert statuses(answers) == [0xFE00]
+    assert archive.given == 2
+
+
+def test_a_long_search_without_matches_lets_the_peer_be_heard() -> None:
+    """A C-CANCEL must not wait for the first answer."""
+    archive = MemoryArchive(1_000)
+    operation = asked("QueryRetrieveLevel=STUDY", "StudyDescription=S99?")
+    answers = serve(archive, operation)
+    assert next(answers) is None
+    assert archive.given <= 100
+    operation.is_cancelled = True
+    assert statuses(answers) == [0xFE00]
+
+
+def test_a_query_takes_no_longer_than_the_settings_say() -> None:
+    """A700: the same question for less will do."""
+    answers = list(serve(MemoryArchive(1_000), asked(), clock=Clock(1.0), timeout_s=5))
+    response = last(iter(answers))
+    assert (response.status, response.error_comment) == (0xA700, "not done in 5 s, ask for less")
+    assert 0 < len(answers) < 10
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ServiceUnavailable("no answer from postgresql"), 0xA700),
+        (ArchiveError("the index is newer than we are"), 0xC000),
+        (ConfigurationError("PatientID: 'MUELLER' cannot be matched"), 0xA900),
+    ],
+)
+def test_an_archive_that_fails_is_a_status(error: Exception, status: int) -> None:
+    """What was found before it is as true as ever; what went wrong is for our log."""
+    answers = list(serve(MemoryArchive(2, error), asked()))
+    assert statuses(iter(answers)) == [0xFF00, 0xFF00, status]
+    assert str(error) not in last(iter(answers)).error_comment
+    assert last(iter(answers)).error_comment
+
+
+def test_what_is_no_identifier_is_c000() -> None:
+    """Nothing, garbage, and one that is cut off."""
+    operation = asked()
+    whole = operation.identifier
+    for raw in (b"", b"\xff" * 11, whole[:-1], whole[:7]):
+        operation.identifier = raw
+        assert statuses(serve(MemoryArchive(1), operation)) == [0xC000]
+
+
+def test_another_sop_class_is_0122() -> None:
+    """A C-FIND of the worklist in a context that was accepted for something else."""
+    assert statuses(serve(MemoryArchive(1), asked(sop_class_uid="1.2.840.10008.5.1.4.31"))) == [0x0122]
+
+
+def test_a_refusal_names_the_element() -> None:
+    """Offending Element (0000,0901)."""
+    response = last(serve(MemoryArchive(1), asked("QueryRetrieveLevel=SERIES")))
+    assert (response.status, response.offending_element) == (0xA900, (0x0020000D,))
+
+
+def test_answers_are_what_the_rows_say() -> None:
+    """Read by pydicom."""
+    (first, *_) = serve(MemoryArchive(1), asked("QueryRetrieveLevel=STUDY", "StudyDescription"))
+    assert first is not None
+    assert first.identifier is not None
+    answer = decode_identifier(first.identifier, EXPLICIT)
+    assert (answer.StudyInstanceUID, answer.StudyDescription) == ("1.2.0", "S0")
