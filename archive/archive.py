@@ -14,6 +14,7 @@ from archive.frame_builder import build_frame_index
 from archive.frame_header import FrameIndexHeader
 from archive.index.ages import AgeIndex
 from archive.index.changes import IndexChanges
+from archive.index.commitments import CommitmentIndex
 from archive.index.database import open_database
 from archive.index.health import HealthIndex
 from archive.index.disagreeing import listed_disagreements
@@ -88,6 +89,7 @@ class Archive:
         self.policy = policy
         # What the scrub found, and how old studies are.
         self.health = HealthIndex(database)
+        self.commitments = CommitmentIndex(database)
         self.ages = AgeIndex(database)
 
     @property
