@@ -113,12 +113,20 @@ def _sort_copies(
     """
     released = set(rooms.ledger.released([copy.kept_spool_id for copy in copies])) if copies else set()
     by_id = {record.id: record for record in records}
+    gone = _let_go(rooms, [by_id[copy.spool_id] for copy in copies if copy.kept_spool_id in released])
     needed: list[str] = []
     spare: list[str] = []
     good = set(released)
     read_bytes = 0
     for copy in copies:
         record = by_id[copy.spool_id]
+        if gone is None and copy.kept_spool_id in released:
+            continue  # whether it is spare is known when the archive can be asked
+        if gone and record.sop_instance_uid in gone and copy.kept_spool_id in good:
+            if _archived_again(rooms, copy, record):
+                needed.append(copy.spool_id)
+                gone.discard(record.sop_instance_uid)  # another copy of the same instance is one too many
+            continue
         if copy.kept_spool_id not in good:
             if read_bytes and read_bytes + record.data_set_bytes > _VERIFY_BYTES:
                 continue
@@ -134,6 +142,39 @@ def _sort_copies(
             good.add(copy.kept_spool_id)
         spare.append(copy.spool_id)
     return needed, spare
+
+
+def _let_go(rooms: Rooms, records: Sequence[SpoolRecord]) -> set[str] | None:
+    """Of these that were archived and have left the spool, those that the archive has not any more: by retention, or removed.
+
+    They came again, so they are stored again. None when the archive's index does not answer.
+    """
+    if not records:
+        return set()
+    archived = {
+        uid
+        for uid, entry in rooms.ledger.inventory.kept([each.sop_instance_uid for each in records]).items()
+        if entry.facts.archive_path
+    }
+    try:
+        return archived - rooms.archive.digests(sorted(archived)).keys()
+    except ServiceUnavailable:
+        return None
+
+
+def _archived_again(rooms: Rooms, copy: Registered, record: SpoolRecord) -> bool:
+    """The copy becomes the item of its instance, to be archived; False when its bytes are not those that arrived."""
+    if not _is_whole(rooms, copy.spool_id):
+        rooms.spool.put_away(copy.spool_id, reason="its bytes are not those that arrived")
+        return False
+    rooms.ledger.replace_spool_item(
+        copy.instance_id,
+        spool_id=copy.spool_id,
+        host=rooms.host,
+        data_set_offset=record.data_set_offset,
+        archive_again=True,
+    )
+    return True
 
 
 def _replace(rooms: Rooms, copy: Registered, record: SpoolRecord) -> None:

@@ -305,11 +305,24 @@ class Ledger:
         with self._database.read() as work:
             return release.released(work, spool_ids)
 
-    def replace_spool_item(self, instance_id: str, *, spool_id: str, host: str, data_set_offset: int) -> None:
-        """Let another spool item with the same data set be the instance's file: for when its own is lost."""
+    def replace_spool_item(
+        self, instance_id: str, *, spool_id: str, host: str, data_set_offset: int, archive_again: bool = False
+    ) -> None:
+        """Let another spool item with the same data set be the instance's file: for when its own is lost.
+
+        Parameters
+        ----------
+        archive_again : bool
+            It was archived, and the archive has let go of it: it is archived once more.
+        """
         self._database.transact(
             lambda work: release.replace_item(
-                work, instance_id, spool_id=spool_id, host=host, data_set_offset=data_set_offset
+                work,
+                instance_id,
+                spool_id=spool_id,
+                host=host,
+                data_set_offset=data_set_offset,
+                archive_again=archive_again,
             )
         )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, delete, select, update
 
 from dicomrelay.ledger import actions, orders
 from dicomrelay.ledger.engine import Work, chunks
-from dicomrelay.ledger.schema import RELEASABLE, instances
+from dicomrelay.ledger.new_rows import stage_row
+from dicomrelay.ledger.schema import RELEASABLE, instances, stages
+from dicomrelay.ledger.values import Stage
 
 
 def releasable_items(host: str | None, *, registered_before: int) -> Select[str]:
@@ -59,7 +61,9 @@ def released(work: Work, spool_ids: Iterable[str]) -> list[str]:
     return found
 
 
-def replace_item(work: Work, instance_id: str, *, spool_id: str, host: str, data_set_offset: int) -> None:
+def replace_item(
+    work: Work, instance_id: str, *, spool_id: str, host: str, data_set_offset: int, archive_again: bool
+) -> None:
     """See `Ledger.replace_spool_item`."""
     orders.unchanging(work)
     actions.bytes_are_back(work, instance_id)
@@ -70,3 +74,10 @@ def replace_item(work: Work, instance_id: str, *, spool_id: str, host: str, data
             spool_id=spool_id, host=host, data_set_offset=data_set_offset, source_path=b"", released_at=None
         )
     )
+    if not archive_again:
+        return
+    # In the same transaction: an item that is archived and needed by nobody may be released at any moment.
+    work.connection.execute(update(instances).where(instances.c.id == instance_id).values(archive_path=""))
+    of_it = stages.c.instance_id == instance_id
+    work.connection.execute(delete(stages).where(of_it))
+    work.insert_missing(stages, [stage_row(instance_id, Stage.ARCHIVE, host, work.now)])
