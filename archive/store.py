@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from archive.attributes import read_attributes
 from archive.conflicts import settle_conflicts
-from archive.heads import head_digest
+from archive.head_digest import head_digest
 from archive.index.writer import Known, NewInstance
 from archive.putting_back import put_back, take_back
 from archive.storage import StoredObject, Writing
