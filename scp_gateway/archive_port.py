@@ -7,9 +7,10 @@ query: a gateway that stores needs no database, no index, and none of their libr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -19,8 +20,11 @@ from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
     from archive import Archive, StoredInstance
     from archive import attributes as archive_attributes
+    from archive.committing import CommitmentDesk
 
 # Values by keyword, of the level that was asked for and of those above it. A count that the index has not is missing.
 Row: TypeAlias = Mapping[str, Any]
@@ -71,6 +75,9 @@ class ArchivePort(Protocol):
             A value that its attribute cannot have, or an attribute that cannot be matched at that level.
         """
 
+    def head(self, row: Row, tags: Collection[int]) -> Dataset | None:
+        """Some attributes of an instance of what a row is about, the first; None when it cannot be read."""
+
     def select(
         self,
         *,
@@ -86,6 +93,9 @@ class ArchivePort(Protocol):
 
     def local_file(self, instance: StoredInstance) -> AbstractContextManager[Path]:
         """The file of an instance, on this machine as long as the context lasts."""
+
+    def commitments(self) -> CommitmentDesk:
+        """Where requests for storage commitment are taken, which is the one thing that is written."""
 
 
 def open_archive(settings: Settings) -> ArchivePort:
@@ -119,17 +129,7 @@ class LazyArchive:
 
     def attributes(self) -> Mapping[str, IndexedAttribute]:
         """What the index holds, by keyword."""
-        from archive.attributes import ATTRIBUTES, PATIENT_COLUMNS  # noqa: PLC0415
-
-        return {
-            each.keyword: IndexedAttribute(
-                each.keyword,
-                each.tag,
-                each.vr,
-                Level.PATIENT if each.column in PATIENT_COLUMNS else _LEVELS[each.level.name],
-            )
-            for each in ATTRIBUTES
-        }
+        return indexed_attributes()
 
     def rows(
         self,
@@ -150,6 +150,20 @@ class LazyArchive:
         while page := list(islice(found, _STUDIES_AT_ONCE)):
             classes = archive.sop_classes([row["StudyInstanceUID"] for row in page])
             yield from ({**row, SOP_CLASSES: classes.get(row["StudyInstanceUID"], [])} for row in page)
+
+    def head(self, row: Row, tags: Collection[int]) -> Dataset | None:
+        """Some attributes of an instance of what a row is about."""
+        from archive.heads import read_head  # noqa: PLC0415
+
+        given = {name: (row[keyword],) for name, keyword in _UIDS.items() if row.get(keyword)}
+        found = next(self.select(**given), None)
+        if found is None:
+            return None
+        try:
+            with self.local_file(found) as path:
+                return read_head(path, found, tags)
+        except OSError:  # gone since, or a disk that does not answer: it has none of the attributes
+            return None
 
     def select(
         self,
@@ -180,6 +194,12 @@ class LazyArchive:
         """The file of an instance."""
         return self._get().reading(instance)
 
+    def commitments(self) -> CommitmentDesk:
+        """Where requests for storage commitment are taken."""
+        from archive.committing import CommitmentDesk  # noqa: PLC0415
+
+        return CommitmentDesk(self._get())
+
     def _get(self) -> Archive:
         with self._lock:
             if self._archive is None:
@@ -188,6 +208,11 @@ class LazyArchive:
 
 
 SOP_CLASSES: Final = "SOPClassesInStudy"
+_UIDS: Final = {
+    "study_uids": "StudyInstanceUID",
+    "series_uids": "SeriesInstanceUID",
+    "sop_instance_uids": "SOPInstanceUID",
+}
 _STUDIES_AT_ONCE: Final = 100
 _LEVELS: Final = {
     "PATIENT": Level.PATIENT,
@@ -195,6 +220,22 @@ _LEVELS: Final = {
     "SERIES": Level.SERIES,
     "INSTANCE": Level.IMAGE,
 }
+
+
+@cache
+def indexed_attributes() -> Mapping[str, IndexedAttribute]:
+    """What the index of every archive holds, by keyword."""
+    from archive.attributes import ATTRIBUTES, PATIENT_COLUMNS  # noqa: PLC0415
+
+    return {
+        each.keyword: IndexedAttribute(
+            each.keyword,
+            each.tag,
+            each.vr,
+            Level.PATIENT if each.column in PATIENT_COLUMNS else _LEVELS[each.level.name],
+        )
+        for each in ATTRIBUTES
+    }
 
 
 def _by_keyword(row: Mapping[str, Any]) -> Row:

@@ -281,6 +281,12 @@ class QuerySettings(Section):
     timeout_s: float = Field(
         120, gt=0, le=3600, description="Time for one C-FIND; over it A700, out of resources."
     )
+    max_files: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="Stored instances that one C-FIND may look into, for keys that the index has not; over it A700.",
+    )
     relational: Literal["negotiated", "always"] = Field(
         "negotiated",
         description='Queries that leave out the unique keys of the levels above: "negotiated" takes them when the peer has '

@@ -6,8 +6,12 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pydicom.dataset import Dataset
+
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dimse.flat_identifier import encode_elements
+from dicomrelay.dimse.identifier import UTF_8, decode_identifier, encode_identifier
+from dicomrelay.errors import ConfigurationError
 from scp_gateway.query.character_sets import UNICODE, CharacterSet
 from scp_gateway.query.keys import FindQuery
 
@@ -25,13 +29,19 @@ class AnswerWriter:
 
     def __init__(self, query: FindQuery, transfer_syntax_uid: str) -> None:
         self._query = query
+        self._syntax = transfer_syntax_uid
         self._is_implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
         self._constants: list[_Text] = [
             (tag, _CONSTANT_VRS[tag], value) for tag, value in query.constants.items()
         ]
 
-    def identifier(self, row: Mapping[str, Any]) -> bytes:
+    def identifier(self, row: Mapping[str, Any], beside: Dataset | None = None) -> bytes:
         """The bytes of one answer. What is wanted and not there is empty.
+
+        Parameters
+        ----------
+        beside : Dataset, optional
+            What was looked up in a stored instance.
 
         Its text is in the character set of the request, else in UTF-8; where all of it is ASCII, and the request named no
         set, none is named here.
@@ -47,7 +57,21 @@ class AnswerWriter:
         character_set, encoded = _encoded(texts, self._query.character_set)
         if character_set.names:
             elements.append((_CHARACTER_SET, "CS", "\\".join(character_set.names).encode("ascii")))
-        return encode_elements([*elements, *encoded], implicit=self._is_implicit)
+        flat = encode_elements([*elements, *encoded], implicit=self._is_implicit)
+        return flat if not beside else self._joined(flat, beside)
+
+    def _joined(self, flat: bytes, beside: Dataset) -> bytes:
+        answer = decode_identifier(flat, self._syntax)
+        answer.update(beside)
+        names = self._query.character_set.names
+        if names and answer.get("SpecificCharacterSet") != UTF_8:
+            answer.SpecificCharacterSet = list(names)
+            try:
+                return encode_identifier(answer, self._syntax)
+            except ConfigurationError:  # it has characters that are not in the set
+                pass
+        answer.SpecificCharacterSet = UTF_8
+        return encode_identifier(answer, self._syntax)
 
 
 def _encoded(

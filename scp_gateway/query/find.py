@@ -19,6 +19,7 @@ from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation
 from dicomrelay.settings import QuerySettings
 from scp_gateway.archive_port import ArchivePort
 from scp_gateway.query.answers import AnswerWriter
+from scp_gateway.query.beside import answered, matches
 from scp_gateway.query.keys import Agreed, FindQuery, Refusal, read_query
 
 _log = get_logger("dicomrelay.gateway")
@@ -143,7 +144,7 @@ class FindService:
             fuzzy=query.fuzzy_names,
             with_sop_classes=query.gathers_sop_classes,
         )
-        passed_over = 0
+        passed_over = looked_up = 0
         for row in rows:
             if operation.is_cancelled:
                 return _CANCELLED
@@ -156,10 +157,22 @@ class FindService:
                 if passed_over % _HEAR_EVERY == 0:
                     yield None
                 continue
+            head = None
+            if query.beside:
+                if looked_up >= settings.max_files:
+                    return Refusal(
+                        Status.OUT_OF_RESOURCES, f"more than {settings.max_files} files to look into, ask for less"
+                    )
+                looked_up += 1
+                head = self._archive.head(row, [int(key.tag) for key in query.beside])
+                if not matches(query.beside, head):
+                    yield None
+                    continue
             if progress.answers >= settings.max_answers:
                 return Refusal(
                     Status.OUT_OF_RESOURCES, f"more than {settings.max_answers} matches, ask for less"
                 )
             progress.answers += 1
-            yield Answer(response, writer.identifier(row))
+            found = answered(query.beside, head) if query.beside else None
+            yield Answer(response, writer.identifier(row, found))
         return _CANCELLED if operation.is_cancelled else _SUCCESS

@@ -18,6 +18,7 @@ from dicomrelay.dicom.query_models import UNIQUE_KEYS, Level, QueryModel
 from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.wildcards import Wildcards
 from scp_gateway.archive_port import SOP_CLASSES, IndexedAttribute
+from scp_gateway.query.beside import check, is_beside
 from scp_gateway.query.character_sets import CharacterSet
 from scp_gateway.query.matching import (
     Filter,
@@ -95,6 +96,8 @@ class FindQuery:
         What each answer has that is the same in all, by tag.
     leaves_out_keys : bool
         Some keys are neither matched nor answered: every answer says so (FF01).
+    beside : tuple of DataElement
+        Keys that are looked up in a stored instance.
     """
 
     level: Level
@@ -105,6 +108,7 @@ class FindQuery:
     fuzzy_names: bool
     leaves_out_keys: bool
     character_set: CharacterSet
+    beside: tuple[DataElement, ...] = ()
 
     @property
     def gathers_sop_classes(self) -> bool:
@@ -129,6 +133,7 @@ class _Draft:
     wanted: dict[str, IndexedAttribute] = field(default_factory=dict)
     constants: dict[int, str] = field(default_factory=dict)
     leaves_out_keys: bool = False
+    beside: list[DataElement] = field(default_factory=list)
 
 
 def read_query(
@@ -170,6 +175,7 @@ def read_query(
         constants=draft.constants,
         fuzzy_names=agreed.fuzzy_names,
         leaves_out_keys=draft.leaves_out_keys,
+        beside=tuple(draft.beside),
         character_set=CharacterSet.of(_value(identifier, _CHARACTER_SET).split("\\")),
     )
 
@@ -217,12 +223,25 @@ def _read(
         or _DEPTH[attribute.level] > _DEPTH[draft.level]
         or (gathered is not None and gathered.level is not draft.level)
     ):
-        draft.leaves_out_keys = True
+        _read_beside(element, draft)
         return
     draft.wanted[keyword] = attribute
     value = "" if element.VR == "SQ" else _text(element)
     if value.strip("*"):
         _match(attribute, value, draft)
+
+
+def _read_beside(element: DataElement, draft: _Draft) -> None:
+    """A key that the index has not."""
+    tag = int(element.tag)
+    if not is_beside(tag, draft.level):
+        draft.leaves_out_keys = True
+        return
+    try:
+        check(element)
+    except Invalid as invalid:
+        raise _Refused(_MISMATCH, f"{keyword_for_tag(tag)} {tag_name(tag)}: {invalid}", tag) from None
+    draft.beside.append(element)
 
 
 def _match(attribute: IndexedAttribute, value: str, draft: _Draft) -> None:

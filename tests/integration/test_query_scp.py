@@ -216,6 +216,28 @@ def test_keys_that_we_do_not_know_are_told(scene: Scene) -> None:
     assert "InstitutionName" not in found.answers[0]
 
 
+def test_what_the_index_has_not_is_looked_up(scene: Scene) -> None:
+    """Sequences too: of a series one of its instances speaks (PS3.4 Section C.2.2.2.6)."""
+    request = "RequestAttributesSequence[0]."
+    series = ("QueryRetrieveLevel=SERIES", f"StudyInstanceUID={ROOT}.1", "SeriesInstanceUID")
+    found = find(scene.remote, *series, f"{request}ScheduledProcedureStepID=S1.2", "ProtocolName", "PatientWeight")
+    (answer,) = found.answers
+    assert not found.ignores_keys
+    assert answer.SeriesInstanceUID == f"{ROOT}.1.2"
+    assert answer.RequestAttributesSequence[0].ScheduledProcedureStepID == "S1.2"
+    assert "RequestedProcedureID" not in answer.RequestAttributesSequence[0]
+    assert (answer.ProtocolName, answer.PatientWeight) == ("SCHÄDEL", 70.5)
+    whole = find(scene.remote, *series, "RequestAttributesSequence")
+    assert sorted(each.RequestAttributesSequence[0].RequestedProcedureID for each in whole.answers) == ["R1", "R1"]
+    assert find(scene.remote, *series, f"{request}ScheduledProcedureStepID=S9").answers == []
+    latin = build_identifier(map(parse_key, [*series, "ProtocolName=SCH*"]))
+    latin.SpecificCharacterSet = "ISO_IR 100"
+    with associate(scene.remote) as association:
+        found = ask(association, latin)
+    assert found.values("ProtocolName") == ["SCHÄDEL"] * 2
+    assert {each.SpecificCharacterSet for each in found.answers} == {"ISO_IR 100"}
+
+
 @pytest.mark.parametrize(
     ("asked", "answered"),
     [("ISO_IR 100", "ISO_IR 100"), ("ISO_IR 192", "ISO_IR 192"), ("ISO_IR 144", "ISO_IR 192"), ("", "ISO_IR 192")],

@@ -90,6 +90,12 @@ def _instance(study: Study, series: Series, series_number: int, number: int) -> 
     ds.AccessionNumber, ds.StudyDescription = study.accession, study.description
     ds.Modality, ds.SeriesDescription = series.modality, series.description
     ds.SeriesNumber, ds.InstanceNumber = series_number, number
+    request = Dataset()
+    request.RequestedProcedureID = f"R{study.number}"
+    request.ScheduledProcedureStepID = f"S{study.number}.{series_number}"
+    ds.RequestAttributesSequence = [request]
+    ds.ProtocolName = "SCHÄDEL" if study.character_set == ("ISO_IR 100",) else "HEAD"
+    ds.PatientWeight = "70.5"
     ds.Rows = ds.Columns = 4
     ds.BitsAllocated = ds.BitsStored = 8
     ds.HighBit, ds.PixelRepresentation, ds.SamplesPerPixel = 7, 0, 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.query_models import STUDY_ROOT, Level
 from dicomrelay.dimse.identifier import decode_identifier, encode_identifier
@@ -31,7 +32,7 @@ class MemoryArchive:
     def __init__(self, rows: int = 0, error: Exception | None = None) -> None:
         self._rows = rows
         self._error = error
-        self.given = 0
+        self.given = self.looked_into = 0
 
     def attributes(self) -> Mapping[str, IndexedAttribute]:
         return ATTRIBUTES
@@ -44,6 +45,14 @@ class MemoryArchive:
             yield {"StudyInstanceUID": f"1.2.{number}", "StudyDescription": f"S{number}"}
         if self._error is not None:
             raise self._error
+
+    def head(self, row: Mapping[str, Any], tags: Collection[int]) -> Dataset | None:
+        self.looked_into += 1
+        found = Dataset()
+        found.ProcedureCodeSequence = [Dataset()]
+        found.ProcedureCodeSequence[0].CodeValue = row["StudyDescription"]
+        found.ProcedureCodeSequence[0].CodeMeaning = "SCHÄDEL"
+        return found
 
     def select(self, **_given: Sequence[str] | str) -> Iterator[Any]:
         raise AssertionError("a query selects nothing")
@@ -195,3 +204,26 @@ def test_answers_are_what_the_rows_say() -> None:
     assert first.identifier is not None
     answer = decode_identifier(first.identifier, EXPLICIT)
     assert (answer.StudyInstanceUID, answer.StudyDescription) == ("1.2.0", "S0")
+
+
+def test_a_sequence_is_looked_up_in_an_instance() -> None:
+    """One item with a value: the studies that have such an item, and of it what was asked (PS3.4 Section C.2.2.2.6)."""
+    archive = MemoryArchive(5)
+    keys = ("QueryRetrieveLevel=STUDY", "ProcedureCodeSequence[0].CodeValue=S3", "ProcedureCodeSequence[0].CodeMeaning")
+    found = [each for each in serve(archive, asked(*keys)) if each is not None]
+    assert statuses(iter(found)) == [0xFF00, 0]
+    assert found[0].identifier is not None
+    answer = decode_identifier(found[0].identifier, EXPLICIT)
+    assert answer.StudyInstanceUID == "1.2.3"
+    (item,) = answer.ProcedureCodeSequence
+    assert (item.CodeValue, item.CodeMeaning) == ("S3", "SCHÄDEL")
+    assert answer.SpecificCharacterSet == "ISO_IR 192"
+    assert archive.looked_into == 5
+
+
+def test_no_more_files_are_looked_into_than_the_settings_say() -> None:
+    """A700; with none allowed at all, nothing is."""
+    keys = ("QueryRetrieveLevel=STUDY", "ProcedureCodeSequence[0].CodeValue=NONE")
+    archive = MemoryArchive(500)
+    assert statuses(serve(archive, asked(*keys), max_files=20)) == [0xA700]
+    assert archive.looked_into == 20
