@@ -51,6 +51,8 @@ class S3Storage:
         self._name = name
         self._cache = cache
         self._large = threading.Lock()
+        # What the service was seen to refuse, as it must: to put, or to copy, over an object that is there.
+        self._proven: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -75,6 +77,8 @@ class S3Storage:
         size = wanted.source.stat().st_size - (wanted.digest_from if wanted.preface else 0) + len(wanted.preface)
         if size > LARGEST_BYTES:
             raise ArchiveError(f"{size} bytes are more than {self._name} takes at once ({LARGEST_BYTES})")
+        if not over:
+            self._prove("put" if size <= PART_BYTES else "copy")
         if size <= PART_BYTES:
             data, digest = whole(wanted)
             _compare(wanted, digest)
@@ -110,6 +114,30 @@ class S3Storage:
                 # What cannot be removed now is found by `check` as a leftover.
                 with suppress(ServiceUnavailable, OSError), translated(self._name):
                     obstore.delete(self._store, temporary)
+
+    def _prove(self, what: str) -> None:
+        """Once in a process: a service that does not know conditional writes would put one image over another, and say nothing."""
+        if what in self._proven:
+            return
+        probe = f"{UPLOADS}/{uuid.uuid4().hex}"
+        try:
+            with translated(self._name):
+                obstore.put(self._store, probe, b"probe", mode="create", use_multipart=False)
+            with translated(self._name):
+                if what == "put":
+                    obstore.put(self._store, probe, b"again", mode="create", use_multipart=False)
+                else:
+                    obstore.copy(self._store, probe, probe, overwrite=False)
+        except FileExistsError:
+            self._proven.add(what)
+            return
+        finally:
+            with suppress(ServiceUnavailable, OSError), translated(self._name):
+                obstore.delete(self._store, probe)
+        raise ServiceUnavailable(
+            f"{self._name} does not know conditional writes (If-None-Match, to {what}): it would overwrite; use another service, or an "
+            "update of this one"
+        )
 
     def stat(self, key: str) -> StoredObject | None:
         """See `Storage`."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from archive import Archive, StoreOutcome
 from archive.disk import digest_of
 from archive.frame_index import FrameIndex
 from archive.frame_reader import frame_chunks
+from archive.storage.opening import open_storage
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.settings.storage import StorageSettings
 from streamer.open_frames import FrameCache
@@ -248,3 +251,42 @@ def test_a_private_address_may_be_without_tls(host: str) -> None:
     settings = StorageSettings(url="s3://images/relay/", endpoint=f"http://{host}:9000")
 
     assert settings.url == "s3://images/relay"
+
+
+class _Careless(BaseHTTPRequestHandler):
+    """A service that takes every PUT, whatever its condition says."""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200)
+
+    def do_DELETE(self) -> None:
+        self._answer(204)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
+
+
+def test_a_service_without_conditional_writes_is_refused(tmp_path: Path) -> None:
+    """It would put one image over another, and nobody would know: nothing of the archive is ever put there."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Careless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = StorageSettings(
+            url="s3://images",
+            endpoint=f"http://127.0.0.1:{server.server_port}",
+            access_key_id=SecretStr("k"),
+            secret_access_key=SecretStr(SECRET_KEY),
+        )
+        storage = open_storage(settings, tmp_path)
+        assert storage is not None
+        with closing(Archive.open(tmp_path / "archive", storage=storage)) as archive:
+            with pytest.raises(ServiceUnavailable, match="conditional writes"):
+                archive.store([request_for(pydicom_file("CT_small.dcm"))])
+            assert archive.inventory().count() == 0
+        server.shutdown()
