@@ -24,7 +24,7 @@ from archive.values import Conflict, StoredInstance
 from dicomrelay.ledger.engine import Database, Work, chunks
 
 FILES: Final = "archive.files"
-_CHANGE: Final = "change:"
+CHANGE: Final = "change:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Change:
     @property
     def name(self) -> str:
         """Its row in `archive_meta`."""
-        return f"{_CHANGE}{self.id}"
+        return f"{CHANGE}{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,19 +165,22 @@ class IndexChanges:
     def open_changes(self) -> list[Change]:
         """Those that are begun and not done."""
         with self._database.read() as work:
-            rows = work.connection.execute(select(meta).where(meta.c.name.startswith(_CHANGE))).all()
-        return [Change(json.loads(row.value), row.name.removeprefix(_CHANGE)) for row in rows]
+            rows = work.connection.execute(select(meta).where(meta.c.name.startswith(CHANGE))).all()
+        return [Change(json.loads(row.value), row.name.removeprefix(CHANGE)) for row in rows]
 
 
-def record_conflicts(work: Work, found: Sequence[Conflict]) -> None:
-    """List conflicts, each UID and digest once: what is refused first and set aside later gets its path."""
+def record_conflicts(work: Work, found: Sequence[Conflict]) -> int:
+    """List conflicts, each UID and digest once, and return how many are new. What was refused first and is set aside later gets its path."""
     columns = conflicts.c
+    new = 0
     for each in found:
         same = (columns.sop_instance_uid == each.sop_instance_uid) & (columns.digest == each.digest)
         row = work.connection.execute(select(columns.id, columns.relative_path).where(same)).first()
         if row is None:
             work.connection.execute(insert(conflicts), [{**asdict(each), "found_ms": each.found_ms or work.now}])
+            new += 1
         elif each.relative_path and not row.relative_path:
             work.connection.execute(
                 update(conflicts).where(columns.id == row.id).values(relative_path=each.relative_path)
             )
+    return new

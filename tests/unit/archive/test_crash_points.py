@@ -1,0 +1,198 @@
+"""Every step of storing, replacing and removing is cut by kill -9: what is left is whole once the archive is opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from archive import Archive, Policy, StoreOutcome
+from archive.changing import recover
+from archive.disk import Disk
+from archive.index.database import open_database
+from archive.layout import Layout
+from archive.removal import remove
+from archive.values import Selection
+from tests.support.archive_writing import (
+    STUDY,
+    KilledAt,
+    aside_digests,
+    check_whole,
+    held_digest,
+    instance,
+    killed,
+)
+
+_MOST_STEPS = 200
+
+
+def each_step(
+    folder: Path, prepare: Callable[[Archive], object], work: Callable[[Archive], object], *, torn: bool
+) -> list[Path]:
+    """Roots of archives that were prepared, and killed at each step of some work in turn."""
+    roots = []
+    for at in range(1, _MOST_STEPS):
+        root = folder / f"archive-{at}"
+        archive = Archive.open(root)
+        prepare(archive)
+        archive.close()
+
+        def child(root: Path = root, at: int = at) -> None:
+            archive = Archive.open(root)
+            work(KilledAt(at, torn=torn).watch(archive))
+
+        if not killed(child):
+            assert at > 5, "it took no steps"
+            return roots
+        roots.append(root)
+    raise AssertionError("it never came to its end")
+
+
+@pytest.fixture(params=[False, True], ids=["before", "torn"])
+def torn(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def test_a_batch_that_is_cut_is_stored_by_the_next_try(tmp_path: Path, torn: bool) -> None:
+    """Files without rows are all that is left; nothing is there twice, nothing by half."""
+    requests = [instance(tmp_path / "in", number, series=number % 2) for number in range(1, 5)]
+    requests[1] = replace(requests[1], may_link=True)
+
+    for root in each_step(tmp_path, lambda _: None, lambda archive: archive.store(requests), torn=torn):
+        archive = Archive.open(root)
+        check_whole(archive, orphans=True)
+        again = archive.store(requests)
+        assert {result.outcome for result in again} <= {StoreOutcome.STORED, StoreOutcome.ALREADY_THERE}
+        for part in (root / "data").rglob("*.part"):
+            part.unlink()
+        check_whole(archive)
+        assert [held_digest(archive, request) for request in requests] == [r.digest for r in requests]
+        archive.close()
+
+
+def test_what_is_set_aside_is_whole_or_not_there(tmp_path: Path, torn: bool) -> None:
+    """keep_first: the first is served all the time, and the second is listed once it comes again."""
+    first, second = (instance(tmp_path / "in", fill=fill) for fill in (1, 2))
+
+    for root in each_step(
+        tmp_path, lambda archive: archive.store([first]), lambda archive: archive.store([second]), torn=torn
+    ):
+        archive = Archive.open(root)
+        check_whole(archive)
+        assert held_digest(archive, first) == first.digest
+        assert aside_digests(archive) <= {second.digest}
+        [result] = archive.store([second])
+        assert result.outcome is StoreOutcome.CONFLICT
+        assert aside_digests(archive) == {second.digest}
+        assert [conflict.digest for conflict in archive.conflicts()] == [second.digest]
+        archive.close()
+
+
+@pytest.mark.parametrize("patient_id", ["P1", "P2"], ids=["in place", "elsewhere"])
+def test_a_replacement_is_done_or_undone(tmp_path: Path, torn: bool, patient_id: str) -> None:
+    """One of the two is served, whole; the other is set aside and listed when it was held."""
+    old = instance(tmp_path / "in", fill=1)
+    new = instance(tmp_path / "in", fill=2, patient_id=patient_id)
+
+    def work(archive: Archive) -> None:
+        archive.policy = Policy.REPLACE
+        archive.store([new])
+
+    outcomes = set()
+    for root in each_step(tmp_path, lambda archive: archive.store([old]), work, torn=torn):
+        archive = Archive.open(root, policy=Policy.REPLACE)
+        for part in (root / "data").rglob("*.part"):
+            part.unlink()
+        check_whole(archive, orphans=True)
+        served = held_digest(archive, old)
+        outcomes.add(served)
+        listed = [conflict.digest for conflict in archive.conflicts()]
+        assert listed == ([old.digest] if served == new.digest else [])
+        assert set(listed) <= aside_digests(archive)
+
+        [result] = archive.store([new])
+        assert result.outcome in (StoreOutcome.REPLACED, StoreOutcome.ALREADY_THERE)
+        check_whole(archive)
+        assert held_digest(archive, new) == new.digest
+        assert aside_digests(archive) == {old.digest}
+        assert [conflict.digest for conflict in archive.conflicts()] == [old.digest]
+        archive.close()
+    assert outcomes == {old.digest, new.digest}
+
+
+def test_a_removal_is_done_whole_or_not_at_all(tmp_path: Path, torn: bool) -> None:
+    """Row, file, frame index and tombstone go together, and what is not removed stays."""
+    stays = instance(tmp_path / "in", 9, study=f"{STUDY}.9")
+    goes = [instance(tmp_path / "in", number) for number in (1, 2)]
+
+    def prepare(archive: Archive) -> None:
+        for result in archive.store([stays, *goes]):
+            archive.prepare_frames(result.relative_path)
+
+    def work(archive: Archive) -> None:
+        remove(archive, Selection(study_uids=(STUDY,)), reason="asked for", by="test")
+
+    seen = set()
+    for root in each_step(tmp_path, prepare, work, torn=torn):
+        archive = Archive.open(root)
+        check_whole(archive)
+        assert held_digest(archive, stays) == stays.digest
+        there = {held_digest(archive, request) != "" for request in goes}
+        assert len(there) == 1
+        seen |= there
+        tombstones = sorted(tomb.sop_instance_uid for tomb in archive.tombstones())
+        assert tombstones == ([] if there == {True} else sorted(r.sop_instance_uid for r in goes))
+        assert len(list((root / "data").rglob("*.dcm"))) == (3 if there == {True} else 1)
+        assert len(list((root / "removed").glob("*.json"))) == (there == {False})
+        work(archive)
+        assert len(list((root / "data").rglob("*.dcm"))) == 1
+        check_whole(archive)
+        archive.close()
+    assert seen == {True, False}
+
+
+def test_a_recovery_can_be_cut_at_any_step(tmp_path: Path) -> None:
+    """Whoever comes next finds what is left of it."""
+    goes = [instance(tmp_path / "in", number) for number in (1, 2, 3)]
+
+    def leave_a_change(archive: Archive) -> None:
+        archive.store(goes)
+        root = archive.layout.root
+
+        def child() -> None:
+            other = Archive.open(root)
+            # The first commit of a removal is that of its rows.
+            dying = KilledAt(2)
+            dying.watch(other)
+            remove(other, Selection(study_uids=(STUDY,)), reason="asked for", by="test")
+
+        assert killed(child)
+
+    for at in range(1, _MOST_STEPS):
+        root = tmp_path / f"recovered-{at}"
+        archive = Archive.open(root)
+        leave_a_change(archive)
+        archive.close()
+
+        def child(root: Path = root, at: int = at) -> None:
+            archive = _unrecovered(root)
+            KilledAt(at).watch(archive)
+            recover(archive.writing_tools)
+
+        is_killed = killed(child)
+        archive = Archive.open(root)
+        check_whole(archive)
+        assert not list((root / "data").rglob("*.dcm"))
+        assert len(list(archive.tombstones())) == 3
+        archive.close()
+        if not is_killed:
+            assert at > 3
+            return
+    raise AssertionError("it never came to its end")
+
+
+def _unrecovered(root: Path) -> Archive:
+    """An archive that is opened without a look at what others left."""
+    return Archive(Layout(root), open_database(f"sqlite:///{root / 'index.sqlite'}"), Disk())
