@@ -57,11 +57,20 @@ def _set_aside(requests: Sequence[StoreRequest], tools: WritingTools) -> list[St
         found.append(Conflict(uid, request.digest, kept, path, size, 0, _SET_ASIDE if path else _REFUSED))
         results.append(_conflict(uid, "these are set aside" if path else "these are refused"))
     try:
-        writing.flush()
+        refused = writing.flush()
     except OSError as error:
         return [failed_by(request, error) for request in requests]
-    tools.changes.record(found)
-    return results
+    # Under the name of its digest another one can only have put the same bytes.
+    lost = {path: error for path, error in refused.items() if not isinstance(error, FileExistsError)}
+    tools.changes.record([each for each in found if each.relative_path not in lost])
+    if not lost:
+        return results
+    return [
+        failed_by(request, lost[path])
+        if (path := Layout.conflict(request.sop_instance_uid, request.digest)) in lost
+        else result
+        for request, result in zip(requests, results, strict=True)
+    ]
 
 
 def keep(tools: WritingTools, put: Callable[[str, Put], int], path: str, what: Put) -> int:

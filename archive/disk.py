@@ -6,8 +6,8 @@ import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,6 +18,27 @@ CHUNK_BYTES: Final = 1024 * 1024
 _NO_LINK: Final = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
 )
+
+
+@dataclass(slots=True)
+class Draft:
+    """A copy that is written and neither flushed nor under its name; its descriptor is open.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256 of the source's bytes from where it was asked for, in hexadecimal.
+    """
+
+    descriptor: int
+    size_bytes: int
+    digest: str
+
+    def abandon(self) -> None:
+        """Give the descriptor back."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class Disk:
@@ -55,8 +76,8 @@ class Disk:
         """Give a finished file its name, over an older one."""
         temporary.replace(target)
 
-    def copy(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> str:
-        """Copy a file, whole or its data set behind a new preface, and flush it.
+    def draft(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> Draft:
+        """Copy a file, whole or its data set behind a new preface; it is to be flushed yet.
 
         Parameters
         ----------
@@ -64,27 +85,35 @@ class Disk:
             When not empty, it takes the place of what is in front of `digest_from`.
         digest_from : int
             From which byte of the source the digest is taken.
-
-        Returns
-        -------
-        str
-            SHA-256 of the source's bytes from `digest_from`, in hexadecimal.
         """
         digest = hashlib.sha256()
-        with source.open("rb", buffering=0) as reader, new_file(target, buffering=0) as writer:
-            _write_all(writer.write, preface)
-            position = reader.seek(digest_from if preface else 0)
-            while chunk := reader.read(CHUNK_BYTES):
-                digest.update(memoryview(chunk)[max(0, digest_from - position) :])
-                position += len(chunk)
-                _write_all(writer.write, chunk)
-            flush(writer.fileno())
-        return digest.hexdigest()
+        written = len(preface)
+        with source.open("rb", buffering=0) as reader:
+            descriptor = _private(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+            try:
+                _write_all(descriptor, preface)
+                position = reader.seek(digest_from if preface else 0)
+                while chunk := reader.read(CHUNK_BYTES):
+                    digest.update(memoryview(chunk)[max(0, digest_from - position) :])
+                    position += len(chunk)
+                    written += len(chunk)
+                    _write_all(descriptor, chunk)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        return Draft(descriptor, written, digest.hexdigest())
+
+    def flush(self, draft: Draft) -> None:
+        """Make the bytes of a copy durable."""
+        try:
+            flush(draft.descriptor)
+        finally:
+            draft.abandon()
 
     def write(self, target: Path, data: bytes) -> None:
         """Write a new file and flush it."""
         with new_file(target, buffering=0) as writer:
-            _write_all(writer.write, data)
+            _write_all(writer.fileno(), data)
             flush(writer.fileno())
 
     def remove(self, path: Path) -> None:
@@ -121,7 +150,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _write_all(write: Callable[[memoryview], int | None], data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[write(view) or 0 :]
+        view = view[os.write(descriptor, view) :]

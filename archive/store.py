@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from archive.attributes import read_attributes
 from archive.conflicts import settle_conflicts
@@ -58,7 +58,7 @@ def store_batch(requests: Sequence[StoreRequest], tools: WritingTools) -> list[S
         if answer is not None:
             batch.results[number] = answer
     try:
-        batch.writing.flush()
+        _not_kept(batch, batch.writing.flush())
         _into_the_index(batch)
     except OSError as error:
         # What a failed flush left on the disk is unknown, and flushing again would not tell (never retry an fsync).
@@ -148,6 +148,32 @@ def _place(batch: _Batch, number: int) -> None:
         head = ""
     batch.new[uid] = NewInstance(request, attributes, relative_path, size, head)
     batch.first[uid] = number
+
+
+def _not_kept(batch: _Batch, refused: Mapping[str, OSError]) -> None:
+    """What could not be kept in the end: somebody else was first, or the system said no."""
+    if not refused:
+        return
+    for uid, path in list(batch.created.items()):
+        error = refused.get(path)
+        if error is None:
+            continue
+        del batch.created[uid]
+        number = batch.first[uid]
+        request = batch.requests[number]
+        try:
+            if not isinstance(error, FileExistsError):
+                raise error
+            size = check_same(batch.tools.storage, request, path)
+            batch.new[uid] = replace(batch.new[uid], file_bytes=size)
+            continue
+        except ConflictingInstance:
+            batch.clashing.append(number)
+        except ArchiveError as caught:
+            batch.results[number] = failed(request, str(caught))
+        except OSError as caught:
+            batch.results[number] = failed_by(request, caught)
+        del batch.new[uid]
 
 
 def _into_the_index(batch: _Batch) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from archive.disk import CHUNK_BYTES, Disk, temporary_name
+from archive.disk import CHUNK_BYTES, Disk, Draft, temporary_name
 from archive.layout import Layout
 from archive.storage.port import Put, StoredObject
 from dicomrelay.errors import IntegrityMismatch
@@ -17,72 +19,138 @@ from dicomrelay.errors import IntegrityMismatch
 _PAGE: Final = 1000
 # Folders known to be durable in their parents; forgotten all at once when there are too many.
 _REMEMBERED_FOLDERS: Final = 100_000
+# Files that are written and not named yet: each has a descriptor open.
+_DRAFTS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A file that is written, and waits for its flush and its name."""
+
+    key: str
+    target: Path
+    temporary: Path
+    draft: Draft
 
 
 class LocalWriting:
-    """Files of one batch and the folders that have new names in them."""
+    """Files of one batch and the folders that have new names in them.
+
+    Files are first written, several of them, then flushed, then named: one flush of the file system's journal serves all.
+    """
 
     def __init__(self, storage: LocalStorage) -> None:
         self._layout = storage.layout
         self._disk = storage.disk
         self._durable_folders = storage.durable_folders
         self._changed: dict[Path, None] = {}
+        self._waiting: list[_Waiting] = []
+        self._refused: dict[str, OSError] = {}
 
     def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
         """See `Writing.put`."""
         target = self._layout.resolve(key)
-        self._make_folders(target.parent)
         try:
-            self._put(wanted, target, over=over)
-        except FileExistsError:
-            # A crash may have left it there, its name not durable.
-            self._changed[target.parent] = None
-            raise
-        self._changed[target.parent] = None
-        return target.stat().st_size
+            return self._put(key, target, wanted, over=over)
+        except FileNotFoundError as error:
+            if target.parent.exists() or error.filename == str(wanted.source):
+                raise
+            # It was empty, and somebody removed it.
+            for folder in (target.parent, *target.parent.parents):
+                self._durable_folders.pop(folder, None)
+            return self._put(key, target, wanted, over=over)
 
-    def flush(self) -> None:
-        """Flush every folder with new names, from the leaves up, each once."""
-        for folder in sorted(self._changed, key=lambda path: len(path.parts), reverse=True):
+    def _put(self, key: str, target: Path, wanted: Put, *, over: bool) -> int:
+        self._make_folders(target.parent)
+        # Also for what is there already: a crash may have left it, its name not durable.
+        self._changed[target.parent] = None
+        if wanted.may_link and not wanted.preface and not over and self._disk.link(wanted.source, target):
+            return target.stat().st_size
+        if not over and target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        temporary = temporary_name(target)
+        try:
+            draft = self._disk.draft(
+                wanted.source, temporary, preface=wanted.preface, digest_from=wanted.digest_from
+            )
+        except OSError:
+            self._disk.remove(temporary)
+            raise
+        waiting = _Waiting(key, target, temporary, draft)
+        if draft.digest != wanted.digest:
+            draft.abandon()
+            self._disk.remove(temporary)
+            raise IntegrityMismatch(
+                f"{wanted.source} has another digest than announced: was it changed?",
+                expected=wanted.digest,
+                actual=draft.digest,
+            )
+        if over:
+            self._finish(waiting, over=True)
+            return draft.size_bytes
+        self._waiting.append(waiting)
+        if len(self._waiting) >= _DRAFTS:
+            self._name_all()
+        return draft.size_bytes
+
+    def flush(self) -> Mapping[str, OSError]:
+        """Flush every file, name it, and flush every folder with new names, from the leaves up, each once. See `Writing.flush`."""
+        self._name_all()
+        changed = dict.fromkeys(self._changed)
+        for folder in self._changed:
+            self._add_new_parents(folder, changed)
+        inodes = {folder: folder.stat().st_ino for folder in changed}
+        for folder in sorted(changed, key=lambda path: len(path.parts), reverse=True):
             self._disk.sync_directory(folder)
         if len(self._durable_folders) > _REMEMBERED_FOLDERS:
             self._durable_folders.clear()
-        self._durable_folders.update(self._changed)
+        self._durable_folders.update(inodes)
         self._changed.clear()
+        refused, self._refused = self._refused, {}
+        return refused
+
+    def _add_new_parents(self, folder: Path, changed: dict[Path, None]) -> None:
+        """The folders above whose names nobody is known to have flushed: by inode, for one may be there anew."""
+        while folder != self._layout.root:
+            if self._durable_folders.get(folder) == folder.stat().st_ino:
+                return
+            folder = folder.parent
+            changed[folder] = None
 
     def _make_folders(self, folder: Path) -> None:
-        """Make the folder and those above it; their names are flushed with this batch unless known to be durable."""
         missing = []
         while folder != self._layout.root and folder not in self._durable_folders:
             missing.append(folder)
             folder = folder.parent
         for path in reversed(missing):
             self._disk.make_directory(path)
-            self._changed[path.parent] = None
 
-    def _put(self, wanted: Put, target: Path, *, over: bool) -> None:
-        may_link = wanted.may_link and not wanted.preface and not over
-        if may_link and self._disk.link(wanted.source, target):
-            return
-        if not over and target.exists():
-            raise FileExistsError(str(target))
-        temporary = temporary_name(target)
+    def _name_all(self) -> None:
+        """What cannot be flushed or named is told of by `flush`."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            try:
+                self._disk.flush(each.draft)
+            except OSError as error:
+                each.draft.abandon()
+                self._refused[each.key] = error
+                self._disk.remove(each.temporary)
+        for each in waiting:
+            if each.key not in self._refused:
+                try:
+                    self._finish(each, over=False)
+                except OSError as error:
+                    self._refused[each.key] = error
+
+    def _finish(self, each: _Waiting, *, over: bool) -> None:
         try:
-            digest = self._disk.copy(
-                wanted.source, temporary, preface=wanted.preface, digest_from=wanted.digest_from
-            )
-            if digest != wanted.digest:
-                raise IntegrityMismatch(
-                    f"{wanted.source} has another digest than announced: was it changed?",
-                    expected=wanted.digest,
-                    actual=digest,
-                )
             if over:
-                self._disk.replace(temporary, target)
+                self._disk.flush(each.draft)
+                self._disk.replace(each.temporary, each.target)
             else:
-                self._disk.publish(temporary, target)
-        except (OSError, IntegrityMismatch):
-            self._disk.remove(temporary)
+                self._disk.publish(each.temporary, each.target)
+        except OSError:
+            self._disk.remove(each.temporary)
             raise
 
 
@@ -100,7 +168,8 @@ class LocalStorage:
     def __init__(self, layout: Layout, disk: Disk) -> None:
         self.layout = layout
         self.disk = disk
-        self.durable_folders: set[Path] = set()
+        # Whose name, and those above it, are durable: by inode.
+        self.durable_folders: dict[Path, int] = {}
 
     @property
     def name(self) -> str:
@@ -120,7 +189,8 @@ class LocalStorage:
         """See `Storage`."""
         writing = self.writing()
         size = writing.put(key, wanted, over=over)
-        writing.flush()
+        for error in writing.flush().values():
+            raise error
         return size
 
     def stat(self, key: str) -> StoredObject | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +68,19 @@ class Writing(Protocol):
             The storage does not answer, or does not let us in.
         """
 
-    def flush(self) -> None:
-        """Make everything that was put durable. Raises OSError: then nothing is known of it, and it is not tried twice."""
+    def flush(self) -> Mapping[str, OSError]:
+        """Make everything that was put durable.
+
+        Returns
+        -------
+        mapping
+            What is not kept after all, by key, and why: FileExistsError where somebody else took the key meanwhile.
+
+        Raises
+        ------
+        OSError
+            Nothing is known of any of it, and it is not tried twice.
+        """
 
 
 class Storage(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -68,8 +68,9 @@ class S3Storage:
         """See `Storage`."""
         return self
 
-    def flush(self) -> None:
+    def flush(self) -> Mapping[str, OSError]:
         """Nothing is left to do: a service acknowledges what is durable."""
+        return {}
 
     def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
         """See `Writing.put`."""

@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from archive import Archive, StoreRequest
 from archive.checking import CheckLevel, Fault, check
-from archive.disk import Disk, digest_of
+from archive.disk import Disk, Draft, digest_of
 from archive.index.counters import verify_counters
 from tests.support.archive import request_for
 
@@ -94,10 +94,14 @@ class KilledAt(Disk):
         self.step("replace")
         super().replace(temporary, target)
 
-    def copy(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> str:
+    def draft(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> Draft:
         data = source.read_bytes()
-        self.step("copy", lambda: target.write_bytes(data[: len(data) // 2]))
-        return super().copy(source, target, preface=preface, digest_from=digest_from)
+        self.step("draft", lambda: target.write_bytes(data[: len(data) // 2]))
+        return super().draft(source, target, preface=preface, digest_from=digest_from)
+
+    def flush(self, draft: Draft) -> None:
+        self.step("flush")
+        super().flush(draft)
 
     def write(self, target: Path, data: bytes) -> None:
         self.step("write", lambda: target.write_bytes(data[: len(data) // 2]))

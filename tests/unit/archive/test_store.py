@@ -12,7 +12,7 @@ import pytest
 from pydicom import dcmread
 
 from archive import Archive, StoreOutcome, StoreRequest
-from archive.disk import Disk, digest_of
+from archive.disk import Disk, Draft, digest_of
 from archive.index.database import open_database
 from archive.layout import Layout
 from dicomrelay.errors import InstanceNotFound, ServiceUnavailable
@@ -54,8 +54,13 @@ class FailingDisk(Disk):
     def link(self, source: Path, target: Path) -> bool:
         return bool(self._do("link", source, target))
 
-    def copy(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> str:
-        return str(self._do("copy", source, target, preface=preface, digest_from=digest_from))
+    def draft(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> Draft:
+        made = self._do("draft", source, target, preface=preface, digest_from=digest_from)
+        assert isinstance(made, Draft)
+        return made
+
+    def flush(self, draft: Draft) -> None:
+        self._do("flush", draft)
 
     def remove(self, path: Path) -> None:
         self._do("remove", path)
@@ -301,7 +306,7 @@ def test_a_truncated_file_stays_until_its_copy_is_whole(tmp_path: Path, requests
     [failed] = archive.store(requests[:1])
     [result] = archive.store(requests[:1])
 
-    assert failing.names[0] == "copy"
+    assert failing.names[0] == "draft"
     assert (failed.outcome, "No space left" in failed.reason) == (StoreOutcome.FAILED, True)
     assert result.outcome is StoreOutcome.ALREADY_THERE
     check_stored(archive, requests[:1])
@@ -462,7 +467,7 @@ def test_a_crash_at_any_operation_loses_nothing(
     """The next process stores the same batch again: every instance is there once, and in the index."""
     requests = [requests[0], dataclasses.replace(requests[1], may_link=True)]
     names = operations(tmp_path, requests)
-    assert {"make_directory", "sync_directory", "link", "copy"} <= set(names)
+    assert {"make_directory", "sync_directory", "link", "draft", "flush"} <= set(names)
 
     for fail_at in range(1, len(names) + 1):
         root = tmp_path / f"crash-{fail_at}"
