@@ -30,6 +30,7 @@ from benchmarks.questions import (
     memory,
     nagle,
     pipeline,
+    retrieve,
     slow_destination,
     together,
 )
@@ -50,8 +51,9 @@ QUESTIONS: dict[str, Callable[[Run], Iterator[Section]]] = {
     "slow-destination": slow_destination.measure,
     "backlog": backlog.measure,
     "archive": archive.measure,
+    "retrieve": retrieve.measure,
 }
-WITH_PEERS = frozenset({"engine", "durable", "nagle", "associations", "pipeline"})
+WITH_PEERS = frozenset({"engine", "durable", "nagle", "associations", "pipeline", "retrieve"})
 FIRST_MISS = 10
 FAILED = 1
 

@@ -19,11 +19,13 @@ from dicomrelay.spool.reports import ReportBox
 from scp_gateway import reception
 from scp_gateway.admission import Peers
 from scp_gateway.archive_port import open_archive
+from scp_gateway.commitment import Commitments
 from scp_gateway.notifier import Notifier
 from scp_gateway.operations import Operations
 from scp_gateway.processes import run_processes
 from scp_gateway.query.find import FindService
 from scp_gateway.reports import ReportPort, Reports
+from scp_gateway.retrieve import MovePort, Retrieve
 from scp_gateway.room import Room
 from scp_gateway.service import GatewayService
 
@@ -36,6 +38,7 @@ _LAST_WAKE_UP_S: Final = 1.0
 
 
 _NO_PORT: Final = ReportPort()
+_NO_LEDGER: Final = MovePort()
 
 
 def run(
@@ -46,6 +49,7 @@ def run(
     stop: threading.Event,
     ended: Callable[[Sequence[str]], None] | None = None,
     reports: ReportPort = _NO_PORT,
+    moves: MovePort = _NO_LEDGER,
 ) -> None:
     """Listen until `stop` is set, then let open associations finish for a few seconds.
 
@@ -60,6 +64,8 @@ def run(
         As `wake`, with the ids of associations over which nothing more comes.
     reports : ReportPort
         Who is told of reports of storage commitment, and who knows their transactions.
+    moves : MovePort
+        What a C-MOVE asks the ledger.
 
     Raises
     ------
@@ -96,7 +102,17 @@ def run(
             processes=gateway.processes,
         )
         if gateway.processes == 1:
-            _serve(settings, spool, listener, wake=wake, ready=ready, stop=stop, ended=ended, reports=reports)
+            _serve(
+                settings,
+                spool,
+                listener,
+                wake=wake,
+                ready=ready,
+                stop=stop,
+                ended=ended,
+                reports=reports,
+                moves=moves,
+            )
         else:
             run_processes(
                 gateway.processes,
@@ -109,6 +125,7 @@ def run(
                     stop=stopping,
                     ended=ended,
                     reports=reports,
+                    moves=moves,
                 ),
                 ready=ready,
                 stop=stop,
@@ -166,6 +183,7 @@ def _serve(
     stop: threading.Event,
     ended: Callable[[Sequence[str]], None] | None,
     reports: ReportPort,
+    moves: MovePort,
 ) -> None:
     notifier, report_notifier = Notifier(wake, ended=ended), Notifier(reports.wake)
     taker = Reports(
@@ -180,7 +198,7 @@ def _serve(
         taker,
         room,
         notifier.association_ended,
-        _operations(settings),
+        _operations(settings, moves),
     )
     tls = settings.gateway.tls
     acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
@@ -198,12 +216,17 @@ def _serve(
         report_notifier.stop(_LAST_WAKE_UP_S)
 
 
-def _operations(settings: Settings) -> Operations | None:
+def _operations(settings: Settings, moves: MovePort) -> Operations | None:
     """What is asked of the archive, where there is one. Nothing of it is opened before somebody asks."""
     if not settings.archive.enabled:
         return None
-    find = FindService(settings.query, settings.gateway.ae_title, open_archive(settings))
-    return Operations(settings.query, find)
+    archive = open_archive(settings)
+    return Operations(
+        settings.query,
+        FindService(settings.query, settings.gateway.ae_title, archive),
+        Retrieve(settings, archive, moves),
+        Commitments(settings.commitment, settings.gateway, archive.commitments),
+    )
 
 
 def _stop_when_told(acceptor: Acceptor, stop: threading.Event) -> None:

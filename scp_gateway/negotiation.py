@@ -10,7 +10,7 @@ from pydicom._uid_dict import UID_dictionary
 
 from dicomrelay.dicom.commitment import STORAGE_COMMITMENT_PUSH_MODEL
 from dicomrelay.dicom.sop_classes import is_storage_sop_class, sop_class_name
-from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
+from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntaxes
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.dicom.wildcards import Wildcards
 from dicomrelay.dimse.commitment import COMMITMENT_TRANSFER_SYNTAXES
@@ -132,14 +132,22 @@ def answer(
     information = request.user_information
     roles = {role.sop_class_uid: role for role in reversed(information.roles)}
     specialised = storable.specialised(information)
+    may_store = Right.STORE in rights
+    may_get = Right.GET in rights and any(
+        services.classes.get(context.abstract_syntax) is Right.GET for context in request.contexts
+    )
+    commits = Right.COMMITMENT in rights and STORAGE_COMMITMENT_PUSH_MODEL in services.classes
     contexts = [
-        _commitment(context, roles.get(context.abstract_syntax))
-        if reports is not None and context.abstract_syntax == STORAGE_COMMITMENT_PUSH_MODEL
+        _commitment(
+            context, roles.get(context.abstract_syntax), reports=reports is not None, commits=commits
+        )
+        if context.abstract_syntax == STORAGE_COMMITMENT_PUSH_MODEL and (reports is not None or commits)
         else _service(context, roles.get(context.abstract_syntax), services, rights)
         if context.abstract_syntax in services.classes
         else _decision(
             context,
-            may_store=Right.STORE in rights,
+            may_store=may_store,
+            may_get=may_get,
             is_served=context.abstract_syntax in specialised
             or context.abstract_syntax == VERIFICATION
             or storable.stores(context.abstract_syntax),
@@ -156,10 +164,13 @@ def answer(
     return Acceptance(
         contexts=contexts,
         roles=[
-            RoleSelection(
-                uid,
-                scu=role.scu and uid in accepted and uid != STORAGE_COMMITMENT_PUSH_MODEL,
-                scp=role.scp and uid in accepted and uid == STORAGE_COMMITMENT_PUSH_MODEL,
+            _agreed(role, uid in accepted, may_store=may_store, may_get=may_get)
+            if uid != STORAGE_COMMITMENT_PUSH_MODEL and uid not in services.classes
+            else _agreed(
+                role,
+                uid in accepted,
+                may_store=commits or uid != STORAGE_COMMITMENT_PUSH_MODEL,
+                may_get=reports is not None and uid == STORAGE_COMMITMENT_PUSH_MODEL,
             )
             for uid, role in roles.items()
         ],
@@ -170,9 +181,20 @@ def answer(
     )
 
 
-def _commitment(context: ProposedContext, role: RoleSelection | None) -> ContextDecision:
-    """For a peer that comes as SCP to report (PS3.4 Section J.3.3.1.3), or that says nothing of roles; we commit to nothing."""
-    if role is not None and not role.scp:
+def _agreed(role: RoleSelection, is_accepted: bool, *, may_store: bool, may_get: bool) -> RoleSelection:
+    """What of a proposed role is agreed on: the peer as SCU, which sends to us, and as SCP, to which we send."""
+    return RoleSelection(
+        role.sop_class_uid,
+        scu=role.scu and is_accepted and may_store,
+        scp=role.scp and is_accepted and may_get,
+    )
+
+
+def _commitment(
+    context: ProposedContext, role: RoleSelection | None, *, reports: bool, commits: bool
+) -> ContextDecision:
+    """For a peer that comes as SCP to report (PS3.4 Section J.3.3.1.3), as SCU to ask, or that says nothing of roles."""
+    if role is not None and not (role.scp and reports) and not (role.scu and commits):
         return ContextDecision(context.context_id, ContextResult.USER_REJECTION)
     chosen = next((uid for uid in context.transfer_syntaxes if uid in COMMITMENT_TRANSFER_SYNTAXES), None)
     if chosen is None:
@@ -209,17 +231,22 @@ def _decision(
     context: ProposedContext,
     *,
     may_store: bool,
+    may_get: bool,
     is_served: bool,
     role: RoleSelection | None,
     preferred: Sequence[str] | None,
 ) -> ContextDecision:
     if not is_served:
         return ContextDecision(context.context_id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED)
-    if role is not None and not role.scu:  # we send nothing on an association that we did not ask for
-        return ContextDecision(context.context_id, ContextResult.USER_REJECTION)
-    if not may_store and context.abstract_syntax != VERIFICATION:
+    is_echo = context.abstract_syntax == VERIFICATION
+    # We send on an association that we did not ask for only what a C-GET asks for (PS3.7 Annex D.3.3.4).
+    takes = role is not None and role.scp and may_get and not is_echo
+    gives = (role is None or role.scu) and (may_store or is_echo)
+    if not takes and not gives:
         return ContextDecision(context.context_id, ContextResult.USER_REJECTION)
     chosen = next(_candidates(context, preferred), None)
+    if takes and preferred is None and EXPLICIT_VR_LITTLE_ENDIAN in context.transfer_syntaxes:
+        chosen = EXPLICIT_VR_LITTLE_ENDIAN  # what most instances are kept in: the fewest have to be changed
     if chosen is None:
         return ContextDecision(context.context_id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED)
     return ContextDecision(context.context_id, ContextResult.ACCEPTANCE, chosen)

@@ -162,7 +162,11 @@ class Reception:
         if self._operations is None:
             return acceptance
         answered = {each.sop_class_uid: each.application_information for each in acceptance.extended}
-        return replace(acceptance, operations=self._operations.handler(peer.rights, answered))
+        return replace(
+            acceptance,
+            operations=self._operations.handler(peer.rights, answered),
+            actions=self._operations.actions(peer.rights),
+        )
 
     def _report_handler(self, calling_ae_title: str) -> ReportHandler | None:
         reports = self._reports

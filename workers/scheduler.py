@@ -13,6 +13,7 @@ from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 from dicomrelay.transcode import sweep as sweep_copies
 from workers.archive_retention import retain_until
+from workers.commit_reports import report_until
 from workers.complete import complete_until
 from workers.count import ask_until
 from workers.identity_watch import IdentityWatch
@@ -46,6 +47,7 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     threading.Thread(target=complete_until, args=(rooms, stop), name="complete", daemon=True).start()
     threading.Thread(target=ask_until, args=(rooms, stop), name="count", daemon=True).start()
     threading.Thread(target=prune_until, args=(rooms, stop), name="prune", daemon=True).start()
+    threading.Thread(target=report_until, args=(rooms, stop), name="commitments", daemon=True).start()
     threading.Thread(target=scrub_until, args=(rooms, stop), name="scrub", daemon=True).start()
     threading.Thread(target=retain_until, args=(rooms, stop), name="archive-retention", daemon=True).start()
     ready()

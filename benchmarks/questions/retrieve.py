@@ -1,0 +1,127 @@
+"""How fast does an archive give a study of 600 slices, by C-MOVE and by C-GET?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from pydicom import dcmread
+
+from benchmarks.archives import ARCHIVES, OURS, ArchiveServer, serving
+from benchmarks.contest import stored_in, turns
+from benchmarks.data_sets import DataSets, write
+from benchmarks.figures import Bar, Place, Row, Section
+from benchmarks.folders import emptied
+from benchmarks.peers import RunFailed, require
+from benchmarks.receivers import RECEIVERS, Running, running
+from benchmarks.relays import DESTINATION_AE_TITLE
+from benchmarks.run import Run
+from benchmarks.senders import run as run_program
+
+TITLE = "Retrieve: a study out of an archive"
+OPERATIONS = ("C-MOVE", "C-GET")
+_OF = {"dcmqrscp": 2.0, "Orthanc": 3.0}
+
+
+def measure(run: Run) -> Iterator[Section]:
+    """A section of all archives and both operations, on disk: that is where archives are."""
+    if "ct" not in run.loads:
+        return
+    servers = [each for each in ARCHIVES.values() if not (run.only_ours and each.needs)]
+    require({program for server in servers for program in server.needs})
+    load = run.load("ct")
+    load = replace(load, instances_a_study=load.instances)
+    with emptied(run.disk) as folder:
+        rows = _contest(run, load, servers, folder)
+    yield Section("retrieve", TITLE, "ct", Place.DISK, tuple(rows), bars=_bars(run, rows), notes=(_NOTE,))
+
+
+_NOTE = (
+    "Both by our requestor, over one association. A C-MOVE goes to our receiver, which writes what comes and does not flush; "
+    "what comes by C-GET is counted and thrown away."
+)
+
+
+def _contest(run: Run, load: DataSets, servers: Sequence[ArchiveServer], folder: Path) -> list[Row]:
+    source = folder / "source"
+    write(load, source)
+    study = str(dcmread(next(source.iterdir()), stop_before_pixels=True).StudyInstanceUID)
+    found: dict[tuple[str, str], list[float]] = {}
+    with ExitStack() as stack:
+        # One port for the destination of all of them, in all turns: archives are told of it when they start.
+        received = stack.enter_context(emptied(folder))
+        sink = stack.enter_context(running(RECEIVERS["ours"], received))
+        ports = {
+            server.name: stack.enter_context(
+                serving(server, stack.enter_context(emptied(folder)), source, sink.port)
+            )
+            for server in servers
+        }
+        contestants = [(server, operation) for server in servers for operation in OPERATIONS]
+        for (server, operation), counts in turns(contestants, run.rounds, run.warm_up):
+            seconds = _asked(server, operation, ports, study, load, source, sink)
+            if counts:
+                found.setdefault((server.name, operation), []).append(seconds)
+    return [
+        Row(_name(server, operation), tuple(values), amount=load.instances)
+        for (server, operation), values in found.items()
+    ]
+
+
+def _asked(
+    server: ArchiveServer,
+    operation: str,
+    ports: Mapping[str, int],
+    study: str,
+    load: DataSets,
+    source: Path,
+    sink: Running,
+) -> float:
+    """Seconds from the request to the last response, once it is seen that everything came.
+
+    Raises
+    ------
+    RunFailed
+        Not all of it came.
+    """
+    for path in sink.files():
+        path.write_bytes(b"")
+    command = [sys.executable, "-m", "benchmarks.our_retriever", str(ports[server.name]), server.ae_title]
+    is_move = operation == "C-MOVE"
+    options = ["--move-to", DESTINATION_AE_TITLE] if is_move else []
+    told = json.loads(run_program([*command, study, load.sop_class_uid, *options]))
+    sent = stored_in(source.iterdir())
+    if is_move:
+        came = stored_in(sink.files())
+        instances, data_set_bytes = came.instances, came.data_set_bytes
+    else:
+        instances, data_set_bytes = told["instances"], told["bytes"]
+    if (instances, data_set_bytes) != (sent.instances, sent.data_set_bytes):
+        raise RunFailed(
+            f"{_name(server.name, operation)}: {instances} instances with {data_set_bytes} bytes came, "
+            f"{sent.instances} with {sent.data_set_bytes} are in the archive"
+        )
+    return float(told["seconds"])
+
+
+def _name(server: str, operation: str) -> str:
+    return f"{server}, {operation}"
+
+
+def _bars(run: Run, rows: Sequence[Row]) -> tuple[Bar, ...]:
+    return tuple(
+        bar
+        for operation in OPERATIONS
+        for peer, times in _OF.items()
+        for bar in run.faster(
+            rows,
+            f"our {operation} beside {peer}'s",
+            (_name(OURS, operation),),
+            _name(peer, operation),
+            times,
+        )
+    )
