@@ -22,7 +22,8 @@ from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
+from archive.quick_attributes import quick_values
+from dicomrelay.dicom.transfer_syntaxes import TransferSyntax, transfer_syntax
 
 Value = str | int | None
 
@@ -130,6 +131,9 @@ _GIVEN: Final = frozenset(
 _READ: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.keyword not in _GIVEN)
 _TAGS: Final[list[BaseTag | int]] = [attribute.tag for attribute in _READ]
 _LAST_TAG: Final = max(attribute.tag for attribute in _READ)
+_VRS: Final = {attribute.tag: attribute.vr for attribute in _READ}
+# Enough of most files for all that stands before their pixel data.
+_QUICK_HEAD_BYTES: Final = 32_768
 _LONGEST_CHARACTERS: Final = 1024
 _LARGEST_NUMBER: Final = 2**31 - 1
 # Everything wanted lies in front of pixel data; so much of a deflated data set is inflated to find it.
@@ -161,6 +165,9 @@ def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: st
     """
     syntax = transfer_syntax(transfer_syntax_uid)
     try:
+        quick = _quick_attributes(path, data_set_offset, syntax)
+        if quick is not None:
+            return quick
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             file.seek(data_set_offset)
@@ -182,6 +189,28 @@ def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: st
     except UNREADABLE as error:
         # The message of pydicom may quote a value: only its kind is kept.
         return InstanceAttributes(problem=f"the data set cannot be read ({type(error).__name__})")
+    return InstanceAttributes(values)
+
+
+def _quick_attributes(path: Path, data_set_offset: int, syntax: TransferSyntax) -> InstanceAttributes | None:
+    """The same of a plain data set, without pydicom; None where it must look. Raises OSError."""
+    if syntax.is_deflated or not syntax.is_little_endian:
+        return None
+    with path.open("rb", buffering=0) as file:
+        file.seek(data_set_offset)
+        head = file.read(_QUICK_HEAD_BYTES)
+    is_whole = len(head) < _QUICK_HEAD_BYTES
+    found = quick_values(head, _VRS, implicit=syntax.is_implicit_vr, is_whole=is_whole)
+    if found is None:
+        return None
+    values: dict[str, Value] = {}
+    for attribute in _READ:
+        value = found.get(attribute.tag)
+        if isinstance(value, str):
+            value = clean(value) or None
+        elif value is not None and abs(value) > _LARGEST_NUMBER:
+            value = None
+        values[attribute.column] = value
     return InstanceAttributes(values)
 
 

@@ -22,8 +22,10 @@ from dicomrelay.errors import RelayError, ServiceUnavailable
 Opening: TypeAlias = Callable[..., Callable[[Any], Any]]
 _B = TypeVar("_B")
 
-# One under way and one waiting: nobody waits for the other end.
-_OUTSTANDING: Final = 2
+# A process is given the next batch when it has answered: two that send to each other at once may both wait for ever.
+_OUTSTANDING: Final = 1
+# So many deaths are no accident.
+_MOST_DEATHS: Final = 20
 _END_S: Final = 60.0
 _ATTEMPTS: Final = 2
 
@@ -59,6 +61,7 @@ class Processes(Generic[_B]):
         self._context = multiprocessing.get_context("spawn")
         self._again: deque[tuple[_B, int]] = deque()
         self._running: list[_Process[_B]] = []
+        self._deaths = 0
         for _ in range(count):
             self._start()
 
@@ -68,7 +71,7 @@ class Processes(Generic[_B]):
         Raises
         ------
         RelayError
-            What a process raised; batches that are under way are then without an answer.
+            What a process raised, or too many of them died; batches that are under way are then without an answer.
         """
         more = True
         while True:
@@ -117,6 +120,9 @@ class Processes(Generic[_B]):
         dead.process.join(_END_S)
         code = dead.process.exitcode
         words = f"the process that had it died ({signal.Signals(-code).name if code and code < 0 else code})"
+        self._deaths += 1
+        if self._deaths > _MOST_DEATHS:
+            raise ServiceUnavailable(f"{words}, and so did {_MOST_DEATHS} others: is there memory enough?")
         for number, (batch, attempt) in enumerate(dead.batches):
             if number == 0 and attempt >= _ATTEMPTS:
                 yield batch, Died(words)
