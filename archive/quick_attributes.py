@@ -134,6 +134,8 @@ def _value(raw: bytes, vr: str, codec: str) -> str | int | None:
             raise GivenUp
         number: int = _U16(raw)[0]
         return number
+    if raw.translate(None, _CONTROLS) != raw:
+        raise GivenUp
     first = raw.split(b"\\", 1)[0]
     if vr == "IS":
         digits = first.strip(b" \0")
