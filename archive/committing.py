@@ -89,7 +89,7 @@ class CommitmentDesk:
     ) -> _Looked | None:
         looked = _Looked()
         for begin in range(0, len(references), _AT_ONCE):
-            part = dict((uid, sop_class) for sop_class, uid in references[begin : begin + _AT_ONCE])
+            part = {uid: sop_class for sop_class, uid in references[begin : begin + _AT_ONCE]}
             looked.open.update(dict.fromkeys(part, NO_SUCH_INSTANCE))
             for stored in self._archive.select(Selection(sop_instance_uids=tuple(part))):
                 if not keep_going():

@@ -18,7 +18,7 @@ from dicomrelay.spool import Spool
 from dicomrelay.spool.reports import ReportBox
 from scp_gateway import reception
 from scp_gateway.admission import Peers
-from scp_gateway.archive_port import open_archive
+from scp_gateway.archive_port import ArchivePort, open_archive
 from scp_gateway.commitment import Commitments
 from scp_gateway.notifier import Notifier
 from scp_gateway.operations import Operations
@@ -173,7 +173,7 @@ def _nothing() -> None:
     """A child is ready when its parent is: the socket listens already."""
 
 
-def _serve(
+def _serve(  # noqa: PLR0913 - the composition root: one for each part
     settings: Settings,
     spool: Spool,
     listener: socket.socket,
@@ -190,6 +190,7 @@ def _serve(
         settings.destinations, _report_box(settings), kept=report_notifier.notify, knows=reports.knows
     )
     room = Room(settings)
+    archive = open_archive(settings)
     service = GatewayService(
         settings.gateway,
         Peers(settings.peers),
@@ -198,7 +199,7 @@ def _serve(
         taker,
         room,
         notifier.association_ended,
-        _operations(settings, moves),
+        _operations(settings, archive, moves),
     )
     tls = settings.gateway.tls
     acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
@@ -214,13 +215,13 @@ def _serve(
     finally:
         notifier.stop(_LAST_WAKE_UP_S)
         report_notifier.stop(_LAST_WAKE_UP_S)
+        archive.close()
 
 
-def _operations(settings: Settings, moves: MovePort) -> Operations | None:
+def _operations(settings: Settings, archive: ArchivePort, moves: MovePort) -> Operations | None:
     """What is asked of the archive, where there is one. Nothing of it is opened before somebody asks."""
     if not settings.archive.enabled:
         return None
-    archive = open_archive(settings)
     return Operations(
         settings.query,
         FindService(settings.query, settings.gateway.ae_title, archive),

@@ -138,9 +138,7 @@ def answer(
     )
     commits = Right.COMMITMENT in rights and STORAGE_COMMITMENT_PUSH_MODEL in services.classes
     contexts = [
-        _commitment(
-            context, roles.get(context.abstract_syntax), reports=reports is not None, commits=commits
-        )
+        _commitment(context, roles.get(context.abstract_syntax), reports=reports is not None, commits=commits)
         if context.abstract_syntax == STORAGE_COMMITMENT_PUSH_MODEL and (reports is not None or commits)
         else _service(context, roles.get(context.abstract_syntax), services, rights)
         if context.abstract_syntax in services.classes

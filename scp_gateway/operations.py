@@ -75,9 +75,7 @@ class Operations:
             The answers to its extended negotiation, by SOP class.
         """
 
-        def serve(
-            association: AssociationInfo, operation: RequestedOperation
-        ) -> Iterator[Answer | None]:
+        def serve(association: AssociationInfo, operation: RequestedOperation) -> Iterator[Answer | None]:
             request = operation.request
             if isinstance(request, CFindRequest):
                 if Right.QUERY not in rights:

@@ -76,7 +76,9 @@ class CommitmentIndex:
 
         def resolved(work: Work) -> str:
             one = commitments.c.id == number
-            _execute(work, update(commitments).where(one, commitments.c.result.is_(None)).values(result=result))
+            _execute(
+                work, update(commitments).where(one, commitments.c.result.is_(None)).values(result=result)
+            )
             kept = work.connection.execute(select(commitments.c.result).where(one)).scalar_one_or_none()
             return result if kept is None else str(kept)
 
@@ -98,7 +100,9 @@ class CommitmentIndex:
         """The peer has answered its report, or it is given up."""
         values = {"state": state.value, "due_ms": None}
         self._database.transact(
-            lambda work: _execute(work, update(commitments).where(commitments.c.id == number).values(**values))
+            lambda work: _execute(
+                work, update(commitments).where(commitments.c.id == number).values(**values)
+            )
         )
 
     def prune(self, *, older_than_ms: int) -> int:

@@ -98,9 +98,7 @@ def read_action(
     if request.sop_class_uid != STORAGE_COMMITMENT_PUSH_MODEL:
         raise ActionRefused(ReportStatus.NO_SUCH_SOP_CLASS, "another SOP class than storage commitment")
     if request.sop_instance_uid != STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE:
-        raise ActionRefused(
-            ReportStatus.NO_SUCH_SOP_INSTANCE, "another SOP instance than the well-known one"
-        )
+        raise ActionRefused(ReportStatus.NO_SUCH_SOP_INSTANCE, "another SOP instance than the well-known one")
     if request.action_type_id != REQUEST_STORAGE_COMMITMENT:
         raise ActionRefused(NO_SUCH_ACTION, "another action than 1")
     if information is None:
@@ -144,6 +142,10 @@ def _decoded(raw: bytes, transfer_syntax_uid: str) -> CommitmentRequested:
         transaction_uid,
         tuple((sop_class, sop_instance) for sop_instance, sop_class in references.items()),
     )
+
+
+def _text(value: object) -> str:
+    return text(value) if isinstance(value, bytes) else ""
 
 
 def encode_report(

@@ -104,7 +104,8 @@ def decode_identifier(raw: bytes, transfer_syntax_uid: str) -> Dataset:
     MalformedDataSet
         The bytes are no data set or not a whole one, or nest deeper than `MAX_DEPTH` sequences.
     """
-    scanner = HeaderScanner(transfer_syntax_uid, whole=True)  # pydicom takes a value that is cut off
+    # pydicom takes a value that is cut off; a key may be a list of UIDs (PS3.4 Section C.2.2.2.2)
+    scanner = HeaderScanner(transfer_syntax_uid, whole=True, may_list=True)
     scanner.feed(memoryview(raw))
     scanner.finish()
     try:

@@ -35,14 +35,7 @@ from dicomrelay.net.proposal import RemoteAe
 from dicomrelay.net.provided_actions import ProvidedActions
 from dicomrelay.net.provided_operations import ProvidedOperations
 from dicomrelay.net.provider_stores import AssociationEnded, ProviderStores
-from dicomrelay.net.service import (
-    ActionHandler,
-    AssociationInfo,
-    AssociationService,
-    OperationHandler,
-    ReportHandler,
-    StoreReply,
-)
+from dicomrelay.net.service import Acceptance, AssociationInfo, AssociationService, StoreReply
 from dicomrelay.net.transport import Transport
 from dicomrelay.ul.connection import ConnectionEvent
 from dicomrelay.ul.pdu import AbortReason, PDataTf, ReleaseRequest, ReleaseResponse
@@ -50,7 +43,6 @@ from dicomrelay.ul.state import State
 
 # Sta8: the peer has asked for the release, and what we still owe may be said before it is answered (AR-7).
 _MAY_ANSWER = frozenset({State.STA6_ESTABLISHED, State.STA8_AWAITING_LOCAL_RELEASE_RESPONSE})
-_NO_STORAGE: Final[Mapping[tuple[str, str], int]] = {}
 # How long the peer is listened to before a report that may be ready is asked for.
 _DUE_S: Final = 0.1
 
@@ -71,20 +63,13 @@ class Conversation:
 
     Parameters
     ----------
-    transfer_syntaxes : mapping of int to str
-        The accepted presentation contexts.
-    window : int
-        What the requestor may have outstanding, as negotiated: 0 means any number, 1 that everything is done in turn.
+    accepted : Acceptance
+        What was agreed on: contexts; the window, which may be 0 for any number, and 1 when everything is done in turn; and who
+        serves what beside C-STORE and C-ECHO. What nobody serves is answered 0211.
     pool : CommitPool
         Carries commits out when there is a window.
-    reports : callable, optional
-        Takes N-EVENT-REPORT requests; None answers them 0211.
-    operations : callable, optional
-        Serves C-FIND, C-MOVE and C-GET requests; None answers them 0211.
     storage : mapping of (str, str) to int
         SOP class and transfer syntax to the presentation context in which the peer takes the sub-operations of a C-GET.
-    actions : callable, optional
-        Takes N-ACTION requests; None answers them 0211.
     """
 
     def __init__(
@@ -92,34 +77,35 @@ class Conversation:
         transport: Transport,
         service: AssociationService,
         association: AssociationInfo,
-        transfer_syntaxes: Mapping[int, str],
+        accepted: Acceptance,
         *,
         limits: AcceptorLimits,
-        window: int,
         pool: CommitPool,
-        reports: ReportHandler | None = None,
-        operations: OperationHandler | None = None,
-        storage: Mapping[tuple[str, str], int] = _NO_STORAGE,
-        actions: ActionHandler | None = None,
+        storage: Mapping[tuple[str, str], int],
     ) -> None:
         self.tally = Tally()
         self._transport = transport
         self._connection = transport.connection
         self._service = service
         self._association = association
-        self._transfer_syntaxes = transfer_syntaxes
+        self._transfer_syntaxes = {
+            each.context_id: each.transfer_syntax for each in accepted.contexts if each.is_accepted
+        }
         self._limits = limits
-        self._assembler = MessageAssembler(transfer_syntaxes)
+        self._assembler = MessageAssembler(self._transfer_syntaxes)
         self._incoming: IncomingStore | None = None
-        self._reports = reports
+        self._reports = accepted.reports
         self._report: IncomingReport | None = None
         self._operations: ProvidedOperations | None = None
-        if operations is not None:
-            self._operations = ProvidedOperations(operations, association, self._stores(storage))
-        self._actions = ProvidedActions(actions, association) if actions is not None else None
+        if accepted.operations is not None:
+            self._operations = ProvidedOperations(accepted.operations, association, self._stores(storage))
+        self._actions: ProvidedActions | None = None
+        if accepted.actions is not None:
+            self._actions = ProvidedActions(accepted.actions, association)
         self._has_heard = False  # what came between two answers is looked at before the next one
         self._commits: AssociationCommits | None = None
         self._owed: list[bytes] = []  # answers that leave before we wait for more, together
+        window = accepted.window.invoked if accepted.window is not None else 1
         if window != 1:
             self._commits = AssociationCommits(pool, min(window or MAX_UNFINISHED, MAX_UNFINISHED))
             transport.wake_by(self._commits.wake)
@@ -259,11 +245,8 @@ class Conversation:
             self.tally.echoes += 1
             response = CEchoResponse(message.message_id, Status.SUCCESS, message.sop_class_uid)
             self._respond(received.context_id, encode_message(response, has_data_set=False))
-        elif isinstance(message, NEventReportRequest) and self._reports is not None:
-            syntax = self._transfer_syntaxes[received.context_id]
-            self._report = IncomingReport(self._reports, self._association, message, syntax)
-            if not received.has_data_set:
-                self._finish_report(received.context_id)
+        elif self._normalized(received):
+            pass
         elif isinstance(message, CFindRequest | CGetRequest | CMoveRequest) and self._operations is not None:
             self.tally.operations += 1
             syntax = self._transfer_syntaxes[received.context_id]
@@ -272,12 +255,6 @@ class Conversation:
             )
             if refusal is not None:
                 self._respond(received.context_id, encode_message(refusal, has_data_set=False))
-        elif isinstance(message, NActionRequest) and self._actions is not None:
-            self._actions.begin(message, self._transfer_syntaxes[received.context_id])
-            if not received.has_data_set:
-                self._finish_action(received.context_id)
-        elif isinstance(message, NEventReportResponse) and self._actions is not None:
-            self._actions.take_response(message)
         elif isinstance(message, CCancelRequest):
             if self._operations is not None:
                 self._operations.cancel(message)
@@ -300,6 +277,24 @@ class Conversation:
                 section="PS3.7 Section 9.3",
                 abort_reason=AbortReason.UNEXPECTED_PARAMETER,
             )
+
+    def _normalized(self, received: CommandReceived) -> bool:
+        """Take a message of storage commitment; whether it was one, and is served here."""
+        message, context_id = received.message, received.context_id
+        if isinstance(message, NEventReportRequest) and self._reports is not None:
+            syntax = self._transfer_syntaxes[context_id]
+            self._report = IncomingReport(self._reports, self._association, message, syntax)
+            if not received.has_data_set:
+                self._finish_report(context_id)
+        elif isinstance(message, NActionRequest) and self._actions is not None:
+            self._actions.begin(message, self._transfer_syntaxes[context_id])
+            if not received.has_data_set:
+                self._finish_action(context_id)
+        elif isinstance(message, NEventReportResponse) and self._actions is not None:
+            self._actions.take_response(message)
+        else:
+            return False
+        return True
 
     def _data_set(self, part: DataSetReceived) -> None:
         incoming = self._incoming

@@ -24,6 +24,7 @@ from dicomrelay.ul.state import State
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+
 class StoreEndings(Protocol):
     """What sending C-STORE requests needs to know of how its association ends, whoever asked for it."""
 

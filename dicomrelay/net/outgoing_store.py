@@ -109,9 +109,7 @@ class OutgoingStore:
             raise SpoolCorrupt(
                 f"{item.path} has an odd number of data set bytes, which no peer accepts: not sent"
             )
-        command = encode_store_request(
-            message_id, item.sop_class_uid, item.sop_instance_uid, item.originator
-        )
+        command = encode_store_request(message_id, item.sop_class_uid, item.sop_instance_uid, item.originator)
         answer = encode_store_response(message_id, Status.SUCCESS, item.sop_class_uid, item.sop_instance_uid)
         self._command = command_bytes(connection, context_id, command)
         self.success = p_data_header(context_id, len(answer), is_command=True, is_last=True) + answer

@@ -21,9 +21,9 @@ from dicomrelay.dimse.messages import (
     CFindRequest,
     CFindResponse,
     CGetRequest,
+    CGetResponse,
     CMoveRequest,
     CMoveResponse,
-    CGetResponse,
     QueryRetrieveRequest,
     QueryRetrieveResponse,
 )
@@ -89,7 +89,9 @@ class ProvidedOperations:
         """A request came; its identifier follows by `add`. A response refuses it: what follows is thrown away."""
         self._incoming = self._buffer = None
         if len(self._asked) >= MAX_OPERATIONS:
-            return failure(request, Status.OUT_OF_RESOURCES, "too many operations at once on this association")
+            return failure(
+                request, Status.OUT_OF_RESOURCES, "too many operations at once on this association"
+            )
         operation = RequestedOperation(request, context_id, b"", transfer_syntax_uid)
         if isinstance(request, CGetRequest):
             operation.stores = self._stores
@@ -173,12 +175,14 @@ class ProvidedOperations:
             if begun is None:
                 return _failed(operation, error)
             self._answers = begun
-        step: tuple[Answer | None | _Over, None] | tuple[None, StoreReply]
+        step: tuple[Answer | _Over | None, None] | tuple[None, StoreReply]
         step = ask(_advance, self._answers)
         answer, error = step
         if operation.stores is not None and operation.stores.ended is not None:
             raise operation.stores.ended
-        if error is not None or isinstance(answer, _Over):  # one that ends without a last word is a fault of ours
+        if error is not None or isinstance(
+            answer, _Over
+        ):  # one that ends without a last word is a fault of ours
             return _failed(operation, error)
         return answer
 
@@ -220,7 +224,7 @@ def _failed(operation: RequestedOperation, error: StoreReply | None) -> Answer:
     return Answer(failure(operation.request, Status.CANNOT_UNDERSTAND, "a fault of the service"))
 
 
-def _advance(answers: Iterator[Answer | None]) -> Answer | None | _Over:
+def _advance(answers: Iterator[Answer | None]) -> Answer | _Over | None:
     return next(answers, _OVER)
 
 

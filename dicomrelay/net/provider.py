@@ -205,14 +205,10 @@ class ProviderAssociation:
                 self._transport,
                 self._service,
                 info,
-                {each.context_id: each.transfer_syntax for each in decided.contexts if each.is_accepted},
+                decided,
                 limits=self._limits,
-                window=decided.window.invoked if decided.window is not None else 1,
                 pool=self._pool,
-                reports=decided.reports,
-                operations=decided.operations,
                 storage=_sub_operations(request, decided),
-                actions=decided.actions,
             )
         except OSError as error:  # no descriptor is left for the pipe of its window
             self._transport.send(self._connection.send(LOCAL_LIMIT_EXCEEDED))

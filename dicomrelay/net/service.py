@@ -268,7 +268,7 @@ class DueReport(Protocol):
     """What may come of an N-ACTION on the same association. Asked in the association's thread."""
 
     def ready(self) -> EventReport | bool:
-        """The report; True for "not yet", False for "no more". Asked several times a second while the peer says nothing; must not wait."""
+        """The report; True for "not yet", False for "no more". Asked several times a second; must not wait."""
 
     def gone(self) -> None:
         """The association is over and nothing was reported. Called at most once, and not after `ready` gave its last word."""

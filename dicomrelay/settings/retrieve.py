@@ -14,7 +14,8 @@ class RetrieveSettings(Section):
         8,
         ge=1,
         le=256,
-        description="C-MOVEs that send at once in one listener process; of those, as many to one destination as it has `associations`.",
+        description="C-MOVEs that send at once in one listener process; to one destination as many as it has "
+        "`associations`.",
     )
     wait_s: float = Field(
         30,

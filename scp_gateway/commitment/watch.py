@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from dicomrelay.dicom.commitment import ReportStatus
@@ -97,7 +98,9 @@ class ReportWatch:
                 if self._result is not None or self._stop.wait(_AGAIN_S):
                     break
         except (RelayError, OSError) as error:
-            _log.warning("cannot look for what is to be committed to", action="commitment.later", error=str(error))
+            _log.warning(
+                "cannot look for what is to be committed to", action="commitment.later", error=str(error)
+            )
         finally:
             self._done.set()
             self._over()
@@ -122,7 +125,5 @@ class ReportWatch:
             self._put_off(0 if status is None else _RETRY_MS, attempted=status is not None)
 
     def _put_off(self, due_in_ms: int, *, attempted: bool) -> None:
-        try:
+        with suppress(RelayError):  # it is due by itself when its time on the association is over
             self._desk.index.later(self._kept.id, due_in_ms=due_in_ms, attempted=attempted)
-        except RelayError:  # it is due by itself when its time on the association is over
-            pass

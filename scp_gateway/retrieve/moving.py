@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from dicomrelay.delivery import Answer
 from dicomrelay.dicom.status import Outcome
-from dicomrelay.dimse.messages import CMoveResponse, CGetResponse
+from dicomrelay.dimse.messages import CGetResponse, CMoveResponse
 from dicomrelay.errors import RelayError
 from dicomrelay.log import get_logger
 from dicomrelay.net import service

@@ -184,7 +184,9 @@ class Retrieve:
             if operation.is_cancelled:
                 return False
             if now - began >= self._settings.retrieve.wait_s:
-                raise RetrieveRefused(CANNOT_SEND, f"too many moves to {target.name} or in all, ask again later")
+                raise RetrieveRefused(
+                    CANNOT_SEND, f"too many moves to {target.name} or in all, ask again later"
+                )
             if now - told >= _TELL_S:
                 told = now
                 yield Answer(counting.pending())

@@ -24,9 +24,9 @@ def test_each_level_of_each_model(syntax: str) -> None:
     """Unique keys from the top to the level; a list at the level only."""
     one = {"syntax": syntax, "StudyInstanceUID": "1.2"}
     assert read(STUDY_ROOT, QueryRetrieveLevel="STUDY", **one) == Keys(Level.STUDY, study_uids=("1.2",))
-    assert read(STUDY_ROOT, syntax=syntax, QueryRetrieveLevel="STUDY", StudyInstanceUID=["1.2", "1.3", "1.2"]) == Keys(
-        Level.STUDY, study_uids=("1.2", "1.3")
-    )
+    assert read(
+        STUDY_ROOT, syntax=syntax, QueryRetrieveLevel="STUDY", StudyInstanceUID=["1.2", "1.3", "1.2"]
+    ) == Keys(Level.STUDY, study_uids=("1.2", "1.3"))
     assert read(STUDY_ROOT, QueryRetrieveLevel="SERIES", SeriesInstanceUID=["1.2.1", "1.2.2"], **one) == Keys(
         Level.SERIES, study_uids=("1.2",), series_uids=("1.2.1", "1.2.2")
     )
@@ -40,7 +40,13 @@ def test_each_level_of_each_model(syntax: str) -> None:
 
 def test_what_is_below_the_level_is_passed_over() -> None:
     """The level says what is retrieved."""
-    found = read(STUDY_ROOT, QueryRetrieveLevel="STUDY", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.1", Modality="CT")
+    found = read(
+        STUDY_ROOT,
+        QueryRetrieveLevel="STUDY",
+        StudyInstanceUID="1.2",
+        SeriesInstanceUID="1.2.1",
+        Modality="CT",
+    )
     assert found == Keys(Level.STUDY, study_uids=("1.2",))
 
 
@@ -64,11 +70,20 @@ def test_levels_above_may_miss_where_that_is_allowed() -> None:
         (STUDY_ROOT, {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}, 0x0020000D, "is missing"),
         (STUDY_ROOT, {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2*"}, 0x0020000D, "no UID"),
         (STUDY_ROOT, {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ["1.2", "x"]}, 0x0020000D, "no UID"),
-        (STUDY_ROOT, {"QueryRetrieveLevel": "SERIES", "SeriesInstanceUID": "1.2.1"}, 0x0020000D, "is missing"),
+        (
+            STUDY_ROOT,
+            {"QueryRetrieveLevel": "SERIES", "SeriesInstanceUID": "1.2.1"},
+            0x0020000D,
+            "is missing",
+        ),
         (STUDY_ROOT, {"QueryRetrieveLevel": "SERIES", "StudyInstanceUID": "1.2"}, 0x0020000E, "is missing"),
         (
             STUDY_ROOT,
-            {"QueryRetrieveLevel": "SERIES", "StudyInstanceUID": ["1.2", "1.3"], "SeriesInstanceUID": "1.2.1"},
+            {
+                "QueryRetrieveLevel": "SERIES",
+                "StudyInstanceUID": ["1.2", "1.3"],
+                "SeriesInstanceUID": "1.2.1",
+            },
             0x0020000D,
             "not a list",
         ),
@@ -94,7 +109,7 @@ def test_a_key_that_is_wrong_is_named(
     assert len(str(refused.value)) <= 64
 
 
-@pytest.mark.parametrize("raw", [b"", b"\x08\x00\x52\x00CS\x06\x00STU", bytes(7)])
+@pytest.mark.parametrize("raw", [b"", b"\x08\x00\x52\x00CS\x06\x00STU", b"\x08\x00"])
 def test_what_is_no_identifier(raw: bytes) -> None:
     """Missing, cut off, or no data set."""
     with pytest.raises(RetrieveRefused) as refused:

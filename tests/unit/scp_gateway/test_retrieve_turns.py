@@ -39,7 +39,8 @@ def _settings(home: Path, **more: object) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("title", "name"), [("PACS", "pacs"), (" PACS ", "pacs"), ("pacs2", "other"), ("OTHER", "other"), ("pacs", "pacs")]
+    ("title", "name"),
+    [("PACS", "pacs"), (" PACS ", "pacs"), ("pacs2", "other"), ("OTHER", "other"), ("pacs", "pacs")],
 )
 def test_a_destination_by_its_ae_title_or_name(tmp_path: Path, title: str, name: str) -> None:
     """Titles are compared as they stand, names without regard to case."""
