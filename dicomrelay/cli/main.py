@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "jobs": ("jobs", "What is under way: list, show, retry, hold, release, cancel, replay."),
     "destinations": ("destinations", "How each destination is doing; hold and release one."),
     "report": ("report", "What was sent, when, with which answer: a file that proves itself."),
+    "archive": ("archive", "The archive: query, list, import, export, check, and more."),
     "echo": ("echo", "C-ECHO toward destinations: is it there, does it know us."),
     "find": ("find", "C-FIND: what a peer has, or a worklist."),
     "move": ("move", "C-MOVE: let a peer send to a third AE."),
@@ -41,8 +42,8 @@ _COMMANDS: Final = {
 }
 
 
-# Options that every command takes, and the group does not.
-_OF_COMMANDS: Final = frozenset({"--config", "--home", "--json", "--verbose", "-v"})
+# Options that every command takes, or every one of a group, and the group does not.
+_OF_COMMANDS: Final = frozenset({"--config", "--home", "--json", "--verbose", "-v", "--archive", "-a"})
 
 
 @click.group(
@@ -84,7 +85,7 @@ def _place(error: click.NoSuchOption) -> click.UsageError:
     name = error.option_name
     if error.ctx is None or not isinstance(error.ctx.command, click.Group) or name not in _OF_COMMANDS:
         return error
-    path = "dicomrelay" if error.ctx.parent is None else f"dicomrelay {error.ctx.info_name}"
+    path = error.ctx.command_path
     return click.UsageError(f"{name} goes behind the command: {path} COMMAND {name} ...", error.ctx)
 
 
