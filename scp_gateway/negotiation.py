@@ -159,19 +159,17 @@ def answer(
         for context, decision in zip(request.contexts, contexts, strict=True)
         if decision.is_accepted
     }
+
+    def may_be(uid: str) -> tuple[bool, bool]:
+        if uid == STORAGE_COMMITMENT_PUSH_MODEL:
+            return commits, reports is not None
+        if uid == VERIFICATION or uid in services.classes:
+            return True, False
+        return may_store, may_get
+
     return Acceptance(
         contexts=contexts,
-        roles=[
-            _agreed(role, uid in accepted, may_store=may_store, may_get=may_get)
-            if uid != STORAGE_COMMITMENT_PUSH_MODEL and uid not in services.classes
-            else _agreed(
-                role,
-                uid in accepted,
-                may_store=commits or uid != STORAGE_COMMITMENT_PUSH_MODEL,
-                may_get=reports is not None and uid == STORAGE_COMMITMENT_PUSH_MODEL,
-            )
-            for uid, role in roles.items()
-        ],
+        roles=[_agreed(role, uid in accepted, *may_be(uid)) for uid, role in roles.items()],
         extended=list(_extended(information, accepted, services)),
         window=_window(information.asynchronous_operations, max_outstanding),
         identity_response=identity_response,
@@ -179,12 +177,12 @@ def answer(
     )
 
 
-def _agreed(role: RoleSelection, is_accepted: bool, *, may_store: bool, may_get: bool) -> RoleSelection:
-    """What of a proposed role is agreed on: the peer as SCU, which sends to us, and as SCP, to which we send."""
+def _agreed(role: RoleSelection, is_accepted: bool, may_be_scu: bool, may_be_scp: bool) -> RoleSelection:
+    """What of a proposed role is agreed on."""
     return RoleSelection(
         role.sop_class_uid,
-        scu=role.scu and is_accepted and may_store,
-        scp=role.scp and is_accepted and may_get,
+        scu=role.scu and is_accepted and may_be_scu,
+        scp=role.scp and is_accepted and may_be_scp,
     )
 
 
