@@ -16,10 +16,10 @@ from archive.index.ages import AgeIndex
 from archive.index.changes import IndexChanges
 from archive.index.commitments import CommitmentIndex
 from archive.index.database import open_database
-from archive.index.health import HealthIndex
 from archive.index.disagreeing import listed_disagreements
-from archive.index.places import Places
+from archive.index.health import HealthIndex
 from archive.index.history import listed_conflicts, listed_tombstones
+from archive.index.places import Places
 from archive.index.reader import IndexReader
 from archive.index.search import SearchPage, SearchQuery, scan, search
 from archive.index.selecting import select_instances
@@ -162,9 +162,7 @@ class Archive:
     @property
     def writing_tools(self) -> WritingTools:
         """What those need who put files and rows together."""
-        return WritingTools(
-            self.layout, self.disk, self.storage, self._writer, self._changes, self.policy
-        )
+        return WritingTools(self.layout, self.disk, self.storage, self._writer, self._changes, self.policy)
 
     def conflicts(self, sop_instance_uid: str = "") -> Iterator[Conflict]:
         """Other bytes that came under a UID that the archive holds, of one SOP Instance UID or all."""

@@ -1,7 +1,7 @@
 """An index of a million instances, as archives have them: made row by row through the index's own code, without files.
 
-The same seed gives the same index. Studies follow one another in time of storing, as they do in a hospital; their dates are spread over
-twenty years; patients come back.
+The same seed gives the same index. Studies follow one another, each stored as a whole; their dates are spread over twenty
+years; patients come back.
 """
 
 from __future__ import annotations
@@ -27,26 +27,34 @@ from dicomrelay.ledger.engine import Work
 SEED: Final = 20_261_121
 FIRST_DAY: Final = date(2006, 1, 1)
 DAYS: Final = 7300
-SURNAMES: Final = tuple(
+_SURNAMES: Final = (
     "Smith Johnson Doe Doering Brown Meyer Maier Müller Schmidt Schmitt Weber Wagner Becker Hoffmann Koch Richter "
     "Klein Wolf García Rodríguez Martínez López Rossi Russo Ferrari Esposito Dubois Moreau Laurent Lefèvre Nowak "
     "Kowalski Wiśniewski Novák Horváth Nagy Andersson Johansson Hansen Nielsen Virtanen Korhonen Papadopoulos Yılmaz "
     "Kaya Ivanov Petrov Kim Lee Park Chen Wang Li Zhang Nguyen Tran Sato Suzuki Takahashi Tanaka Yamada Silva Santos "
     "Oliveira Souza Khan Singh Kumar Sharma Patel Okafor Mensah Abdullah Haddad Cohen Levi Murphy Kelly O'Brien "
-    "Campbell Stewart Thomson Anderson Taylor Wilson Davies Evans Thomas Roberts Walker Wright Hughes Edwards".split()
+    "Campbell Stewart Thomson Anderson Taylor Wilson Davies Evans Thomas Roberts Walker Wright Hughes Edwards"
 )
-GIVEN: Final = tuple(
+_GIVEN: Final = (
     "Anna Maria John James Robert Michael David Peter Thomas Jürgen Klaus Karl Carl Sofía José Luis Marco Luca Giulia "
     "Chloé Émile Jean Zofia Jakub Petra Eva István Erik Lars Aino Nikos Ayşe Mehmet Olga Sergei Minjun Wei Linh Haruto "
-    "Yui João Ana Aisha Omar Priya Raj Kwame Miriam Noah Liam Emma Olivia Ava Mia Ella Grace Ruby Alice Rose".split()
+    "Yui João Ana Aisha Omar Priya Raj Kwame Miriam Noah Liam Emma Olivia Ava Mia Ella Grace Ruby Alice Rose"
 )
+SURNAMES: Final = tuple(_SURNAMES.split())
+GIVEN: Final = tuple(_GIVEN.split())
 # Modality, how many studies of a hundred, (series, instances in each), bytes of an instance, what its series show.
 _MIX: Final = (
     ("CR", 33, (1, 2), 8_000_000, ("Chest PA", "Chest lateral", "Hand", "Knee")),
     ("DX", 12, (1, 2), 10_000_000, ("Chest PA", "Pelvis", "Shoulder")),
     ("US", 20, (1, 25), 900_000, ("Abdomen", "Thyroid", "Carotids")),
     ("CT", 17, (3, 60), 525_000, ("Topogram", "Thorax 1.0 Br40", "Abdomen portal venous", "Head 4.0 Hr38")),
-    ("MR", 9, (6, 25), 300_000, ("Localizer", "T1 SE sag", "T2 TSE tra", "DWI b1000", "FLAIR cor", "T1 gd tra")),
+    (
+        "MR",
+        9,
+        (6, 25),
+        300_000,
+        ("Localizer", "T1 SE sag", "T2 TSE tra", "DWI b1000", "FLAIR cor", "T1 gd tra"),
+    ),
     ("MG", 5, (4, 1), 27_000_000, ("L CC", "R CC", "L MLO", "R MLO")),
     ("PT", 4, (2, 100), 35_000, ("PET AC", "PET NAC")),
 )
@@ -133,7 +141,7 @@ class IndexGenerator:
             "manufacturer": f"Maker {len(modality) + ord(modality[0]) % 3}",
             "station_name": f"{modality}{number % 4 + 1}",
             "series_description": shown,
-            "body_part_examined": shown.split()[0].upper(),
+            "body_part_examined": shown.split(maxsplit=1)[0].upper(),
             "series_number": number,
         }
 

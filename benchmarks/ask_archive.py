@@ -63,7 +63,9 @@ def _description(choose: random.Random) -> dict[str, str]:
     return {"SeriesDescription": choose.choice(_SHOWN)}
 
 
-def _searching(level: Level, matches: Callable[[random.Random], dict[str, str]], *, fuzzy: bool = False) -> Ask:
+def _searching(
+    level: Level, matches: Callable[[random.Random], dict[str, str]], *, fuzzy: bool = False
+) -> Ask:
     def ask(database: Database, choose: random.Random) -> None:
         search(database, SearchQuery(level, matches(choose), fuzzy=fuzzy))
 

@@ -113,7 +113,9 @@ def resize_instances(work: Work, sizes: Mapping[str, tuple[int, int]]) -> None:
     count(work, changes, {study for _, study in of.values()})
 
 
-def _held(work: Work, sop_instance_uids: Sequence[str], *, also: Set[str] = frozenset()) -> list[StoredInstance]:
+def _held(
+    work: Work, sop_instance_uids: Sequence[str], *, also: Set[str] = frozenset()
+) -> list[StoredInstance]:
     """Those of the instances that are there once their studies, and others, are held."""
     before = _found(work, sop_instance_uids)
     lock_studies(work, also | {each.study_instance_uid for each in before})
@@ -150,4 +152,3 @@ def _delete(work: Work, found: Sequence[StoredInstance]) -> None:
     for some in chunks([each.sop_instance_uid for each in found]):
         work.connection.execute(delete(instances).where(instances.c.sop_instance_uid.in_(some)))
     count(work, changes, {study for _, study in of.values()})
-

@@ -18,7 +18,12 @@ from archive.index.schema import instances, patients, series, studies
 from dicomrelay.errors import ConfigurationError
 
 MODALITIES_IN_STUDY: Final = "ModalitiesInStudy"
-TABLES: Final = {Level.PATIENT: patients, Level.STUDY: studies, Level.SERIES: series, Level.INSTANCE: instances}
+TABLES: Final = {
+    Level.PATIENT: patients,
+    Level.STUDY: studies,
+    Level.SERIES: series,
+    Level.INSTANCE: instances,
+}
 DEPTH: Final = {level: depth for depth, level in enumerate(TABLES)}
 BY_KEYWORD: Final = {attribute.keyword: attribute for attribute in ATTRIBUTES}
 _LONGEST_VALUE: Final = 65_536

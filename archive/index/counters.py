@@ -161,10 +161,9 @@ def verify_counters(work: Work) -> list[str]:
         total.bytes += int(row["bytes"] or 0)
         if row["modality"]:
             total.modalities.add(row["modality"])
-    for study in work.connection.execute(select(studies)).mappings():
-        if _counted(study) != totals.get(study["id"], _Total()):
-            wrong.append(f"study {study['study_instance_uid']}")
-    return wrong
+    held = work.connection.execute(select(studies)).mappings()
+    others = [study for study in held if _counted(study) != totals.get(study["id"], _Total())]
+    return [*wrong, *(f"study {study['study_instance_uid']}" for study in others)]
 
 
 def _counted(row: Mapping[Any, Any]) -> _Total:

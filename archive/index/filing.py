@@ -27,7 +27,9 @@ def lock_studies(work: Work, uids: Iterable[str]) -> dict[str, Row]:
     for some in chunks(sorted(set(uids))):
         query = select(studies).where(studies.c.study_instance_uid.in_(some))
         held = query.order_by(studies.c.study_instance_uid).with_for_update(key_share=True)
-        found.update({row["study_instance_uid"]: dict(row) for row in work.connection.execute(held).mappings()})
+        found.update(
+            {row["study_instance_uid"]: dict(row) for row in work.connection.execute(held).mappings()}
+        )
     return found
 
 
@@ -89,9 +91,7 @@ def _sayings(new: Sequence[NewInstance], level: Level) -> dict[str, list[Saying]
     return found
 
 
-def _series(
-    work: Work, keys: Iterable[tuple[str, str]], of: Mapping[str, Row]
-) -> dict[tuple[str, str], Row]:
+def _series(work: Work, keys: Iterable[tuple[str, str]], of: Mapping[str, Row]) -> dict[tuple[str, str], Row]:
     wanted = set(keys)
     uid_of = {of[study]["id"]: study for study, _ in wanted}
     found: dict[tuple[str, str], Row] = {}

@@ -104,10 +104,14 @@ def by_series(
             skip = 0
 
 
-def _chunks(fetch: Fetch, asked: Conditions, instances_each: int, skip: int) -> Iterator[tuple[list[int], int]]:
+def _chunks(
+    fetch: Fetch, asked: Conditions, instances_each: int, skip: int
+) -> Iterator[tuple[list[int], int]]:
     """Keys of series with so many instances together, and how many instances were passed over before them."""
     of = matching(Level.SERIES, asked)
-    keys = select(series.c.id, series.c.instance_count).where(*of).order_by(series.c.id).limit(_SERIES_AT_ONCE)
+    keys = (
+        select(series.c.id, series.c.instance_count).where(*of).order_by(series.c.id).limit(_SERIES_AT_ONCE)
+    )
     chunk: list[int] = []
     held = passed = last = 0
     while True:

@@ -133,12 +133,12 @@ instances = Table(
     Column("stored_ms", BigInteger(), nullable=False),
     Column("checked_ms", BigInteger()),  # when the scrub looked at it last; NULL: never
     Column("damage", text()),  # NULL: none known; else gone, size, digest or unreadable
-    Column("head_digest", text()),  # SHA-256 of what is in front of the data set; NULL: the scrub will write it down
+    Column(
+        "head_digest", text()
+    ),  # SHA-256 of what is in front of the data set; NULL: the scrub will write it down
     Index("ix_archive_instances_series", "series"),
     Index("ix_archive_instances_sop_class_uid", "sop_class_uid"),
-    Index(
-        "ix_archive_instances_damage", "damage", sqlite_where=_IS_DAMAGED, postgresql_where=_IS_DAMAGED
-    ),
+    Index("ix_archive_instances_damage", "damage", sqlite_where=_IS_DAMAGED, postgresql_where=_IS_DAMAGED),
 )
 
 conflicts = Table(

@@ -90,9 +90,7 @@ def _median(values: Sequence[float]) -> float:
     return Row("", tuple(values)).median
 
 
-def _bars(
-    run: Run, asked: dict[str, list[_Asked]], others: dict[str, list[_Asked]]
-) -> tuple[Bar, ...]:
+def _bars(run: Run, asked: dict[str, list[_Asked]], others: dict[str, list[_Asked]]) -> tuple[Bar, ...]:
     slowest = max(asked, key=lambda name: _median(_p99(asked[name])))
     everything = asked | others
     largest = max(everything, key=lambda name: _median(_peaks(everything[name])))

@@ -170,6 +170,7 @@ def _deeds(seed: int) -> list[tuple[str, Sequence[NewInstance]]]:
 
 def _do(index: Database, deed: str, batch: Sequence[NewInstance]) -> None:
     uids = [item.request.sop_instance_uid for item in batch]
+
     def write(work: Work) -> object:
         if deed == "add":
             work.shared(FILES)

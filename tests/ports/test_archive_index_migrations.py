@@ -12,31 +12,41 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, select, text
 
+from archive.attributes import Level
 from archive.index.adding import add_instances
 from archive.index.counters import verify_counters
 from archive.index.database import migrations, open_database
 from archive.index.schema import VERSION_TABLE, metadata, patients, series, studies
 from archive.index.search import SearchQuery, search
-from archive.attributes import Level
 from dicomrelay.errors import ArchiveError
 from dicomrelay.ledger.engine import database_url, open_engine
 from tests.support.archive_index import new_instance
 
-OLD = (
-    "INSERT INTO archive_patients VALUES (1, 'P1' || '\x1f', 'P1', NULL, 'Müller^Jürgen')",
-    "INSERT INTO archive_patients VALUES (2, '\x1f\x1f' || '1.9', NULL, NULL, NULL)",
-    "INSERT INTO archive_studies VALUES (1, 1, '1.2', 'Müller^Jürgen', 'müller^jürgen', 'P1', NULL, '19700101', 'O',"
-    " '20240101', '101500', 'A-1', 'House^Greg', 'house^greg', 'CT Thorax', 'S1', 5)",
-    f"INSERT INTO archive_studies VALUES (2, 2, '1.9', {', '.join(['NULL'] * 13)}, 6)",
-    "INSERT INTO archive_series VALUES (1, 1, '1.2.1', 'CT', '20240101', '1015', 'Maker', 'CT1', 'Thorax 1.0', 'CHEST', 1, NULL, NULL, NULL)",
-    "INSERT INTO archive_series VALUES (2, 1, '1.2.2', 'SR', NULL, NULL, NULL, NULL, NULL, NULL, 2, NULL, NULL, NULL)",
-    f"INSERT INTO archive_series VALUES (3, 2, '1.9.1', {', '.join(['NULL'] * 11)})",
+# Rows as the first revision has them, by table.
+OLD: tuple[tuple[str, tuple[object, ...]], ...] = (
+    ("patients", (1, "P1\x1f", "P1", None, "Müller^Jürgen")),
+    ("patients", (2, "\x1f\x1f1.9", None, None, None)),
+    (
+        "studies",
+        (1, 1, "1.2", "Müller^Jürgen", "müller^jürgen", "P1", None, "19700101", "O", "20240101", "101500", "A-1",
+         "House^Greg", "house^greg", "CT Thorax", "S1", 5),
+    ),
+    ("studies", (2, 2, "1.9", *[None] * 13, 6)),
+    (
+        "series",
+        (1, 1, "1.2.1", "CT", "20240101", "1015", "Maker", "CT1", "Thorax 1.0", "CHEST", 1, None, None, None),
+    ),
+    ("series", (2, 1, "1.2.2", "SR", *[None] * 6, 2, None, None, None)),
+    ("series", (3, 2, "1.9.1", *[None] * 11)),
     *(
-        f"INSERT INTO archive_instances VALUES ({key}, {of}, '1.{key}', '1.3', NULL, NULL, '1.2.1', {key}, NULL, 512, 512, 16,"
-        f" 'data/{key}', {size}, 100, {size - 100}, 'd{key}', 7)"
+        (
+            "instances",
+            (key, of, f"1.{key}", "1.3", None, None, "1.2.1", key, None, 512, 512, 16, f"data/{key}", size, 100,
+             size - 100, f"d{key}", 7),
+        )
         for key, of, size in ((1, 1, 1000), (2, 1, 3_000_000_000), (3, 2, 500), (4, 3, 200))
     ),
-)
+)  # fmt: skip
 TABLES = ("patients", "studies", "series", "instances")
 
 
@@ -74,8 +84,10 @@ def test_the_second_revision_comes_and_goes_with_what_is_there(engine: Engine, e
     """Rows stay as they were, up and down; what is new has what it would have had from the beginning."""
     with engine.begin() as connection:
         command.upgrade(config(connection), "0001")
-        for statement in OLD:
-            connection.exec_driver_sql(statement)
+        for table, row in OLD:
+            names = ", ".join(f":v{number}" for number in range(len(row)))
+            values = {f"v{number}": value for number, value in enumerate(row)}
+            connection.execute(text(f"INSERT INTO archive_{table} VALUES ({names})"), values)
         before, made = all_rows(connection), indexes(connection)
 
     index = open_database(empty_url)
@@ -127,14 +139,14 @@ def test_what_a_migration_fills_in_is_what_the_code_would(engine: Engine, empty_
 def all_columns(connection: Connection) -> dict[str, dict[str, Any]]:
     """The only row of each table, by column."""
     return {
-        f"archive_{table}": dict(
-            connection.execute(text(f"SELECT * FROM archive_{table}")).mappings().one()
-        )
+        f"archive_{table}": dict(connection.execute(text(f"SELECT * FROM archive_{table}")).mappings().one())
         for table in TABLES
     }
 
 
-def test_the_revisions_make_the_indexes_that_the_code_expects(backend: str, empty_url: str, tmp_path: Any) -> None:
+def test_the_revisions_make_the_indexes_that_the_code_expects(
+    backend: str, empty_url: str, tmp_path: Any
+) -> None:
     """Their columns and the condition of the partial one; columns and types are compared elsewhere."""
     if backend != "sqlite":
         pytest.skip("compared by one database; the other one's are made by the same words")

@@ -101,8 +101,13 @@ def does_match(keyword: str, value: str, row: Mapping[str, Any], rows: Callable[
     return bool(held == value)
 
 
-def expected(level: Level, matches: Mapping[str, str]) -> set[str]:
+def expected(level: Level, matches: Mapping[str, str]) -> frozenset[str]:
     """The unique keys of what is to be found."""
+    return _expected(level, tuple(matches.items()))
+
+
+@cache
+def _expected(level: Level, matches: tuple[tuple[str, str], ...]) -> frozenset[str]:
     studies: dict[str, list[Mapping[str, Any]]] = {}
     for row in everything_as_rows():
         studies.setdefault(row["study_instance_uid"], []).append(row)
@@ -116,10 +121,10 @@ def expected(level: Level, matches: Mapping[str, str]) -> set[str]:
                     row,
                     lambda rows=rows: iter(rows),
                 )
-                for keyword, value in matches.items()
+                for keyword, value in matches
             ):
                 found.add(row[UNIQUE[level]])
-    return found
+    return frozenset(found)
 
 
 def found(index: Database, query: SearchQuery) -> list[str]:
@@ -130,7 +135,7 @@ QUERIES = [
     (Level.STUDY, {"PatientName": "d*"}),
     (Level.STUDY, {"PatientName": "*son^*"}),
     (Level.STUDY, {"PatientName": "M?ller*"}),
-    (Level.STUDY, {"PatientName": "GARCÍA*", "Modality": "CR"}),
+    (Level.STUDY, {"PatientName": "*Í*", "Modality": "CR"}),
     (Level.STUDY, {"PatientID": "p000001*"}),
     (Level.STUDY, {"PatientID": "P0000007"}),
     (Level.STUDY, {"AccessionNumber": "a?0000?1"}),
@@ -177,8 +182,7 @@ def test_what_is_found_is_what_matches(filled: Database, level: Level, matches: 
     )
 
 
-@on_both
-def test_there_is_something_to_find(filled: Database) -> None:
+def test_there_is_something_to_find() -> None:
     """The queries above are no queries for nothing: three find nothing, and all others something."""
     nothing = [matches for level, matches in QUERIES if not expected(level, matches)]
     assert nothing == [{"ModalitiesInStudy": "R"}, {"ModalitiesInStudy": "sr"}, {"PatientName": "nobody*"}]
@@ -292,7 +296,9 @@ def test_fuzzy_names_are_found_and_more_than_exact_ones(filled: Database) -> Non
 
 
 @on_both
-@pytest.mark.parametrize("by", ["everything", "patient", "studies", "series", "instances", "matches", "all of them"])
+@pytest.mark.parametrize(
+    "by", ["everything", "patient", "studies", "series", "instances", "matches", "all of them"]
+)
 def test_a_selection_is_of_all_that_is_given(filled: Database, by: str) -> None:
     """More UIDs than a statement takes; in the order of the series, each instance once."""
     rows = everything_as_rows()
@@ -313,7 +319,10 @@ def test_a_selection_is_of_all_that_is_given(filled: Database, by: str) -> None:
             Selection(series_uids=(series[3], series[3], series[7])),
             [row["sop_instance_uid"] for row in rows if row["series_instance_uid"] in (series[3], series[7])],
         ),
-        "instances": (Selection(sop_instance_uids=(*uids[:1500], *uids[:10], *("9." + uid for uid in uids))), uids[:1500]),
+        "instances": (
+            Selection(sop_instance_uids=(*uids[:1500], *uids[:10], *("9." + uid for uid in uids))),
+            uids[:1500],
+        ),
         "matches": (
             Selection(matches={"Modality": "CT", "InstanceNumber": "3"}),
             [
