@@ -1,4 +1,4 @@
-"""What the query, retrieve and commitment services ask of the archive, and the one door to it (docs/design/query-retrieve-scp.md).
+"""What query, retrieve and commitment ask of the archive, and the one door to it (docs/design/query-retrieve-scp.md).
 
 The only module of the gateway that imports the archive, and only inside the functions that are called at the first
 query: a gateway that stores needs no database, no index, and none of their libraries.
@@ -40,8 +40,8 @@ class IndexedAttribute:
     level: Level
 
 
-class ArchivePort(Protocol):
-    """The archive, read only. For all threads of a listener.
+class QueryPort(Protocol):
+    """What a query asks. For all threads of a listener.
 
     Each method raises ServiceUnavailable while the index does not answer, and ArchiveError when it cannot be opened; the
     next call tries again.
@@ -78,6 +78,10 @@ class ArchivePort(Protocol):
     def head(self, row: Row, tags: Collection[int]) -> Dataset | None:
         """Some attributes of an instance of what a row is about, the first; None when it cannot be read."""
 
+
+class ArchivePort(QueryPort, Protocol):
+    """The archive, read only; raises as `QueryPort`."""
+
     def select(
         self,
         *,
@@ -96,6 +100,9 @@ class ArchivePort(Protocol):
 
     def commitments(self) -> CommitmentDesk:
         """Where requests for storage commitment are taken, which is the one thing that is written."""
+
+    def close(self) -> None:
+        """Let go of the archive; a later question opens it again."""
 
 
 def open_archive(settings: Settings) -> ArchivePort:
@@ -155,8 +162,8 @@ class LazyArchive:
         """Some attributes of an instance of what a row is about."""
         from archive.heads import read_head  # noqa: PLC0415
 
-        given = {name: (row[keyword],) for name, keyword in _UIDS.items() if row.get(keyword)}
-        found = next(self.select(**given), None)
+        study, series, instance = ([row[keyword]] if row.get(keyword) else [] for keyword in _UIDS)
+        found = next(self.select(study_uids=study, series_uids=series, sop_instance_uids=instance), None)
         if found is None:
             return None
         try:
@@ -200,6 +207,13 @@ class LazyArchive:
 
         return CommitmentDesk(self._get())
 
+    def close(self) -> None:
+        """Let go of the archive."""
+        with self._lock:
+            archive, self._archive = self._archive, None
+        if archive is not None:
+            archive.close()
+
     def _get(self) -> Archive:
         with self._lock:
             if self._archive is None:
@@ -208,11 +222,7 @@ class LazyArchive:
 
 
 SOP_CLASSES: Final = "SOPClassesInStudy"
-_UIDS: Final = {
-    "study_uids": "StudyInstanceUID",
-    "series_uids": "SeriesInstanceUID",
-    "sop_instance_uids": "SOPInstanceUID",
-}
+_UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _STUDIES_AT_ONCE: Final = 100
 _LEVELS: Final = {
     "PATIENT": Level.PATIENT,

@@ -51,7 +51,9 @@ class AnswerWriter:
         for attribute in self._query.wanted:
             value = row.get(attribute.keyword)
             if attribute.vr == "US":
-                elements.append((attribute.tag, "US", b"" if value is None else _US.pack(int(value) & 0xFFFF)))
+                elements.append(
+                    (attribute.tag, "US", b"" if value is None else _US.pack(int(value) & 0xFFFF))
+                )
             else:
                 texts.append((attribute.tag, attribute.vr, _text(value)))
         character_set, encoded = _encoded(texts, self._query.character_set)

@@ -19,10 +19,10 @@ from scp_gateway.query.matching import name_filter
 from scp_gateway.query.values import Invalid, normalised
 
 _STUDY: Final = """
-    OtherPatientIDs OtherPatientIDsSequence OtherPatientNames PatientBirthTime EthnicGroup PatientComments PatientSpeciesDescription
-    PatientAge PatientSize PatientWeight Occupation AdditionalPatientHistory AdmittingDiagnosesDescription
-    NameOfPhysiciansReadingStudy PhysiciansOfRecord ProcedureCodeSequence ReferencedStudySequence ReasonForPerformedProcedureCodeSequence
-    IssuerOfAccessionNumberSequence TimezoneOffsetFromUTC
+    OtherPatientIDs OtherPatientIDsSequence OtherPatientNames PatientBirthTime EthnicGroup PatientComments
+    PatientSpeciesDescription PatientAge PatientSize PatientWeight Occupation AdditionalPatientHistory
+    AdmittingDiagnosesDescription NameOfPhysiciansReadingStudy PhysiciansOfRecord ProcedureCodeSequence ReferencedStudySequence
+    ReasonForPerformedProcedureCodeSequence IssuerOfAccessionNumberSequence
 """
 _SERIES: Final = """
     RequestAttributesSequence ProtocolName OperatorsName PerformingPhysicianName InstitutionName InstitutionAddress

@@ -49,10 +49,7 @@ class CharacterSet:
             len(terms) > 1 and any(term in STAND_ALONE_ENCODINGS for term in terms)
         ):
             return UNICODE
-        encodings = convert_encodings(list(terms))
-        if terms[0] in _ASCII:  # pydicom reads it as Latin 1, which is kind to others and would be wrong of us
-            encodings[0] = "ascii"
-        return cls(terms, tuple(encodings))
+        return cls(terms, tuple(convert_encodings(list(terms))))
 
     def encoded(self, text: str, vr: str) -> bytes | None:
         """The bytes of a text; None when it has characters that are not in the set."""
@@ -73,6 +70,9 @@ class CharacterSet:
         return b"=".join(groups)
 
     def _one(self, text: str) -> bytes | None:
+        # pydicom takes the default repertoire for Latin 1, which is kind to what it reads and would be wrong of us.
+        if self.names[:1] and self.names[0] in _ASCII and any("\x80" <= each <= "\xff" for each in text):
+            return None
         try:
             if len(self.encodings) == 1 and self.encodings[0] != _JIS_X_0201:
                 return text.encode(self.encodings[0])

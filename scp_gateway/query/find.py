@@ -17,7 +17,7 @@ from dicomrelay.log import get_logger
 from dicomrelay.net.provided_operations import failure
 from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation
 from dicomrelay.settings import QuerySettings
-from scp_gateway.archive_port import ArchivePort
+from scp_gateway.archive_port import QueryPort
 from scp_gateway.query.answers import AnswerWriter
 from scp_gateway.query.beside import answered, matches
 from scp_gateway.query.keys import Agreed, FindQuery, Refusal, read_query
@@ -63,7 +63,7 @@ class FindService:
         self,
         settings: QuerySettings,
         ae_title: str,
-        archive: ArchivePort,
+        archive: QueryPort,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -149,9 +149,7 @@ class FindService:
             if operation.is_cancelled:
                 return _CANCELLED
             if self._clock() - began > settings.timeout_s:
-                return Refusal(
-                    Status.OUT_OF_RESOURCES, f"not done in {settings.timeout_s:g} s, ask for less"
-                )
+                return Refusal(Status.OUT_OF_RESOURCES, f"not done in {settings.timeout_s:g} s, ask for less")
             if not all(fits(row) for fits in query.filters):
                 passed_over += 1
                 if passed_over % _HEAR_EVERY == 0:
@@ -161,7 +159,8 @@ class FindService:
             if query.beside:
                 if looked_up >= settings.max_files:
                     return Refusal(
-                        Status.OUT_OF_RESOURCES, f"more than {settings.max_files} files to look into, ask for less"
+                        Status.OUT_OF_RESOURCES,
+                        f"more than {settings.max_files} files to look into, ask for less",
                     )
                 looked_up += 1
                 head = self._archive.head(row, [int(key.tag) for key in query.beside])

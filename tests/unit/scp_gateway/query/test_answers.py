@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dicomrelay.dicom.query_models import STUDY_ROOT
 from dicomrelay.dimse.identifier import decode_identifier
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
-from dicomrelay.dicom.query_models import STUDY_ROOT
 from scp_gateway.query.answers import AnswerWriter
 from scp_gateway.query.character_sets import UNICODE, CharacterSet
 from scp_gateway.query.keys import Agreed, FindQuery, read_query

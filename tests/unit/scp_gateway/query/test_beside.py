@@ -81,7 +81,10 @@ def test_a_key_is_matched_by_its_vr(key: str, fits: bool) -> None:
 
 def test_all_keys_of_an_item_are_of_one_item() -> None:
     """R1 and S2 stand in two (PS3.4 Section C.2.2.2.6)."""
-    both = "RequestAttributesSequence[0].RequestedProcedureID=R1", "RequestAttributesSequence[0].ScheduledProcedureStepID="
+    both = (
+        "RequestAttributesSequence[0].RequestedProcedureID=R1",
+        "RequestAttributesSequence[0].ScheduledProcedureStepID=",
+    )
     assert matches(keys(both[0], f"{both[1]}S1"), head())
     assert not matches(keys(both[0], f"{both[1]}S2"), head())
 
@@ -128,6 +131,7 @@ def test_a_value_that_is_none_is_found_before_a_file_is_read() -> None:
 
 def test_a_sequence_has_one_item_at_most() -> None:
     """PS3.4 Section C.2.2.2.6."""
-    (element,) = keys("RequestAttributesSequence[0].RequestedProcedureID=1", "RequestAttributesSequence[1].RequestedProcedureID=2")
+    step = "RequestAttributesSequence[{}].RequestedProcedureID=1"
+    (element,) = keys(step.format(0), step.format(1))
     with pytest.raises(Invalid):
         check(element)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -27,7 +25,7 @@ PEER = AssociationInfo("a1", "ASKER", "OURS", "127.0.0.1", 1)
 
 
 class MemoryArchive:
-    """An `ArchivePort` of so many rows; `error` comes after them."""
+    """A `QueryPort` of so many rows; `error` comes after them."""
 
     def __init__(self, rows: int = 0, error: Exception | None = None) -> None:
         self._rows = rows
@@ -53,15 +51,6 @@ class MemoryArchive:
         found.ProcedureCodeSequence[0].CodeValue = row["StudyDescription"]
         found.ProcedureCodeSequence[0].CodeMeaning = "SCHÄDEL"
         return found
-
-    def select(self, **_given: Sequence[str] | str) -> Iterator[Any]:
-        raise AssertionError("a query selects nothing")
-
-    def digests(self, sop_instance_uids: Sequence[str]) -> Mapping[str, str]:
-        raise AssertionError("a query asks for no digest")
-
-    def local_file(self, instance: object) -> AbstractContextManager[Path]:
-        raise AssertionError("a query reads no file")
 
 
 class Clock:
@@ -209,7 +198,11 @@ def test_answers_are_what_the_rows_say() -> None:
 def test_a_sequence_is_looked_up_in_an_instance() -> None:
     """One item with a value: the studies that have such an item, and of it what was asked (PS3.4 Section C.2.2.2.6)."""
     archive = MemoryArchive(5)
-    keys = ("QueryRetrieveLevel=STUDY", "ProcedureCodeSequence[0].CodeValue=S3", "ProcedureCodeSequence[0].CodeMeaning")
+    keys = (
+        "QueryRetrieveLevel=STUDY",
+        "ProcedureCodeSequence[0].CodeValue=S3",
+        "ProcedureCodeSequence[0].CodeMeaning",
+    )
     found = [each for each in serve(archive, asked(*keys)) if each is not None]
     assert statuses(iter(found)) == [0xFF00, 0]
     assert found[0].identifier is not None

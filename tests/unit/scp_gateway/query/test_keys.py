@@ -50,7 +50,11 @@ def test_keys_with_values_are_matched_and_all_are_answered() -> None:
         (["QueryRetrieveLevel"], STUDY_ROOT, 0x00080052),
         (["QueryRetrieveLevel=FRAME"], STUDY_ROOT, 0x00080052),
         (["QueryRetrieveLevel=PATIENT"], STUDY_ROOT, 0x00080052),
-        (["QueryRetrieveLevel=SERIES", "PatientID=P1", "StudyInstanceUID=1.2"], PATIENT_STUDY_ONLY, 0x00080052),
+        (
+            ["QueryRetrieveLevel=SERIES", "PatientID=P1", "StudyInstanceUID=1.2"],
+            PATIENT_STUDY_ONLY,
+            0x00080052,
+        ),
         (["QueryRetrieveLevel=STUDY"], PATIENT_ROOT, 0x00100020),
         (["QueryRetrieveLevel=STUDY", "PatientID=P*"], PATIENT_ROOT, 0x00100020),
         (["QueryRetrieveLevel=SERIES"], STUDY_ROOT, 0x0020000D),
@@ -100,8 +104,17 @@ def test_keys_that_are_not_matched_are_told(key: str) -> None:
 
 def test_counts_are_answered_at_their_own_level() -> None:
     """PS3.4 Section C.3.4."""
-    patient = ["NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances"]
-    study = ["NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "ModalitiesInStudy", "SOPClassesInStudy"]
+    patient = [
+        "NumberOfPatientRelatedStudies",
+        "NumberOfPatientRelatedSeries",
+        "NumberOfPatientRelatedInstances",
+    ]
+    study = [
+        "NumberOfStudyRelatedSeries",
+        "NumberOfStudyRelatedInstances",
+        "ModalitiesInStudy",
+        "SOPClassesInStudy",
+    ]
     found = query("QueryRetrieveLevel=PATIENT", *patient, model=PATIENT_ROOT)
     assert wanted(found) == {*patient, "PatientID"}
     assert not found.leaves_out_keys
