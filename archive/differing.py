@@ -55,7 +55,9 @@ def diff(
         The peer cannot be reached, or the association died twice at one question.
     """
     if isinstance(other, RemotePeer):
-        return differing_from_peer(archive, other, selection, trust_counts=trust_counts, on_progress=on_progress)
+        return differing_from_peer(
+            archive, other, selection, trust_counts=trust_counts, on_progress=on_progress
+        )
     return _differing(archive, other, selection, on_progress)
 
 

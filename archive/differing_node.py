@@ -44,7 +44,9 @@ def differing_from_peer(
 ) -> Iterator[Difference]:
     """What `diff` does with a peer."""
     matches = _study_matches(selection)
-    return _run(archive, peer, matches, trust_counts=trust_counts, on_progress=on_progress or (lambda _: None))
+    return _run(
+        archive, peer, matches, trust_counts=trust_counts, on_progress=on_progress or (lambda _: None)
+    )
 
 
 def _run(
@@ -159,7 +161,11 @@ class _Comparing:
             self._connection.execute("DELETE FROM series WHERE uid = ?", (uid,))
             if row is None:
                 yield Difference(
-                    DifferenceKind.ONLY_HERE, Level.SERIES, study_uid, uid, here_instances=series.instance_count
+                    DifferenceKind.ONLY_HERE,
+                    Level.SERIES,
+                    study_uid,
+                    uid,
+                    here_instances=series.instance_count,
                 )
             elif not (self._trust_counts and row[0] == series.instance_count):
                 yield from self._instances_of(study_uid, series)
@@ -171,7 +177,11 @@ class _Comparing:
         self._connection.execute("DELETE FROM instances")
         shortcoming = self._questions.ask(
             QueryLevel.IMAGE,
-            {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series.series_instance_uid, "SOPClassUID": ""},
+            {
+                "StudyInstanceUID": study_uid,
+                "SeriesInstanceUID": series.series_instance_uid,
+                "SOPClassUID": "",
+            },
             lambda uid, answer: self._keep("instances", uid, str(answer.get("SOPClassUID") or "")),
         )
         if shortcoming:
@@ -196,7 +206,12 @@ class _Comparing:
         )
 
     def _keep_study(self, uid: str, answer: Dataset) -> None:
-        self._keep("studies (uid, series, instances)", uid, count_of(answer, _SERIES_COUNT), count_of(answer, _STUDY_COUNT))
+        self._keep(
+            "studies (uid, series, instances)",
+            uid,
+            count_of(answer, _SERIES_COUNT),
+            count_of(answer, _STUDY_COUNT),
+        )
 
     def _keep(self, table: str, *values: str | int | None) -> None:
         marks = ", ".join("?" for _ in values)

@@ -38,7 +38,9 @@ _TYPES: Final = {
     "IMPLANT GROUP": "45",
 }
 _BY_ROOT: Final = {
-    f"1.2.840.10008.5.1.4.{root}": record_type for record_type, roots in _TYPES.items() for root in roots.split()
+    f"1.2.840.10008.5.1.4.{root}": record_type
+    for record_type, roots in _TYPES.items()
+    for root in roots.split()
 }
 # Segmentations, label and height maps: under the root of raw data, and images.
 _BY_ROOT.update({f"1.2.840.10008.5.1.4.1.1.66.{number}": IMAGE for number in (4, 7, 8)})

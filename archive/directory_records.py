@@ -106,7 +106,9 @@ def read_header(source: Path, offset: int, stored: StoredInstance) -> Dataset:
             readable: BinaryIO = file
             if syntax.is_deflated:
                 inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-                readable = io.BytesIO(inflater.decompress(file.read(_INFLATED_HEAD_BYTES), _INFLATED_HEAD_BYTES))
+                readable = io.BytesIO(
+                    inflater.decompress(file.read(_INFLATED_HEAD_BYTES), _INFLATED_HEAD_BYTES)
+                )
             found = read_dataset(
                 readable,
                 syntax.is_implicit_vr,

@@ -20,7 +20,16 @@ from dicomrelay.errors import ArchiveError, ConfigurationError
 _LEFTOVER: Final = re.compile(r"\.[0-9a-f]{32}\.part", re.ASCII)
 # What all instances that follow would be told as well.
 NO_MORE: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE, errno.EMFILE, errno.ENFILE}
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EIO,
+        errno.ENODEV,
+        errno.ESTALE,
+        errno.EMFILE,
+        errno.ENFILE,
+    }
 )
 # Folders with new names that are not flushed yet.
 _MOST_UNFLUSHED: Final = 64
@@ -63,7 +72,12 @@ class FolderTarget:
             pass  # a file system without locks
 
     def put(
-        self, name: str, stored: StoredInstance, chunks: Iterable[bytes], *, when_ms: int = 0  # noqa: ARG002 - of a ZIP file
+        self,
+        name: str,
+        stored: StoredInstance,
+        chunks: Iterable[bytes],
+        *,
+        when_ms: int = 0,  # noqa: ARG002 - of a ZIP file
     ) -> ExportOutcome:
         """Write one instance.
 
@@ -83,6 +97,8 @@ class FolderTarget:
         """
         path = self._resolve(name)
         uid = stored.sop_instance_uid
+        with self._refusals():
+            self._enter(path.parent)
         there = self._there(path)
         if there is not None:
             if _is_same(path, there, stored):
@@ -91,8 +107,6 @@ class FolderTarget:
                 raise NotExportable(
                     f"the target has something else under the name of {uid}", outcome=ExportOutcome.EXISTS
                 )
-        with self._refusals():
-            self._enter(path.parent)
         self._write(path, chunks, over=there is not None, what=uid)
         return ExportOutcome.EXPORTED
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Final
+from typing import Final
 
 from archive.archive import Archive
-from archive.dicomdir import DICOMDIR, DirectoryWriter
-from archive.directory_records import Records
-from archive.disk import CHUNK_BYTES
+from archive.dicomdir import DICOMDIR
+from archive.export_directory import ExportDirectory
 from archive.export_folder import FolderTarget
 from archive.export_source import file_bytes, stored_file
 from archive.export_values import (
@@ -81,69 +77,22 @@ def export(
         if not outline.count:
             return ExportReport(target, 0, {}, 0)
         with ExitStack() as stack:
-            place = (ZipTarget if zip else FolderTarget)(target, overwrite=overwrite)
+            place = _target(target, is_zip=zip, overwrite=overwrite)
             stack.callback(place.close)
             directory = None
             if dicomdir:
                 if isinstance(place, FolderTarget) and place.has(DICOMDIR) and not overwrite:
-                    raise ConfigurationError(f"{target} has a DICOMDIR: choose another folder, or overwrite it")
-                directory = stack.enter_context(_Directory())
+                    raise ConfigurationError(
+                        f"{target} has a DICOMDIR: choose another folder, or overwrite it"
+                    )
+                directory = stack.enter_context(ExportDirectory())
             return _Export(archive, place, _file_id if directory else _NAMES[flatten], directory).run(
                 outline, on_progress
             )
 
 
-class _Directory:
-    """A DICOMDIR in the making, in a temporary file."""
-
-    def __init__(self) -> None:
-        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
-        # PS3.5 Section B.2
-        self._writer = DirectoryWriter(self._file, file_set_uid=f"2.25.{uuid.uuid4().int}")
-        self._records = Records()
-        # Records without a patient stand behind all patients: among them they would end one.
-        self._at_root: list[bytes] = []
-        self.made_up = 0
-
-    def add(self, instance: OutlinedInstance, source: Path, offset: int, name: str) -> None:
-        """Raises ArchiveError when the temporary folder is full."""
-        with _temporary():
-            for record in self._records.of(instance, source, offset, name.split("/")):
-                self.made_up += record.made_up
-                if record.is_alone:
-                    self._at_root.append(record.elements)
-                else:
-                    self._writer.add(record.level, record.elements)
-
-    def finish(self) -> int:
-        """Its size in bytes."""
-        with _temporary():
-            for elements in self._at_root:
-                self._writer.add(0, elements)
-            return self._writer.finish()
-
-    def chunks(self) -> Iterator[bytes]:
-        self._file.seek(0)
-        while chunk := self._file.read(CHUNK_BYTES):
-            yield chunk
-
-    def __enter__(self) -> _Directory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-
-@contextmanager
-def _temporary() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ArchiveError(
-            f"the temporary folder cannot be used ({error.strerror}): make room there, or name another one in TMPDIR"
-        ) from error
+def _target(path: Path, *, is_zip: bool, overwrite: bool) -> FolderTarget | ZipTarget:
+    return ZipTarget(path, overwrite=overwrite) if is_zip else FolderTarget(path, overwrite=overwrite)
 
 
 class _Export:
@@ -154,7 +103,7 @@ class _Export:
         archive: Archive,
         target: FolderTarget | ZipTarget,
         name_of: Callable[[OutlinedInstance], str],
-        directory: _Directory | None,
+        directory: ExportDirectory | None,
     ) -> None:
         self._archive = archive
         self._target = target
@@ -233,7 +182,9 @@ def _file_id(instance: OutlinedInstance) -> str:
         "IM": instance.number,
     }
     if max(numbers.values()) > _LARGEST_NUMBER:
-        raise ArchiveError(f"a file-set has no names for more than {_LARGEST_NUMBER} in one folder: export less")
+        raise ArchiveError(
+            f"a file-set has no names for more than {_LARGEST_NUMBER} in one folder: export less"
+        )
     return "/".join(("DICOM", *(f"{letters}{number:06}" for letters, number in numbers.items())))
 
 

@@ -17,7 +17,14 @@ from typing import Final, TextIO
 
 from archive.archive import Archive
 from archive.disk import Disk, flush, new_file, temporary_name
-from archive.outline import Outline, OutlinedInstance, OutlinedPatient, OutlinedSeries, OutlinedStudy, outlined
+from archive.outline import (
+    Outline,
+    OutlinedInstance,
+    OutlinedPatient,
+    OutlinedSeries,
+    OutlinedStudy,
+    outlined,
+)
 from archive.values import Selection
 from dicomrelay.errors import ConfigurationError
 

@@ -12,6 +12,7 @@ from dicomrelay.errors import ArchiveError
 LARGEST_VALUE: Final = 1024 * 1024
 _CHUNK: Final = 65_536
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
+_NUMBER_GOES_ON: Final = 3
 
 
 class JsonStream:
@@ -83,8 +84,9 @@ class JsonStream:
             except RecursionError:
                 raise self.error("a value with too many levels") from None
             else:
-                # A number may go on behind what is in memory.
-                if end < len(self._text) or self._is_end:
+                # A number may go on behind what is in memory: "1e+" ends in front of "e".
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                if self._is_end or not is_number or len(self._text) - end > _NUMBER_GOES_ON:
                     self._at = end
                     return value
             self._fill()

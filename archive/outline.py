@@ -170,7 +170,12 @@ def _add(connection: sqlite3.Connection, archive: Archive, batch: Sequence[Store
     connection.executemany(
         "INSERT INTO series VALUES (?, ?, ?, ?, ?)",
         [
-            (row["id"], row["study"], row["series_instance_uid"], *_texts(row, "modality", "series_description"))
+            (
+                row["id"],
+                row["study"],
+                row["series_instance_uid"],
+                *_texts(row, "modality", "series_description"),
+            )
             for row in rows
         ],
     )

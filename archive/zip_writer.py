@@ -142,7 +142,9 @@ class ZipWriter:
         self.entries += 1
 
     def _pack(self, entry: _Entry, chunks: Iterable[bytes]) -> None:
-        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS) if entry.method == _DEFLATED else None
+        packer = (
+            zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS) if entry.method == _DEFLATED else None
+        )
         for chunk in chunks:
             entry.crc = zlib.crc32(chunk, entry.crc)
             entry.size += len(chunk)

@@ -55,11 +55,14 @@ class ZipTarget:
             raise ConfigurationError(f"{path}: another export makes it; wait for its end") from None
         except OSError:
             pass  # a file system without locks
+        os.fchmod(descriptor, 0o600)
         self._file.truncate()  # what an export that was killed left
         self._writer = ZipWriter(self._file)
         self._is_done = False
 
-    def put(self, name: str, stored: StoredInstance, chunks: Iterable[bytes], *, when_ms: int = 0) -> ExportOutcome:
+    def put(
+        self, name: str, stored: StoredInstance, chunks: Iterable[bytes], *, when_ms: int = 0
+    ) -> ExportOutcome:
         """Write one instance.
 
         Parameters
@@ -92,7 +95,7 @@ class ZipTarget:
         """None: what is in a ZIP file cannot be read as a file."""
         return None
 
-    def put_file, name: str, chunks: Iterable[bytes], *, size: int, when_ms: int = 0) -> None:
+    def put_file(self, name: str, chunks: Iterable[bytes], *, size: int, when_ms: int = 0) -> None:
         """Write a file that is no instance. Raises ArchiveError."""
         with self._refusals():
             self._writer.add(name, chunks, size=size, modified_s=when_ms / 1000)
@@ -113,7 +116,9 @@ class ZipTarget:
         try:
             self._disk.publish(self._part, self.path)
         except FileExistsError:
-            raise ArchiveError(f"{self.path} was made by somebody else meanwhile; it was left alone") from None
+            raise ArchiveError(
+                f"{self.path} was made by somebody else meanwhile; it was left alone"
+            ) from None
 
     def close(self) -> None:
         """Let go of it, and remove it when it is not whole."""

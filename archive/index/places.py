@@ -78,7 +78,9 @@ class Places:
         last = ""
         while True:
             with self._database.read() as work:
-                page = work.connection.execute(query.where(instances.c.sop_instance_uid > last)).mappings().all()
+                page = (
+                    work.connection.execute(query.where(instances.c.sop_instance_uid > last)).mappings().all()
+                )
             for row in page:
                 yield stored_instance(row)
             if len(page) < _PAGE:
@@ -115,4 +117,3 @@ class Places:
                 select(instances.c.stored_ms).order_by(instances.c.id.desc()).limit(1)
             ).scalar()
         return int(first or 0), int(last or 0)
-

@@ -55,7 +55,12 @@ def test_against_an_archive_of_others(archive: Archive, tmp_path: Path, kind: st
         instance(source, 1, 3, 1),  # a series
         instance(source, 1, 1, 3),  # an instance
     ]
-    there = [instance(source, 3, 1, 1), instance(source, 1, 4, 1), instance(source, 1, 1, 4), instance(source, 1, 2, 9)]
+    there = [
+        instance(source, 3, 1, 1),
+        instance(source, 1, 4, 1),
+        instance(source, 1, 1, 4),
+        instance(source, 1, 2, 9),
+    ]
     stored(archive, [*both, *here])
     with {"dcmqrscp": dcmqrscp, "orthanc": orthanc}[kind](tmp_path / "peer") as other:
         store(other, [*both, *there])
@@ -154,7 +159,11 @@ def test_answers_about_something_else_are_not_taken(archive: Archive, tmp_path: 
 
     with answering(handle) as peer:
         [found] = diff(archive, peer)
-    assert (found.kind, found.level, found.study_instance_uid) == (DifferenceKind.NOT_COMPARED, Level.STUDY, "1.2.1")
+    assert (found.kind, found.level, found.study_instance_uid) == (
+        DifferenceKind.NOT_COMPARED,
+        Level.STUDY,
+        "1.2.1",
+    )
     assert "2 answers" in found.reason
 
 
@@ -174,7 +183,10 @@ def test_an_association_that_died_is_opened_again(archive: Archive, tmp_path: Pa
             for number in (1, 2, 3):
                 yield 0xFF00, answer(QueryRetrieveLevel=level, StudyInstanceUID=f"1.2.{number}")
         elif level == "SERIES":
-            yield 0xFF00, answer(QueryRetrieveLevel=level, StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1")
+            yield (
+                0xFF00,
+                answer(QueryRetrieveLevel=level, StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1"),
+            )
         else:
             series = event.identifier.SeriesInstanceUID
             for number in (1, 2):

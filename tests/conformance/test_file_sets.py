@@ -54,8 +54,8 @@ def dcmdump(path: Path) -> str:
     return done.stdout.decode("latin-1")
 
 
-def check(folder: Path) -> FileSet:
-    """Everything that must be so of any file-set of ours."""
+def check(folder: Path, *keywords: str) -> list[list[str]]:
+    """Everything that must be so of any file-set of ours; the values of these keywords, as pydicom finds them."""
     files = [name for name in names(folder) if name != "DICOMDIR"]
     assert all(_FILE_ID.fullmatch(name) for name in files)
     records = leaves(folder)
@@ -67,7 +67,9 @@ def check(folder: Path) -> FileSet:
         assert meta.TransferSyntaxUID == record.ReferencedTransferSyntaxUIDInFile
     found = FileSet(folder / "DICOMDIR")
     assert len(found) == len(files)
-    return found
+    values = [[str(value) for value in found.find_values(keyword)] for keyword in keywords]
+    found._tmpdir.cleanup()
+    return values
 
 
 @pytest.mark.dcmtk
@@ -88,9 +90,10 @@ def test_a_file_set_of_two_patients(archive: Archive, tmp_path: Path) -> None:
         "DICOM/PA000002/ST000001/SE000001/IM000001",
         "DICOMDIR",
     ]
-    found = check(out)
-    assert found.find_values("PatientID") == ["P1", "P2"]
-    assert found.find_values("SeriesInstanceUID") == ["1.2.1.1", "1.2.1.2", "1.2.2.1"]
+    assert check(out, "PatientID", "SeriesInstanceUID") == [
+        ["P1", "P2"],
+        ["1.2.1.1", "1.2.1.2", "1.2.2.1"],
+    ]
     assert data_sets(out / "DICOM") == data_sets(source)
     dump = dcmdump(out / "DICOMDIR")
     assert dump.count("DirectoryRecordType") == 2 + 2 + 3 + 5
@@ -145,7 +148,9 @@ def test_everything_that_others_have_made(archive: Archive, tmp_path: Path, coll
 
 def test_what_a_record_must_have_is_made_up(archive: Archive, tmp_path: Path) -> None:
     """Numbers, dates and ids; the file stays as it is."""
-    lacking = dict.fromkeys(("PatientID", "StudyDate", "StudyTime", "StudyID", "SeriesNumber", "InstanceNumber"))
+    lacking = dict.fromkeys(
+        ("PatientID", "StudyDate", "StudyTime", "StudyID", "SeriesNumber", "InstanceNumber")
+    )
     path = instance(tmp_path / "in", 1, 1, 1, **lacking)
     stored(archive, [path])
     out = tmp_path / "out"
@@ -156,7 +161,11 @@ def test_what_a_record_must_have_is_made_up(archive: Archive, tmp_path: Path) ->
     directory = dcmread(out / "DICOMDIR").DirectoryRecordSequence
     assert [record.DirectoryRecordType for record in directory] == ["PATIENT", "STUDY", "SERIES", "IMAGE"]
     assert directory[0].PatientID == "NO_PATIENT_ID_1"
-    assert (directory[1].StudyDate, directory[1].StudyTime, directory[1].StudyID) == ("19000101", "000000", "1")
+    assert (directory[1].StudyDate, directory[1].StudyTime, directory[1].StudyID) == (
+        "19000101",
+        "000000",
+        "1",
+    )
     assert (directory[2].SeriesNumber, directory[3].InstanceNumber) == (1, 1)
     assert data_sets(out / "DICOM") == data_sets(tmp_path / "in")
 
@@ -213,7 +222,9 @@ def test_a_hanging_protocol_stands_beside_the_patients(archive: Archive, tmp_pat
         "HangingProtocolDefinitionSequence": [item], "NumberOfPriorsReferenced": 0,
     }  # fmt: skip
     source = tmp_path / "in"
-    stored(archive, [instance(source, 1, 1, 1), instance(source, 1, 1, 2, **protocol), instance(source, 1, 1, 3)])
+    stored(
+        archive, [instance(source, 1, 1, 1), instance(source, 1, 1, 2, **protocol), instance(source, 1, 1, 3)]
+    )
     out = tmp_path / "out"
     export(archive, Selection(), out, dicomdir=True)
 

@@ -69,7 +69,9 @@ def test_every_difference_is_told_once(archives: tuple[Archive, Archive], tmp_pa
     assert [each.sop_instance_uid for each in back] == [uid for _, uid in found(here, there)]
 
 
-def test_more_than_a_page(archives: tuple[Archive, Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_a_page(
+    archives: tuple[Archive, Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pages of two, and differences at their borders."""
     monkeypatch.setattr("archive.index.places._PAGE", 2)
     here, there = archives
