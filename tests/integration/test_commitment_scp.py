@@ -158,16 +158,16 @@ def test_a_report_on_the_same_association(tmp_path: Path, files: list[Path]) -> 
 def test_a_report_on_a_new_association(tmp_path: Path, files: list[Path]) -> None:
     """The peer has released: the scheduler calls it, with what failed and why."""
     references = [*_references(files), ("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4")]
-    with asker() as peer, running(tmp_path / "home", sections=_sections(peer.port, wait_s=0)) as gateway:
+    with (
+        asker() as peer,
+        running(tmp_path / "home", sections=_sections(peer.port, wait_s=0, same_association_s=0)) as gateway,
+    ):
         assert peer.ask(gateway, references) == 0
-        wait_for(lambda: bool(peer.reports) or _report(gateway.settings) > 0, timeout_s=10, what="a report")
+        wait_for(lambda: _report(gateway.settings) > 0, timeout_s=10, what="a report")
         event_type, information, same = peer.wait()
-        if not same:
-            assert (event_type, [item.FailureReason for item in information.FailedSOPSequence]) == (
-                2,
-                [0x0112],
-            )
-            assert len(information.ReferencedSOPSequence) == len(files)
+        assert not same
+        assert (event_type, [item.FailureReason for item in information.FailedSOPSequence]) == (2, [0x0112])
+        assert len(information.ReferencedSOPSequence) == len(files)
         assert _states(tmp_path / "home") == {"answered": 1}
 
 
