@@ -147,13 +147,9 @@ def _instances(archive: Archive, levels: frozenset[CheckLevel], on_progress: Tic
     on_progress("instances", done, read)
 
 
-def _instance(
-    archive: Archive, entry: Entry, levels: frozenset[CheckLevel]
-) -> tuple[Finding | None, int]:
+def _instance(archive: Archive, entry: Entry, levels: frozenset[CheckLevel]) -> tuple[Finding | None, int]:
     """What is wrong with it, and how many bytes were read to see that."""
-    look: Look = look_at(
-        archive.storage, entry.stored, entry.head_digest, read=CheckLevel.DIGESTS in levels
-    )
+    look: Look = look_at(archive.storage, entry.stored, entry.head_digest, read=CheckLevel.DIGESTS in levels)
     if look.damage is not None:
         return _about(entry.stored, _FAULTS[look.damage], look.words), look.read_bytes
     if CheckLevel.DICOM in levels:
@@ -181,7 +177,9 @@ def _data_set(archive: Archive, stored: StoredInstance) -> Finding | None:
     # What a data set leaves out was derived when it was filed.
     other = [uid for uid, want in zip(found, wanted, strict=True) if uid and uid != want]
     if other:
-        return _about(stored, Fault.DISAGREES, f"its data set names {other[0]}, and it is filed as something else")
+        return _about(
+            stored, Fault.DISAGREES, f"its data set names {other[0]}, and it is filed as something else"
+        )
     return None
 
 

@@ -48,7 +48,9 @@ class _Tables:
     fragments: Fragments
 
 
-def build_frame_index(stored: StoredInstance, *, layout: Layout, disk: Disk, reading: Reading) -> FrameSummary:
+def build_frame_index(
+    stored: StoredInstance, *, layout: Layout, disk: Disk, reading: Reading
+) -> FrameSummary:
     """Write the frame index of an instance, durable when this returns; one that fits is kept.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The digest of what is in front of a stored data set: preamble, prefix and file meta, which the data set's own digest does not cover."""
+"""The digest of a head: preamble, prefix and file meta, which the digest of the data set does not cover."""
 
 from __future__ import annotations
 

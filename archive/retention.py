@@ -89,7 +89,12 @@ def candidates(
         if stays is None:
             total -= study.bytes
         yield Candidate(
-            study.study_instance_uid, study.instances, study.bytes, reason, stays, () if stays else tuple(uids)
+            study.study_instance_uid,
+            study.instances,
+            study.bytes,
+            reason,
+            stays,
+            () if stays else tuple(uids),
         )
 
 

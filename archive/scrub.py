@@ -1,4 +1,4 @@
-"""Round the archive for ever, at a set rate: every file read again, so that damage is found while there is a copy to mend it from.
+"""Round the archive for ever, at a set rate: every file is read again, so that damage is found while there is another copy.
 
 docs/design/archive-storage.md has the rules. What is told is told by the caller; nothing here logs.
 """

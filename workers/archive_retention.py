@@ -31,9 +31,7 @@ class LedgerDeliveries:
     def needed(self, stored: Sequence[StoredInstance]) -> Mapping[str, Stays]:
         """Of these instances those that must stay, by SOP Instance UID."""
         entries = self._ledger.inventory.kept([each.sop_instance_uid for each in stored])
-        found = {
-            each.sop_instance_uid: _why(each, entries.get(each.sop_instance_uid)) for each in stored
-        }
+        found = {each.sop_instance_uid: _why(each, entries.get(each.sop_instance_uid)) for each in stored}
         return {uid: why for uid, why in found.items() if why is not None}
 
 
@@ -66,7 +64,7 @@ def retain_until(rooms: Rooms, stop: threading.Event) -> None:
 
 
 def retain(rooms: Rooms, stop: threading.Event) -> Counter[str]:
-    """Once through the archive; how many studies, instances and bytes went, and how many studies stayed that a bound would let go.
+    """Once through the archive; how many studies, instances and bytes went, and how many studies stayed all the same.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The scrub in the scheduler's process: what it finds is logged, and listed by `dicomrelay archive check` (docs/design/archive-storage.md)."""
+"""The scrub in the scheduler's process (docs/design/archive-storage.md): what it finds is logged, and listed by a check."""
 
 from __future__ import annotations
 

@@ -16,7 +16,13 @@ _PAGE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class StudyAge:
-    """A study, when something was last stored of it (milliseconds since the epoch), how large it is, and whether any of it is known to be damaged."""
+    """A study, how large it is, and whether any of it is known to be damaged.
+
+    Attributes
+    ----------
+    last_stored_ms : int
+        When the last of its instances was stored, in milliseconds since the epoch.
+    """
 
     study_instance_uid: str
     last_stored_ms: int

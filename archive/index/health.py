@@ -116,7 +116,9 @@ class HealthIndex:
     def note(self, name: str) -> str | None:
         """A value of `archive_meta`; None when there is none."""
         with self._database.read() as work:
-            return work.connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()
+            return work.connection.execute(
+                select(meta.c.value).where(meta.c.name == name)
+            ).scalar_one_or_none()
 
     def record(self, looked: Sequence[Looked], *, name: str, before: str | None, after: str) -> bool:
         """Write what was found, and the note of `name`, in one transaction; nothing when the note is not what it was `before`.

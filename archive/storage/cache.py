@@ -123,7 +123,9 @@ class Cache:
                 if os.fstat(descriptor).st_nlink:
                     return descriptor
                 os.close(descriptor)
-        raise FileNotFoundError(f"{path.name} is removed from the cache as fast as it is fetched: is it too small?")
+        raise FileNotFoundError(
+            f"{path.name} is removed from the cache as fast as it is fetched: is it too small?"
+        )
 
     def _bring_in(self, path: Path, fill: Callable[[BinaryIO], None]) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

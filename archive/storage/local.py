@@ -52,8 +52,9 @@ class LocalWriting:
         target = self._layout.resolve(key)
         try:
             return self._put(key, target, wanted, over=over)
-        except FileNotFoundError as error:
-            if target.parent.exists() or error.filename == str(wanted.source):
+        except FileNotFoundError:
+            # Of a link that cannot be made the system names the source, whichever of the two is not there.
+            if target.parent.exists() or not wanted.source.exists():
                 raise
             # It was empty, and somebody removed it.
             for folder in (target.parent, *target.parent.parents):
@@ -94,7 +95,7 @@ class LocalWriting:
         return draft.size_bytes
 
     def flush(self) -> Mapping[str, OSError]:
-        """Flush every file, name it, and flush every folder with new names, from the leaves up, each once. See `Writing.flush`."""
+        """Flush every file, name it, and flush every folder with new names, from the leaves up. See `Writing.flush`."""
         self._name_all()
         changed = dict.fromkeys(self._changed)
         for folder in self._changed:

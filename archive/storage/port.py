@@ -1,4 +1,4 @@
-"""What an archive asks of whatever keeps its files. Keys are relative paths of `Layout`; it must never know an index or a data set."""
+"""What an archive asks of whatever keeps its files. Keys are relative paths of `Layout`; no index and no data set is known here."""
 
 from __future__ import annotations
 
@@ -138,4 +138,4 @@ class Storage(Protocol):
         """Let go of an object; one that is gone is fine."""
 
     def list(self, prefix: str) -> Iterator[list[StoredObject]]:
-        """The objects whose keys begin with a folder's name (`data`), in pages of at most 1000, in an order that does not matter."""
+        """The objects below a folder's name (`data`), in pages of at most 1000, in an order that does not matter."""

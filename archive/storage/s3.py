@@ -6,7 +6,7 @@ import hashlib
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -14,8 +14,8 @@ import obstore
 
 from archive.storage.cache import Cache
 from archive.storage.port import Put, StoredObject
-from archive.storage.s3_faults import translated
-from archive.storage.upload import parts_of, whole
+from archive.storage.s3_faults import no_bucket, translated
+from archive.storage.upload import Parts, whole
 from dicomrelay.errors import ArchiveError, IntegrityMismatch, ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ class S3Storage:
     def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
         """See `Writing.put`."""
         key = _checked(key)
-        size = wanted.source.stat().st_size - (wanted.digest_from if wanted.preface else 0) + len(wanted.preface)
+        size = (
+            wanted.source.stat().st_size - (wanted.digest_from if wanted.preface else 0) + len(wanted.preface)
+        )
         if size > LARGEST_BYTES:
             raise ArchiveError(f"{size} bytes are more than {self._name} takes at once ({LARGEST_BYTES})")
         if not over:
@@ -83,7 +85,7 @@ class S3Storage:
         if size <= PART_BYTES:
             data, digest = whole(wanted)
             _compare(wanted, digest)
-            with translated(self._name):
+            with self._writes():
                 obstore.put(
                     self._store, key, data, mode="overwrite" if over else "create", use_multipart=False
                 )
@@ -97,13 +99,14 @@ class S3Storage:
         """Under a name of its own first; then the service copies it, and only if the key is free."""
         temporary = f"{UPLOADS}/{uuid.uuid4().hex}"
         digest = hashlib.sha256()
+        parts = Parts(wanted, digest, part_bytes=PART_BYTES)
         with self._large:
             try:
-                with translated(self._name):
+                with self._writes(parts):
                     obstore.put(
                         self._store,
                         temporary,
-                        parts_of(wanted, digest, part_bytes=PART_BYTES),
+                        parts,
                         use_multipart=True,
                         chunk_size=PART_BYTES,
                         max_concurrency=_PARTS_AT_ONCE,
@@ -116,13 +119,26 @@ class S3Storage:
                 with suppress(ServiceUnavailable, OSError), translated(self._name):
                     obstore.delete(self._store, temporary)
 
+    @contextmanager
+    def _writes(self, parts: Parts | None = None) -> Iterator[None]:
+        """Around an upload: what is not found is the bucket, and what cannot be read is the source."""
+        try:
+            with translated(self._name):
+                yield
+        except (OSError, ServiceUnavailable) as error:
+            if parts is not None and parts.fault is not None:
+                raise parts.fault from None
+            if isinstance(error, FileNotFoundError):
+                raise no_bucket(self._name) from None
+            raise
+
     def _prove(self, what: str) -> None:
-        """Once in a process: a service that does not know conditional writes would put one image over another, and say nothing."""
+        """Once in a process: a service that does not know conditional writes would put one image over another."""
         if what in self._proven:
             return
         probe = f"{UPLOADS}/{uuid.uuid4().hex}"
         try:
-            with translated(self._name):
+            with self._writes():
                 obstore.put(self._store, probe, b"probe", mode="create", use_multipart=False)
             with translated(self._name):
                 if what == "put":
@@ -136,8 +152,8 @@ class S3Storage:
             with suppress(ServiceUnavailable, OSError), translated(self._name):
                 obstore.delete(self._store, probe)
         raise ServiceUnavailable(
-            f"{self._name} does not know conditional writes (If-None-Match, to {what}): it would overwrite; use another service, or an "
-            "update of this one"
+            f"{self._name} does not know conditional writes (If-None-Match, to {what}): it would overwrite; "
+            "use another service, or an update of this one"
         )
 
     def stat(self, key: str) -> StoredObject | None:
@@ -191,7 +207,7 @@ class S3Storage:
                     return
                 yield [_stored(entry["path"], entry) for entry in page]
         except FileNotFoundError:
-            raise self._no_bucket() from None
+            raise no_bucket(self._name) from None
 
     def _head(self, key: str) -> ObjectMeta:
         with translated(self._name):
@@ -211,16 +227,12 @@ class S3Storage:
         return data
 
     def _fill(self, key: str, file: BinaryIO) -> None:
-        for chunk in self.chunks(key):
-            file.write(chunk)
+        file.writelines(self.chunks(key))
 
     def _require_bucket(self) -> None:
         """A bucket that is gone says of every object that there is none: nobody shall take that for an answer."""
         for _ in self.list("bucket-is-there"):
             return
-
-    def _no_bucket(self) -> ServiceUnavailable:
-        return ServiceUnavailable(f"{self._name}: there is no such bucket")
 
 
 def _checked(key: str) -> str:

@@ -1,4 +1,4 @@
-"""What obstore raises, in the words of the house. Its own words have the key in them, and a key the id of a patient: none of them is kept."""
+"""What obstore raises, in the words of the house. Its own are not kept: they have the key in them, and that the patient's id."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def translated(name: str) -> Iterator[None]:
     FileNotFoundError
         Nothing is under the key, or the bucket is gone.
     ServiceUnavailable
-        Everything else: it does not answer, is overloaded, or does not let us in. Another try may do, once somebody has seen to it.
+        Everything else: it does not answer, is overloaded, or does not let us in. Another try may do.
     """
     try:
         yield
@@ -44,12 +44,19 @@ def translated(name: str) -> Iterator[None]:
             "the rights of that key"
         ) from None
     except BaseError as error:
+        if "NoSuchBucket" in str(error):
+            raise no_bucket(name) from None
         raise ServiceUnavailable(f"{name} does not answer ({_kind(error)})") from None
+
+
+def no_bucket(name: str) -> ServiceUnavailable:
+    """What is said of a bucket that is not there: not that its objects are gone."""
+    return ServiceUnavailable(f"{name}: there is no such bucket")
 
 
 def _kind(error: BaseError) -> str:
     """What can be said of an error without its words."""
-    text = str(error).lower()
+    text = str(error)
     for sign, words in _SIGNS:
         if sign in text:
             return words
@@ -57,12 +64,11 @@ def _kind(error: BaseError) -> str:
 
 
 _SIGNS = (
-    ("connection refused", "connection refused"),
+    ("Connection refused", "connection refused"),
     ("dns error", "its name cannot be resolved"),
     ("certificate", "its certificate is not trusted: see archive.ca"),
-    ("timed out", "timed out"),
-    ("timeout", "timed out"),
-    ("slowdown", "it asks us to slow down"),
-    ("503", "it is overloaded"),
-    ("connect", "no connection"),
+    ("kind: Timeout", "timed out"),
+    ("SlowDown", "it asks us to slow down"),
+    ("status: 503", "it is overloaded"),
+    ("kind: Connect", "no connection"),
 )

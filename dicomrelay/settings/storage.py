@@ -38,9 +38,12 @@ class StorageSettings(Section):
     secret_access_key: SecretStr | None = Field(None, description="The key that goes with it.")
     session_token: SecretStr | None = Field(None, description="The token of temporary credentials.")
     ca: Path | None = Field(
-        None, description="A PEM file with the authority of the service's certificate, beside those of the system."
+        None,
+        description="A PEM file with the authority of the service's certificate, beside those of the system.",
     )
-    timeout_s: float = Field(60, ge=1, le=3600, description="Time for one request to the service, of 8 MiB at most.")
+    timeout_s: float = Field(
+        60, ge=1, le=3600, description="Time for one request to the service, of 8 MiB at most."
+    )
     cache_bytes: int = Field(
         10_000_000_000,
         ge=1_000_000,
@@ -61,7 +64,9 @@ class StorageSettings(Section):
             return None
         url = urlsplit(value)
         if url.username or url.password or url.query or url.fragment:
-            raise ValueError("only https://host:port; credentials are archive.access_key_id and archive.secret_access_key")
+            raise ValueError(
+                "only https://host:port; credentials are archive.access_key_id and archive.secret_access_key"
+            )
         if url.scheme not in {"http", "https"} or not url.hostname:
             raise ValueError("say https://host:port")
         if url.scheme == "http" and not _stays_near(url.hostname):
@@ -75,7 +80,9 @@ class StorageSettings(Section):
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("access_key_id and secret_access_key go together: set both or none")
         if self.url is None and (self.endpoint is not None or self.access_key_id is not None):
-            raise ValueError("endpoint and credentials are for a url, and there is none: set url = \"s3://bucket/prefix\"")
+            raise ValueError(
+                'endpoint and credentials are for a url, and there is none: set url = "s3://bucket/prefix"'
+            )
         return self
 
 
@@ -84,10 +91,15 @@ class ScrubSettings(Section):
 
     enabled: bool = Field(True, description="Do it, in the scheduler's process.")
     round_days: float = Field(
-        30, gt=0, le=3650, description="Once through the archive takes so long: its bytes are spread over the time."
+        30,
+        gt=0,
+        le=3650,
+        description="Once through the archive takes so long: its bytes are spread over the time.",
     )
     bytes_per_s: int | None = Field(
-        None, ge=1000, description="How much is read a second at most, whatever round_days says. None: what the round asks for."
+        None,
+        ge=1000,
+        description="How much is read a second at most, whatever round_days says. None: what the round asks for.",
     )
 
 
@@ -95,20 +107,30 @@ class ArchiveRetentionRule(Section):
     """How long studies of some modalities are kept."""
 
     modality: list[Pattern] = Field(
-        [], description="Every modality of the study must match one of these; * and ? are wildcards. None given: any study."
+        [],
+        description="Every modality of the study must match one of these; * and ? are wildcards. None given: any study.",
     )
-    days: float = Field(gt=0, le=365_000, description="So long after the last instance of it was stored it may go.")
+    days: float = Field(
+        gt=0, le=365_000, description="So long after the last instance of it was stored it may go."
+    )
 
 
 class ArchiveRetentionSettings(Section):
     """What the archive lets go of. Nothing, unless `rules` or `max_bytes` say so; never what somebody still has to get."""
 
-    rules: list[ArchiveRetentionRule] = Field([], max_length=1000, description="The first that fits a study decides.")
+    rules: list[ArchiveRetentionRule] = Field(
+        [], max_length=1000, description="The first that fits a study decides."
+    )
     max_bytes: int | None = Field(
-        None, ge=1, description="While the stored files are more than that, the studies stored longest ago go."
+        None,
+        ge=1,
+        description="While the stored files are more than that, the studies stored longest ago go.",
     )
     min_days: float = Field(
-        1, ge=0, le=365_000, description="A study into which something came so lately stays, whatever else is said."
+        1,
+        ge=0,
+        le=365_000,
+        description="A study into which something came so lately stays, whatever else is said.",
     )
     undocumented: bool = Field(
         False,

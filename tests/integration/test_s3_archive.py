@@ -1,4 +1,4 @@
-"""An archive in a bucket: stored, forwarded, cut into frames and mended as in a folder; and a service that is away loses nothing."""
+"""An archive in a bucket: everything is as in a folder, and a service that is away loses nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from archive import Archive, StoreOutcome
 from archive.disk import digest_of
 from archive.frame_index import FrameIndex
 from archive.frame_reader import frame_chunks
+from archive.storage import Put
 from archive.storage.opening import open_storage
+from archive.storage.upload import Parts
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.settings.storage import StorageSettings
 from streamer.open_frames import FrameCache
@@ -172,7 +174,7 @@ def _make_due(rooms: Rooms) -> None:
 
 
 def test_a_frozen_service_is_given_up_in_time(tmp_path: Path) -> None:
-    """It takes the connection and says nothing: the batch fails as a whole, nothing is in the index, and it can be tried again."""
+    """It takes the connection and says nothing: the batch fails as a whole, and can be tried again."""
     with running_s3(tmp_path) as service:
         service.make_bucket("slow")
         root = tmp_path / "archive"
@@ -290,3 +292,36 @@ def test_a_service_without_conditional_writes_is_refused(tmp_path: Path) -> None
                 archive.store([request_for(pydicom_file("CT_small.dcm"))])
             assert archive.inventory().count() == 0
         server.shutdown()
+
+
+def test_a_bucket_that_is_gone_takes_nothing_and_is_tried_again(s3: S3Service, tmp_path: Path) -> None:
+    """It is no fault of the instance."""
+    storage = s3.storage("no-such-bucket", tmp_path)
+    with (
+        closing(Archive.open(tmp_path / "archive", storage=storage)) as archive,
+        pytest.raises(ServiceUnavailable, match="no such bucket"),
+    ):
+        archive.store([request_for(pydicom_file("CT_small.dcm"))])
+
+
+def test_a_large_source_that_cannot_be_read_is_an_error_of_the_source(
+    s3: S3Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of an upload: the service is not at fault, nothing is under the key, and nothing is left of it."""
+    path = tmp_path / "large.dcm"
+    path.write_bytes(bytes(20 * 1024 * 1024))
+    storage = s3.storage("images", tmp_path, prefix="large")
+    whole = Parts._read
+
+    def failing(self: Parts) -> Iterator[bytes]:
+        parts = whole(self)
+        yield next(parts)
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(Parts, "_read", failing)
+
+    with pytest.raises(OSError, match=r"Input/output error.*large\.dcm"):
+        storage.put("data/1.dcm", Put(path, "0" * 64))
+
+    assert storage.stat("data/1.dcm") is None
+    assert [each for page in storage.list("uploads") for each in page] == []

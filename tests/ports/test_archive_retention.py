@@ -118,7 +118,7 @@ def test_age_goes_by_modality(archive: Archive, rules: list[ArchiveRetentionRule
     assert sorted(each.study_instance_uid for each in gone) == sorted(
         {study for study, *_ in STUDIES} - set(stay)
     )
-    files = [path for path in (archive.layout.root / "data").rglob("*.dcm")]
+    files = list((archive.layout.root / "data").rglob("*.dcm"))
     assert len(files) == archive.health.totals()[0] == archive.inventory().count()
     with archive._database.read() as work:
         stones = work.connection.exec_driver_sql(
@@ -131,7 +131,9 @@ def test_age_goes_by_modality(archive: Archive, rules: list[ArchiveRetentionRule
 
 def test_the_oldest_go_until_the_rest_fits(archive: Archive) -> None:
     """By size; what came lately stays even when the archive is too large."""
-    size = {each.study_instance_uid: each.bytes for each in archive.ages.oldest_first(created_before_ms=2**62)}
+    size = {
+        each.study_instance_uid: each.bytes for each in archive.ages.oldest_first(created_before_ms=2**62)
+    }
     room = size["1.2.3"] + size["1.2.4"] + size["1.2.5"]
 
     gone = let_go(archive, settings(max_bytes=room))
@@ -215,7 +217,9 @@ def test_what_is_damaged_stays(archive: Archive) -> None:
 
 def test_a_dry_run_says_the_same_and_does_nothing(archive: Archive) -> None:
     """The size that it would leave counts, too."""
-    size = {each.study_instance_uid: each.bytes for each in archive.ages.oldest_first(created_before_ms=2**62)}
+    size = {
+        each.study_instance_uid: each.bytes for each in archive.ages.oldest_first(created_before_ms=2**62)
+    }
     which = settings(max_bytes=sum(size.values()) - 1, dry_run=True)
 
     told = let_go(archive, which)

@@ -260,3 +260,17 @@ def test_a_reader_keeps_its_file_while_it_is_deleted(storage: Storage, tmp_path:
     with storage.fetch(KEY) as path, path.open("rb") as file:
         storage.delete(KEY)
         assert file.read() == data
+
+
+def test_a_place_that_was_emptied_and_removed_is_made_again(storage: Storage, tmp_path: Path) -> None:
+    """Whoever removes the last of a series removes its folders, also those that this process has made and knows."""
+    first = storage.put(KEY, source(tmp_path, b"one"))
+    storage.delete(KEY)
+    if isinstance(storage, LocalStorage):
+        folder = storage.layout.resolve(KEY).parent
+        while folder != storage.layout.root:
+            folder.rmdir()
+            folder = folder.parent
+
+    assert storage.put(KEY, source(tmp_path, b"two")) == first
+    assert storage.read(KEY, 0, 10) == b"two"
