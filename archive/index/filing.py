@@ -35,7 +35,9 @@ def lock_studies(work: Work, uids: Iterable[str]) -> dict[str, Row]:
 
 def file_studies(work: Work, new: Sequence[NewInstance]) -> dict[str, Row]:
     """The studies of instances, by UID: made where they are not there, held, filled in."""
-    sayings = _sayings(new, Level.STUDY)
+    sayings: dict[str, list[Saying]] = {}
+    for item in new:
+        _say(sayings.setdefault(item.request.study_instance_uid, []), item, Level.STUDY)
     rows = lock_studies(work, sayings)
     made = sorted(set(sayings) - set(rows))
     for _ in range(_ATTEMPTS):
@@ -59,8 +61,7 @@ def file_series(work: Work, new: Sequence[NewInstance], of: Mapping[str, Row]) -
     """The keys of the series of instances, by the UIDs of study and series; the same for them."""
     sayings: dict[tuple[str, str], list[Saying]] = {}
     for item in new:
-        said = Saying(item.request.sop_instance_uid, item.level_values(Level.SERIES))
-        sayings.setdefault(item.series_key, []).append(said)
+        _say(sayings.setdefault(item.series_key, []), item, Level.SERIES)
     rows = _series(work, sayings, of)
     missing = sorted(set(sayings) - set(rows))
     if missing:
@@ -83,12 +84,11 @@ def file_series(work: Work, new: Sequence[NewInstance], of: Mapping[str, Row]) -
     return {key: rows[key]["id"] for key in sayings}
 
 
-def _sayings(new: Sequence[NewInstance], level: Level) -> dict[str, list[Saying]]:
-    found: dict[str, list[Saying]] = {}
-    for item in new:
-        said = Saying(item.request.sop_instance_uid, item.level_values(level))
-        found.setdefault(item.request.study_instance_uid, []).append(said)
-    return found
+def _say(sayings: list[Saying], item: NewInstance, level: Level) -> None:
+    """Add what an instance says, unless the one before it said just that, as most do."""
+    values = item.level_values(level)
+    if not sayings or sayings[-1].values != values:
+        sayings.append(Saying(item.request.sop_instance_uid, values))
 
 
 def _series(work: Work, keys: Iterable[tuple[str, str]], of: Mapping[str, Row]) -> dict[tuple[str, str], Row]:

@@ -138,7 +138,7 @@ QUERIES = [
     (Level.STUDY, {"PatientName": "*Í*", "Modality": "CR"}),
     (Level.STUDY, {"PatientID": "p000001*"}),
     (Level.STUDY, {"PatientID": "P0000007"}),
-    (Level.STUDY, {"AccessionNumber": "a?0000?1"}),
+    (Level.STUDY, {"AccessionNumber": "a?00000?1"}),
     (Level.STUDY, {"StudyDescription": "ct *", "StudyDate": "2010-2015"}),
     (Level.STUDY, {"StudyDate": "20100101-"}),
     (Level.STUDY, {"StudyDate": "-20081231", "ModalitiesInStudy": "US"}),
