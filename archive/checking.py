@@ -125,7 +125,7 @@ def check(
 
 def _known(archive: Archive) -> Iterator[Finding]:
     for entry in archive.health.damaged():
-        yield _about(entry.stored, _FAULTS[Damage(entry.damage)], "the scrub found it damaged")
+        yield _about(entry.stored, _FAULTS[Damage(entry.damage or "")], "the scrub found it damaged")
     counted, totals = archive.inventory().count(), archive.health.totals()
     if counted != totals[0]:
         words = f"the index has {counted} instances, and its counters say {totals[0]}: rebuild it"

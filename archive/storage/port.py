@@ -1,4 +1,4 @@
-"""What an archive asks of whatever keeps its files. Keys are relative paths of `Layout`; no index and no data set is known here."""
+"""What an archive asks of whatever keeps its files. Keys are relative paths of `Layout`; it knows no index and no data set."""
 
 from __future__ import annotations
 

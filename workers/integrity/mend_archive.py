@@ -36,7 +36,7 @@ def file_gone(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
             yield Mended(finding, "is no longer in the index")
             continue
         try:
-            name = _put_away(archive, stored, acts=tools.acts)
+            name = _taken_away(archive, stored, acts=tools.acts)
             moved = f"moved to {LOST_AND_FOUND}/{name}; " if name else ""
         except OSError as error:
             yield Mended(finding, f"cannot be moved: {error.strerror}", done=False)
@@ -77,7 +77,7 @@ def found_again(tools: Tools, missing: Sequence[Mended]) -> Iterator[Mended]:
     yield from wanted.values()
 
 
-def _put_away(archive: ArchiveInventory, stored: StoredInstance, *, acts: bool) -> str:
+def _taken_away(archive: ArchiveInventory, stored: StoredInstance, *, acts: bool) -> str:
     """What lies under its name goes to lost+found/; the name that it gets there, "" where nothing lies. Raises OSError."""
     path, folder = archive.layout.resolve(stored.relative_path), _lost_and_found(archive)
     if isinstance(archive.storage, LocalStorage):
