@@ -79,7 +79,7 @@ def command(
     started = time.monotonic()
     with opened(invocation, folder) as archive:
         refuse_inside(archive, output)
-        with Progress("exported") as progress:
+        with Progress("instances") as progress:
             show = _Show(invocation, progress)
             report = export(
                 archive,

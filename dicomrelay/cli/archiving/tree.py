@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import click
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from archive import Archive
 from archive.attributes import Level
@@ -151,7 +151,7 @@ class TreeWriter:
         elif self.width is None or cell_len(line) + len(_GAP) + len(uid) <= self.width:
             click.echo(f"{line}{_GAP}{click.style(uid, dim=True)}")
         else:
-            click.echo(line)
+            click.echo(line if cell_len(line) <= self.width else f"{set_cell_size(line, self.width - 1)}…")
             click.echo(f"{below}{click.style(uid, dim=True)}")
 
 
