@@ -15,7 +15,7 @@ from archive.frame_header import FrameIndexHeader
 from archive.index.ages import AgeIndex
 from archive.index.changes import IndexChanges
 from archive.index.commitments import CommitmentIndex
-from archive.index.database import open_database
+from archive.index.database import file_url, open_database
 from archive.index.disagreeing import listed_disagreements
 from archive.index.health import HealthIndex
 from archive.index.history import listed_conflicts, listed_tombstones
@@ -136,12 +136,9 @@ class Archive:
         try:
             layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             facts, lock = enter(layout.root), UseLock(layout.root)
-            if database_url is None:
-                # SQLite would make it readable for others; what it keeps beside it gets the same mode.
-                (layout.root / INDEX).touch(mode=0o600)
+            url = database_url or file_url(layout.root / INDEX)
         except OSError as error:
             raise ArchiveError(f"archive {layout.root}: cannot be made: {error.strerror}") from error
-        url = database_url or f"sqlite:///{layout.root / INDEX}"
         try:
             opened = cls(layout, open_database(url), Disk(), storage=storage, policy=policy or facts.policy)
         except BaseException:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -88,7 +89,8 @@ def write_index(
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
     finally:
-        disk.remove(temporary)
+        with suppress(OSError):  # where nothing can be made there is nothing to remove
+            disk.remove(temporary)
 
 
 def _write(file: TextIO, archive: Archive, outline: Outline) -> None:

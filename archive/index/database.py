@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -12,7 +14,7 @@ from alembic.script import ScriptDirectory
 
 from archive.index.schema import VERSION_TABLE
 from dicomrelay.errors import ArchiveError
-from dicomrelay.ledger.engine import Database, Work
+from dicomrelay.ledger.engine import IMMUTABLE, Database, Work
 
 _SCRIPTS: Final = Path(__file__).parents[1] / "migrations"
 
@@ -45,6 +47,34 @@ def open_database(url: str) -> Database:
         database.dispose()
         raise
     return database
+
+
+def file_url(file: Path) -> str:
+    """The URL of an index in a file, which is made when it is not there; where it cannot change, one that can only be read.
+
+    Raises
+    ------
+    ArchiveError
+        It cannot change, and was not closed: what was written last is beside it.
+    OSError
+        It cannot be made.
+    """
+    try:
+        # SQLite would make it readable for others; what it keeps beside it gets the same mode.
+        file.touch(mode=0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS or not file.is_file():
+            raise
+    else:
+        return f"sqlite:///{file}"
+    written = file.with_name(f"{file.name}-wal")
+    if written.is_file() and written.stat().st_size:
+        raise ArchiveError(
+            f"archive {file.parent}: is on a read-only file system, and its index was in use when that was made: mount it"
+            " writable and open it once, or copy it"
+        )
+    # SQLite wants to make files beside it otherwise (sqlite.org/wal.html, read-only databases).
+    return f"sqlite:///file:{quote(str(file))}?{IMMUTABLE}=1&uri=true"
 
 
 def migrations() -> Config:

@@ -30,6 +30,8 @@ from dicomrelay.ledger.file_guard import FileGuard
 
 BUSY_TIMEOUT_MS: Final = 30_000
 CONNECT_TIMEOUT_S: Final = 5
+# In the URL of a SQLite file that cannot change, on a read-only file system: it is read without WAL and without locks.
+IMMUTABLE: Final = "immutable"
 _WAL_RETRY_S: Final = 0.01
 STATEMENT_TIMEOUT_MS: Final = 60_000
 # PostgreSQL takes 65,535 parameters in a statement, SQLite 32,766.
@@ -94,7 +96,10 @@ def open_engine(text_url: str) -> Engine:
         engine = create_engine(
             url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **_SQLITE_POOL
         )
-        event.listen(engine, "connect", _prepare_sqlite)
+        if IMMUTABLE not in url.query:
+            event.listen(engine, "connect", _prepare_sqlite)
+        else:
+            event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     options: dict[str, str | int] = {
@@ -110,9 +115,14 @@ def open_engine(text_url: str) -> Engine:
     )
 
 
-def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
-    """WAL, a full flush with each commit, and no transactions that the driver begins by itself."""
+def _leave_transactions_to_us(connection: SqliteConnection, _record: object) -> None:
+    """No transactions that the driver begins by itself."""
     connection.isolation_level = None
+
+
+def _prepare_sqlite(connection: SqliteConnection, record: object) -> None:
+    """WAL, and a full flush with each commit."""
+    _leave_transactions_to_us(connection, record)
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     _use_wal(connection)
     # FULL: the spool settles an item once register() has returned, so that commit must survive a power cut.

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -86,26 +87,70 @@ def test_an_archive_of_a_newer_version_is_left_alone(
         assert "update dicomrelay" in told.err
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@contextmanager
+def read_only(place: Path) -> Iterator[None]:
+    """The folder on a file system that is read-only, as long as the block lasts."""
+    if os.geteuid() != 0 or subprocess.run(["mount", "--bind", place, place], check=False).returncode:
+        pytest.skip("nothing may be mounted here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", place], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
 @pytest.mark.parametrize("words", READS, ids=lambda words: "-".join(words[:2]))
 def test_a_read_only_archive_can_be_read(
     relay: ArchiveCommand, filled: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """And what would write says that it cannot."""
-    shutil.copytree(filled, tmp_path / "a")
-    place = tmp_path / "a"
-    if subprocess.run(["mount", "--bind", place, place], capture_output=True, check=False).returncode:
-        pytest.skip("no mounts here")
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", place], check=True)
-        read = relay(*words, "-a", place)
-        write = relay("import", "-a", place, *sample_files("CT_small.dcm"))
-    finally:
-        subprocess.run(["umount", place], check=True)
+    """With the same answers as one that can be written."""
+    shutil.copytree(filled, tmp_path / "a%20 ?")
+    before = relay(*words, "-a", tmp_path / "a%20 ?")
+    with read_only(tmp_path / "a%20 ?"):
+        read = relay(*words, "-a", tmp_path / "a%20 ?")
 
-    assert read.code == 0, read.err
-    assert write.code in {1, 3}, write.err
-    assert "read" in write.err.lower()
+    assert (read.code, read.out) == (0, before.out), read.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("import", sample_files("CT_small.dcm")[0]),
+        ("remove", "--patient-id", "77654033", "--reason", "x", "--yes"),
+        ("scrub",),
+        ("export-index",),
+        ("rebuild-index",),
+        ("init", "--force"),
+    ],
+    ids=lambda words: "-".join(map(str, words[:2]))[-30:],
+)
+def test_what_would_write_to_a_read_only_archive_says_so(
+    relay: ArchiveCommand, filled: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """In words, and nothing is changed."""
+    place = tmp_path / "a"
+    shutil.copytree(filled, place)
+    with read_only(place):
+        told = relay(*words, "-p" if words[0] == "init" else "-a", place)
+
+    assert told.code in {1, 2, 3}, told.err
+    assert "read-only" in told.err.lower() or "readonly" in told.err.lower()
+    assert "Traceback" not in told.err
+    assert relay.good("stats", "-a", place, "--json").json["instances"] == len(INSTANCES)
+
+
+def test_a_read_only_index_that_was_in_use_is_not_believed(
+    relay: ArchiveCommand, filled: Path, tmp_path: Path
+) -> None:
+    """What was written last is in its log, which is not read there: words instead of an old answer."""
+    place = tmp_path / "a"
+    shutil.copytree(filled, place)
+    (place / "index.sqlite-wal").write_bytes(b"x" * 100)
+    with read_only(place):
+        told = relay("stats", "-a", place)
+
+    assert told.code == 1
+    assert "its index was in use" in told.err
 
 
 @pytest.mark.parametrize("columns", [80, 160])
