@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.query_models import RETRIEVE_MODELS, QueryModel
 from dicomrelay.dicom.query_status import CANCELLED, PENDING, PENDING_UNSUPPORTED_KEYS
@@ -17,7 +20,8 @@ from dicomrelay.log import get_logger
 from dicomrelay.net.provided_operations import failure
 from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation
 from dicomrelay.settings import QuerySettings
-from scp_gateway.archive_port import QueryPort
+from scp_gateway.archive_port import QueryPort, Row
+from scp_gateway.query.ahead import Ahead
 from scp_gateway.query.answers import AnswerWriter
 from scp_gateway.query.beside import answered, matches
 from scp_gateway.query.keys import Agreed, FindQuery, Refusal, read_query
@@ -25,8 +29,10 @@ from scp_gateway.query.keys import Agreed, FindQuery, Refusal, read_query
 _log = get_logger("dicomrelay.gateway")
 
 FIND_MODELS: Final = {model.find: model for model in RETRIEVE_MODELS.values()}
-# So many rows that do not match, and the peer is listened to.
-_HEAR_EVERY: Final = 100
+# While nothing matches the peer is listened to so often.
+_HEAR_EVERY_S: Final = 0.2
+# Questions at once in a listener process. One whose database is frozen goes on to count.
+MOST_AT_ONCE: Final = 64
 
 _SUCCESS: Final = Refusal(Status.SUCCESS, "")
 _CANCELLED: Final = Refusal(CANCELLED, "")
@@ -35,7 +41,12 @@ _NO_IDENTIFIER: Final = Refusal(Status.CANNOT_UNDERSTAND, "the identifier is mis
 _UNREADABLE: Final = Refusal(Status.CANNOT_UNDERSTAND, "the identifier cannot be read")
 _INDEX_AWAY: Final = Refusal(Status.OUT_OF_RESOURCES, "the archive's index does not answer, ask again later")
 _NO_ARCHIVE: Final = Refusal(Status.CANNOT_UNDERSTAND, "the archive cannot be asked, its log says why")
+_TOO_MANY: Final = Refusal(Status.OUT_OF_RESOURCES, "too many queries at once, ask again later")
 _NO_SUCH_KEY: Final = Refusal(Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS, "a key that cannot be matched so")
+
+
+class _TooManyFiles(Exception):
+    """More would have to be looked into than the settings allow."""
 
 
 @dataclass(slots=True)
@@ -57,6 +68,8 @@ class FindService:
         Ours: whom to ask for what was found.
     clock : callable
         Monotonic, in seconds.
+    most_at_once : int
+        Questions at once, those counted that still hang in a frozen index.
     """
 
     def __init__(
@@ -65,11 +78,13 @@ class FindService:
         ae_title: str,
         archive: QueryPort,
         clock: Callable[[], float] = time.monotonic,
+        most_at_once: int = MOST_AT_ONCE,
     ) -> None:
         self._settings = settings
         self._ae_title = ae_title
         self._archive = archive
         self._clock = clock
+        self._threads = threading.BoundedSemaphore(most_at_once)
 
     def serve(
         self, association: AssociationInfo, operation: RequestedOperation, agreed: Agreed
@@ -138,40 +153,68 @@ class FindService:
         writer = AnswerWriter(query, operation.transfer_syntax_uid)
         status = PENDING_UNSUPPORTED_KEYS if query.leaves_out_keys else PENDING
         response = CFindResponse(request.message_id, status, request.sop_class_uid)
+        if not self._threads.acquire(blocking=False):
+            return _TOO_MANY
+        found = self._ahead(query)
+        try:
+            while (taken := found.take(_HEAR_EVERY_S)) is not None:
+                if not taken:
+                    yield None
+                if (ended := self._ended(operation, began)) is not None:
+                    return ended
+                for row, beside in taken:
+                    if (ended := self._ended(operation, began)) is not None:
+                        return ended
+                    if progress.answers >= settings.max_answers:
+                        return Refusal(
+                            Status.OUT_OF_RESOURCES, f"more than {settings.max_answers} matches, ask for less"
+                        )
+                    progress.answers += 1
+                    yield Answer(response, writer.identifier(row, beside))
+        except _TooManyFiles:
+            return Refusal(
+                Status.OUT_OF_RESOURCES, f"more than {settings.max_files} files to look into, ask for less"
+            )
+        finally:
+            found.close()
+        return _CANCELLED if operation.is_cancelled else _SUCCESS
+
+    def _ended(self, operation: RequestedOperation, began: float) -> Refusal | None:
+        """Why it ends before its end."""
+        if operation.is_cancelled:
+            return _CANCELLED
+        limit_s = self._settings.timeout_s
+        if self._clock() - began > limit_s:
+            return Refusal(Status.OUT_OF_RESOURCES, f"not done in {limit_s:g} s, ask for less")
+        return None
+
+    def _ahead(self, query: FindQuery) -> Ahead[tuple[Row, Dataset | None]]:
+        """What matches, looked for in a thread of its own."""
+        try:
+            return Ahead(self._matches(query), self._threads.release)
+        except RuntimeError as error:
+            self._threads.release()
+            raise ServiceUnavailable("no thread for a query") from error
+
+    def _matches(self, query: FindQuery) -> Generator[tuple[Row, Dataset | None], None, None]:
+        """Rows that match, with what was looked up beside."""
         rows = self._archive.rows(
             query.level,
             query.matches,
             fuzzy=query.fuzzy_names,
             with_sop_classes=query.gathers_sop_classes,
         )
-        passed_over = looked_up = 0
+        tags = [int(key.tag) for key in query.beside]
+        looked_into = 0
         for row in rows:
-            if operation.is_cancelled:
-                return _CANCELLED
-            if self._clock() - began > settings.timeout_s:
-                return Refusal(Status.OUT_OF_RESOURCES, f"not done in {settings.timeout_s:g} s, ask for less")
             if not all(fits(row) for fits in query.filters):
-                passed_over += 1
-                if passed_over % _HEAR_EVERY == 0:
-                    yield None
                 continue
-            head = None
-            if query.beside:
-                if looked_up >= settings.max_files:
-                    return Refusal(
-                        Status.OUT_OF_RESOURCES,
-                        f"more than {settings.max_files} files to look into, ask for less",
-                    )
-                looked_up += 1
-                head = self._archive.head(row, [int(key.tag) for key in query.beside])
-                if not matches(query.beside, head):
-                    yield None
-                    continue
-            if progress.answers >= settings.max_answers:
-                return Refusal(
-                    Status.OUT_OF_RESOURCES, f"more than {settings.max_answers} matches, ask for less"
-                )
-            progress.answers += 1
-            found = answered(query.beside, head) if query.beside else None
-            yield Answer(response, writer.identifier(row, found))
-        return _CANCELLED if operation.is_cancelled else _SUCCESS
+            if not tags:
+                yield row, None
+                continue
+            if looked_into >= self._settings.max_files:
+                raise _TooManyFiles
+            looked_into += 1
+            head = self._archive.head(row, tags)
+            if matches(query.beside, head):
+                yield row, answered(query.beside, head)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from dicomrelay.errors import ArchiveError, ConfigurationError, ServiceUnavailab
 from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation
 from dicomrelay.settings import QuerySettings
 from scp_gateway.archive_port import IndexedAttribute
+from scp_gateway.query.ahead import AHEAD
 from scp_gateway.query.find import FindService
 from scp_gateway.query.keys import Agreed
 from tests.unit.scp_gateway.query.test_keys import ATTRIBUTES
@@ -27,7 +30,10 @@ PEER = AssociationInfo("a1", "ASKER", "OURS", "127.0.0.1", 1)
 class MemoryArchive:
     """A `QueryPort` of so many rows; `error` comes after them."""
 
-    def __init__(self, rows: int = 0, error: Exception | None = None) -> None:
+    def __init__(
+        self, rows: int = 0, error: Exception | None = None, *, waits_for: threading.Event | None = None
+    ) -> None:
+        self._waits_for = waits_for
         self._rows = rows
         self._error = error
         self.given = self.looked_into = 0
@@ -38,6 +44,8 @@ class MemoryArchive:
     def rows(
         self, level: Level, matches: Mapping[str, str], *, fuzzy: bool = False, with_sop_classes: bool = False
     ) -> Iterator[Mapping[str, Any]]:
+        if self._waits_for is not None:
+            assert self._waits_for.wait(60)
         for number in range(self._rows):
             self.given += 1
             yield {"StudyInstanceUID": f"1.2.{number}", "StudyDescription": f"S{number}"}
@@ -118,28 +126,56 @@ def test_over_the_limit_as_many_are_given_as_it_says() -> None:
     found = list(serve(archive, asked(), max_answers=3))
     assert statuses(iter(found)) == [0xFF00] * 3 + [0xA700]
     assert last(iter(found)).error_comment == "more than 3 matches, ask for less"
-    assert archive.given == 4  # and no row was read for nothing
+    assert archive.given <= 4 + 2 * AHEAD + 2  # no more than is held ahead
 
 
 def test_a_cancelled_query_ends_with_fe00() -> None:
-    """Between two answers, and nothing more is read (PS3.4 Section C.4.1.3.4)."""
-    archive, operation = MemoryArchive(1_000), asked()
+    """Between two answers, and no more is read (PS3.4 Section C.4.1.3.4)."""
+    archive, operation = MemoryArchive(100_000), asked()
     answers = serve(archive, operation)
     assert next(answers) is not None
     operation.is_cancelled = True
     assert statuses(answers) == [0xFE00]
-    assert archive.given == 2
+    assert archive.given <= 2 * AHEAD + 2
 
 
-def test_a_long_search_without_matches_lets_the_peer_be_heard() -> None:
-    """A C-CANCEL must not wait for the first answer."""
-    archive = MemoryArchive(1_000)
-    operation = asked("QueryRetrieveLevel=STUDY", "StudyDescription=S99?")
-    answers = serve(archive, operation)
-    assert next(answers) is None
-    assert archive.given <= 100
-    operation.is_cancelled = True
-    assert statuses(answers) == [0xFE00]
+def test_an_index_that_is_frozen_holds_up_nobody() -> None:
+    """The peer is heard all the while: a C-CANCEL ends it, or the time limit does."""
+    frozen = threading.Event()
+    try:
+        operation = asked()
+        answers = serve(MemoryArchive(0, waits_for=frozen), operation)
+        assert next(answers) is None
+        assert next(answers) is None
+        operation.is_cancelled = True
+        assert statuses(answers) == [0xFE00]
+        in_time = serve(MemoryArchive(0, waits_for=frozen), asked(), clock=Clock(1.0), timeout_s=3)
+        assert statuses(in_time) == [0xA700]
+    finally:
+        frozen.set()
+
+
+def test_questions_that_hang_are_counted() -> None:
+    """When all threads of a listener hang in a frozen index the next question is answered at once, and when it thaws they
+    are free again.
+    """
+    frozen = threading.Event()
+    service = FindService(
+        QuerySettings(), "OURS", MemoryArchive(0, waits_for=frozen), Clock(), most_at_once=4
+    )
+    hanging = [service.serve(PEER, asked(), Agreed()) for _ in range(4)]
+    try:
+        assert [next(each) for each in hanging] == [None] * 4
+        for each in hanging[::2]:
+            each.close()  # type: ignore[attr-defined] - a generator: as when the peer has gone
+        assert statuses(service.serve(PEER, asked(), Agreed())) == [0xA700]
+    finally:
+        frozen.set()
+    assert [statuses(each) for each in hanging[1::2]] == [[0], [0]]
+    deadline = time.monotonic() + 10
+    while (found := statuses(service.serve(PEER, asked(), Agreed()))) != [0]:
+        assert found == [0xA700]
+        assert time.monotonic() < deadline
 
 
 def test_a_query_takes_no_longer_than_the_settings_say() -> None:
