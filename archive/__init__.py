@@ -3,4 +3,12 @@
 from archive.archive import Archive
 from archive.values import FrameSummary, Policy, StoredInstance, StoreOutcome, StoreRequest, StoreResult
 
-__all__ = ["Archive", "FrameSummary", "Policy", "StoreOutcome", "StoreRequest", "StoreResult", "StoredInstance"]
+__all__ = [
+    "Archive",
+    "FrameSummary",
+    "Policy",
+    "StoreOutcome",
+    "StoreRequest",
+    "StoreResult",
+    "StoredInstance",
+]

@@ -82,11 +82,11 @@ def _undo_replacement(tools: WritingTools, change: Change) -> None:
         if not section.has(change):
             return
         held = section.held([change.facts["uid"]]).get(change.facts["uid"])
-        if held is not None and held.relative_path == path and copy and not _is_whole(tools, held, path):
-            if _is_whole(tools, held, copy):
-                with tools.storage.fetch(copy) as source:
-                    what = Put(source, held.digest, held.data_set_offset, may_link=True)
-                    tools.storage.put(path, what, over=True)
+        is_his = held is not None and held.relative_path == path and bool(copy)
+        if held is not None and is_his and not _is_whole(tools, held, path) and _is_whole(tools, held, copy):
+            with tools.storage.fetch(copy) as source:
+                what = Put(source, held.digest, held.data_set_offset, may_link=True)
+                tools.storage.put(path, what, over=True)
         if copy:
             _delete_unlisted(tools, section, [copy])
         section.end(change)

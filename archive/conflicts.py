@@ -42,6 +42,9 @@ def _set_aside(requests: Sequence[StoreRequest], tools: WritingTools) -> list[St
     results: list[StoreResult] = []
     for request in requests:
         uid = request.sop_instance_uid
+        if uid in known and known[uid].digest == request.digest:
+            results.append(StoreResult(uid, StoreOutcome.ALREADY_THERE, known[uid].relative_path))
+            continue
         path, size = "", request.data_set_offset + request.data_set_bytes
         try:
             if tools.policy is not Policy.REFUSE:

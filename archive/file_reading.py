@@ -1,4 +1,4 @@
-"""A file of anybody's as a request to store it: whether it is an instance, which one, and its digest. By content, never by name."""
+"""A file of anybody's as a request to store it: is it an instance, which one, and its digest. By content, never by name."""
 
 from __future__ import annotations
 

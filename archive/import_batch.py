@@ -15,10 +15,14 @@ from archive.file_reading import read_request
 from archive.root import Origin
 from archive.values import StoreOutcome, StoreRequest, StoreResult
 from archive.walking import Found
-from dicomrelay.errors import DataSetError, NotDicom
+from dicomrelay.errors import DataSetError, NotDicom, ServiceUnavailable
 
 # What the rest of an import would meet as well.
-_NO_ROOM: Final = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+_NO_ROOM: Final = (
+    *(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)),
+    "database or disk is full",
+    "attempt to write a readonly database",
+)
 
 
 class FileOutcome(Enum):
@@ -100,10 +104,15 @@ def import_batch(archive: Archive, batch: Sequence[Found]) -> list[ImportedFile]
             done.append(
                 ImportedFile(file.path, FileOutcome.REFUSED, "", file.size_bytes, f"cannot be read: {words}")
             )
-    results = archive.store([request for _, request in requests])
+    try:
+        results = archive.store([request for _, request in requests])
+    except ServiceUnavailable as error:
+        if not str(error).endswith(_NO_ROOM):
+            raise
+        # Files may be in place already, and are found again by the next import.
+        return done + lost([file for file, _ in requests], str(error))
     return done + [
-        _imported(file, request, result)
-        for (file, request), result in zip(requests, results, strict=True)
+        _imported(file, request, result) for (file, request), result in zip(requests, results, strict=True)
     ]
 
 

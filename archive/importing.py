@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -174,9 +174,7 @@ class _Account:
         now = time.monotonic()
         if self._on_progress is not None and (last or now - self._told_at >= _TELL_EVERY_S):
             self._told_at = now
-            self._on_progress(
-                ImportProgress(self.found, self.report.files, self.done_bytes, self.is_counted)
-            )
+            self._on_progress(ImportProgress(self.found, self.report.files, self.done_bytes, self.is_counted))
 
 
 def _batches(
@@ -203,7 +201,9 @@ def _batches(
         yield batch
 
 
-def _answers(archive: Archive, batches: Iterator[Batch], count: int) -> Iterator[list[ImportedFile]]:
+def _answers(
+    archive: Archive, batches: Iterator[Batch], count: int
+) -> Generator[list[ImportedFile], None, None]:
     if count <= 1:
         for batch in batches:
             yield import_batch(archive, batch)

@@ -14,7 +14,7 @@ _MADE: Final = ("frames", "inflated")
 
 
 def remove_made(layout: Layout, disk: Disk, stored: StoredInstance) -> None:
-    """Remove an instance's frame index, and what was inflated of it. What cannot be removed does not fit another file, and is not served."""
+    """Remove an instance's frame index, and what was inflated of it. What cannot be removed is not served."""
     for suffix in _MADE:
         relative = Layout.frames(
             stored.study_instance_uid, stored.series_instance_uid, stored.sop_instance_uid, suffix=suffix

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -133,7 +133,7 @@ def _opened(place: IndexPlace, storage: Storage, report: RebuildReport) -> Datab
 
 def _read_all(
     rows: Rows, count: int, should_stop: Callable[[], bool]
-) -> Iterator[list[tuple[StoredObject, Read]]]:
+) -> Generator[list[tuple[StoredObject, Read]], None, None]:
     """Every stored file that the new index does not have, read; batch by batch."""
 
     def batches() -> Iterator[list[StoredObject]]:
@@ -149,7 +149,9 @@ def _read_all(
         return
     with Processes[list[StoredObject]](count, open_reader, (rows.storage.layout.root,)) as processes:
         for batch, answer in processes.run(batches()):
-            read = [Unlisted(each.key, answer.words) for each in batch] if isinstance(answer, Died) else answer
+            read = (
+                [Unlisted(each.key, answer.words) for each in batch] if isinstance(answer, Died) else answer
+            )
             yield list(zip(batch, read, strict=True))
 
 

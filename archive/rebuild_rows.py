@@ -90,7 +90,9 @@ class Rows:
     def resumed(self) -> int | None:
         """How many instances are there from an interrupted rebuild; None when a file has changed since."""
         columns = instances.c
-        query = select(columns.id, columns.relative_path, columns.file_bytes).order_by(columns.id).limit(_PAGE)
+        query = (
+            select(columns.id, columns.relative_path, columns.file_bytes).order_by(columns.id).limit(_PAGE)
+        )
         last = count = 0
         while True:
             with self._new.read() as work:
@@ -168,7 +170,9 @@ class Rows:
                 return record_conflicts(
                     work,
                     [
-                        Conflict(**{**asdict(each), "kept_digest": known.get(each.sop_instance_uid, nobody).digest})
+                        Conflict(
+                            **{**asdict(each), "kept_digest": known.get(each.sop_instance_uid, nobody).digest}
+                        )
                         for each in found
                     ],
                 )
@@ -196,7 +200,9 @@ class Rows:
             try:
                 removed = [Tombstone(**each) for each in json.loads(path.read_bytes())["removed"]]
             except (OSError, ValueError, TypeError, KeyError) as error:
-                self.report.add_problem(Unlisted(f"{REMOVED}/{path.name}", f"cannot be read: {_words(error)}"))
+                self.report.add_problem(
+                    Unlisted(f"{REMOVED}/{path.name}", f"cannot be read: {_words(error)}")
+                )
                 continue
 
             def put_in(work: Work, removed: Sequence[Tombstone] = removed) -> int:

@@ -47,15 +47,19 @@ def remove(
     ConfigurationError
         There is no reason, it is too long, or everything is selected.
     ServiceUnavailable, LedgerError
-        The index or the storage does not work. Instances without a row are removed; their files go when the archive is next opened.
+        Index or storage do not work. Instances without a row are removed; their files go when the archive is next opened.
     ArchiveError, OSError
         A file cannot be deleted; the same.
     """
     for name, text in (("reason", reason), ("by", by)):
         if not 1 <= len(text.strip()) <= _LONGEST_CHARACTERS:
-            raise ConfigurationError(f"{name}: say in 1 to {_LONGEST_CHARACTERS} characters why, and who says so")
+            raise ConfigurationError(
+                f"{name}: say in 1 to {_LONGEST_CHARACTERS} characters why, and who says so"
+            )
     if selection.is_everything:
-        raise ConfigurationError("nothing is named that is to be removed: say which patient, study, series or instance")
+        raise ConfigurationError(
+            "nothing is named that is to be removed: say which patient, study, series or instance"
+        )
     tools = archive.writing_tools
     removed = removed_bytes = 0
     for batch in _batches(archive.select(selection)):

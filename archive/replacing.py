@@ -76,7 +76,10 @@ def _set_aside(held: StoredInstance, request: StoreRequest, tools: WritingTools)
             tools.storage.put(path, what)
         except FileExistsError:
             copy = tools.storage.stat(path)
-            if copy is None or tools.storage.digest(path, _head_bytes(copy.size_bytes, there.size_bytes, held)) != digest:
+            if (
+                copy is None
+                or tools.storage.digest(path, _head_bytes(copy.size_bytes, there.size_bytes, held)) != digest
+            ):
                 tools.storage.put(path, what, over=True)
     return conflict(digest, path, _REPLACED if digest == held.digest else _DAMAGED)
 

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from archive.disk import Disk, temporary_name
 from archive.layout import CONFLICTS, DATA, FRAMES, REMOVED
@@ -44,7 +44,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What another process needs to open an archive whose files are in its folder. The URL may hold a password: never to be shown."""
+    """What another process needs to open an archive that has its files. The URL may hold a password: never to be shown."""
 
     root: Path
     database_url: str | None
@@ -70,11 +70,12 @@ def read_facts(root: Path) -> Facts | None:
     format_ = found.get("format") if isinstance(found, dict) else None
     if not isinstance(format_, int):
         raise ArchiveError(
-            f"archive {root}: {FACTS} is damaged: move it away, the next start writes it again (the policy is then keep_first)"
+            f"archive {root}: {FACTS} is damaged: move it away, the next start writes it again (with the policy keep_first)"
         )
     if format_ > FORMAT:
         raise ArchiveError(
-            f"archive {root} was made by a newer version of dicomrelay (format {format_}, this one knows {FORMAT}): update dicomrelay"
+            f"archive {root} was made by a newer version of dicomrelay (format {format_}, this one knows {FORMAT}): "
+            "update dicomrelay"
         )
     policies = {policy.value: policy for policy in Policy}
     policy = policies.get(str(found.get("policy", "")), Policy.KEEP_FIRST)
@@ -137,16 +138,16 @@ class UseLock:
     """
 
     def __init__(self, root: Path, *, alone: bool = False) -> None:
-        self._file: IO[bytes] | None = None
+        self._descriptor = -1
         try:
-            self._file = open(root / LOCK, "ab", opener=_private)  # noqa: SIM115 - until `close`
+            self._descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             # Who can only read cannot make the file; and nobody rebuilds here either.
             if alone or error.errno not in _CANNOT_WRITE:
                 raise ArchiveError(f"archive {root}: {LOCK} cannot be opened: {error.strerror}") from error
             return
         try:
-            fcntl.flock(self._file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError as error:
             self.close()
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
@@ -161,9 +162,13 @@ class UseLock:
 
     def close(self) -> None:
         """Let go of it."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        """Who forgets an archive lets go of it."""
+        self.close()
 
     def __enter__(self) -> UseLock:
         return self
@@ -172,7 +177,3 @@ class UseLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

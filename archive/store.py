@@ -71,6 +71,7 @@ def store_batch(requests: Sequence[StoreRequest], tools: WritingTools) -> list[S
         batch.results[number] = put_back(tools, requests[number])
     for number in batch.repeated:
         _compare_with_first(batch, number)
+    batch.clashing.sort()
     settled = settle_conflicts([requests[number] for number in batch.clashing], tools)
     batch.results.update(zip(batch.clashing, settled, strict=True))
     return [batch.results[number] for number in range(len(requests))]
@@ -99,8 +100,7 @@ def _begin(batch: _Batch, number: int, known: Known | None) -> StoreResult | Non
     """Put a file under its name; an answer where nothing is left to do."""
     request = batch.requests[number]
     uid = request.sop_instance_uid
-    if uid in batch.new:
-        batch.repeated.append(number)
+    if _is_repeated(batch, number):
         return None
     try:
         if known is None:
@@ -121,6 +121,19 @@ def _begin(batch: _Batch, number: int, known: Known | None) -> StoreResult | Non
     except OSError as error:
         return failed_by(request, error)
     return StoreResult(uid, StoreOutcome.ALREADY_THERE, known.relative_path)
+
+
+def _is_repeated(batch: _Batch, number: int) -> bool:
+    """Whether its UID came before in the batch: then it is dealt with after that one."""
+    uid = batch.requests[number].sop_instance_uid
+    if uid in batch.new:
+        batch.repeated.append(number)
+        return True
+    if any(batch.requests[other].sop_instance_uid == uid for other in batch.clashing):
+        # In their order: under `replace` the last one stays.
+        batch.clashing.append(number)
+        return True
+    return False
 
 
 def _place(batch: _Batch, number: int) -> None:

@@ -28,7 +28,7 @@ _STEP_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Unlisted:
-    """A stored file that the index will not have. Its key has the patient id in it: for the person who asked, never for a log."""
+    """A stored file that the index will not have. Its key has the patient id in it: for who asked, never for a log."""
 
     key: str
     reason: str
@@ -38,7 +38,7 @@ Read: TypeAlias = NewInstance | Unlisted
 
 
 def read_stored(storage: Storage, objects: Sequence[StoredObject]) -> list[Read]:
-    """Each of the files as the index is to have it, in their order. Raises ServiceUnavailable when the storage does not answer."""
+    """Each of the files as the index is to have it, in their order. Raises ServiceUnavailable."""
     return [_read(storage, each) for each in objects]
 
 

@@ -69,7 +69,7 @@ def failed(request: StoreRequest, reason: str) -> StoreResult:
 
 
 def failed_by(request: StoreRequest, error: OSError) -> StoreResult:
-    """The same, in the system's words. The path of the source is its sender's or the spool's; one in the archive holds the patient id."""
+    """The same, in the system's words. The path of a source may be told; one in the archive holds the patient id."""
     is_source = error.filename is not None and str(error.filename) == str(request.source)
     where = request.source if is_source else f"instance {request.sop_instance_uid} in the archive"
     return failed(request, f"{where}: {why(error)}")

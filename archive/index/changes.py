@@ -70,7 +70,10 @@ class Section:
         aside = [path for path in relative_paths if path.startswith(f"{CONFLICTS}/")]
         return {
             path
-            for column, paths in ((instances.c.relative_path, relative_paths), (conflicts.c.relative_path, aside))
+            for column, paths in (
+                (instances.c.relative_path, relative_paths),
+                (conflicts.c.relative_path, aside),
+            )
             for some in chunks(paths)
             for path in self.work.connection.execute(select(column).where(column.in_(some))).scalars()
         }
@@ -170,14 +173,16 @@ class IndexChanges:
 
 
 def record_conflicts(work: Work, found: Sequence[Conflict]) -> int:
-    """List conflicts, each UID and digest once, and return how many are new. What was refused first and is set aside later gets its path."""
+    """List conflicts, each UID and digest once; how many are new. What was refused and is set aside later gets its path."""
     columns = conflicts.c
     new = 0
     for each in found:
         same = (columns.sop_instance_uid == each.sop_instance_uid) & (columns.digest == each.digest)
         row = work.connection.execute(select(columns.id, columns.relative_path).where(same)).first()
         if row is None:
-            work.connection.execute(insert(conflicts), [{**asdict(each), "found_ms": each.found_ms or work.now}])
+            work.connection.execute(
+                insert(conflicts), [{**asdict(each), "found_ms": each.found_ms or work.now}]
+            )
             new += 1
         elif each.relative_path and not row.relative_path:
             work.connection.execute(

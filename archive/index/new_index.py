@@ -179,7 +179,7 @@ def _is_carried(table: Table, row: Mapping[str, Any]) -> bool:
 
 
 def _all_rows(database: Database, table: Table) -> Iterator[list[dict[str, Any]]]:
-    key = [*table.primary_key][0]
+    key = next(iter(table.primary_key))
     query = select(table).order_by(key).limit(_PAGE)
     last: Any = None
     while True:

@@ -151,7 +151,7 @@ def _look_at(found: dict[int, str], data: Data, tag: int, pos: int, length: int)
 
 
 def past_undefined(data: Data, pos: int, tag: int, vr: bytes) -> int:
-    """Where what has no length and begins at `pos` ends: a sequence, or the fragments of pixel data. Raises GivenUp, struct.error."""
+    """Where what has no length ends: a sequence, or the fragments of pixel data. Raises GivenUp, struct.error."""
     if tag == _PIXEL_DATA:
         return _past_fragments(data, pos)
     if vr == b"SQ":

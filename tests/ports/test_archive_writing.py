@@ -146,7 +146,7 @@ def test_replace_files_the_new_one_where_it_belongs(archive: Archive, folder: Pa
     """Of another patient: the old path is gone with its folders, and so is the patient who has nothing left."""
     archive.policy = Policy.REPLACE
     old, new = instance(folder, fill=1), instance(folder, fill=2, patient_id="P2")
-    [stored] = archive.store([old])
+    archive.store([old])
 
     [replaced] = archive.store([new])
 
@@ -261,10 +261,15 @@ def test_everything_is_never_removed(archive: Archive, folder: Path) -> None:
 def rows(archive: Archive) -> list[dict[str, object]]:
     """What a search at the instance level answers, without when it was stored."""
     found = archive.search(SearchQuery(Level.INSTANCE, {}, limit=1000)).rows
-    return sorted((dict(row) for row in found), key=lambda row: str(row["sop_instance_uid"]))
+    without = [
+        {name: value for name, value in row.items() if name not in ("key", "id", "series")} for row in found
+    ]
+    return sorted(without, key=lambda row: str(row["sop_instance_uid"]))
 
 
-def test_an_index_is_made_from_the_files_alone(archive: Archive, root: Path, folder: Path, empty_url: str) -> None:
+def test_an_index_is_made_from_the_files_alone(
+    archive: Archive, root: Path, folder: Path, empty_url: str
+) -> None:
     """Instances, conflicts and tombstones; counters too."""
     requests = [instance(folder, number, series=number % 3) for number in range(1, 20)]
     other = instance(folder, 1, series=1, fill=9)
@@ -306,7 +311,9 @@ def _destroy(root: Path, url: str) -> None:
     database.dispose()
 
 
-def test_what_files_do_not_tell_is_taken_over(archive: Archive, root: Path, folder: Path, empty_url: str) -> None:
+def test_what_files_do_not_tell_is_taken_over(
+    archive: Archive, root: Path, folder: Path, empty_url: str
+) -> None:
     """When an instance was stored, and facts of the archive as a whole."""
     outcomes(archive, instance(folder))
     with archive._database.write() as work:
@@ -324,7 +331,9 @@ def test_what_files_do_not_tell_is_taken_over(archive: Archive, root: Path, fold
     again.close()
 
 
-def test_a_rebuild_that_is_interrupted_goes_on(archive: Archive, root: Path, folder: Path, empty_url: str) -> None:
+def test_a_rebuild_that_is_interrupted_goes_on(
+    archive: Archive, root: Path, folder: Path, empty_url: str
+) -> None:
     """The old index serves meanwhile; what was read is not read again."""
     requests = [instance(folder, number) for number in range(1, 450)]
     outcomes(archive, *requests)
@@ -364,7 +373,9 @@ def test_a_rebuild_that_was_interrupted_begins_anew_when_a_file_is_gone_since(
     assert (report.resumed, report.instances) == (0, 248)
 
 
-def test_a_rebuild_names_what_it_cannot_take(archive: Archive, root: Path, folder: Path, empty_url: str) -> None:
+def test_a_rebuild_names_what_it_cannot_take(
+    archive: Archive, root: Path, folder: Path, empty_url: str
+) -> None:
     """No DICOM, and a second file of one UID: they stay, and are not in the index."""
     request = instance(folder)
     [stored] = archive.store([request])

@@ -23,7 +23,13 @@ STUDY = "1.2.826.0.1.3680043.10.7.1"
 
 
 def write_instance(
-    folder: Path, number: int = 1, *, fill: int = 1, study: str = STUDY, patient_id: str = "P1", series: int = 1
+    folder: Path,
+    number: int = 1,
+    *,
+    fill: int = 1,
+    study: str = STUDY,
+    patient_id: str = "P1",
+    series: int = 1,
 ) -> Path:
     """A small CT instance; `fill` makes other bytes under the same UID."""
     ds = Dataset()
@@ -55,14 +61,16 @@ class KilledAt(Disk):
     Parameters
     ----------
     at : int
-        Counted from 1 once `armed`; 0 for never.
+        Counted from 1; 0 for none.
+    on : str
+        Its name, the first of them.
     torn : bool
         When the step writes a file, half of it is written.
     """
 
-    def __init__(self, at: int = 0, *, torn: bool = False) -> None:
+    def __init__(self, at: int = 0, *, on: str = "", torn: bool = False) -> None:
         self.steps: list[str] = []
-        self._at, self._torn = at, torn
+        self._at, self._on, self._torn = at, on, torn
 
     def watch(self, archive: Archive) -> Archive:
         """Put it under an archive: its files and its transactions."""
@@ -73,7 +81,7 @@ class KilledAt(Disk):
     def step(self, name: str, torn: Callable[[], object] | None = None) -> None:
         """One step is about to be made."""
         self.steps.append(name)
-        if len(self.steps) == self._at:
+        if len(self.steps) == self._at or name == self._on:
             if self._torn and torn is not None:
                 torn()
             os.kill(os.getpid(), signal.SIGKILL)

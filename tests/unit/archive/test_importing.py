@@ -37,7 +37,7 @@ def test_every_file_has_one_outcome_and_a_reason_where_it_is_not_there(
     deep = folder / "a" / "b"
     first = write_instance(deep, 1)
     shutil.copy(first, folder / "again.dcm")
-    write_instance(folder, 1, fill=7)
+    write_instance(folder / "z", 1, fill=7)
     (folder / "readme.txt").write_text("not an image")
     (folder / "empty.dcm").touch()
     (folder / "cut.dcm").write_bytes(write_instance(tmp_path / "else", 2).read_bytes()[:-100])
@@ -191,7 +191,7 @@ def _processes_of(script: Path) -> set[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_an_import_that_is_killed_leaves_nothing_by_half_and_no_process(tmp_path: Path) -> None:
     """kill -9 of the one that the user started; the next import stores the rest."""
-    count = 20 * BATCH_FILES
+    count = 10 * BATCH_FILES
     _many(tmp_path / "in", count)
     script = tmp_path / "import_it.py"
     script.write_text(PROGRAM)
@@ -200,9 +200,7 @@ def test_an_import_that_is_killed_leaves_nothing_by_half_and_no_process(tmp_path
         [sys.executable, str(script), str(tmp_path / "archive"), str(tmp_path / "in")], env=variables
     ) as process:
         data = tmp_path / "archive" / "data"
-        until(
-            lambda: process.poll() is not None or any(data.rglob("*.dcm")), seconds=60, what="it has begun"
-        )
+        until(lambda: process.poll() is not None or any(data.rglob("*.dcm")), seconds=60, what="it has begun")
         process.send_signal(signal.SIGKILL)
     until(lambda: not _processes_of(script), seconds=30, what="its processes have ended")
 
@@ -228,7 +226,9 @@ def test_a_process_that_dies_costs_its_batch_one_more_try(archive: Archive, tmp_
     def kill_one(_: ImportedFile) -> None:
         if not victims:
             children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            found = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            found = [
+                int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            ]
             victims.extend(found[:1])
             os.kill(victims[0], signal.SIGKILL)
 
@@ -254,7 +254,9 @@ def test_a_full_disk_stops_an_import_with_words(tmp_path: Path) -> None:
         archive.close()
 
     assert report.stopped
-    assert "No space left on device" in report.stopped
+    assert report.stopped.endswith(("No space left on device", "database or disk is full"))
+    assert report.counts[FileOutcome.REFUSED] > 0
+    assert report.files < 1000
 
 
 def test_a_policy_holds_in_the_processes_too(tmp_path: Path) -> None:
@@ -270,4 +272,3 @@ def test_a_policy_holds_in_the_processes_too(tmp_path: Path) -> None:
     assert report.counts == {FileOutcome.REPLACED: 4 * BATCH_FILES}
     check_whole(archive)
     archive.close()
-
