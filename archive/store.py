@@ -16,7 +16,7 @@ from archive.conflicts import settle_conflicts
 from archive.head_digest import head_digest
 from archive.index.writer import Known, NewInstance
 from archive.putting_back import put_back, take_back
-from archive.storage import StoredObject, Writing
+from archive.storage import Writing
 from archive.values import StoreOutcome, StoreRequest, StoreResult
 from archive.writing import WritingTools, check_same, failed, failed_by, relative_path_of, wanted, why
 from dicomrelay.errors import ArchiveError, ConflictingInstance
@@ -193,15 +193,14 @@ def _into_the_index(batch: _Batch) -> None:
     """One transaction for all; then a look at what the index holds, for another process may have been first."""
     if not batch.new:
         return
-    storage, there = batch.tools.storage, dict[str, StoredObject | None]()
-    for uid, item in batch.new.items():
-        there[uid] = storage.stat(item.relative_path)
+    storage = batch.tools.storage
+    before = storage.stats([item.relative_path for item in batch.new.values()])
 
-    def is_there(item: NewInstance) -> bool:
-        before = there[item.request.sop_instance_uid]
-        return before is not None and before == storage.stat(item.relative_path)
+    def are_there(new: Sequence[NewInstance]) -> list[bool]:
+        now = storage.stats([item.relative_path for item in new])
+        return [then is not None and then == each for then, each in zip(before, now, strict=True)]
 
-    held, taken = batch.tools.changes.add(list(batch.new.values()), is_there=is_there)
+    held, taken = batch.tools.changes.add(list(batch.new.values()), are_there=are_there)
     elsewhere: dict[str, str] = {}
     for uid, item in batch.new.items():
         number, winner = batch.first[uid], held.get(uid)

@@ -122,14 +122,14 @@ class IndexChanges:
         self._database = database
 
     def add(
-        self, new: Sequence[NewInstance], *, is_there: Callable[[NewInstance], bool]
+        self, new: Sequence[NewInstance], *, are_there: Callable[[Sequence[NewInstance]], Sequence[bool]]
     ) -> tuple[dict[str, Known], set[str]]:
         """Put instances in whose files are there, in one transaction.
 
         Parameters
         ----------
-        is_there : callable
-            Whether the file of an instance is still what was put there.
+        are_there : callable
+            Of each, whether its file is still what was put there.
 
         Returns
         -------
@@ -141,7 +141,12 @@ class IndexChanges:
         def put_in(work: Work) -> dict[str, Known]:
             taken.clear()
             work.shared(FILES)
-            taken.update(item.request.sop_instance_uid for item in new if not is_there(item))
+            there = are_there(new)
+            taken.update(
+                item.request.sop_instance_uid
+                for item, is_there in zip(new, there, strict=True)
+                if not is_there
+            )
             here = [item for item in new if item.request.sop_instance_uid not in taken]
             return add_instances(work, here)
 

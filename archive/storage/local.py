@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,6 +200,10 @@ class LocalStorage:
             state = self.layout.resolve(key).stat()
             return StoredObject(key, state.st_size, state.st_mtime)
         return None
+
+    def stats(self, keys: Sequence[str]) -> tuple[StoredObject | None, ...]:
+        """See `Storage`."""
+        return tuple(self.stat(key) for key in keys)
 
     def read(self, key: str, offset: int, length: int) -> bytes:
         """See `Storage`."""

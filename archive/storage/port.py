@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,9 @@ class Storage(Protocol):
 
     def stat(self, key: str) -> StoredObject | None:
         """What is under a key; None when nothing is."""
+
+    def stats(self, keys: Sequence[str]) -> tuple[StoredObject | None, ...]:
+        """The same of each, several at a time where that is far away."""
 
     def read(self, key: str, offset: int, length: int) -> bytes:
         """So many bytes from an offset; fewer where the object ends."""

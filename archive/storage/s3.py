@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -163,6 +164,13 @@ class S3Storage:
         except FileNotFoundError:
             self._require_bucket()
             return None
+
+    def stats(self, keys: Sequence[str]) -> tuple[StoredObject | None, ...]:
+        """See `Storage`."""
+        if len(keys) < 2:
+            return tuple(self.stat(key) for key in keys)
+        with ThreadPoolExecutor(min(_AT_ONCE, len(keys)), thread_name_prefix="stat") as pool:
+            return tuple(pool.map(self.stat, keys))
 
     def read(self, key: str, offset: int, length: int) -> bytes:
         """See `Storage`."""

@@ -274,3 +274,17 @@ def test_a_place_that_was_emptied_and_removed_is_made_again(storage: Storage, tm
 
     assert storage.put(KEY, source(tmp_path, b"two")) == first
     assert storage.read(KEY, 0, 10) == b"two"
+
+
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_several_are_asked_for_in_their_order(storage: Storage, tmp_path: Path, count: int) -> None:
+    """Every second one is not there."""
+    names = [f"data/p/1.2/1.2.3/{number}.dcm" for number in range(count)]
+    for number, name in enumerate(names[::2]):
+        storage.put(name, source(tmp_path, some(number + 1)))
+
+    found = storage.stats(names)
+
+    assert [each and (each.key, each.size_bytes) for each in found] == [
+        None if number % 2 else (name, number // 2 + 1) for number, name in enumerate(names)
+    ]
