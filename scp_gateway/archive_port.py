@@ -208,9 +208,13 @@ class LazyArchive:
         return CommitmentDesk(self._get())
 
     def close(self) -> None:
-        """Let go of the archive."""
-        with self._lock:
+        """Let go of the archive; one that somebody waits for to open is left to the end of the process."""
+        if not self._lock.acquire(timeout=_CLOSE_S):
+            return
+        try:
             archive, self._archive = self._archive, None
+        finally:
+            self._lock.release()
         if archive is not None:
             archive.close()
 
@@ -224,6 +228,7 @@ class LazyArchive:
 SOP_CLASSES: Final = "SOPClassesInStudy"
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _STUDIES_AT_ONCE: Final = 100
+_CLOSE_S: Final = 1.0
 _LEVELS: Final = {
     "PATIENT": Level.PATIENT,
     "STUDY": Level.STUDY,

@@ -142,16 +142,15 @@ class ProvidedOperations:
             if answer is None:
                 break
             has_identifier = answer.identifier is not None
-            ready.append(
-                command_bytes(
-                    connection,
-                    operation.context_id,
-                    encode_message(answer.response, has_data_set=has_identifier),
-                )
+            message = command_bytes(
+                connection,
+                operation.context_id,
+                encode_message(answer.response, has_data_set=has_identifier),
             )
             if answer.identifier is not None:
-                ready.append(data_set_bytes(connection, operation.context_id, answer.identifier))
-            size += len(ready[-1])
+                message += data_set_bytes(connection, operation.context_id, answer.identifier)
+            ready.append(message)
+            size += len(message)
             if finality(answer.response.status) is not Finality.PENDING:
                 self._end()
                 break

@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -33,7 +34,10 @@ from dicomrelay.errors import NoAcceptedContext, ServiceUnavailable
 from dicomrelay.net.query_retrieve import Find
 from dicomrelay.net.requestor import Association, RemoteAe, Timeouts
 from dicomrelay.net.service import StoreReply
+from dicomrelay.net.tls import requestor_context
 from dicomrelay.ul.pdu import ExtendedNegotiation
+from scp_gateway.archive_port import LazyArchive, Row
+from tests.support.certificates import Authority
 from tests.support.gateway import Running, running
 from tests.support.queries import (
     ROOT,
@@ -297,23 +301,51 @@ def test_japanese_by_code_extensions(scene: Scene) -> None:
     assert list(answer.SpecificCharacterSet) == ["", "ISO 2022 IR 87"]
 
 
-def test_many_answers_and_a_cancel_in_flight(tmp_path: Path) -> None:
-    """Eight hundred matches; a C-CANCEL ends them with FE00, and the association goes on."""
+def test_eight_hundred_answers_are_each_of_another_instance(tmp_path: Path) -> None:
+    """Many sends, pages and handfuls: nothing is lost and nothing comes twice."""
     paths = write_studies(tmp_path / "in", [_big(number) for number in range(1, 9)])
     fill_archive(tmp_path / "home" / "archive", paths)
-    with running(tmp_path / "home") as gateway:
-        identifier = _all_studies()
-        identifier.QueryRetrieveLevel = "IMAGE"
-        identifier.SOPInstanceUID = ""
-        with associate(gateway.remote, extended=b"\x01") as association:
-            whole = ask(association, identifier)
-            assert (len(whole.answers), whole.status) == (len(paths), 0)
-            assert len(set(whole.values("SOPInstanceUID"))) == len(paths)
-            asked = Find(association, STUDY_ROOT, identifier, limit=3)
-            assert len(list(asked)) == 3
-            assert asked.conclusion is not None
-            assert asked.conclusion.status == 0xFE00
-            assert ask(association, identifier).status == 0
+    identifier = _all_images()
+    with running(tmp_path / "home") as gateway, associate(gateway.remote, extended=b"\x01") as association:
+        whole = ask(association, identifier)
+        assert (len(whole.answers), whole.status) == (len(paths), 0)
+        assert len(set(whole.values("SOPInstanceUID"))) == len(paths)
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_a_cancel_in_flight_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_secure: bool) -> None:
+    """FE00, though the index does not go on; and the association does (PS3.7 Section 9.3.2.3). Under TLS too."""
+    fill_archive(tmp_path / "home" / "archive", write_studies(tmp_path / "in"))
+    goes_on = threading.Event()
+    really = LazyArchive.rows
+
+    def slow(self: LazyArchive, *arguments: Any, **options: Any) -> Iterator[Row]:
+        rows = really(self, *arguments, **options)
+        yield from islice(rows, 5)
+        assert goes_on.wait(60)
+        yield from rows
+
+    monkeypatch.setattr(LazyArchive, "rows", slow)
+    (tmp_path / "ca").mkdir()
+    authority = Authority(tmp_path / "ca")
+    secured = {"tls": authority.acceptor(authority.issue("us"))} if is_secure else {}
+    identifier = _all_images()
+    with (
+        running(tmp_path / "home", **secured) as gateway,
+        Association.request(
+            gateway.remote,
+            calling_ae_title="TEST",
+            contexts=[(STUDY_ROOT.find, (EXPLICIT,))],
+            tls=requestor_context(authority.requestor()) if is_secure else None,
+            extended=[ExtendedNegotiation(STUDY_ROOT.find, b"\x01")],
+        ) as association,
+    ):
+        asked = Find(association, STUDY_ROOT, identifier, limit=3)
+        assert len(list(asked)) == 3
+        assert asked.conclusion is not None
+        assert asked.conclusion.status == 0xFE00
+        goes_on.set()
+        assert ask(association, identifier).status == 0
 
 
 def test_over_the_limit_what_was_found_is_given(tmp_path: Path) -> None:
@@ -473,6 +505,25 @@ def test_a_question_in_a_context_of_another_kind_is_0124(tmp_path: Path) -> None
         assert association.store(first.item) == StoreReply(0)
 
 
+def test_no_key_and_no_answer_is_in_the_log(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever became of the question; UIDs and AE titles may be."""
+    capfd.readouterr()
+    marked = "MARKED^PATIENT"
+    assert find(scene.remote, "QueryRetrieveLevel=STUDY", f"PatientName={marked}").status == 0
+    assert find(scene.remote, "QueryRetrieveLevel=STUDY", "PatientName=MÜLLER*").status == 0
+    assert find(scene.remote, "QueryRetrieveLevel=STUDY", f"StudyInstanceUID={marked}").status == 0xA900
+    assert find(scene.remote, f"QueryRetrieveLevel={marked}").status == 0xA900
+    identifier = build_identifier(map(parse_key, ["QueryRetrieveLevel=STUDY", f"PatientID={marked}"]))
+    with associate(scene.remote, syntaxes=[EXPLICIT]) as association:
+        raw = encode_identifier(identifier, EXPLICIT)
+        assert _raw(association, association.accepted[STUDY_ROOT.find, EXPLICIT], raw[:-3]).status == 0xC000
+    said = "".join(capfd.readouterr())
+    assert "query.answered" in said
+    assert "A900" in said
+    for secret in ("MARKED", "MÜLLER", "JÖRG"):
+        assert secret not in said
+
+
 def test_without_an_archive_nothing_is_asked(tmp_path: Path) -> None:
     """`archive.enabled = false`: the context is not supported."""
     with (
@@ -487,8 +538,7 @@ def test_with_a_window_others_are_answered_between_two_answers(tmp_path: Path) -
     """An echo does not wait for the last of eight hundred answers (PS3.7 Annex D.3.3.3)."""
     paths = write_studies(tmp_path / "in", [_big(number) for number in range(1, 9)])
     fill_archive(tmp_path / "home" / "archive", paths)
-    identifier = _all_studies()
-    identifier.QueryRetrieveLevel = "IMAGE"
+    identifier = _all_images()
     contexts = [(STUDY_ROOT.find, (EXPLICIT,)), (VERIFICATION, (IMPLICIT,))]
     with (
         running(tmp_path / "home") as gateway,
@@ -516,6 +566,13 @@ def test_with_a_window_others_are_answered_between_two_answers(tmp_path: Path) -
 
 def _all_studies() -> Dataset:
     return build_identifier(map(parse_key, ["QueryRetrieveLevel=STUDY", "StudyInstanceUID"]))
+
+
+def _all_images() -> Dataset:
+    identifier = _all_studies()
+    identifier.QueryRetrieveLevel = "IMAGE"
+    identifier.SOPInstanceUID = ""
+    return identifier
 
 
 def _big(number: int) -> Study:
