@@ -39,12 +39,12 @@ def file_studies(work: Work, new: Sequence[NewInstance]) -> dict[str, Row]:
     for item in new:
         _say(sayings.setdefault(item.request.study_instance_uid, []), item, Level.STUDY)
     rows = lock_studies(work, sayings)
-    made = sorted(set(sayings) - set(rows))
+    made: dict[str, int] = {}
     for _ in range(_ATTEMPTS):
         missing = sorted(set(sayings) - set(rows))
         if not missing:
             break
-        _make_studies(work, {uid: richest(sayings[uid]).values for uid in missing})
+        made |= _make_studies(work, {uid: richest(sayings[uid]).values for uid in missing})
         rows.update(lock_studies(work, missing))
     _all_there(sayings, rows)
     merged = {uid: merge(rows[uid], sayings[uid]) for uid in sorted(sayings)}
@@ -54,6 +54,9 @@ def file_studies(work: Work, new: Sequence[NewInstance]) -> dict[str, Row]:
     for uid in changed:
         rows[uid].update(merged[uid].fill)
     _settle_patients(work, {uid: rows[uid] for uid in sorted(changed)}, sayings)
+    # Somebody else was first with the study, and has it under another patient.
+    if unused := {patient for uid, patient in made.items() if rows[uid]["patient"] != patient}:
+        remove_empty_patients(work.connection, unused)
     return rows
 
 
@@ -104,7 +107,8 @@ def _series(work: Work, keys: Iterable[tuple[str, str]], of: Mapping[str, Row]) 
     return found
 
 
-def _make_studies(work: Work, values: Mapping[str, Mapping[str, Value]]) -> None:
+def _make_studies(work: Work, values: Mapping[str, Mapping[str, Value]]) -> dict[str, int]:
+    """Make those that are still not there; the patients that they were to be under, by Study Instance UID."""
     keys = {uid: _patient_key(uid, row) for uid, row in values.items()}
     held = _patients(work, {keys[uid]: row for uid, row in values.items()})
     work.insert_missing(
@@ -119,6 +123,7 @@ def _make_studies(work: Work, values: Mapping[str, Mapping[str, Value]]) -> None
             for uid, row in values.items()
         ],
     )
+    return {uid: held[keys[uid]]["id"] for uid in values}
 
 
 def _settle_patients(work: Work, changed: Mapping[str, Row], sayings: Mapping[str, Sequence[Saying]]) -> None:

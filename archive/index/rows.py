@@ -26,7 +26,7 @@ def rows_of(work: Work, asked: Select[Any]) -> list[Row]:
     """All rows of a query, by the names of its columns."""
     result = work.connection.execute(asked)
     names = tuple(result.keys())
-    return [dict(zip(names, row, strict=True)) for row in result]
+    return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
 def statement(level: Level) -> Select[Any]:
@@ -71,11 +71,13 @@ def in_order(
     sorted_by = [by.column.label(by.label) for by in order if by.label.startswith("sort_")]
     ordered = query.add_columns(*sorted_by).order_by(*(by.clause() for by in order)).limit(size)
     page = fetch(ordered.offset(skip) if skip else ordered)
-    while True:
+    while page:
+        # Taken now: rows belong to whoever gets them.
+        mark = {by.label: page[-1][by.label] for by in order}
         yield from page
         if len(page) < size:
             return
-        page = fetch(ordered.where(behind(order, page[-1])))
+        page = fetch(ordered.where(behind(order, mark)))
 
 
 def by_series(
@@ -135,10 +137,11 @@ def _chunks(
 
 def finished(fetch: Fetch, level: Level, page: Sequence[Row]) -> list[Row]:
     """Rows as an answer has them: modalities as a list, patients with their counts, without what sorting needed."""
+    # The rows of a page have the same columns.
+    needed = [name for name in (page[0] if page else ()) if name.startswith("sort_") or name == "series_key"]
     for row in page:
-        for name in [name for name in row if name.startswith("sort_")]:
+        for name in needed:
             del row[name]
-        row.pop("series_key", None)
         if level is Level.STUDY:
             row["ModalitiesInStudy"] = [name for name in row["ModalitiesInStudy"].split(SEPARATOR) if name]
     if level is Level.PATIENT and page:

@@ -101,8 +101,7 @@ def scan(database: Database, query: SearchQuery) -> Iterator[Mapping[str, Any]]:
 
     found = _found(fetch, query, LARGEST_PAGE, 0)
     while page := [*islice(found, LARGEST_PAGE)]:
-        # What comes behind a page is asked by its last row as it is now: rows are finished on copies.
-        yield from finished(fetch, query.level, [dict(row) for row in page])
+        yield from finished(fetch, query.level, page)
 
 
 def _found(fetch: Fetch, query: SearchQuery, size: int, skip: int) -> Iterator[Row]:
