@@ -13,7 +13,7 @@ from dicomrelay.dimse.flat_identifier import encode_elements
 from dicomrelay.dimse.identifier import UTF_8, decode_identifier, encode_identifier
 from dicomrelay.errors import ConfigurationError
 from scp_gateway.query.character_sets import UNICODE, CharacterSet
-from scp_gateway.query.keys import FindQuery
+from scp_gateway.query.question import FindQuery
 
 _CHARACTER_SET: Final = 0x00080005
 _US: Final = struct.Struct("<H")

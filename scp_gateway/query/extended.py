@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dicomrelay.settings import QuerySettings
-from scp_gateway.query.keys import Agreed
+from scp_gateway.query.question import Agreed
 
 _RELATIONAL: Final = 0
 _DATE_TIME: Final = 1

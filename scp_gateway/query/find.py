@@ -24,7 +24,8 @@ from scp_gateway.archive_port import QueryPort, Row
 from scp_gateway.query.ahead import Ahead
 from scp_gateway.query.answers import AnswerWriter
 from scp_gateway.query.beside import answered, matches
-from scp_gateway.query.keys import Agreed, FindQuery, Refusal, read_query
+from scp_gateway.query.keys import read_query
+from scp_gateway.query.question import Agreed, FindQuery, Refusal
 
 _log = get_logger("dicomrelay.gateway")
 

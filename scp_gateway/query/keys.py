@@ -28,6 +28,7 @@ from scp_gateway.query.matching import (
     name_pattern,
     text_filter,
 )
+from scp_gateway.query.question import Agreed, FindQuery, Refusal
 from scp_gateway.query.values import Invalid, normalised
 
 _CHARACTER_SET: Final = 0x00080005
@@ -60,60 +61,6 @@ _MOMENTS: Final = (
     ("PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
 )
 _DEPTH: Final = {level: number for number, level in enumerate(Level)}
-
-
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """What extended negotiation has agreed on (PS3.4 Section C.5.1.1), or the settings grant anybody."""
-
-    relational: bool = False
-    combined_date_time: bool = False
-    fuzzy_names: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a query cannot be answered, as its last response says it."""
-
-    status: int
-    comment: str
-    offending: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FindQuery:
-    """What is asked.
-
-    Attributes
-    ----------
-    matches : mapping
-        For the index, by keyword.
-    filters : tuple of callables
-        What a row of the index must pass besides.
-    wanted : tuple of IndexedAttribute
-        What each answer has.
-    constants : mapping of int to str
-        What each answer has that is the same in all, by tag.
-    leaves_out_keys : bool
-        Some keys are neither matched nor answered: every answer says so (FF01).
-    beside : tuple of DataElement
-        Keys that are looked up in a stored instance.
-    """
-
-    level: Level
-    matches: Mapping[str, str]
-    filters: tuple[Filter, ...]
-    wanted: tuple[IndexedAttribute, ...]
-    constants: Mapping[int, str]
-    fuzzy_names: bool
-    leaves_out_keys: bool
-    character_set: CharacterSet
-    beside: tuple[DataElement, ...] = ()
-
-    @property
-    def gathers_sop_classes(self) -> bool:
-        """Whether SOP Classes in Study are wanted, which the index has to look for."""
-        return any(each.keyword == SOP_CLASSES for each in self.wanted)
 
 
 class _Refused(Exception):

@@ -12,7 +12,7 @@ from dicomrelay.dimse.messages import CFindRequest
 from dicomrelay.net.service import RequestedOperation
 from dicomrelay.settings import QuerySettings
 from scp_gateway.query.find import FindService
-from scp_gateway.query.keys import Agreed
+from scp_gateway.query.question import Agreed
 from tests.unit.scp_gateway.query.test_find import PEER, MemoryArchive
 from tests.unit.scp_gateway.query.test_keys import ATTRIBUTES
 

@@ -9,7 +9,8 @@ from dicomrelay.dimse.identifier import decode_identifier
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
 from scp_gateway.query.answers import AnswerWriter
 from scp_gateway.query.character_sets import UNICODE, CharacterSet
-from scp_gateway.query.keys import Agreed, FindQuery, read_query
+from scp_gateway.query.keys import read_query
+from scp_gateway.query.question import Agreed, FindQuery
 from tests.unit.scp_gateway.query.test_keys import ATTRIBUTES
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"

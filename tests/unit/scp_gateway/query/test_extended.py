@@ -6,7 +6,7 @@ import pytest
 
 from dicomrelay.settings import QuerySettings
 from scp_gateway.query.extended import agreed_by, agreement
-from scp_gateway.query.keys import Agreed
+from scp_gateway.query.question import Agreed
 
 PLAIN = QuerySettings()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from dicomrelay.settings import QuerySettings
 from scp_gateway.archive_port import IndexedAttribute
 from scp_gateway.query.ahead import AHEAD
 from scp_gateway.query.find import FindService
-from scp_gateway.query.keys import Agreed
+from scp_gateway.query.question import Agreed
 from tests.unit.scp_gateway.query.test_keys import ATTRIBUTES
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -176,6 +177,19 @@ def test_questions_that_hang_are_counted() -> None:
     while (found := statuses(service.serve(PEER, asked(), Agreed()))) != [0]:
         assert found == [0xA700]
         assert time.monotonic() < deadline
+
+
+def test_memory_does_not_grow_with_the_answers() -> None:
+    """Twenty thousand of them in the room of a few hundred."""
+    answers = serve(MemoryArchive(20_000), asked(), max_answers=100_000)
+    tracemalloc.start()
+    try:
+        count = sum(each is not None for each in answers)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 20_001
+    assert peak_bytes < 1_000_000
 
 
 def test_a_query_takes_no_longer_than_the_settings_say() -> None:

@@ -8,7 +8,8 @@ from dicomrelay.dicom.query_models import PATIENT_ROOT, PATIENT_STUDY_ONLY, STUD
 from dicomrelay.dimse.identifier import decode_identifier, encode_identifier
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
 from scp_gateway.archive_port import indexed_attributes
-from scp_gateway.query.keys import Agreed, FindQuery, Refusal, read_query
+from scp_gateway.query.keys import read_query
+from scp_gateway.query.question import Agreed, FindQuery, Refusal
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 PLAIN, RELATIONAL = Agreed(), Agreed(relational=True)
