@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import astuple, fields
+from dataclasses import fields
 from itertools import islice
+from operator import attrgetter
 from typing import Final
 
 from archive.archive import Archive
@@ -22,6 +23,7 @@ _EVERYTHING: Final = Selection()
 _BATCH: Final = 1000
 _NAMES: Final = ", ".join(field.name for field in fields(StoredInstance))
 _MARKS: Final = ", ".join("?" for _ in fields(StoredInstance))
+_values: Final = attrgetter(*(field.name for field in fields(StoredInstance)))
 
 
 def diff(
@@ -97,7 +99,7 @@ def _by_uid(archive: Archive, selection: Selection) -> Generator[StoredInstance,
         while batch := list(islice(found, _BATCH)):
             connection.executemany(
                 f"INSERT OR IGNORE INTO instances VALUES ({_MARKS})",  # noqa: S608 - no input
-                [astuple(stored) for stored in batch],
+                [_values(stored) for stored in batch],
             )
         connection.execute("COMMIT")
         query = f"SELECT {_NAMES} FROM instances ORDER BY sop_instance_uid"  # noqa: S608 - no input

@@ -6,13 +6,15 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from archive.disk import Disk, digest_of, flush, new_file, temporary_name
+from archive.disk import Disk, digest_of, flush, new_file
 from archive.export_values import ExportOutcome, NotExportable
 from archive.values import StoredInstance
 from dicomrelay.errors import ArchiveError, ConfigurationError
@@ -33,10 +35,11 @@ NO_MORE: Final = frozenset(
 )
 # Folders with new names that are not flushed yet.
 _MOST_UNFLUSHED: Final = 64
+_MOST_ENTERED: Final = 1000
 
 
 class FolderTarget:
-    """A folder that is exported to. `close` it.
+    """A folder that is exported to, by several threads if need be. `close` it.
 
     Parameters
     ----------
@@ -55,18 +58,20 @@ class FolderTarget:
         self.path = root
         self._disk = disk or Disk()
         self._overwrite = overwrite
+        self._lock = threading.Lock()  # of the three below
         self._unflushed: dict[Path, None] = {}
-        self._seen_folder: Path | None = None
+        self._entered: dict[Path, None] = {}
+        self._own = secrets.token_hex(8)
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._real_root = os.path.realpath(root)
-            self._lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise ConfigurationError(f"{root} cannot be exported to: {error.strerror}") from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._lock)
+            os.close(self._descriptor)
             raise ConfigurationError(f"{root}: another export writes to it; wait for its end") from None
         except OSError:
             pass  # a file system without locks
@@ -128,12 +133,12 @@ class FolderTarget:
 
     def finish(self) -> None:
         """Make every name durable. Raises ArchiveError."""
-        with self._refusals():
+        with self._refusals(), self._lock:
             self._flush()
 
     def close(self) -> None:
         """Let go of the folder; what is in it stays."""
-        os.close(self._lock)
+        os.close(self._descriptor)
 
     def _resolve(self, name: str) -> Path:
         """The path of a name of ours, checked to lie under the target after symbolic links."""
@@ -158,25 +163,29 @@ class FolderTarget:
 
     def _enter(self, folder: Path) -> None:
         """Make the folder and those above it, and take away what an export that was killed left in it."""
-        if folder == self._seen_folder:
-            return
-        if len(self._unflushed) > _MOST_UNFLUSHED:
-            self._flush()
-        missing = []
-        while not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for path in reversed(missing):
-            self._disk.make_directory(path)
-            self._unflushed[path.parent] = None
-        self._seen_folder = missing[0] if missing else folder
-        if not missing:
-            for name in os.listdir(folder):
-                if _LEFTOVER.fullmatch(name):
-                    self._disk.remove(folder / name)
+        with self._lock:
+            if folder in self._entered:
+                return
+            if len(self._unflushed) > _MOST_UNFLUSHED:
+                self._flush()
+            if len(self._entered) > _MOST_ENTERED:
+                self._entered.clear()
+            missing = []
+            there = folder
+            while not there.is_dir():
+                missing.append(there)
+                there = there.parent
+            for path in reversed(missing):
+                self._disk.make_directory(path)
+                self._unflushed[path.parent] = None
+            if not missing:
+                for name in os.listdir(folder):
+                    if _LEFTOVER.fullmatch(name) and not name.startswith(f".{self._own}"):
+                        self._disk.remove(folder / name)
+            self._entered[folder] = None
 
     def _write(self, path: Path, chunks: Iterable[bytes], *, over: bool, what: str) -> None:
-        temporary = temporary_name(path)
+        temporary = path.with_name(f".{self._own}{secrets.token_hex(8)}.part")
         try:
             with self._refusals():
                 with new_file(temporary, buffering=0) as file:
@@ -190,7 +199,8 @@ class FolderTarget:
         except BaseException:
             self._disk.remove(temporary)
             raise
-        self._unflushed[path.parent] = None
+        with self._lock:
+            self._unflushed[path.parent] = None
 
     def _publish(self, temporary: Path, path: Path, what: str) -> None:
         try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 
 from archive.archive import Archive
@@ -20,6 +21,7 @@ from archive.values import Selection, StoredInstance
 _BATCH: Final = 1000
 _FIELDS: Final = ", ".join(field.name for field in fields(StoredInstance))
 _MARKS: Final = ", ".join("?" for _ in fields(StoredInstance))
+_values: Final = attrgetter(*(field.name for field in fields(StoredInstance)))
 _TABLES: Final = f"""
 CREATE TABLE studies (
     id INTEGER PRIMARY KEY, patient INTEGER, uid TEXT, patient_id TEXT, patient_name TEXT, date TEXT, description TEXT
@@ -160,7 +162,7 @@ def _add(connection: sqlite3.Connection, archive: Archive, batch: Sequence[Store
     connection.executemany(
         f"INSERT OR IGNORE INTO instances VALUES (?, ?, ?, {_MARKS})",  # noqa: S608 - no input
         [
-            (place.series, place.instance, place.stored_ms, *astuple(stored))
+            (place.series, place.instance, place.stored_ms, *_values(stored))
             for stored in batch
             if (place := there.get(stored.sop_instance_uid))  # else it was removed this moment
         ],

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import stat
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -105,7 +107,7 @@ def test_an_export_goes_on_where_it_ended(archive: Archive, held: dict[str, str]
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(archive, ALL, out, on_progress=interrupt)
+        export(archive, ALL, out, on_progress=interrupt, workers=1)
     assert len(names(out)) == 2
     leftover = out / "P1/1.2.1/1.2.1.1" / f".{'0' * 32}.part"
     leftover.touch()
@@ -186,6 +188,87 @@ def test_a_damaged_file_meta_is_written_anew(archive: Archive, tmp_path: Path) -
     found = request_for(tmp_path / "out" / "1.2.2.1.1.dcm")
     assert found.sop_instance_uid == "1.2.2.1.1"
     assert b"1.2.2.1.1" in (tmp_path / "out" / "1.2.2.1.1.dcm").read_bytes()[: found.data_set_offset]
+
+
+def test_an_interrupted_export_of_many_threads_leaves_whole_files(
+    archive: Archive, held: dict[str, str], tmp_path: Path
+) -> None:
+    """Those ahead are finished or not begun; nobody writes any more when the error comes."""
+    more = [instance(tmp_path / "in", 5, 1, number) for number in range(1, 60)]
+    stored(archive, more)
+    out = tmp_path / "out"
+
+    def interrupt(now: ExportProgress) -> None:
+        if now.done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(archive, ALL, out, on_progress=interrupt)
+    left = names(out)
+    assert 7 <= len(left) <= 7 + 16
+    assert not [name for name in left if name.endswith(".part")]
+    wanted = held | data_sets(tmp_path / "in")
+    assert data_sets(out).items() <= wanted.items()
+    report = export(archive, ALL, out)
+    assert report.counts == {ALREADY: len(left), EXPORTED: 64 - len(left)}
+    assert data_sets(out) == wanted
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from archive import Archive
+from archive.export_folder import FolderTarget
+from archive.exporting import export
+from archive.values import Selection
+from archive.zipped import ZipTarget
+
+url, root, out, is_zip, step = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "zip", int(sys.argv[5])
+kind = ZipTarget if is_zip else FolderTarget
+really, calls = kind.put, 0
+
+def put(self, name, stored, chunks, *, when_ms=0):
+    def dying():
+        for chunk in chunks:
+            yield chunk
+            global calls
+            calls += 1
+            if calls == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+    return really(self, name, stored, dying(), when_ms=when_ms)
+
+kind.put = put
+archive = Archive.open(root, database_url=url)
+export(archive, Selection(), out, zip=is_zip, dicomdir=sys.argv[4] == "dicomdir", workers=2)
+"""
+
+
+@pytest.mark.parametrize("form", ["hierarchy", "dicomdir", "zip"])
+@pytest.mark.parametrize("step", [1, 4, 9])
+def test_an_export_that_was_killed_can_be_run_again(
+    archive: Archive, held: dict[str, str], empty_url: str, tmp_path: Path, form: str, step: int
+) -> None:
+    """SIGKILL while an instance is written: whole files, nothing of the name of a ZIP file or DICOMDIR; then all of it."""
+    out = tmp_path / "place" / ("out.zip" if form == "zip" else "out")
+    out.parent.mkdir()
+    arguments = [empty_url, str(archive.layout.root), str(out), form, str(step)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], timeout=60, check=False, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == -signal.SIGKILL
+    whole = [name for name in names(out.parent) if not name.endswith(".part")]
+    assert form != "zip" or not whole
+    assert "out/DICOMDIR" not in whole
+    assert data_sets(out, ".dcm").items() <= held.items()
+    options = {} if form == "hierarchy" else {form: True}
+    report = export(archive, ALL, out, **options)
+
+    assert report.is_whole
+    assert report.counts.get(ALREADY, 0) == len(whole)
+    assert not [name for name in names(out.parent) if name.endswith(".part")]
+    if form == "zip":
+        shutil.unpack_archive(out, tmp_path / "unzipped")
+    assert data_sets(tmp_path / "unzipped" if form == "zip" else out) == held
 
 
 HOSTILE = (
@@ -304,7 +387,7 @@ def test_a_full_target_ends_the_export(
     with monkeypatch.context() as patched:
         patched.setattr(FolderTarget, "__init__", full)
         with pytest.raises(ArchiveError, match="No space left") as raised:
-            export(archive, ALL, out)
+            export(archive, ALL, out, workers=1)
     assert "P1" not in str(raised.value)
     assert len(names(out)) == 2
     assert export(archive, ALL, out).counts == {ALREADY: 2, EXPORTED: 3}
