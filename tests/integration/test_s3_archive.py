@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import threading
@@ -11,6 +12,7 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
@@ -23,6 +25,7 @@ from archive.storage.opening import open_storage
 from archive.storage.upload import Parts
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.settings.storage import StorageSettings
+from streamer.app import create_app
 from streamer.open_frames import FrameCache
 from tests.support.archive import pydicom_file, request_for
 from tests.support.rooms import rooms_at, spooled
@@ -325,3 +328,42 @@ def test_a_large_source_that_cannot_be_read_is_an_error_of_the_source(
 
     assert storage.stat("data/1.dcm") is None
     assert [each for page in storage.list("uploads") for each in page] == []
+
+
+def test_the_streamer_answers_from_a_bucket_and_says_what_is_wrong_with_it(
+    s3: S3Service, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 with the data set; 500 for an object that is gone, with the metadata of the index; 503 while the service is away."""
+    request = request_for(pydicom_file("CT_small.dcm"))
+    [stored] = archive.store([request])
+    url = (
+        f"/studies/{request.study_instance_uid}/series/{request.series_instance_uid}"
+        f"/instances/{request.sop_instance_uid}"
+    )
+    accept = {"accept": "application/dicom; transfer-syntax=*"}
+
+    def get(path: str) -> httpx.Response:
+        async def asked() -> httpx.Response:
+            transport = httpx.ASGITransport(create_app(archive), raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await client.get(path, headers=accept if path == url else {})
+
+        return asyncio.run(asked())
+
+    answer = get(url)
+    assert (answer.status_code, answer.content[-1000:]) == (200, request.source.read_bytes()[-1000:])
+    assert get(f"{url}/metadata").json()[0]["00080018"]["Value"] == [request.sop_instance_uid]
+
+    archive.storage.delete(stored.relative_path)
+    for path in (archive.layout.root / "cache").iterdir():
+        path.unlink()
+    gone = get(url)
+    assert gone.status_code == 500
+    assert "log says why" in gone.text
+    assert get(f"{url}/metadata").json()[0]["00080018"]["Value"] == [request.sop_instance_uid]
+
+    def away(*_: object) -> None:
+        raise ServiceUnavailable("s3://images does not answer")
+
+    monkeypatch.setattr(archive.storage, "path", away)
+    assert get(url).status_code == 503
