@@ -68,7 +68,7 @@ def check(folder: Path, *keywords: str) -> list[list[str]]:
     found = FileSet(folder / "DICOMDIR")
     assert len(found) == len(files)
     values = [[str(value) for value in found.find_values(keyword)] for keyword in keywords]
-    found._tmpdir.cleanup()
+    found._stage["t"].cleanup()
     return values
 
 
