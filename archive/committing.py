@@ -10,11 +10,17 @@ from typing import Final
 from archive.archive import Archive
 from archive.index.commitments import KeptRequest, State, Taken
 from archive.values import Selection, StoredInstance
-from dicomrelay.dimse.commitment_request import CommitmentRequested, CommitmentResult, Reference
+from dicomrelay.dicom.commitment import ReportStatus
+from dicomrelay.dimse.commitment_request import (
+    ActionRefused,
+    CommitmentRequested,
+    CommitmentResult,
+    Reference,
+)
 from dicomrelay.errors import ArchiveError, RelayError
 from dicomrelay.log import get_logger
 
-__all__ = ["CommitmentDesk", "KeptRequest", "State", "Taken"]
+__all__ = ["CommitmentDesk", "KeptRequest", "State"]
 
 _log = get_logger("dicomrelay.archive")
 
@@ -43,12 +49,36 @@ class CommitmentDesk:
         self._archive = archive
         self.index = archive.commitments
 
-    def take(
-        self, peer_ae_title: str, wanted: CommitmentRequested, *, due_in_ms: int
-    ) -> tuple[Taken, KeptRequest | None]:
-        """Keep a request: `CommitmentIndex.take`."""
+    def take(self, peer_ae_title: str, wanted: CommitmentRequested, *, due_in_ms: int) -> KeptRequest:
+        """Keep a request, durable when this returns; one that came before is the one that was kept then.
+
+        Parameters
+        ----------
+        due_in_ms : int
+            For so long nobody else reports on it.
+
+        Raises
+        ------
+        ActionRefused
+            Its Transaction UID was used for something else, or too many requests wait.
+        """
         request = json.dumps({"references": wanted.references}, separators=(",", ":"))
-        return self.index.take(peer_ae_title, wanted.transaction_uid, request, due_in_ms=due_in_ms)
+        taken, kept = self.index.take(peer_ae_title, wanted.transaction_uid, request, due_in_ms=due_in_ms)
+        if kept is not None:
+            return kept
+        if taken is Taken.FULL:
+            raise ActionRefused(ReportStatus.RESOURCE_LIMITATION, "too many requests wait, ask again later")
+        raise ActionRefused(
+            ReportStatus.INVALID_ARGUMENT_VALUE, "that Transaction UID was used for another request"
+        )
+
+    def answered(self, kept: KeptRequest) -> None:
+        """The peer has answered its report with Success."""
+        self.index.end(kept.id, State.ANSWERED)
+
+    def later(self, kept: KeptRequest, due_in_ms: int, *, attempted: bool = False) -> None:
+        """It is looked at again in so long; `attempted` counts an attempt to report."""
+        self.index.later(kept.id, due_in_ms=due_in_ms, attempted=attempted)
 
     def settled(
         self,

@@ -22,9 +22,11 @@ from dicomrelay.settings import Settings
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from archive import Archive, StoredInstance
+    from archive import Archive
+    from archive import StoredInstance as StoredInstance  # noqa: PLC0414 - for others here to name
     from archive import attributes as archive_attributes
-    from archive.committing import CommitmentDesk
+    from archive.committing import CommitmentDesk as CommitmentDesk  # noqa: PLC0414
+    from archive.committing import KeptRequest as KeptRequest  # noqa: PLC0414
 
 # Values by keyword, of the level that was asked for and of those above it. A count that the index has not is missing.
 Row: TypeAlias = Mapping[str, Any]

@@ -143,14 +143,14 @@ class Reporter:
                 return self._given_up(
                     kept, "nothing says where it listens: [[destinations]], or port in [[peers]]"
                 )
-            self._desk.index.later(kept.id, due_in_ms=_LEASE_MS, attempted=False)
+            self._desk.later(kept, _LEASE_MS)
             status = self._reported(peer, kept, result)
         except (RelayError, OSError) as error:
             self._absent[kept.peer_ae_title] = self._clock() + self._wait_ms(kept) / 1000
             return self._failed(kept, f"{type(error).__name__}: {error}")
         self._absent.pop(kept.peer_ae_title, None)
         if status == ReportStatus.SUCCESS:
-            self._desk.index.end(kept.id, State.ANSWERED)
+            self._desk.answered(kept)
             self._tell(kept, result, "reported")
             return True
         if status in _FOR_GOOD:
@@ -200,7 +200,7 @@ class Reporter:
         return int(min(_RETRY_MS * 2 ** min(kept.attempts, 20), _RETRY_MAX_MS))
 
     def _later(self, kept: KeptRequest, due_in_ms: int, *, attempted: bool = False) -> None:
-        self._desk.index.later(kept.id, due_in_ms=due_in_ms, attempted=attempted)
+        self._desk.later(kept, due_in_ms, attempted=attempted)
 
     def _tell(self, kept: KeptRequest, result: CommitmentResult, what: str) -> None:
         _log.info(
@@ -227,4 +227,4 @@ class _Lease:
         now = self._clock()
         if now - self._said_at >= _SAY_AGAIN_S:
             self._said_at = now
-            self._desk.index.later(self._kept.id, due_in_ms=_LEASE_MS, attempted=False)
+            self._desk.later(self._kept, _LEASE_MS)

@@ -17,7 +17,7 @@ from dicomrelay.settings.retrieve import CommitmentSettings
 from scp_gateway.commitment.watch import ReportWatch
 
 if TYPE_CHECKING:
-    from archive.committing import CommitmentDesk
+    from scp_gateway.archive_port import CommitmentDesk
 
 _log = get_logger("dicomrelay.gateway")
 
@@ -61,23 +61,17 @@ class Commitments:
     def _kept(
         self, association: AssociationInfo, wanted: CommitmentRequested, transfer_syntax_uid: str
     ) -> ActionReply:
-        from archive.committing import Taken  # noqa: PLC0415 - the database's libraries, for requests alone
-
         same_s = self._settings.same_association_s
         peer = association.calling_ae_title.strip()
         try:
             desk = self._desk()
-            taken, kept = desk.take(peer, wanted, due_in_ms=round((same_s + _ANSWER_S) * 1000))
+            kept = desk.take(peer, wanted, due_in_ms=round((same_s + _ANSWER_S) * 1000))
+        except ActionRefused as error:
+            return ActionReply(error.status, str(error))
         except RelayError as error:
             _log.warning("a request is not kept", action="commitment.not-kept", error=str(error))
             return ActionReply(
                 ReportStatus.PROCESSING_FAILURE, "not kept: the archive does not answer, ask again"
-            )
-        if taken is Taken.FULL:
-            return ActionReply(ReportStatus.RESOURCE_LIMITATION, "too many requests wait, ask again later")
-        if kept is None:
-            return ActionReply(
-                ReportStatus.INVALID_ARGUMENT_VALUE, "that Transaction UID was used for another request"
             )
         watch = ReportWatch(
             desk, kept, self._settings, transfer_syntax_uid, self._ae_title, over=self._places.release

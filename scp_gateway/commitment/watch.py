@@ -16,7 +16,7 @@ from dicomrelay.net.service import EventReport
 from dicomrelay.settings.retrieve import CommitmentSettings
 
 if TYPE_CHECKING:
-    from archive.committing import CommitmentDesk, KeptRequest
+    from scp_gateway.archive_port import CommitmentDesk, KeptRequest
 
 _log = get_logger("dicomrelay.gateway")
 # What the archive does not have yet may come the next moment.
@@ -109,8 +109,6 @@ class ReportWatch:
         return not self._stop.is_set() and time.monotonic() < self._until
 
     def _answered(self, status: int | None) -> None:
-        from archive.committing import State  # noqa: PLC0415
-
         _log.info(
             "commitment report",
             action="commitment.reported" if status == ReportStatus.SUCCESS else "commitment.not-reported",
@@ -120,10 +118,10 @@ class ReportWatch:
             status=None if status is None else f"0x{status:04X}",
         )
         if status == ReportStatus.SUCCESS:
-            self._desk.index.end(self._kept.id, State.ANSWERED)
+            self._desk.answered(self._kept)
         else:
             self._put_off(0 if status is None else _RETRY_MS, attempted=status is not None)
 
     def _put_off(self, due_in_ms: int, *, attempted: bool) -> None:
         with suppress(RelayError):  # it is due by itself when its time on the association is over
-            self._desk.index.later(self._kept.id, due_in_ms=due_in_ms, attempted=attempted)
+            self._desk.later(self._kept, due_in_ms, attempted=attempted)

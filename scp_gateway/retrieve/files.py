@@ -16,7 +16,7 @@ from dicomrelay.net.outgoing_store import StoreItem
 from scp_gateway.archive_port import ArchivePort
 
 if TYPE_CHECKING:
-    from archive import StoredInstance
+    from scp_gateway.archive_port import StoredInstance
 
 # How many instances are made ready before their turn.
 _AHEAD: Final = 8

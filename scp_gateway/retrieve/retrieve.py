@@ -30,7 +30,7 @@ from scp_gateway.retrieve.targets import MoveTarget, Targets
 from scp_gateway.retrieve.turns import Turns
 
 if TYPE_CHECKING:
-    from archive import StoredInstance
+    from scp_gateway.archive_port import StoredInstance
 
 _log = get_logger("dicomrelay.gateway")
 
