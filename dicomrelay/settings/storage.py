@@ -98,7 +98,7 @@ class ScrubSettings(Section):
     )
     bytes_per_s: int | None = Field(
         None,
-        ge=1000,
+        ge=1,
         description="How much is read a second at most, whatever round_days says. None: what the round asks for.",
     )
 
