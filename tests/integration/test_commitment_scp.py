@@ -21,10 +21,11 @@ from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr
 
 from archive import Archive
 from dicomrelay.dicom.commitment import STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE
+from dicomrelay.net.requestor import RemoteAe
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import Settings
 from tests.support.archives import orthanc, store
-from tests.support.gateway import Running, running
+from tests.support.gateway import running
 from tests.support.house import wait_for
 from tests.support.queries import ROOT, STUDIES, fill_archive, write_studies
 from workers.commit_reports import Reporter
@@ -57,7 +58,7 @@ class Asker:
 
     def ask(
         self,
-        gateway: Running,
+        gateway: RemoteAe,
         references: Sequence[tuple[str, str]],
         *,
         transaction_uid: str = "2.25.1",
@@ -68,8 +69,8 @@ class Asker:
         ae = AE("CT1")
         ae.add_requested_context(StorageCommitmentPushModel, SYNTAXES)
         association = ae.associate(
-            gateway.remote.host,
-            gateway.remote.port,
+            gateway.host,
+            gateway.port,
             evt_handlers=[(evt.EVT_N_EVENT_REPORT, lambda event: self.take(event, same=True))],
         )
         if not association.is_established:
@@ -110,7 +111,8 @@ def asker() -> Iterator[Asker]:
         server.shutdown()
 
 
-def _references(paths: Sequence[Path]) -> list[tuple[str, str]]:
+def references_of(paths: Sequence[Path]) -> list[tuple[str, str]]:
+    """SOP class and SOP Instance UID of each."""
     found = [dcmread(path, stop_before_pixels=True) for path in paths]
     return [(str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in found]
 
@@ -144,12 +146,12 @@ def _sections(port: int, **commitment: object) -> dict[str, object]:
 def test_a_report_on_the_same_association(tmp_path: Path, files: list[Path]) -> None:
     """Event 1, all instances, where to get them; and noted as answered."""
     with asker() as peer, running(tmp_path / "home", sections=_sections(peer.port)) as gateway:
-        assert peer.ask(gateway, _references(files), stays_s=5) == 0
+        assert peer.ask(gateway.remote, references_of(files), stays_s=5) == 0
         event_type, information, same = peer.wait()
         assert (event_type, same, information.TransactionUID) == (1, True, "2.25.1")
         assert information.RetrieveAETitle == "DICOMRELAY"
         found = {item.ReferencedSOPInstanceUID for item in information.ReferencedSOPSequence}
-        assert found == {uid for _, uid in _references(files)}
+        assert found == {uid for _, uid in references_of(files)}
         assert _states(tmp_path / "home") == {"answered": 1}
         assert _report(gateway.settings) == 0
         assert len(peer.reports) == 1
@@ -157,12 +159,12 @@ def test_a_report_on_the_same_association(tmp_path: Path, files: list[Path]) -> 
 
 def test_a_report_on_a_new_association(tmp_path: Path, files: list[Path]) -> None:
     """The peer has released: the scheduler calls it, with what failed and why."""
-    references = [*_references(files), ("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4")]
+    references = [*references_of(files), ("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4")]
     with (
         asker() as peer,
         running(tmp_path / "home", sections=_sections(peer.port, wait_s=0, same_association_s=0)) as gateway,
     ):
-        assert peer.ask(gateway, references) == 0
+        assert peer.ask(gateway.remote, references) == 0
         wait_for(lambda: _report(gateway.settings) > 0, timeout_s=10, what="a report")
         event_type, information, same = peer.wait()
         assert not same
@@ -180,7 +182,7 @@ def test_what_is_on_its_way_is_waited_for(tmp_path: Path, files: list[Path]) -> 
             tmp_path / "home", sections=_sections(peer.port, wait_s=60, same_association_s=0.2)
         ) as gateway,
     ):
-        assert peer.ask(gateway, _references([*files, *late]), stays_s=1) == 0
+        assert peer.ask(gateway.remote, references_of([*files, *late]), stays_s=1) == 0
         assert _report(gateway.settings) == 0
         assert peer.reports == []
         fill_archive(tmp_path / "home" / "archive", late)
@@ -194,7 +196,7 @@ def test_a_gateway_that_is_killed_after_its_answer(tmp_path: Path, files: list[P
     with asker() as peer:
         sections = _sections(peer.port, same_association_s=0)
         with running(tmp_path / "home", sections=sections) as gateway:
-            assert peer.ask(gateway, _references(files)) == 0
+            assert peer.ask(gateway.remote, references_of(files)) == 0
             settings = gateway.settings
         assert peer.reports == []
         wait_for(lambda: _report(settings) > 0, timeout_s=10, what="a report")
@@ -204,15 +206,15 @@ def test_a_gateway_that_is_killed_after_its_answer(tmp_path: Path, files: list[P
 def test_the_same_transaction_again(tmp_path: Path, files: list[Path]) -> None:
     """Answered and reported alike; for something else it is refused."""
     with asker() as peer, running(tmp_path / "home", sections=_sections(peer.port)) as gateway:
-        assert peer.ask(gateway, _references(files), stays_s=5) == 0
+        assert peer.ask(gateway.remote, references_of(files), stays_s=5) == 0
         first = peer.wait()
         for path in (tmp_path / "home" / "archive" / "data").rglob("*.dcm"):
             path.unlink()  # what was said was said
-        assert peer.ask(gateway, _references(files), stays_s=5) == 0
+        assert peer.ask(gateway.remote, references_of(files), stays_s=5) == 0
         again = peer.wait(2)
         assert (again[0], again[1]) == (first[0], first[1])
-        assert peer.ask(gateway, _references(files[:1])) == 0x0115
-        assert peer.ask(gateway, _references(files), transaction_uid="2.25.2", stays_s=5) == 0
+        assert peer.ask(gateway.remote, references_of(files[:1])) == 0x0115
+        assert peer.ask(gateway.remote, references_of(files), transaction_uid="2.25.2", stays_s=5) == 0
         assert peer.wait(3)[0] == 2
 
 
@@ -225,7 +227,7 @@ def test_a_peer_that_does_not_take_its_report(tmp_path: Path, files: list[Path])
         ) as gateway,
     ):
         peer.status = 0x0110
-        assert peer.ask(gateway, _references(files)) == 0
+        assert peer.ask(gateway.remote, references_of(files)) == 0
         wait_for(lambda: _report(gateway.settings) >= 0 and bool(peer.reports), timeout_s=10, what="a report")
         assert _states(tmp_path / "home") == {"pending": 1}
         assert _report(gateway.settings) == 0  # it waits
@@ -240,9 +242,9 @@ def test_a_peer_that_does_not_take_its_report(tmp_path: Path, files: list[Path])
 def test_a_peer_that_nobody_knows_where_to_find(tmp_path: Path, files: list[Path]) -> None:
     """On its own association it is told all the same; else it is given up, and said in the log."""
     with asker() as peer, running(tmp_path / "home") as gateway:
-        assert peer.ask(gateway, _references(files), stays_s=5) == 0
+        assert peer.ask(gateway.remote, references_of(files), stays_s=5) == 0
         assert peer.wait()[2] is True
-        assert peer.ask(gateway, _references(files), transaction_uid="2.25.2") == 0
+        assert peer.ask(gateway.remote, references_of(files), transaction_uid="2.25.2") == 0
         wait_for(lambda: len(peer.reports) > 1 or _report(gateway.settings) > 0, timeout_s=10, what="an end")
         states = _states(tmp_path / "home")
         assert states in ({"answered": 1, "failed": 1}, {"answered": 2})
@@ -255,7 +257,7 @@ def test_where_an_entry_of_the_peers_listens(tmp_path: Path, files: list[Path]) 
         with running(
             tmp_path / "home", peers=[entry], sections={"commitment": {"same_association_s": 0}}
         ) as gateway:
-            assert peer.ask(gateway, _references(files)) == 0
+            assert peer.ask(gateway.remote, references_of(files)) == 0
             wait_for(lambda: _report(gateway.settings) > 0, timeout_s=10, what="a report")
             assert peer.wait()[0] == 1
 
@@ -264,15 +266,15 @@ def test_a_peer_without_the_right(tmp_path: Path, files: list[Path]) -> None:
     """Its context is rejected: pynetdicom has nothing left to ask in."""
     entry = {"ae_title": "CT1", "host": "127.0.0.1", "rights": ["store", "query"]}
     with asker() as peer, running(tmp_path / "home", peers=[entry]) as gateway:
-        assert peer.ask(gateway, _references(files)) == -1
+        assert peer.ask(gateway.remote, references_of(files)) == -1
 
 
 def test_bad_requests_are_answered(tmp_path: Path, files: list[Path]) -> None:
     """Another action; no reference."""
     with asker() as peer, running(tmp_path / "home") as gateway:
-        assert peer.ask(gateway, _references(files), action=2) == 0x0123
-        assert peer.ask(gateway, []) == 0x0115
-        assert peer.ask(gateway, _references(files), transaction_uid="") == 0x0115
+        assert peer.ask(gateway.remote, references_of(files), action=2) == 0x0123
+        assert peer.ask(gateway.remote, []) == 0x0115
+        assert peer.ask(gateway.remote, references_of(files), transaction_uid="") == 0x0115
     assert _states(tmp_path / "home") == {}
 
 
@@ -284,9 +286,9 @@ def test_an_index_that_is_away_is_told(tmp_path: Path, files: list[Path]) -> Non
         for beside in index.parent.glob("index.sqlite-*"):
             beside.unlink()
         index.write_bytes(b"no database at all" * 100)
-        assert peer.ask(gateway, _references(files)) == 0x0110
+        assert peer.ask(gateway.remote, references_of(files)) == 0x0110
         index.write_bytes(content)
-        assert peer.ask(gateway, _references(files), stays_s=5) == 0
+        assert peer.ask(gateway.remote, references_of(files), stays_s=5) == 0
 
 
 # ---- Orthanc asks us
@@ -316,7 +318,7 @@ def test_orthanc_asks_for_commitment(tmp_path: Path, files: list[Path]) -> None:
         with running(tmp_path / "home", sections=sections, port=gateway_port) as gateway:
             asked = [
                 {"SOPClassUID": sop_class, "SOPInstanceUID": uid}
-                for sop_class, uid in _references([*files, *others])
+                for sop_class, uid in references_of([*files, *others])
             ]
             transaction = _rest(http, "/modalities/relay/storage-commitment", {"DicomInstances": [
                 [each["SOPClassUID"], each["SOPInstanceUID"]] for each in asked
