@@ -18,6 +18,7 @@ from typing import Final, TextIO
 
 from archive.archive import Archive
 from archive.disk import Disk, flush, new_file, temporary_name
+from archive.export_folder import NO_MORE
 from archive.outline import (
     Outline,
     OutlinedInstance,
@@ -27,7 +28,7 @@ from archive.outline import (
     outlined,
 )
 from archive.values import Selection
-from dicomrelay.errors import ConfigurationError
+from dicomrelay.errors import ArchiveError, ConfigurationError
 
 INDEX_NAME: Final = "archive_index.json"
 VERSION: Final = "1.0"
@@ -67,6 +68,8 @@ def write_index(
     ------
     ConfigurationError
         There is such a file and it may not be overwritten, or it cannot be made.
+    ArchiveError
+        The disk takes no more; nothing is left of it.
     ServiceUnavailable
         The index does not answer.
     """
@@ -87,7 +90,8 @@ def write_index(
             disk.sync_directory(path.parent)
             return outline.count
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+        kind = ArchiveError if error.errno in NO_MORE else ConfigurationError
+        raise kind(f"{path} cannot be written: {error.strerror}") from error
     finally:
         with suppress(OSError):  # where nothing can be made there is nothing to remove
             disk.remove(temporary)

@@ -122,7 +122,7 @@ class ZipTarget:
 
     def close(self) -> None:
         """Let go of it, and remove it when it is not whole."""
-        with self._writer, suppress(OSError):  # of a full disk, what was not written yet
+        with suppress(OSError), self._writer:  # of a full disk, what was not written yet
             if not self._is_done:
                 self._disk.remove(self._part)
             self._file.close()
