@@ -107,7 +107,7 @@ class FindService:
                 association_id=association.id,
                 calling_ae_title=association.calling_ae_title,
                 sop_class_uid=request.sop_class_uid,
-                level=progress.level,
+                query_level=progress.level,  # `level` is the line's own
                 answers=progress.answers,
                 status=None if progress.status is None else f"{progress.status:04X}",
                 why=progress.why,

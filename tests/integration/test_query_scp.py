@@ -520,6 +520,7 @@ def test_no_key_and_no_answer_is_in_the_log(scene: Scene, capfd: pytest.CaptureF
     said = "".join(capfd.readouterr())
     assert "query.answered" in said
     assert "A900" in said
+    assert "query_level=STUDY" in said
     for secret in ("MARKED", "MÜLLER", "JÖRG"):
         assert secret not in said
 
