@@ -54,7 +54,11 @@ class ArchiveCommand:
 
     def __call__(self, *words: str | Path) -> Told:
         """Run it; anything but a `SystemExit` is a fault."""
-        argv = ["dicomrelay", "archive", *map(str, words), "--home", str(self.home)]
+        return self.run("archive", *words)
+
+    def run(self, *words: str | Path) -> Told:
+        """Any other command of `dicomrelay`."""
+        argv = ["dicomrelay", *map(str, words), "--home", str(self.home)]
         self.capsys.readouterr()
         with self.monkeypatch.context() as patch:
             patch.setattr("sys.argv", argv)

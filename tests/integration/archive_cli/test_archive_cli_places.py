@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.archive_command import ArchiveCommand, header_values, sample_files, sample_folder
+from tests.support.integrity import PACS, STUDY, whole_home
 from tests.support.postgresql import running_server
 from tests.support.processes import environment, until
 from tests.support.small_disk import small_disk
@@ -120,3 +121,34 @@ def _uid(content: bytes) -> bytes:
     start = content.index(b"\x08\x00\x18\x00UI") + 8
     length = int.from_bytes(content[start - 2 : start], "little")
     return content[start : start + length].rstrip(b"\0")
+
+
+def test_the_archive_of_a_relay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Retention asks its ledger: what is delivered goes, with a tombstone, and `dicomrelay check` knows why it is gone."""
+    with whole_home(tmp_path) as home:
+        relay = ArchiveCommand(home.settings.home, monkeypatch, capsys)
+        bounds = "[archive.retention]\nmin_days = 0\nmax_bytes = 1\n"
+        (relay.home / "relay.toml").write_text(f"{PACS}{bounds}")
+        there = relay.good("query", "--level", "instance", "--json").json
+        undelivered = relay.good("retention", "--yes", "--json").json
+        for number in range(7):
+            home.release(f"{STUDY}.{number}")
+        refused = relay("retention")
+        rehearsed = relay.good("retention", "--dry-run", "--verbose")
+        gone = relay.good("retention", "--yes", "--json").json
+        tombs = relay.good("remove", "--list", "--json").json
+        checked = relay.run("check", "--json").json
+
+    assert len(there) == 7
+    assert (undelivered["studies"], undelivered["stay"]["undelivered"]) == (0, 1)
+    assert refused.code == 2
+    assert "this would remove 1 study with 7 instances" in refused.err
+    assert rehearsed.out.startswith(f"goes  {STUDY}  7 instances")
+    assert (gone["studies"], gone["instances"]) == (1, 7)
+    assert {each["removed_by"] for each in tombs} == {"retention"}
+    assert len(tombs) == 7
+    assert not [
+        each for each in checked["invariants"] if each["name"].startswith("archive.") and each["faults"]
+    ]
