@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ __all__ = ["ExportOutcome", "ExportProgress", "ExportReport", "ExportedInstance"
 OnProgress = Callable[[ExportProgress], None]
 # What six digits behind two letters hold (PS3.10 Section 8.2: eight characters).
 _LARGEST_NUMBER: Final = 999_999
+_REMOVED: Final = "it was removed from the archive meanwhile"
 
 
 def export(  # noqa: PLR0913 - one for each form and each bound
@@ -148,24 +150,35 @@ class _Export:
         """What became of each, in order; a few are under way ahead of it."""
         if self._workers == 1:
             for instance in outline:
-                yield instance, self._one(instance)
+                yield self._one(instance)
             return
-        ahead: deque[tuple[OutlinedInstance, Future[ExportedInstance]]] = deque()
+        ahead: deque[Future[tuple[OutlinedInstance, ExportedInstance]]] = deque()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="export") as pool:
             try:
                 for instance in outline:
-                    ahead.append((instance, pool.submit(self._one, instance)))
+                    ahead.append(pool.submit(self._one, instance))
                     if len(ahead) >= 2 * self._workers:
-                        first, future = ahead.popleft()
-                        yield first, future.result()
+                        yield ahead.popleft().result()
                 while ahead:
-                    first, future = ahead.popleft()
-                    yield first, future.result()
+                    yield ahead.popleft().result()
             finally:
-                for _, future in ahead:
+                for future in ahead:
                     future.cancel()
 
-    def _one(self, instance: OutlinedInstance) -> ExportedInstance:
+    def _one(self, instance: OutlinedInstance) -> tuple[OutlinedInstance, ExportedInstance]:
+        """Export it; what was replaced since the outline was made leaves as it is now, and is not called damaged."""
+        done = self._as_it_is(instance)
+        if done.outcome in {ExportOutcome.DAMAGED, ExportOutcome.MISSING}:
+            again = Selection(sop_instance_uids=(done.sop_instance_uid,))
+            now = next(self._archive.select(again), None)
+            if now is None:
+                return instance, replace(done, outcome=ExportOutcome.MISSING, reason=_REMOVED)
+            if now != instance.stored:
+                instance = replace(instance, stored=now)
+                done = self._as_it_is(instance)
+        return instance, done
+
+    def _as_it_is(self, instance: OutlinedInstance) -> ExportedInstance:
         stored = instance.stored
         name, reason = self._name_of(instance), ""
         try:
