@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
+import sys
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,13 @@ CHUNK_BYTES: Final = 1024 * 1024
 # The file system cannot link here (another device, too many links, not allowed): a copy can do it.
 _NO_LINK: Final = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
+)
+
+
+# From so many files on, the file system is flushed and not each of them. Linux alone promises to tell what went wrong.
+_MANY: Final = 8
+_SYNCFS: Final = (
+    getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if sys.platform == "linux" else None
 )
 
 
@@ -110,6 +120,26 @@ class Disk:
         finally:
             draft.abandon()
 
+    def flush_all(self, drafts: Sequence[Draft]) -> dict[int, OSError]:
+        """Make the bytes of copies durable; what went wrong, by their place.
+
+        Many are flushed at once with their file system: one flush of its journal and one of the drive, where each file would
+        ask for its own. Their descriptors know of every error since they were opened.
+        """
+        if len(drafts) >= _MANY and _SYNCFS is not None:
+            failure = _sync_file_system(drafts[0].descriptor)
+            for draft in drafts:
+                draft.abandon()
+            return {} if failure is None else dict.fromkeys(range(len(drafts)), failure)
+        failed: dict[int, OSError] = {}
+        for number, draft in enumerate(drafts):
+            try:
+                self.flush(draft)
+            except OSError as error:
+                draft.abandon()
+                failed[number] = error
+        return failed
+
     def write(self, target: Path, data: bytes) -> None:
         """Write a new file and flush it."""
         with new_file(target, buffering=0) as writer:
@@ -129,6 +159,14 @@ def new_file(path: Path, *, buffering: int = -1) -> BinaryIO:
 def flush(descriptor: int) -> None:
     """Make the bytes of a file durable, also in the drive's cache."""
     OperatingSystem().sync_data(descriptor)
+
+
+def _sync_file_system(descriptor: int) -> OSError | None:
+    """Flush the file system of a descriptor; the error since it was opened (Linux 5.8)."""
+    if _SYNCFS is None or _SYNCFS(descriptor) == 0:
+        return None
+    code = ctypes.get_errno()
+    return OSError(code, os.strerror(code))
 
 
 def temporary_name(target: Path) -> Path:

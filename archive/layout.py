@@ -52,14 +52,25 @@ class Layout:
         """The relative path of the tombstones of a removal: `removed/<id>.json`."""
         return f"{REMOVED}/{component(change_id)}.json"
 
-    def resolve(self, relative: str) -> Path:
+    def resolve(self, relative: str, folders: dict[str, Path] | None = None) -> Path:
         """The path for a relative path of ours, checked to lie under the root.
+
+        Parameters
+        ----------
+        folders : dict, optional
+            Folders that were looked at already, by relative path; those that are looked at now are added. For one batch.
 
         Raises
         ------
         ArchiveError
             It is absolute, empty, climbs, or a symbolic link leads out of the archive.
         """
+        folder, _, name = relative.rpartition("/")
+        known = folders.get(folder) if folders else None
+        if known is not None and name not in ("", ".", "..") and "\0" not in name:
+            path = known / name
+            if not path.is_symlink():
+                return path
         parts = PurePosixPath(relative).parts
         if "\0" in relative or not parts or parts[0] == "/" or ".." in parts:
             raise ArchiveError(f"{_last(relative)!r} has no path in the archive {self.root}")
@@ -69,6 +80,8 @@ class Layout:
             raise ArchiveError(
                 f"{_last(relative)!r} leads out of the archive {self.root}; is a folder a symbolic link?"
             )
+        if folders is not None:
+            folders[folder] = path.parent
         return path
 
 

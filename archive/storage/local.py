@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ _PAGE: Final = 1000
 # Folders known to be durable in their parents; forgotten all at once when there are too many.
 _REMEMBERED_FOLDERS: Final = 100_000
 # Files that are written and not named yet: each has a descriptor open.
-_DRAFTS: Final = 64
+_DRAFTS: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,11 @@ class LocalWriting:
         self._changed: dict[Path, None] = {}
         self._waiting: list[_Waiting] = []
         self._refused: dict[str, OSError] = {}
+        self._folders: dict[str, Path] = {}
 
     def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
         """See `Writing.put`."""
-        target = self._layout.resolve(key)
+        target = self._layout.resolve(key, self._folders)
         try:
             return self._put(key, target, wanted, over=over)
         except FileNotFoundError:
@@ -129,13 +130,9 @@ class LocalWriting:
     def _name_all(self) -> None:
         """What cannot be flushed or named is told of by `flush`."""
         waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            try:
-                self._disk.flush(each.draft)
-            except OSError as error:
-                each.draft.abandon()
-                self._refused[each.key] = error
-                self._disk.remove(each.temporary)
+        for number, error in self._disk.flush_all([each.draft for each in waiting]).items():
+            self._refused[waiting[number].key] = error
+            self._disk.remove(waiting[number].temporary)
         for each in waiting:
             if each.key not in self._refused:
                 try:
@@ -196,14 +193,12 @@ class LocalStorage:
 
     def stat(self, key: str) -> StoredObject | None:
         """See `Storage`."""
-        with suppress(FileNotFoundError, NotADirectoryError):
-            state = self.layout.resolve(key).stat()
-            return StoredObject(key, state.st_size, state.st_mtime)
-        return None
+        return _stat(key, self.layout.resolve(key))
 
     def stats(self, keys: Sequence[str]) -> tuple[StoredObject | None, ...]:
         """See `Storage`."""
-        return tuple(self.stat(key) for key in keys)
+        folders: dict[str, Path] = {}
+        return tuple(_stat(key, self.layout.resolve(key, folders)) for key in keys)
 
     def read(self, key: str, offset: int, length: int) -> bytes:
         """See `Storage`."""
@@ -228,7 +223,13 @@ class LocalStorage:
             digest.update(chunk)
         return digest.hexdigest()
 
-    def path(self, key: str, digest: str = "") -> Path:  # noqa: ARG002 - there is no cache that could be of another digest
+    def path(
+        self,
+        key: str,
+        digest: str = "",  # noqa: ARG002 - there is no cache that could be of another one
+        *,
+        moved: Callable[[], None] = lambda: None,  # noqa: ARG002 - nothing is fetched
+    ) -> Path:
         """See `Storage`; whether it is there is seen when it is opened."""
         return self.layout.resolve(key)
 
@@ -266,6 +267,14 @@ class LocalStorage:
                 state = entry.stat(follow_symlinks=False)
                 key = Path(entry.path).relative_to(self.layout.root).as_posix()
                 yield StoredObject(key, state.st_size, max(state.st_mtime, state.st_ctime))
+
+
+def _stat(key: str, path: Path) -> StoredObject | None:
+    try:
+        state = os.stat(path)  # noqa: PTH116 - of every file of an import, twice
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return StoredObject(key, state.st_size, state.st_mtime)
 
 
 def _read_at(descriptor: int, offset: int, length: int) -> bytes:

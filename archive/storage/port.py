@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,13 +125,15 @@ class Storage(Protocol):
     def digest(self, key: str, offset: int = 0, *, fresh: bool = False) -> str:
         """SHA-256 of those bytes, in hexadecimal."""
 
-    def path(self, key: str, digest: str = "") -> Path:
+    def path(self, key: str, digest: str = "", *, moved: Callable[[], None] = lambda: None) -> Path:
         """A local file with the bytes, to be opened soon: a cache may drop it later.
 
         Parameters
         ----------
         digest : str
             The data set's, where it is known: the bytes are those of this digest and not of a predecessor under the same key.
+        moved : callable
+            Called for every few MiB that were fetched: of a large file that takes minutes, in which a lease must live.
         """
 
     def fetch(self, key: str, digest: str = "") -> AbstractContextManager[Path]:

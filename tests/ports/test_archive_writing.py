@@ -262,7 +262,7 @@ def rows(archive: Archive) -> list[dict[str, object]]:
     """What a search at the instance level answers, without when it was stored."""
     found = archive.search(SearchQuery(Level.INSTANCE, {}, limit=1000)).rows
     without = [
-        {name: value for name, value in row.items() if name not in ("key", "id", "series")} for row in found
+        {name: value for name, value in row.items() if name not in ("key", "stored_ms")} for row in found
     ]
     return sorted(without, key=lambda row: str(row["sop_instance_uid"]))
 
