@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -217,9 +217,9 @@ class Archive:
         """The same; the file stays where it is until the block ends."""
         return self.storage.fetch(instance.relative_path, instance.digest)
 
-    def path_at(self, relative_path: str, digest: str) -> Path:
-        """`path_of` for what the ledger knows of an instance: its path in the archive and the digest of its data set."""
-        return self.storage.path(relative_path, digest)
+    def path_at(self, relative_path: str, digest: str, *, moved: Callable[[], None] = lambda: None) -> Path:
+        """`path_of` for what the ledger knows of an instance; `moved` is called as it is fetched, every few MiB."""
+        return self.storage.path(relative_path, digest, moved=moved)
 
     def frame_data(self, header: FrameIndexHeader) -> Path:
         """The file that an instance's frames are taken from: the stored one, or what it was inflated to. Raises as `path_of`."""

@@ -213,7 +213,7 @@ def verified(rooms: Rooms, facts: InstanceFacts, *, moved: Callable[[], None] = 
     OSError
         They cannot be read.
     """
-    path = locate(rooms, facts)
+    path = locate(rooms, facts, moved=moved)
     if facts.source_path and not path.exists():
         raise SpoolCorrupt("the file that was to be read where it lies is gone")
     digest = hashlib.sha256()
@@ -229,7 +229,7 @@ def verified(rooms: Rooms, facts: InstanceFacts, *, moved: Callable[[], None] = 
     return path
 
 
-def locate(rooms: Rooms, facts: InstanceFacts) -> Path:
+def locate(rooms: Rooms, facts: InstanceFacts, *, moved: Callable[[], None] = lambda: None) -> Path:
     """Where an instance's bytes are now.
 
     Raises
@@ -242,7 +242,7 @@ def locate(rooms: Rooms, facts: InstanceFacts) -> Path:
     elsewhere = facts.released or (facts.host != rooms.host and not facts.source_path)
     if facts.archive_path and elsewhere:
         try:
-            return rooms.archive.path_at(facts.archive_path, facts.digest)
+            return rooms.archive.path_at(facts.archive_path, facts.digest, moved=moved)
         except ServiceUnavailable as error:
             # Of this instance and for now, like a disk that does not answer.
             raise OSError(errno.EAGAIN, str(error)) from error

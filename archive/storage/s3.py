@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -190,9 +190,9 @@ class S3Storage:
             digest.update(chunk)
         return digest.hexdigest()
 
-    def path(self, key: str, digest: str = "") -> Path:
+    def path(self, key: str, digest: str = "", *, moved: Callable[[], None] = lambda: None) -> Path:
         """See `Storage`: fetched into the cache when it is not there."""
-        return self._cache.path(key, digest, lambda file: self._fill(key, file))
+        return self._cache.path(key, digest, lambda file: self._fill(key, file, moved))
 
     def fetch(self, key: str, digest: str = "") -> AbstractContextManager[Path]:
         """See `Storage`."""
@@ -234,8 +234,10 @@ class S3Storage:
             raise ServiceUnavailable(f"{self._name} sent {len(data)} bytes where it has {end - start}")
         return data
 
-    def _fill(self, key: str, file: BinaryIO) -> None:
-        file.writelines(self.chunks(key))
+    def _fill(self, key: str, file: BinaryIO, moved: Callable[[], None] = lambda: None) -> None:
+        for chunk in self.chunks(key):
+            file.write(chunk)
+            moved()
 
     def _require_bucket(self) -> None:
         """A bucket that is gone says of every object that there is none: nobody shall take that for an answer."""
