@@ -20,6 +20,7 @@ from dicomrelay.text import shown
 
 _SHOWN: Final = 20
 _KEPT: Final = 1000
+_REMEMBERED: Final = 100_000
 _BASIC: Final = frozenset({CheckLevel.INDEX, CheckLevel.SIZES, CheckLevel.ORPHANS})
 _HOME: Final = (
     "`dicomrelay repair` puts it back where the spool has it; else import it again, that takes its place"
@@ -27,7 +28,8 @@ _HOME: Final = (
 _DO: Final = {
     Fault.MISSING: _HOME,
     Fault.SIZE: _HOME,
-    Fault.DIGEST: _HOME,
+    Fault.DIGEST: "`dicomrelay repair` mends it where the spool has it; else `dicomrelay archive remove --sop-uid` it, and import it "
+    "again",
     Fault.UNREADABLE: "look at the disk; then import it again",
     Fault.NOT_DICOM: "it came so: the archive keeps it as it is",
     Fault.DISAGREES: "`dicomrelay archive rebuild-index` files it anew",
@@ -112,9 +114,15 @@ class _Account:
     kept: dict[Fault, list[Finding]] = field(default_factory=dict)
     faults: int = 0
     notes: int = 0
+    _seen: set[tuple[Fault, str]] = field(default_factory=set)
 
     def add(self, finding: Finding) -> None:
-        """One more."""
+        """One more; what the scrub has found is not told again when it is seen again."""
+        known = (finding.fault, finding.about)
+        if known in self._seen:
+            return
+        if len(self._seen) < _REMEMBERED:
+            self._seen.add(known)
         self.counts[finding.fault] += 1
         self.faults += finding.is_fault
         self.notes += not finding.is_fault

@@ -132,6 +132,28 @@ def test_scrub_says_how_far_it_is(relay: ArchiveCommand, archive: Path) -> None:
     assert relay("scrub", "-a", archive, "--rate", "0").code == 2
 
 
+def test_damage_is_told_once_and_mended_as_it_is_said(relay: ArchiveCommand, tmp_path: Path) -> None:
+    """Seen by the scrub and by the check; gone: imported again; other bytes: removed, and imported again."""
+    relay.good("init", "-p", tmp_path / "m")
+    names = ("CT_small.dcm", "MR_small.dcm")
+    relay.good("import", "-a", tmp_path / "m", *sample_files(*names))
+    gone, flipped = files(tmp_path / "m")
+    gone.unlink()
+    flip(flipped)
+    assert relay("scrub", "-a", tmp_path / "m").code == 4
+    told = relay("check", "-a", tmp_path / "m", "--digests", "--json")
+    relay.good("remove", "-a", tmp_path / "m", "--sop-uid", flipped.stem, "--reason", "damaged", "--yes")
+    relay.good("import", "-a", tmp_path / "m", *sample_files(*names))
+
+    assert {(each["fault"], each["about"]) for each in told.json["findings"]} == {
+        ("missing", gone.stem),
+        ("digest", flipped.stem),
+    }
+    assert told.json["faults"] == 2
+    assert relay.good("scrub", "-a", tmp_path / "m", "--json").json["damaged_now"] == 0
+    assert relay.good("check", "-a", tmp_path / "m", "--verify-files").code == 0
+
+
 # conflicts
 
 
