@@ -25,12 +25,15 @@ _BASIC: Final = frozenset({CheckLevel.INDEX, CheckLevel.SIZES, CheckLevel.ORPHAN
 _HOME: Final = (
     "`dicomrelay repair` puts it back where the spool has it; else import it again, that takes its place"
 )
+_ANEW: Final = (
+    "look at the disk; `dicomrelay repair` mends it where the spool has it; else `dicomrelay archive remove --sop-uid` it, and "
+    "import it again"
+)
 _DO: Final = {
     Fault.MISSING: _HOME,
     Fault.SIZE: _HOME,
-    Fault.DIGEST: "`dicomrelay repair` mends it where the spool has it; else `dicomrelay archive remove --sop-uid` it, and import it "
-    "again",
-    Fault.UNREADABLE: "look at the disk; then import it again",
+    Fault.DIGEST: _ANEW,
+    Fault.UNREADABLE: _ANEW,
     Fault.NOT_DICOM: "it came so: the archive keeps it as it is",
     Fault.DISAGREES: "`dicomrelay archive rebuild-index` files it anew",
     Fault.COUNTERS: "`dicomrelay archive rebuild-index` counts anew",

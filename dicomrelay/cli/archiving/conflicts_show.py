@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from archive import Archive
+from archive.storage import LocalStorage
 from archive.values import Conflict
 from dicomrelay.cli.archiving.dates import shown_time
 from dicomrelay.cli.archiving.filters import uid_given
@@ -56,7 +57,10 @@ def _show(archive: Archive, conflict: Conflict) -> None:
 
 
 def _file(archive: Archive, conflict: Conflict) -> str:
-    return str(archive.layout.root / conflict.relative_path) if conflict.relative_path else ""
+    """Where the bytes are: a path, or a key where the archive's files are elsewhere; "" when they were not taken."""
+    if not conflict.relative_path or not isinstance(archive.storage, LocalStorage):
+        return conflict.relative_path
+    return str(archive.layout.resolve(conflict.relative_path))
 
 
 def _as_json(archive: Archive, conflict: Conflict) -> dict[str, Any]:
