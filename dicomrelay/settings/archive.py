@@ -19,7 +19,8 @@ class ArchiveSettings(StorageSettings):
         None,
         description="What becomes of other bytes under a SOP Instance UID that the archive holds; whatever is not served is "
         'listed. "keep_first" sets them aside under conflicts/; "replace" sets aside what is held and puts them in its place; '
-        '"refuse" does not take them. None: as the archive was made, which is keep_first unless it was said.',
+        '"refuse" does not take them. None: as the archive was made, which is keep_first unless it was said. It is for imports: '
+        "what comes through the gateway is set aside in the spool before it gets here.",
     )
     scrub: ScrubSettings = Field(
         ScrubSettings(), description="Reading everything again, to find damage in time."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from archive import Archive, StoreRequest
 from archive.checking import CheckLevel, Fault, check
@@ -77,6 +77,10 @@ class KilledAt(Disk):
         archive.disk = self
         event.listen(archive._database._engine, "commit", lambda _: self.step("commit"))
         return archive
+
+    def watch_all(self) -> None:
+        """Count the commits of every database of this process."""
+        event.listen(Engine, "commit", lambda _: self.step("commit"))
 
     def step(self, name: str, torn: Callable[[], object] | None = None) -> None:
         """One step is about to be made."""

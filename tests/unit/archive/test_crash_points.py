@@ -14,6 +14,7 @@ from archive.changing import recover
 from archive.disk import Disk
 from archive.index.database import open_database
 from archive.layout import Layout
+from archive.rebuild import rebuild_index
 from archive.removal import remove
 from archive.values import Selection
 from tests.support.archive_writing import (
@@ -187,6 +188,49 @@ def test_a_recovery_can_be_cut_at_any_step(tmp_path: Path) -> None:
         assert not list((root / "data").rglob("*.dcm"))
         assert len(list(archive.tombstones())) == len(goes)
         archive.close()
+        if not is_killed:
+            assert at > 5
+            return
+    raise AssertionError("it never came to its end")
+
+
+def test_a_rebuild_that_is_cut_leaves_the_old_index_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole in either case; and the next one comes to its end."""
+    first, second = (instance(tmp_path / "in", fill=fill) for fill in (1, 2))
+    gone = instance(tmp_path / "in", 7)
+    prepared = tmp_path / "prepared"
+    archive = Archive.open(prepared)
+    archive.store([first, second, gone, *(instance(tmp_path / "in", number) for number in (2, 3))])
+    remove(archive, Selection(sop_instance_uids=(gone.sop_instance_uid,)), reason="a", by="b")
+    archive.close()
+
+    def whole(root: Path) -> None:
+        archive = Archive.open(root)
+        check_whole(archive)
+        assert archive.inventory().count() == 3
+        assert held_digest(archive, first) == first.digest
+        assert [conflict.digest for conflict in archive.conflicts()] == [second.digest]
+        assert [tomb.sop_instance_uid for tomb in archive.tombstones()] == [gone.sop_instance_uid]
+        archive.close()
+
+    for at in range(1, _MOST_STEPS):
+        root = tmp_path / f"rebuilt-{at}"
+        shutil.copytree(prepared, root)
+
+        def child(root: Path = root, at: int = at) -> None:
+            dying = KilledAt(at)
+            dying.watch_all()
+            monkeypatch.setattr("archive.rebuild.Disk", lambda: dying)
+            rebuild_index(root, workers=1)
+
+        is_killed = killed(child)
+        whole(root)
+        report = rebuild_index(root, workers=1)
+        assert (report.instances, report.stopped, report.problems) == (3, "", [])
+        whole(root)
+        assert not list(root.glob("index.rebuilding*"))
         if not is_killed:
             assert at > 5
             return

@@ -17,7 +17,7 @@ from archive import Archive, Policy
 from archive.import_batch import FileOutcome, ImportedFile
 from archive.importing import BATCH_FILES, ImportProgress, import_files
 from tests.support.archive import pydicom_file
-from tests.support.archive_writing import aside_digests, check_whole, instance, write_instance
+from tests.support.archive_writing import aside_digests, check_whole, held_digest, instance, write_instance
 from tests.support.processes import until
 from tests.support.small_disk import small_disk
 
@@ -259,9 +259,27 @@ def test_a_full_disk_stops_an_import_with_words(tmp_path: Path) -> None:
     assert report.files < 1000
 
 
+def test_a_disk_that_is_read_only_stops_an_import_with_words(tmp_path: Path) -> None:
+    """What is there can be read as ever."""
+    request = instance(tmp_path / "in")
+    write_instance(tmp_path / "in", 2)
+    with small_disk(tmp_path / "disk", size_mb=20) as disk:
+        archive = Archive.open(disk / "archive")
+        archive.store([request])
+        archive.close()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        archive = Archive.open(disk / "archive")
+        report = import_files(archive, [tmp_path / "in"], workers=1)
+        assert held_digest(archive, request) == request.digest
+        archive.close()
+
+    assert report.counts == {FileOutcome.ALREADY_THERE: 1, FileOutcome.REFUSED: 1}
+    assert report.stopped.endswith("Read-only file system")
+
+
 def test_a_policy_holds_in_the_processes_too(tmp_path: Path) -> None:
     """They open the archive as it was opened here."""
-    _many(tmp_path / "in", 4 * BATCH_FILES)
+    _many(tmp_path / "in", 40)
     archive = Archive.open(tmp_path / "archive", policy=Policy.REPLACE)
     import_files(archive, [tmp_path / "in"], workers=1)
     for path in (tmp_path / "in").iterdir():
@@ -269,6 +287,6 @@ def test_a_policy_holds_in_the_processes_too(tmp_path: Path) -> None:
 
     report = import_files(archive, [tmp_path / "in"], workers=2)
 
-    assert report.counts == {FileOutcome.REPLACED: 4 * BATCH_FILES}
+    assert report.counts == {FileOutcome.REPLACED: 40}
     check_whole(archive)
     archive.close()
