@@ -382,6 +382,32 @@ def test_a_scan_goes_on_behind_the_last_row_while_others_write(empty_url: str) -
     assert set(seen) >= {f"1.2.{n}" for n in range(2500)}
 
 
+def test_what_is_missing_sorts_as_less_than_everything(empty_url: str) -> None:
+    """On every database, up and down, over the borders of pages; what is equal by its number."""
+    index = open_database(empty_url)
+    names = [None if n % 3 == 0 else f"N{n % 5}" for n in range(2400)]
+    dates = [None if n % 7 == 0 else f"2024010{n % 4 + 1}" for n in range(2400)]
+    index.transact(
+        lambda work: add_instances(
+            work,
+            [
+                new_instance(f"1.{n}", study=f"1.2.{n}", patient_name=names[n], study_date=dates[n])
+                for n in range(2400)
+            ],
+        )
+    )
+    rows = [*scan(index, SearchQuery(Level.STUDY, sort=("PatientName", "-StudyDate")))]
+    turned = [*scan(index, SearchQuery(Level.STUDY, sort=("-PatientName", "StudyDate")))]
+    index.dispose()
+
+    def key(row: Mapping[str, Any]) -> tuple[str, int]:
+        return row["patient_name"] or "", -int(row["study_date"] or 0)
+
+    assert len({row["key"] for row in rows}) == 2400
+    assert [(key(row), row["key"]) for row in rows] == sorted((key(row), row["key"]) for row in rows)
+    assert [key(row) for row in turned] == sorted(map(key, rows), reverse=True)
+
+
 INDEXED = [
     (Level.STUDY, "PatientName", "patient_name_key"),
     (Level.STUDY, "PatientID", "patient_id_key"),
