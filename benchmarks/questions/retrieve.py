@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom import dcmread
@@ -16,17 +16,38 @@ from benchmarks.contest import stored_in, turns
 from benchmarks.data_sets import DataSets, write
 from benchmarks.figures import Bar, Place, Row, Section
 from benchmarks.folders import emptied
+from benchmarks.our_retriever import CALLING
 from benchmarks.peers import RunFailed, require
-from benchmarks.receivers import RECEIVERS, Running, running
+from benchmarks.receivers import RECEIVERS, Receiver, Running, running
 from benchmarks.relays import DESTINATION_AE_TITLE
 from benchmarks.run import Run
 from benchmarks.senders import run as run_program
+from benchmarks.senders import timed, without_no_delay
 
 TITLE = "Retrieve: a study out of an archive"
 OPERATIONS = ("C-MOVE", "C-GET")
 # Also in a quick run: less is over before a disturbance is.
 _LEAST_INSTANCES, _LEAST_ROUNDS = 60, 3
-_OF = {"dcmqrscp": 2.0, "Orthanc": 3.0}
+# By our requestor and with TCP_NODELAY: what is left between them is what they compute.
+_OF = {"dcmqrscp": 1.0, "Orthanc": 1.0}
+# By DCMTK's programs, everything as it is installed.
+_OF_INSTALLED = {"dcmqrscp": 2.0, "Orthanc": 3.0}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Who asks: our requestor and receiver, with peers that are told of TCP_NODELAY; or DCMTK's, and nobody is told."""
+
+    is_ours: bool
+
+    @property
+    def sink(self) -> Receiver:
+        """Where a C-MOVE goes."""
+        return RECEIVERS["ours" if self.is_ours else "storescp as installed"]
+
+    def server(self, server: ArchiveServer) -> ArchiveServer:
+        """As it is started."""
+        return server if self.is_ours else replace(server, environment={})
 
 
 def measure(run: Run) -> Iterator[Section]:
@@ -39,8 +60,13 @@ def measure(run: Run) -> Iterator[Section]:
     instances = max(_LEAST_INSTANCES, load.instances)
     load = replace(load, instances=instances, instances_a_study=instances)
     with emptied(run.disk) as folder:
-        rows = _contest(run, load, servers, folder)
-    yield Section("retrieve", TITLE, "ct", Place.DISK, tuple(rows), bars=_bars(run, rows), notes=(_NOTE,))
+        source = folder / "source"
+        write(load, source)
+        for asker in (_Asker(is_ours=True), *([] if run.only_ours else [_Asker(is_ours=False)])):
+            rows = _contest(run, load, source, servers, asker, folder)
+            bars = _bars(run, rows, asker)
+            title, note = (TITLE, _NOTE) if asker.is_ours else (f"{TITLE}, all as installed", _NOTE_INSTALLED)
+            yield Section("retrieve", title, "ct", Place.DISK, tuple(rows), bars=bars, notes=(note,))
 
 
 _NOTE = (
@@ -49,9 +75,21 @@ _NOTE = (
 )
 
 
-def _contest(run: Run, load: DataSets, servers: Sequence[ArchiveServer], folder: Path) -> list[Row]:
-    source = folder / "source"
-    write(load, source)
+_NOTE_INSTALLED = (
+    "C-MOVE by movescu to storescp, C-GET by getscu, timed from outside, one round that counts. Neither DCMTK's programs nor "
+    "Orthanc are told of TCP_NODELAY: an archive that leaves Nagle's algorithm on waits for a delayed acknowledgement at "
+    "each instance."
+)
+
+
+def _contest(
+    run: Run,
+    load: DataSets,
+    source: Path,
+    servers: Sequence[ArchiveServer],
+    asker: _Asker,
+    folder: Path,
+) -> list[Row]:
     study = str(dcmread(next(source.iterdir()), stop_before_pixels=True).StudyInstanceUID)
     found: dict[tuple[str, str], list[float]] = {
         (server.name, operation): [] for server in servers for operation in OPERATIONS
@@ -59,19 +97,23 @@ def _contest(run: Run, load: DataSets, servers: Sequence[ArchiveServer], folder:
     with ExitStack() as stack:
         # One port for the destination of all of them, in all turns: archives are told of it when they start.
         received = stack.enter_context(emptied(folder))
-        sink = stack.enter_context(running(RECEIVERS["ours"], received))
+        sink = stack.enter_context(running(asker.sink, received))
         ports = {
             server.name: stack.enter_context(
-                serving(server, stack.enter_context(emptied(folder)), source, sink.port)
+                serving(asker.server(server), stack.enter_context(emptied(folder)), source, sink.port)
             )
             for server in servers
         }
         contestants = [(server, operation) for server in servers for operation in OPERATIONS]
         # Always a turn that does not count: what an archive loads for its first answer is no part of its speed.
         for (server, operation), counts in turns(
-            contestants, max(_LEAST_ROUNDS, run.rounds), max(1, run.warm_up)
+            contestants, max(_LEAST_ROUNDS, run.rounds) if asker.is_ours else 1, max(1, run.warm_up)
         ):
-            seconds = _asked(server, operation, ports, study, load, source, sink)
+            if asker.is_ours:
+                seconds = _asked(server, operation, ports, study, load, source, sink)
+            else:
+                with emptied(folder) as got:
+                    seconds = _asked_by_dcmtk(server, operation, ports[server.name], study, source, sink, got)
             if counts:
                 found[server.name, operation].append(seconds)
     return [
@@ -116,18 +158,44 @@ def _asked(
     return float(told["seconds"])
 
 
+def _asked_by_dcmtk(
+    server: ArchiveServer, operation: str, port: int, study: str, source: Path, sink: Running, got: Path
+) -> float:
+    """Seconds that movescu or getscu takes, once it is seen that everything came.
+
+    Raises
+    ------
+    RunFailed
+        Not all of it came.
+    """
+    for path in sink.files():
+        path.write_bytes(b"")
+    is_move = operation == "C-MOVE"
+    program = ["movescu", "-aem", DESTINATION_AE_TITLE] if is_move else ["getscu", "-od", str(got)]
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}"]
+    command = [*program, "-S", "-aet", CALLING, "-aec", server.ae_title, *keys, "127.0.0.1", str(port)]
+    seconds = timed(command, without_no_delay())
+    sent, came = stored_in(source.iterdir()), stored_in(sink.files() if is_move else got.iterdir())
+    if came != sent:
+        raise RunFailed(
+            f"{_name(server.name, operation)}, as installed: {came} came, {sent} are in the archive"
+        )
+    return seconds
+
+
 def _name(server: str, operation: str) -> str:
     return f"{server}, {operation}"
 
 
-def _bars(run: Run, rows: Sequence[Row]) -> tuple[Bar, ...]:
+def _bars(run: Run, rows: Sequence[Row], asker: _Asker) -> tuple[Bar, ...]:
+    words, asked = ("", _OF) if asker.is_ours else (", as installed", _OF_INSTALLED)
     return tuple(
         bar
         for operation in OPERATIONS
-        for peer, times in _OF.items()
+        for peer, times in asked.items()
         for bar in run.faster(
             rows,
-            f"our {operation} beside {peer}'s",
+            f"our {operation} beside {peer}'s{words}",
             (_name(OURS, operation),),
             _name(peer, operation),
             times,

@@ -64,7 +64,7 @@ BARS = {
     "slow-destination": 3,
     "backlog": 3,
     "archive": 3,
-    "retrieve": 4,
+    "retrieve": 8,
 }
 # Of those with a load for each table, the one that is quick.
 _LOADS = {"together": ("--loads", "small"), "pipeline": ("--loads", "small")}
