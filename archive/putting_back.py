@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from archive.index.writer import FileSize
-from archive.storage import Storage
-from archive.values import StoreOutcome, StoreRequest, StoreResult
+from archive.storage import Storage, StoredObject
+from archive.values import StoredInstance, StoreOutcome, StoreRequest, StoreResult
 from archive.writing import WritingTools, failed, failed_by, wanted
 from dicomrelay.errors import ArchiveError
 
@@ -27,7 +27,7 @@ def put_back(tools: WritingTools, request: StoreRequest) -> StoreResult:
             if held is None or held.digest != request.digest:
                 return failed(request, f"instance {uid} was changed while it was stored: store it again")
             there = tools.storage.stat(held.relative_path)
-            if there is None or there.size_bytes != held.file_bytes:
+            if there is None or not _is_whole(tools.storage, held, there):
                 size = tools.storage.put(held.relative_path, wanted(request), over=there is not None)
                 # The same data set, perhaps behind another file meta: its digest is forgotten in any case.
                 section.resize(uid, FileSize(size, size - request.data_set_bytes))
@@ -36,6 +36,13 @@ def put_back(tools: WritingTools, request: StoreRequest) -> StoreResult:
     except OSError as error:
         return failed_by(request, error)
     return StoreResult(uid, StoreOutcome.ALREADY_THERE, held.relative_path)
+
+
+def _is_whole(storage: Storage, held: StoredInstance, there: StoredObject) -> bool:
+    """Whether a stored file is what was archived: it is here because somebody said that it is not."""
+    if there.size_bytes != held.file_bytes:
+        return False
+    return storage.digest(held.relative_path, held.data_set_offset, fresh=True) == held.digest
 
 
 def take_back(tools: WritingTools, created: Mapping[str, str]) -> None:

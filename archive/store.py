@@ -110,7 +110,7 @@ def _begin(batch: _Batch, number: int, known: Known | None) -> StoreResult | Non
             batch.clashing.append(number)
             return None
         there = batch.tools.storage.stat(known.relative_path)
-        if there is None or there.size_bytes != known.file_bytes:
+        if there is None or there.size_bytes != known.file_bytes or known.is_damaged:
             batch.damaged.append(number)
             return None
     except ConflictingInstance:

@@ -22,11 +22,15 @@ from dicomrelay.ledger.engine import Work, chunks
 def known_instances(work: Work, sop_instance_uids: Sequence[str]) -> dict[str, Known]:
     """What the index holds under these SOP Instance UIDs."""
     columns = instances.c
-    query = select(columns.sop_instance_uid, columns.digest, columns.relative_path, columns.file_bytes)
+    query = select(
+        columns.sop_instance_uid, columns.digest, columns.relative_path, columns.file_bytes, columns.damage
+    )
     found: dict[str, Known] = {}
     for some in chunks(sop_instance_uids):
         for row in work.connection.execute(query.where(columns.sop_instance_uid.in_(some))):
-            found[row.sop_instance_uid] = Known(row.digest, row.relative_path, row.file_bytes)
+            found[row.sop_instance_uid] = Known(
+                row.digest, row.relative_path, row.file_bytes, row.damage is not None
+            )
     return found
 
 

@@ -10,11 +10,12 @@ from archive.values import StoredInstance, StoreRequest
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the index holds under a SOP Instance UID."""
+    """What the index holds under a SOP Instance UID; `is_damaged`: the scrub found its file damaged."""
 
     digest: str
     relative_path: str
     file_bytes: int
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -405,6 +405,22 @@ def test_a_rebuild_wants_the_archive_for_itself(archive: Archive, root: Path, em
     Archive.open(root, database_url=empty_url).close()
 
 
+def test_what_the_scrub_found_damaged_is_mended_by_the_next_copy(archive: Archive, folder: Path) -> None:
+    """A flipped bit does not change the size: the mark of the scrub is believed, and the file looked at."""
+    request = instance(folder)
+    [stored] = archive.store([request])
+    path = archive.layout.resolve(stored.relative_path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with archive._database.write() as work:
+        work.connection.exec_driver_sql("UPDATE archive_instances SET damage = 'digest'")
+
+    assert outcomes(archive, request, request) == [StoreOutcome.ALREADY_THERE] * 2
+
+    assert held_digest(archive, request) == request.digest
+
+
 def test_the_same_instance_that_was_put_back_keeps_its_counters(archive: Archive, folder: Path) -> None:
     """A damaged file is mended by the next copy, behind whatever file meta that has."""
     request = instance(folder)
