@@ -52,7 +52,8 @@ def rules_version(rules: Sequence[RuleSettings], destinations: Sequence[Destinat
     Evidence says with it by which rules an instance went.
     """
     told = {
-        "destinations": [destination.name for destination in destinations],
+        # Without rules those for moves only are none to choose from.
+        "destinations": [each.name for each in destinations if rules or not each.moves_only],
         "rules": [rule.model_dump(mode="json") for rule in rules],
     }
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))

@@ -161,10 +161,10 @@ class Retrieve:
         counting = journal.counting = Counting(request, len(stored))
         if not stored:
             return counting.last(operation.transfer_syntax_uid)
-        if not (yield from self._turn(operation, counting, target)):
-            return counting.last(operation.transfer_syntax_uid, is_cancelled=True)
         originator = association.calling_ae_title.strip(), request.message_id
         files = RetrievedFiles(self._archive, stored, originator)
+        if not (yield from self._turn(operation, counting, target)):
+            return counting.last(operation.transfer_syntax_uid, is_cancelled=True)
         mover = Mover(files, target, counting, self._port, over=lambda: self._turns.give(target.name))
         mover.start()
         try:
