@@ -18,10 +18,17 @@ from archive.index.writer import Known, NewInstance
 from archive.putting_back import put_back, take_back
 from archive.storage import Writing
 from archive.values import StoreOutcome, StoreRequest, StoreResult
-from archive.writing import WritingTools, check_same, failed, failed_by, relative_path_of, wanted, why
+from archive.writing import (
+    TAKEN_AWAY,
+    WritingTools,
+    check_same,
+    failed,
+    failed_by,
+    relative_path_of,
+    wanted,
+    why,
+)
 from dicomrelay.errors import ArchiveError, ConflictingInstance
-
-_TAKEN_AWAY = "its file was taken away while it was stored: store it again"
 
 
 @dataclass(slots=True)
@@ -156,7 +163,10 @@ def _place(batch: _Batch, number: int) -> None:
         size = batch.writing.put(relative_path, what)
         batch.created[uid] = relative_path
     except FileExistsError:
-        size = check_same(batch.tools.storage, request, relative_path)
+        try:
+            size = check_same(batch.tools.storage, request, relative_path)
+        except FileNotFoundError:
+            raise ArchiveError(TAKEN_AWAY) from None
         # Its data set is the same; what is in front of it may be of another sender.
         head = ""
     batch.new[uid] = NewInstance(request, attributes, relative_path, size, head)
@@ -205,7 +215,7 @@ def _into_the_index(batch: _Batch) -> None:
     for uid, item in batch.new.items():
         number, winner = batch.first[uid], held.get(uid)
         if uid in taken or winner is None:
-            batch.results[number] = StoreResult(uid, StoreOutcome.FAILED, reason=_TAKEN_AWAY)
+            batch.results[number] = StoreResult(uid, StoreOutcome.FAILED, reason=TAKEN_AWAY)
             continue
         if winner.relative_path != item.relative_path and uid in batch.created:
             elsewhere[uid] = batch.created[uid]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from dicomrelay.errors import ConflictingInstance
 
 _PREFIX_OFFSET: Final = 128
 _PREFIX: Final = b"DICM"
+TAKEN_AWAY: Final = "its file was taken away while it was stored: store it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,13 @@ def check_same(storage: Storage, request: StoreRequest, relative_path: str) -> i
     ------
     ConflictingInstance
         It holds other bytes.
+    FileNotFoundError
+        It is not in the way any more.
     """
     there = storage.stat(relative_path)
-    offset = there.size_bytes - request.data_set_bytes if there else -1
-    if there is None or offset < 0 or storage.digest(relative_path, offset) != request.digest:
+    if there is None:
+        raise FileNotFoundError(errno.ENOENT, TAKEN_AWAY)
+    offset = there.size_bytes - request.data_set_bytes
+    if offset < 0 or storage.digest(relative_path, offset) != request.digest:
         raise ConflictingInstance(f"a file in the place of {request.sop_instance_uid} holds other bytes")
     return there.size_bytes

@@ -21,6 +21,8 @@ _PAGE: Final = 1000
 _REMEMBERED_FOLDERS: Final = 100_000
 # Files that are written and not named yet: each has a descriptor open.
 _DRAFTS: Final = 128
+# Removals empty folders as fast as they are made again, but not for ever.
+_TURNS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,17 @@ class LocalWriting:
     def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
         """See `Writing.put`."""
         target = self._layout.resolve(key, self._folders)
-        try:
-            return self._put(key, target, wanted, over=over)
-        except FileNotFoundError:
-            # Of a link that cannot be made the system names the source, whichever of the two is not there.
-            if target.parent.exists() or not wanted.source.exists():
-                raise
-            # It was empty, and somebody removed it.
-            for folder in (target.parent, *target.parent.parents):
-                self._durable_folders.pop(folder, None)
-            return self._put(key, target, wanted, over=over)
+        for _ in range(_TURNS):
+            try:
+                return self._put(key, target, wanted, over=over)
+            except FileNotFoundError:
+                # Of a link that cannot be made the system names the source, whichever of the two is not there.
+                if not wanted.source.exists():
+                    raise
+                # A folder was empty, and somebody removed it: what is known of it and of those above is void.
+                for folder in (target.parent, *target.parent.parents):
+                    self._durable_folders.pop(folder, None)
+        return self._put(key, target, wanted, over=over)
 
     def _put(self, key: str, target: Path, wanted: Put, *, over: bool) -> int:
         self._make_folders(target.parent)
@@ -98,12 +101,14 @@ class LocalWriting:
     def flush(self) -> Mapping[str, OSError]:
         """Flush every file, name it, and flush every folder with new names, from the leaves up. See `Writing.flush`."""
         self._name_all()
-        changed = dict.fromkeys(self._changed)
+        changed: dict[Path, int] = {}
         for folder in self._changed:
-            self._add_new_parents(folder, changed)
-        inodes = {folder: folder.stat().st_ino for folder in changed}
+            self._add_changed(folder, changed)
+        inodes: dict[Path, int] = {}
         for folder in sorted(changed, key=lambda path: len(path.parts), reverse=True):
-            self._disk.sync_directory(folder)
+            with suppress(FileNotFoundError):  # as below
+                self._disk.sync_directory(folder)
+                inodes[folder] = changed[folder]
         if len(self._durable_folders) > _REMEMBERED_FOLDERS:
             self._durable_folders.clear()
         self._durable_folders.update(inodes)
@@ -111,13 +116,16 @@ class LocalWriting:
         refused, self._refused = self._refused, {}
         return refused
 
-    def _add_new_parents(self, folder: Path, changed: dict[Path, None]) -> None:
-        """The folders above whose names nobody is known to have flushed: by inode, for one may be there anew."""
-        while folder != self._layout.root:
-            if self._durable_folders.get(folder) == folder.stat().st_ino:
-                return
-            folder = folder.parent
-            changed[folder] = None
+    def _add_changed(self, folder: Path, changed: dict[Path, int]) -> None:
+        """A folder, and those above whose names nobody is known to have flushed: by inode, for one may be there anew.
+
+        One that is not there has nothing in it: what was put there was taken away, as whoever put it will see.
+        """
+        with suppress(FileNotFoundError):
+            changed[folder] = folder.stat().st_ino
+            while folder != self._layout.root and self._durable_folders.get(folder) != folder.stat().st_ino:
+                folder = folder.parent
+                changed[folder] = folder.stat().st_ino
 
     def _make_folders(self, folder: Path) -> None:
         missing = []

@@ -19,10 +19,10 @@ _SECONDS = 3.0
 _NUMBERS = range(1, 7)
 
 
-def _store(root: str, folder: str, seed: int, policy: str, failures: str) -> None:
+def _store(root: str, url: str, folder: str, seed: int, policy: str, failures: str) -> None:
     """A worker: it stores what it has, in any order, until the time is over; whatever fails must say why."""
     shuffled = random.Random(seed)
-    archive = Archive.open(Path(root), policy=Policy(policy))
+    archive = Archive.open(Path(root), database_url=url, policy=Policy(policy))
     requests = [request_for(path) for path in sorted(Path(folder).glob("*.dcm"))]
     until = time.monotonic() + _SECONDS
     words: set[str] = set()
@@ -35,9 +35,9 @@ def _store(root: str, folder: str, seed: int, policy: str, failures: str) -> Non
     Path(failures).write_text("\n".join(words))
 
 
-def _remove(root: str, seed: int) -> None:
+def _remove(root: str, url: str, seed: int) -> None:
     shuffled = random.Random(seed)
-    archive = Archive.open(Path(root))
+    archive = Archive.open(Path(root), database_url=url)
     until = time.monotonic() + _SECONDS
     while time.monotonic() < until:
         uids = tuple(f"{STUDY}.1.{number}" for number in shuffled.sample(_NUMBERS, 2))
@@ -47,7 +47,7 @@ def _remove(root: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("policy", ["keep_first", "replace"])
-def test_storing_replacing_and_removing_at_once(tmp_path: Path, policy: str) -> None:
+def test_storing_replacing_and_removing_at_once(tmp_path: Path, empty_url: str, policy: str) -> None:
     """In the end every row has its file, every byte that came is served or set aside, and all can be stored again."""
     folder = tmp_path / "in"
     digests: dict[str, set[str]] = {}
@@ -58,16 +58,17 @@ def test_storing_replacing_and_removing_at_once(tmp_path: Path, policy: str) -> 
                 write_instance(folder, number, fill=fill, patient_id="P1" if number % 2 else f"P{fill}")
             )
             digests.setdefault(request.sop_instance_uid, set()).add(request.digest)
-    Archive.open(tmp_path / "archive").close()
+    Archive.open(tmp_path / "archive", database_url=empty_url).close()
     spawn = multiprocessing.get_context("spawn")
     root = str(tmp_path / "archive")
     processes = [
         spawn.Process(
-            target=_store, args=(root, str(folder), seed, policy, str(tmp_path / f"failures-{seed}"))
+            target=_store,
+            args=(root, empty_url, str(folder), seed, policy, str(tmp_path / f"failures-{seed}")),
         )
         for seed in range(3)
     ]
-    processes += [spawn.Process(target=_remove, args=(root, seed)) for seed in range(2)]
+    processes += [spawn.Process(target=_remove, args=(root, empty_url, seed)) for seed in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -76,7 +77,7 @@ def test_storing_replacing_and_removing_at_once(tmp_path: Path, policy: str) -> 
     assert [process.exitcode for process in processes] == [0] * 5
     said = {line for seed in range(3) for line in (tmp_path / f"failures-{seed}").read_text().splitlines()}
     assert all("store it again" in line for line in said), said
-    archive = Archive.open(tmp_path / "archive", policy=Policy(policy))
+    archive = Archive.open(tmp_path / "archive", database_url=empty_url, policy=Policy(policy))
     for part in (tmp_path / "archive").rglob("*.part"):
         pytest.fail(f"{part.name} was left")
     check_whole(archive, orphans=True)
