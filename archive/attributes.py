@@ -22,6 +22,7 @@ from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
+from archive.quick_attributes import quick_values
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 
 Value = str | int | None
@@ -113,11 +114,14 @@ _GIVEN: Final = frozenset(
 )
 _READ: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.keyword not in _GIVEN)
 _TAGS: Final[list[BaseTag | int]] = [attribute.tag for attribute in _READ]
+_VRS: Final = {attribute.tag: attribute.vr for attribute in _READ}
 _LAST_TAG: Final = max(attribute.tag for attribute in _READ)
 _LONGEST_CHARACTERS: Final = 1024
 _LARGEST_NUMBER: Final = 2**31 - 1
 # Everything wanted lies in front of pixel data; so much of a deflated data set is inflated to find it.
 _INFLATED_HEAD_BYTES: Final = 16 * 1024 * 1024
+# Of most instances everything wanted lies in so much of their beginning.
+_QUICK_HEAD_BYTES: Final = 16_384
 # What pydicom raises on bytes that are no data set.
 UNREADABLE: Final = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, RecursionError,
@@ -149,6 +153,11 @@ def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: st
             warnings.simplefilter("ignore")
             file.seek(data_set_offset)
             source: BinaryIO = file
+            if syntax.is_little_endian and not syntax.is_deflated:
+                quick = quick_values(file.read(_QUICK_HEAD_BYTES), _VRS, implicit=syntax.is_implicit_vr)
+                if quick is not None:
+                    return InstanceAttributes(_quick(quick))
+                file.seek(data_set_offset)
             if syntax.is_deflated:
                 head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(
                     file.read(_INFLATED_HEAD_BYTES), _INFLATED_HEAD_BYTES
@@ -167,6 +176,18 @@ def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: st
         # The message of pydicom may quote a value: only its kind is kept.
         return InstanceAttributes(problem=f"the data set cannot be read ({type(error).__name__})")
     return InstanceAttributes(values)
+
+
+def _quick(found: Mapping[int, str]) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for attribute in _READ:
+        text = found.get(attribute.tag, "")
+        if text and attribute.is_number:
+            number = int(text)
+            values[attribute.column] = number if abs(number) <= _LARGEST_NUMBER else None
+        else:
+            values[attribute.column] = clean(text) or None
+    return values
 
 
 def _value(data_set: Dataset, attribute: Attribute) -> Value:

@@ -46,8 +46,8 @@ _MAX_ELEMENTS: Final = 100_000
 _MAX_DEPTH: Final = 16
 
 
-class _GivenUp(Exception):
-    """Not the rule."""
+class GivenUp(Exception):
+    """Not the rule: the general way decides."""
 
 
 def quick_scan(data: Data, start: int, size: int, transfer_syntax_uid: str) -> Header | None:
@@ -73,7 +73,7 @@ def quick_scan(data: Data, start: int, size: int, transfer_syntax_uid: str) -> H
         return None
     try:
         found = (_walk_implicit if implicit else _walk_explicit)(data, start, size)
-    except (_GivenUp, struct.error):
+    except (GivenUp, struct.error):
         return None
     value = found.get
     frames = value(NUMBER_OF_FRAMES, "")
@@ -104,12 +104,12 @@ def _walk_explicit(data: Data, pos: int, size: int) -> dict[int, str]:
                 pos = _past_undefined(data, pos, group << 16 | element, vr)
                 continue
         else:
-            raise _GivenUp
+            raise GivenUp
         if group in groups:
             _look_at(found, data, group << 16 | element, pos, length)
         pos += length
     if pos != size:
-        raise _GivenUp
+        raise GivenUp
     return found
 
 
@@ -123,30 +123,30 @@ def _walk_implicit(data: Data, pos: int, size: int) -> dict[int, str]:
         pos += 8
         if length == UNDEFINED_LENGTH and group not in _ODD_GROUPS:
             if group << 16 | element == _PIXEL_DATA:
-                raise _GivenUp
-            pos = _past_sequence(data, pos, 0, explicit=False)
+                raise GivenUp
+            pos = past_sequence(data, pos, 0, explicit=False)
             continue
         if group in groups:
             _look_at(found, data, group << 16 | element, pos, length)
         pos += length
     if pos != size:
-        raise _GivenUp
+        raise GivenUp
     return found
 
 
 def _look_at(found: dict[int, str], data: Data, tag: int, pos: int, length: int) -> None:
     """Keep what is wanted; an element of a group that has no place here is for the general scan."""
     if tag >> 16 in _ODD_GROUPS:
-        raise _GivenUp
+        raise GivenUp
     if tag not in _WANTED:
         return
     if length > MAX_VALUE_BYTES:
         if tag in _UIDS:
-            raise _GivenUp
+            raise GivenUp
         return
     value = bytes(data[pos : pos + length])
     if len(value) != length:
-        raise _GivenUp
+        raise GivenUp
     found.setdefault(tag, text(value))
 
 
@@ -155,8 +155,8 @@ def _past_undefined(data: Data, pos: int, tag: int, vr: bytes) -> int:
     if tag == _PIXEL_DATA:
         return _past_fragments(data, pos)
     if vr == b"SQ":
-        return _past_sequence(data, pos, 0, explicit=True)
-    raise _GivenUp
+        return past_sequence(data, pos, 0, explicit=True)
+    raise GivenUp
 
 
 def _past_fragments(data: Data, pos: int) -> int:
@@ -166,28 +166,29 @@ def _past_fragments(data: Data, pos: int) -> int:
         if tag == _SEQUENCE_END:
             return pos
         if tag != _ITEM or length == UNDEFINED_LENGTH:
-            raise _GivenUp
+            raise GivenUp
         pos += length
-    raise _GivenUp
+    raise GivenUp
 
 
-def _past_sequence(data: Data, pos: int, depth: int, *, explicit: bool) -> int:
+def past_sequence(data: Data, pos: int, depth: int, *, explicit: bool) -> int:
+    """Where a sequence of undefined length ends whose first item begins at `pos`. Raises GivenUp, struct.error."""
     if depth > _MAX_DEPTH:
-        raise _GivenUp
+        raise GivenUp
     for _ in range(_MAX_ELEMENTS):
         tag, length = _ITEM_HEAD(data, pos)
         pos += 8
         if tag == _SEQUENCE_END:
             return pos
         if tag != _ITEM:
-            raise _GivenUp
+            raise GivenUp
         if length != UNDEFINED_LENGTH:
             pos += length
         elif explicit:
             pos = _past_explicit_item(data, pos, depth)
         else:
             pos = _past_implicit_item(data, pos, depth)
-    raise _GivenUp
+    raise GivenUp
 
 
 def _past_explicit_item(data: Data, pos: int, depth: int) -> int:
@@ -196,22 +197,22 @@ def _past_explicit_item(data: Data, pos: int, depth: int) -> int:
         group, element, vr, length = _EXPLICIT(data, pos)
         if group == _DELIMITERS:
             if element != _ITEM_END >> 16:
-                raise _GivenUp
+                raise GivenUp
             return pos + 8
         if vr in short:
             pos += 8 + length
             continue
         if vr not in long:
-            raise _GivenUp
+            raise GivenUp
         (length,) = _LENGTH(data, pos + 8)
         pos += 12
         if length != UNDEFINED_LENGTH:
             pos += length
         elif vr == b"SQ" and group << 16 | element != _PIXEL_DATA:
-            pos = _past_sequence(data, pos, depth + 1, explicit=True)
+            pos = past_sequence(data, pos, depth + 1, explicit=True)
         else:
-            raise _GivenUp
-    raise _GivenUp
+            raise GivenUp
+    raise GivenUp
 
 
 def _past_implicit_item(data: Data, pos: int, depth: int) -> int:
@@ -220,12 +221,12 @@ def _past_implicit_item(data: Data, pos: int, depth: int) -> int:
         pos += 8
         if group == _DELIMITERS:
             if element != _ITEM_END >> 16:
-                raise _GivenUp
+                raise GivenUp
             return pos
         if length != UNDEFINED_LENGTH:
             pos += length
         elif group << 16 | element == _PIXEL_DATA:
-            raise _GivenUp
+            raise GivenUp
         else:
-            pos = _past_sequence(data, pos, depth + 1, explicit=False)
-    raise _GivenUp
+            pos = past_sequence(data, pos, depth + 1, explicit=False)
+    raise GivenUp

@@ -44,6 +44,21 @@ class Completion:
         with self._database.read() as work:
             return grouping.any_complete(work, policy)
 
+    def worth_a_cut(self, policy: CompletionPolicy, *, older_than_ms: int, limit: int) -> list[str]:
+        """Study Instance UIDs of those that `cut` would make a transfer of: a read.
+
+        What came while its destination had enough before it is worth one once that is done.
+
+        Parameters
+        ----------
+        older_than_ms : int
+            Nothing came for them in so long: who registers what comes cuts by himself.
+        limit : int
+            Studies that are looked at, those that have waited longest.
+        """
+        with self._database.read() as work:
+            return grouping.worth_a_cut(work, policy, older_than_ms=older_than_ms, limit=limit)
+
     def cut(self, policy: CompletionPolicy, study_instance_uids: Sequence[str]) -> Made:
         """Make transfers of what fills them in these studies, complete or not. The rest goes on waiting."""
         return self._database.transact(lambda work: grouping.cut(work, policy, study_instance_uids))

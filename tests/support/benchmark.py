@@ -33,6 +33,7 @@ ROWS = {
     "pipeline": [
         "storescu → dicomrelay → storescp",
         "storescu → dicomrelay → storescp, archived too",
+        "storescu → Orthanc as installed → storescp",
         "storescu → Orthanc → storescp",
     ],
     "slow-destination": ["1 association", "2 associations", "4 associations", "8 associations"],
