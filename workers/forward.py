@@ -6,6 +6,7 @@ instance delivered. The bytes are those that arrived: from the archive where it 
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from typing import Final
@@ -99,7 +100,9 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
         state = rooms.ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=None)
     else:
         state = _finish(rooms, claimed, attempt, contacts, problem, writer)
-    _log.info(
+    everywhere = handed_back or writer.delivered == len(claimed.deliveries)
+    _log.log(
+        logging.INFO if everywhere else logging.WARNING,
         "transfer",
         transfer_id=claimed.id,
         destination=claimed.destination,

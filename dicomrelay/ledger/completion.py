@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 
 from dicomrelay.ledger import grouping, waits
-from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.engine import Database, Work
 from dicomrelay.ledger.grouping import CompletionPolicy, Made
 from dicomrelay.ledger.schema import studies
 
@@ -73,7 +73,8 @@ class Completion:
     def to_ask(self, *, limit: int, again_in_ms: int) -> list[ToAsk]:
         """Take studies that wait and whose source may be asked now; it may be asked again after so long."""
         columns = studies.c
-        with self._database.write() as work:
+
+        def take(work: Work) -> list[ToAsk]:
             found = [
                 ToAsk(uid, count_at)
                 for uid, count_at in work.connection.execute(
@@ -90,6 +91,8 @@ class Completion:
                 .values(ask_at=work.now + again_in_ms)
             )
             return found
+
+        return self._database.transact(take)
 
     def expect(self, study_instance_uid: str, instances: int) -> None:
         """Somebody said that a study which waits has so many instances, 1 or more."""
