@@ -165,3 +165,5 @@ def _orthanc(folder: Path, port: int, destination_port: int) -> list[str]:
 
 RELAY = ours("dicomrelay", partial(destination, "sink"))
 ORTHANC = Relay("Orthanc", _orthanc, needs=("Orthanc",), environment=NO_DELAY)
+# Its sender leaves Nagle's algorithm on unless the environment says otherwise: 40 ms an instance of some sizes.
+ORTHANC_AS_INSTALLED = Relay("Orthanc as installed", _orthanc, needs=("Orthanc",))

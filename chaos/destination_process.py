@@ -54,6 +54,7 @@ class DestinationProcess:
         self.name = name
         self.host = host
         self.port = free_ports(1)[0]
+        self.called_at = self.port
         self.journal = folder / f"{name}.journal"
         self._prefix = prefix
         self._more = more
@@ -80,6 +81,10 @@ class DestinationProcess:
         self._process.stdin.write(json.dumps(asdict(behaviour)) + "\n")
         self._process.stdin.flush()
         self._await("done")
+
+    def stand_behind(self, port: int, more: str) -> None:
+        """Be called at that port, where somebody passes on what comes, by these further keys of its table."""
+        self.called_at, self._more = port, more
 
     def stop(self) -> None:
         """End it; what it has noted stays."""
@@ -132,7 +137,7 @@ class DestinationProcess:
         """Its table in relay.toml."""
         return (
             f'[[destinations]]\nname = "{self.name}"\nae_title = "{self.name.upper()}"\nhost = "{self.host}"\n'
-            f"port = {self.port}\nretry_initial_s = 0.5\nretry_max_s = 2\n{self._more}\n"
+            f"port = {self.called_at}\nretry_initial_s = 0.5\nretry_max_s = 2\n{self._more}\n"
         )
 
     def _await(self, word: str) -> None:

@@ -32,8 +32,8 @@ class Process:
     Attributes
     ----------
     role : str
-        "up", "gateway", "worker-intake", "worker-forward…", "scheduler", "streamer", "monitor", "broker", "pool" for the
-        children of a worker, or "child" for those of another service.
+        "up", "gateway", "worker-intake", "worker-keep", "worker-forward…", "scheduler", "streamer", "monitor", "broker", "pool"
+        for children of a worker, or "child" for those of another service.
     """
 
     pid: int

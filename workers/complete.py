@@ -21,6 +21,8 @@ FORWARD_QUEUE: Final = {
     Priority.BULK: Queue.FORWARD_BULK,
 }
 _STUDIES: Final = 500
+_STUDIES_AT_A_LOOK: Final = 50
+_YOUNG_MS: Final = 100
 _LOOK_EVERY_S: Final = 0.2
 
 
@@ -84,5 +86,10 @@ def complete_until(rooms: Rooms, stop: threading.Event) -> None:
                 say(rooms, made.wake)
                 if made.transfers:
                     _log.info("studies complete", transfers=made.transfers)
+            # What came while its destination had enough before it, once that has gone out.
+            if studies := rooms.ledger.completion.worth_a_cut(
+                plan, older_than_ms=_YOUNG_MS, limit=_STUDIES_AT_A_LOOK
+            ):
+                cut_and_say(rooms, studies)
         except RelayError:
             wait_s = rooms.settings.worker.sweep_seconds

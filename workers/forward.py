@@ -6,6 +6,7 @@ instance delivered. The bytes are those that arrived: from the archive where it 
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from typing import Final
@@ -14,6 +15,8 @@ from dicomrelay.errors import RelayError
 from dicomrelay.ledger.values import ClaimedTransfer, DestinationKind, TransferState
 from dicomrelay.log import get_logger
 from dicomrelay.routing import Address, Destination, RetryPolicy, ad_hoc, closed, resolve
+from dicomrelay.runtime import home
+from workers.answers import AnswerJournal, take_up
 from workers.attempt import Attempt, Problem, problem_of
 from workers.contacts import Contacts
 from workers.lease import LEASE_MS, LeaseKeeper
@@ -68,7 +71,9 @@ def _minute() -> int:
 def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
     """Send a transfer that is ours, and give it back: done, to be tried again, ready as before, or in need of attention."""
     started = time.monotonic()
-    writer = OutcomeWriter(rooms.ledger, claimed)
+    journal = AnswerJournal(home.answers_folder(rooms.settings), claimed)
+    claimed = take_up(rooms, claimed)
+    writer = OutcomeWriter(rooms.ledger, claimed, journal=journal)
     attempt = Attempt(claimed, _NO_ADDRESS)
     contacts: Contacts | None = None
     problem: Problem | None = None
@@ -99,7 +104,10 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
         state = rooms.ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=None)
     else:
         state = _finish(rooms, claimed, attempt, contacts, problem, writer)
-    _log.info(
+    journal.end(keep=writer.has_unwritten)
+    everywhere = handed_back or writer.delivered == len(claimed.deliveries)
+    _log.log(
+        logging.INFO if everywhere else logging.WARNING,
         "transfer",
         transfer_id=claimed.id,
         destination=claimed.destination,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from workers.rooms import Rooms
 _log = get_logger("dicomrelay.group")
 # One task is bounded: after so many batches it says that there is more, and another task goes on.
 _BATCHES = 25
+_FEW = 100
 # Items whose copies arrived are read again before the copies go; of one batch so much, or one item.
 _VERIFY_BYTES = 1 << 28
 
@@ -43,7 +45,7 @@ class Grouped:
     more: bool = False
 
 
-def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing) -> Grouped:
+def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing, pause_s: float = 0.0) -> Grouped:
     """Register what lies in the spool's `new/`, batch by batch, until it is empty or the bound is reached.
 
     What fills a transfer goes on at once. A second runner on the same spool finds the lock and stops; the first one, or
@@ -53,6 +55,9 @@ def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing) -> Grou
     ----------
     each : callable
         Called after each batch.
+    pause_s : float
+        A batch of few instances is followed by the next no sooner than so long after it began: a transaction for each of
+        those that arrive one by one costs more than the instances.
     """
     done = Grouped()
     with _only_runner(rooms) as alone:
@@ -60,9 +65,12 @@ def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing) -> Grou
             return done
         batches = rooms.spool.arrival_batches(rooms.settings.worker.batch_instances)
         for records in islice(batches, _BATCHES):
+            began = time.monotonic()
             done.verdicts.update(result.verdict for result in register(rooms, records))
             complete.cut_and_say(rooms, sorted({record.study_instance_uid for record in records}))
             each()
+            if pause_s and len(records) < _FEW:
+                time.sleep(max(0.0, began + pause_s - time.monotonic()))
         done.more = next(batches, None) is not None
     if done.verdicts:
         _log.info("grouped", **{verdict.value: count for verdict, count in done.verdicts.items()})

@@ -10,8 +10,9 @@ from typing import Final
 from dicomrelay.dicom.status import status_name
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState
+from workers.answers import AnswerJournal
 
-# What a crash can make us send twice: at most the responses of the last tenth of a second.
+# What a power cut can make us send twice: at most the responses of the last tenth of a second.
 _BATCH: Final = 50
 _BATCH_S: Final = 0.1
 # Between two commits there is so many times what the last one took: a fifth of the time goes to commits at most, and
@@ -23,9 +24,15 @@ class OutcomeWriter:
     """Collects outcomes and writes them as soon as it is cheap: every 50, every 100 ms, or sooner where a commit is quick."""
 
     def __init__(
-        self, ledger: Ledger, claimed: ClaimedTransfer, *, clock: Callable[[], float] = time.monotonic
+        self,
+        ledger: Ledger,
+        claimed: ClaimedTransfer,
+        *,
+        journal: AnswerJournal | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
+        self._journal = journal
         self._claimed = claimed
         self._clock = clock
         self._waiting: list[tuple[float, DeliveryOutcome]] = []
@@ -40,6 +47,8 @@ class OutcomeWriter:
 
     def add(self, outcome: DeliveryOutcome) -> None:
         """One more."""
+        if self._journal is not None:
+            self._journal.note(outcome)
         now = self._clock()
         self._waiting.append((now, outcome))
         self.sent_bytes += outcome.sent_bytes
@@ -53,6 +62,11 @@ class OutcomeWriter:
             self.retry_status = "" if outcome.status is None else status_name(outcome.status)
         if len(self._waiting) >= _BATCH or now - self._flushed_at > self._pause_s:
             self.flush()
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether something waits still, because the ledger did not take it."""
+        return bool(self._waiting)
 
     def flush(self) -> None:
         """Write what waits."""

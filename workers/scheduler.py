@@ -12,6 +12,7 @@ from dicomrelay.routing.destinations import configured
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 from dicomrelay.transcode import sweep as sweep_copies
+from workers import answers
 from workers.archive_retention import retain_until
 from workers.commit_reports import report_until
 from workers.complete import complete_until
@@ -40,6 +41,7 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     rooms.ledger.sync_destinations(configured(settings.destinations))
     if removed := sweep_copies(home.copies_folder(settings)):
         _log.info("removed what dead processes left", folders=removed)
+    answers.sweep(home.answers_folder(settings))
     sweeper = Sweeper(rooms)
     identity = IdentityWatch(rooms)
     # Beside the sweeping: what is new does not wait for what is old.

@@ -63,13 +63,13 @@ class Sweeper:
         said = 0
         if depths[Queue.GROUP] == 0 and rooms.spool.has_arrivals():
             said += self._say(Task.GROUP, 1)
-        for task, queue, pending in (
-            (Task.ARCHIVE, Queue.ARCHIVE, due.archive_pending),
-            (Task.FRAMES, Queue.FRAMES, due.frames_pending),
-            (Task.RELEASE, Queue.MAINTENANCE, due.releasable),
+        for task, queue, pending, processes in (
+            (Task.ARCHIVE, Queue.ARCHIVE, due.archive_pending, worker.keep_processes),
+            (Task.FRAMES, Queue.FRAMES, due.frames_pending, worker.keep_processes),
+            (Task.RELEASE, Queue.MAINTENANCE, due.releasable, worker.intake_processes),
         ):
             batches = -(-pending // worker.batch_instances)
-            said += self._say(task, min(batches, worker.intake_processes) - depths[queue])
+            said += self._say(task, min(batches, processes) - depths[queue])
         forward_idle = not any(depths[queue] for queue in FORWARD_QUEUE.values())
         said += sum(self._wake(transfer, idle=forward_idle) for transfer in due.transfers)
         self._forget(due.transfers)

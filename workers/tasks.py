@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _log = get_logger("dicomrelay.tasks")
 # A task stays well under the broker's visibility timeout; what is left is for the next task.
 _TASK_S = 5.0
+# While instances arrive one by one, they are taken in lots of a tenth of a second to be forwarded, of half a second to be kept.
+_GROUP_PAUSE_S = 0.1
+_KEEP_PAUSE_S = 0.5
 
 
 def register(app: Celery, rooms: Callable[[], Rooms], forwarding: Callable[[], Forwarding]) -> None:
@@ -33,7 +36,7 @@ def register(app: Celery, rooms: Callable[[], Rooms], forwarding: Callable[[], F
         if association_ids:
             rooms().ledger.completion.association_ended(association_ids)
         archiving = Once(lambda: _wake(rooms(), Task.ARCHIVE))
-        done = group.group_arrivals(rooms(), each=archiving)
+        done = group.group_arrivals(rooms(), each=archiving, pause_s=_GROUP_PAUSE_S)
         if done.verdicts:
             _wake(rooms(), Task.ARCHIVE)
         if done.more:
@@ -45,12 +48,12 @@ def register(app: Celery, rooms: Callable[[], Rooms], forwarding: Callable[[], F
 
     @task(Task.ARCHIVE)
     def archive_batches() -> None:
-        if _batches(rooms(), Task.ARCHIVE, keep.archive_batch):
+        if _batches(rooms(), Task.ARCHIVE, keep.archive_batch, pause_s=_KEEP_PAUSE_S):
             _wake(rooms(), Task.FRAMES)
 
     @task(Task.FRAMES)
     def frames_batches() -> None:
-        _batches(rooms(), Task.FRAMES, keep.frames_batch)
+        _batches(rooms(), Task.FRAMES, keep.frames_batch, pause_s=_KEEP_PAUSE_S)
 
     @task(Task.RELEASE)
     def release_batches() -> None:
@@ -83,12 +86,31 @@ class Once:
             does()
 
 
-def _batches(rooms: Rooms, task: Task, batch: Callable[[Rooms], int]) -> int:
+def _batches(rooms: Rooms, task: Task, batch: Callable[[Rooms], int], *, pause_s: float = 0.0) -> int:
     """Batches of a stage; how many instances. What has just arrived is registered first: it has to be forwarded."""
-    total, is_left = until_empty(lambda: batch(rooms), lambda: _is_waiting(rooms, Task.GROUP))
+    few = rooms.settings.worker.batch_instances // 2
+    total, is_left = until_empty(
+        lambda: paced(lambda: batch(rooms), few=few, pause_s=pause_s), lambda: _is_waiting(rooms, Task.GROUP)
+    )
     if is_left:
         _wake(rooms, task)  # behind what it made way for
     return total
+
+
+def paced(
+    batch: Callable[[], int],
+    *,
+    few: int,
+    pause_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Take a batch; after one of fewer than `few`, but some, return no sooner than `pause_s` seconds after it began."""
+    began = clock()
+    count = batch()
+    if 0 < count < few:
+        sleep(max(0.0, began + pause_s - clock()))
+    return count
 
 
 def until_empty(batch: Callable[[], int], gives_way: Callable[[], bool]) -> tuple[int, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -17,6 +17,7 @@ from chaos.figures import Figure
 from chaos.instances import make_instances
 from chaos.oracle import Account
 from chaos.senders import Tally, send_study
+from chaos.tls_front import GOOD, PLAIN_PEER, TLS_PEER, TROUBLES, TlsFront
 
 # How many destinations a relay has at once: each is a process.
 _AT_ONCE: Final = 8
@@ -35,6 +36,7 @@ class Case:
     behaviour: Behaviour
     expected: str
     is_down: bool = False
+    tls: str = ""
 
 
 def _statuses() -> Iterator[Case]:
@@ -57,6 +59,9 @@ def _refusals() -> Iterator[Case]:
             yield Case(f"RJ 1,{source},{reason}", Behaviour(reject=(1, source, reason)), ATTENTION)
     for result in (1, 2, 3, 4):
         yield Case(f"context result {result}", Behaviour(refuse_contexts=result), ATTENTION)
+    for trouble in TROUBLES:
+        expected = {GOOD: DELIVERED, TLS_PEER: RETRY, PLAIN_PEER: RETRY}.get(trouble, ATTENTION)
+        yield Case(f"TLS: {trouble}", Behaviour(), expected, tls=trouble)
     yield Case("abort at the first", Behaviour(end_at=1), RETRY)
     yield Case("reset in the request", Behaviour(end_after_bytes=40), RETRY)
 
@@ -71,7 +76,15 @@ def _destinations(run: Run, number: int, cases: Sequence[Case]) -> Iterator[Camp
     folder = run.folder / f"{number}"
     folder.mkdir(parents=True)
     known = [DestinationProcess(f"d{index}", folder) for index in range(len(cases))]
-    with campaign(folder, run.seed, destinations=known, senders=0, storescu=False) as running:
+    with ExitStack() as stack:
+        for case, destination in zip(cases, known, strict=True):
+            if case.tls:
+                front = TlsFront.start(folder / f"tls-{destination.name}", case.tls, destination.port)
+                stack.callback(front.stop)
+                destination.stand_behind(front.port, front.more)
+        running = stack.enter_context(
+            campaign(folder, run.seed, destinations=known, senders=0, storescu=False)
+        )
         for case, destination in zip(cases, known, strict=True):
             destination.behave(case.behaviour)
             if case.is_down:
@@ -201,7 +214,7 @@ def _cut_short(
 FAULTS: Final = (
     Fault(
         "R15",
-        "a destination is down, rejects, refuses contexts, aborts, resets",
+        "a destination is down, rejects, refuses contexts, shows a bad certificate, aborts, resets",
         "cases",
         len(REFUSALS),
         lambda run: classified(run, REFUSALS),

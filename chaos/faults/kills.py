@@ -93,7 +93,15 @@ def _await_back(under_load: Campaign, role: str, pid: int, count: int) -> None:
     under_load.relay.wait_for(is_back, within_s=_BACK_WITHIN_S, what=f"{role} is back")
 
 
-_ROLLING: Final = ("gateway", "worker-intake", "worker-forward", "scheduler", "streamer", "broker")
+_ROLLING: Final = (
+    "gateway",
+    "worker-intake",
+    "worker-keep",
+    "worker-forward",
+    "scheduler",
+    "streamer",
+    "broker",
+)
 # worker_soft_shutdown_timeout and the seconds to say goodbye, see workers/app.py, and the bar's five.
 _SOFT_S: Final = 20.0
 
@@ -140,6 +148,7 @@ FAULTS: Final = (
             ("R1-relay", "the gateway of a whole relay", "gateway"),
             ("R3", "a forward worker", "worker-forward"),
             ("R3-intake", "the intake worker", "worker-intake"),
+            ("R3-keep", "the worker that archives", "worker-keep"),
             ("R3-scheduler", "the scheduler", "scheduler"),
             ("R3-streamer", "the streamer", "streamer"),
             ("R4", "a child of a worker's pool", POOL),

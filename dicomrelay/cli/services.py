@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 from dicomrelay.runtime import broker
-from dicomrelay.runtime.queue import FORWARD_QUEUES, INTAKE_QUEUES
+from dicomrelay.runtime.queue import FORWARD_QUEUES, INTAKE_QUEUES, KEEP_QUEUES
 from dicomrelay.runtime.supervisor import Service
 from dicomrelay.settings import Settings
 
 _BROKER, _WORK, _SHOW = range(3)
+_KEEP_NICE = 10
 
 
 def services(settings: Settings, *, config: Path | None) -> list[Service]:
@@ -33,6 +34,14 @@ def services(settings: Settings, *, config: Path | None) -> list[Service]:
         own(
             "worker-intake",
             *_worker("intake", list(INTAKE_QUEUES), worker.intake_processes),
+            rank=_WORK,
+            stop_grace_s=20,
+        ),
+        own(
+            "worker-keep",
+            *_worker("keep", list(KEEP_QUEUES), worker.keep_processes),
+            "--nice",
+            str(_KEEP_NICE),
             rank=_WORK,
             stop_grace_s=20,
         ),

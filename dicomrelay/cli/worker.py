@@ -7,41 +7,56 @@ import click
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.runtime import home
-from dicomrelay.runtime.queue import FORWARD_QUEUES, INTAKE_QUEUES, Queue
+from dicomrelay.runtime.process import stand_back
+from dicomrelay.runtime.queue import FORWARD_QUEUES, INTAKE_QUEUES, KEEP_QUEUES, Queue
 from dicomrelay.runtime.readiness import notify_ready
+from dicomrelay.settings.sections import WorkerSettings
 
 
 @relay_command(
     service=True,
     about="Take work from the queues: group, forward, archive, frames, maintenance.",
-    examples="dicomrelay worker\ndicomrelay worker --queues forward.urgent,forward.normal --processes 16 --name forward-2",
+    examples="dicomrelay worker\ndicomrelay worker --queues archive,frames --nice 10 --name keep\n"
+    "dicomrelay worker --queues forward.urgent,forward.normal --processes 16 --name forward-2",
 )
 @click.option("-Q", "--queues", help="Queues, with commas, most urgent first.  [default: all]")
 @click.option(
     "--processes",
     type=click.IntRange(1, 256),
     help="Tasks at once: threads where it takes only forward queues, else processes.  [default: worker.forward_transfers, "
-    "worker.intake_processes]",
+    "worker.keep_processes or worker.intake_processes]",
 )
 @click.option(
     "--name", default="worker", show_default=True, help="Name in Flower and in the ledger's leases."
 )
-def command(invocation: Invocation, queues: str | None, processes: int | None, name: str) -> None:
+@click.option(
+    "--nice",
+    type=click.IntRange(0, 19),
+    default=0,
+    show_default=True,
+    help="How far it stands back where there is too little CPU for all.",
+)
+def command(invocation: Invocation, queues: str | None, processes: int | None, name: str, nice: int) -> None:
     from workers import app  # noqa: PLC0415 - a service is imported where it runs
 
     settings = invocation.settings
+    stand_back(nice)
     home.prepare(settings)
-    chosen = _queues(queues) if queues else [*FORWARD_QUEUES, *INTAKE_QUEUES]
-    only_forward = set(chosen) <= set(FORWARD_QUEUES)
+    chosen = _queues(queues) if queues else [*FORWARD_QUEUES, *INTAKE_QUEUES, *KEEP_QUEUES]
     app.run(
         settings,
         queues=chosen,
-        processes=processes
-        or (settings.worker.forward_transfers if only_forward else settings.worker.intake_processes),
+        processes=processes or _processes(settings.worker, chosen),
         name=name,
-        threads=only_forward,
+        threads=set(chosen) <= set(FORWARD_QUEUES),
         ready=notify_ready,
     )
+
+
+def _processes(worker: WorkerSettings, queues: list[Queue]) -> int:
+    if set(queues) <= set(FORWARD_QUEUES):
+        return worker.forward_transfers
+    return worker.keep_processes if set(queues) <= set(KEEP_QUEUES) else worker.intake_processes
 
 
 def _queues(text: str) -> list[Queue]:

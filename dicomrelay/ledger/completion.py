@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 
 from dicomrelay.ledger import grouping, waits
-from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.engine import Database, Work
 from dicomrelay.ledger.grouping import CompletionPolicy, Made
 from dicomrelay.ledger.schema import studies
 
@@ -44,6 +44,21 @@ class Completion:
         with self._database.read() as work:
             return grouping.any_complete(work, policy)
 
+    def worth_a_cut(self, policy: CompletionPolicy, *, older_than_ms: int, limit: int) -> list[str]:
+        """Study Instance UIDs of those that `cut` would make a transfer of: a read.
+
+        What came while its destination had enough before it is worth one once that is done.
+
+        Parameters
+        ----------
+        older_than_ms : int
+            Nothing came for them in so long: who registers what comes cuts by himself.
+        limit : int
+            Studies that are looked at, those that have waited longest.
+        """
+        with self._database.read() as work:
+            return grouping.worth_a_cut(work, policy, older_than_ms=older_than_ms, limit=limit)
+
     def cut(self, policy: CompletionPolicy, study_instance_uids: Sequence[str]) -> Made:
         """Make transfers of what fills them in these studies, complete or not. The rest goes on waiting."""
         return self._database.transact(lambda work: grouping.cut(work, policy, study_instance_uids))
@@ -58,7 +73,8 @@ class Completion:
     def to_ask(self, *, limit: int, again_in_ms: int) -> list[ToAsk]:
         """Take studies that wait and whose source may be asked now; it may be asked again after so long."""
         columns = studies.c
-        with self._database.write() as work:
+
+        def take(work: Work) -> list[ToAsk]:
             found = [
                 ToAsk(uid, count_at)
                 for uid, count_at in work.connection.execute(
@@ -75,6 +91,8 @@ class Completion:
                 .values(ask_at=work.now + again_in_ms)
             )
             return found
+
+        return self._database.transact(take)
 
     def expect(self, study_instance_uid: str, instances: int) -> None:
         """Somebody said that a study which waits has so many instances, 1 or more."""

@@ -94,6 +94,20 @@ def any_complete(work: Work, policy: CompletionPolicy) -> bool:
     return work.connection.execute(query).first() is not None
 
 
+def worth_a_cut(work: Work, policy: CompletionPolicy, *, older_than_ms: int, limit: int) -> list[str]:
+    """Studies of which `cut` would make a transfer; see `Completion.worth_a_cut`."""
+    query = (
+        select(studies.c.study_instance_uid)
+        .where(studies.c.ungrouped_at <= work.now - older_than_ms)
+        .order_by(studies.c.ungrouped_at)
+        .limit(limit)
+    )
+    rows, _ = _ungrouped(work, list(work.connection.execute(query).scalars()))
+    making = _Making(work, policy.limits)
+    _plan(making, rows, complete=False)
+    return sorted({row["study_instance_uid"] for row in making.rows})
+
+
 def cut(work: Work, policy: CompletionPolicy, study_uids: Sequence[str]) -> Made:
     """Make transfers of what fills them in studies that may still arrive; see `Completion.cut`."""
     orders.unchanging(work)

@@ -61,9 +61,11 @@ class Leases:
         return Ended(transfers_, verifications_, sum(map(len, stages_)))
 
     def _end(self, number: int, owners: Collection[str], host: str) -> tuple[str, ...]:
-        with self._database.write() as work:
+        def end(work: Work) -> tuple[str, ...]:
             table, live = _live_of(work.now, host)[number]
             return _end(work, table, live & table.c.owner.in_(sorted(owners)))
+
+        return self._database.transact(end)
 
 
 def _end(work: Work, table: Table, theirs: ColumnElement[bool]) -> tuple[str, ...]:

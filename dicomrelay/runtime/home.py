@@ -143,6 +143,11 @@ def copies_folder(settings: Settings) -> Path:
     return settings.path("spool", "copies")
 
 
+def answers_folder(settings: Settings) -> Path:
+    """What peers answered that the ledger has not heard of yet: beside the spool, where other workers of the host see it."""
+    return settings.path("spool", "answers")
+
+
 def ledger_url(settings: Settings) -> str:
     """The ledger's database, as SQLAlchemy names it."""
     url = settings.database.url.get_secret_value()

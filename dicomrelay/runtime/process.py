@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -53,6 +54,17 @@ def start(
         start_new_session=True,
         preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - we fork from a single thread
     )
+
+
+def stand_back(niceness: int) -> None:
+    """Let others go first where there is too little CPU for all: this process, and those that it starts.
+
+    Linux weighs sessions before it weighs processes (sched(7), autogroup), and each of our services is a session: it is told too.
+    """
+    if niceness:
+        os.nice(niceness)
+        with suppress(OSError):  # no such kernel, or one that does not weigh sessions
+            Path("/proc/self/autogroup").write_text(str(niceness), "ascii")
 
 
 def stop(process: subprocess.Popen[bytes], *, grace_s: float) -> bool:

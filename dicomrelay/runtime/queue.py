@@ -44,7 +44,8 @@ class Task(StrEnum):
     REPORTS = "dicomrelay.reports"
 
 
-INTAKE_QUEUES: Final = (Queue.GROUP, Queue.ARCHIVE, Queue.FRAMES, Queue.MAINTENANCE)
+INTAKE_QUEUES: Final = (Queue.GROUP, Queue.MAINTENANCE)
+KEEP_QUEUES: Final = (Queue.ARCHIVE, Queue.FRAMES)
 # In this order a worker looks for work (queue_order_strategy): urgent studies pass the others.
 FORWARD_QUEUES: Final = (Queue.FORWARD_URGENT, Queue.FORWARD_NORMAL, Queue.FORWARD_BULK)
 

@@ -161,7 +161,7 @@ class StudySettings(Section):
         5, ge=0, le=86_400, description="A study with nothing new for so long is complete."
     )
     quiet_after_association_seconds: float = Field(
-        1,
+        0.3,
         ge=0,
         le=86_400,
         description="The same, once every association that brought something of it has ended. "
@@ -176,7 +176,13 @@ class StudySettings(Section):
 class WorkerSettings(Section):
     """The Celery workers."""
 
-    intake_processes: int = Field(2, ge=1, le=64, description="Processes for grouping, archiving and frames.")
+    intake_processes: int = Field(2, ge=1, le=64, description="Processes for grouping and maintenance.")
+    keep_processes: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Processes for archiving and frames, which stand back where there is too little CPU for all.",
+    )
     forward_processes: int = Field(
         2, ge=1, le=64, description="Processes for forwarding, as many as there are cores to spare for it."
     )

@@ -274,7 +274,9 @@ def test_ctrl_c_cancels_and_keeps_what_came() -> None:
         assert process.stderr is not None
         came = [process.stdout.readline(), process.stdout.readline()]  # an answer: something to keep
         process.send_signal(signal.SIGINT)
-        came.append(process.stdout.read())  # not communicate(): it knows nothing of what lies in the buffer already
+        came.append(
+            process.stdout.read()
+        )  # not communicate(): it knows nothing of what lies in the buffer already
         words = process.stderr.read()
         process.wait(timeout=30)
     assert process.returncode == 130, words

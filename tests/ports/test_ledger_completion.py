@@ -8,8 +8,9 @@ from sqlalchemy import create_engine, text
 from dicomrelay.ledger import DestinationInfo, Ledger, Priority
 from dicomrelay.ledger.completion import CompletionPolicy, Made, ToAsk
 from dicomrelay.ledger.engine import database_url
+from dicomrelay.ledger.values import DeliveryState
 from dicomrelay.ledger.waits import MOST_SENDERS
-from tests.support.ledger import arrival, claim, due_ids
+from tests.support.ledger import arrival, claim, due_ids, outcomes
 
 HOUR_MS = 3_600_000
 # Nothing is complete by being quiet, all is by an association that ended just now.
@@ -319,3 +320,31 @@ def test_an_instance_that_comes_late_over_an_association_that_ended(ledger: Ledg
     assert complete(ledger) == 1
     ledger.register([arrival(2)])
     assert complete(ledger) == 1
+
+
+# What came while its destination had enough before it
+
+
+def test_what_came_while_its_destination_was_busy_is_worth_a_cut_once_it_is_not(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    """Nothing else comes to have it cut; a study that is not quiet yet is cut by who registers what comes."""
+    ledger.sync_destinations([DestinationInfo("pacs", "PACS", "h", 104, associations=1)])
+    policy = CompletionPolicy(HOUR_MS, HOUR_MS, 100, 10**9)
+    ledger.register([arrival(number) for number in range(200)])
+    busy = ledger.completion.cut(policy, ["1.2.1"]).wake
+    assert len(busy) == 2
+    ledger.register([arrival(number) for number in range(200, 260)])
+
+    def worth(older_than_ms: int = 0) -> list[str]:
+        return ledger.completion.worth_a_cut(policy, older_than_ms=older_than_ms, limit=10)
+
+    let_pass(ledger_url, 1000)
+    assert worth() == []
+    claimed = claim(ledger, busy[0].id)
+    ledger.record_outcomes(claimed.id, claimed.fence, outcomes(claimed, DeliveryState.DELIVERED))
+    ledger.finish_transfer(claimed.id, claimed.fence, retry_in_ms=None)
+    assert worth(older_than_ms=1_000_000) == []
+    assert worth() == ["1.2.1"]
+    assert ledger.completion.cut(policy, worth()).transfers == 1
+    assert worth() == []

@@ -33,6 +33,7 @@ ROWS = {
     "pipeline": [
         "storescu → dicomrelay → storescp",
         "storescu → dicomrelay → storescp, archived too",
+        "storescu → Orthanc as installed → storescp",
         "storescu → Orthanc → storescp",
     ],
     "retrieve": [

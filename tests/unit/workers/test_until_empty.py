@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from workers.tasks import until_empty
+import pytest
+
+from workers.tasks import paced, until_empty
 
 
 def test_batches_are_taken_until_there_is_none() -> None:
@@ -27,3 +29,15 @@ def test_where_there_is_nothing_nobody_is_asked() -> None:
         raise AssertionError
 
     assert until_empty(lambda: 0, never) == (0, False)
+
+
+def test_after_a_batch_of_few_the_next_waits() -> None:
+    """As long as is left of the pause; not after a full one, nor after none."""
+    slept: list[float] = []
+
+    def took(count: int, seconds: float) -> int:
+        times = iter([10.0, 10.0 + seconds])
+        return paced(lambda: count, few=100, pause_s=0.5, clock=lambda: next(times), sleep=slept.append)
+
+    assert [took(99, 0.2), took(100, 0.2), took(0, 0.2), took(1, 2.0)] == [99, 100, 0, 1]
+    assert slept == [pytest.approx(0.3), 0.0]
