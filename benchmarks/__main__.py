@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         help="install DCMTK and Orthanc with apt first, where they are missing",
     )
     add("--quick", action="store_true", help="few instances, one round, wide bars: is anything broken?")
-    add("--ease", type=float, help="what bars are multiplied by; default 1, and 0.1 in a quick run")
+    add("--ease", type=float, help="what bars are multiplied by; default 1, and 0.02 in a quick run")
     add("--directory", type=Path, help="where to write; default: the system's temporary folder")
     add("--no-memory", action="store_true", help="do not measure in /dev/shm too")
     add("--json", type=Path, help="write everything to this file")

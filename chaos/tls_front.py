@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from contextlib import suppress
@@ -12,8 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import trustme
-
-from dicomrelay.runtime.ports import free_ports
 
 # What may be wrong, and what the table of outcomes calls it. The last two close without a word: nobody can tell what they want.
 GOOD, EXPIRED, WRONG_HOST, UNTRUSTED, TLS_PEER, PLAIN_PEER = TROUBLES = (
@@ -58,16 +57,14 @@ class TlsFront:
         ours, other = trustme.CA(organization_name="ours"), trustme.CA(organization_name="another")
         ours.cert_pem.write_to_path(folder / "ca.pem")
         context = None if trouble == PLAIN_PEER else _context(ours, other, trouble)
-        (port,) = free_ports(1)
+        door = socket.create_server((_HOST, 0))
         loop = asyncio.new_event_loop()
-        listening = threading.Event()
         thread = threading.Thread(
-            target=_serve, args=(loop, port, behind, context, listening), name=f"tls-{trouble}", daemon=True
+            target=_serve, args=(loop, door, behind, context), name=f"tls-{trouble}", daemon=True
         )
         thread.start()
-        listening.wait()
         tls = "" if trouble == TLS_PEER else f'tls = {{ ca = "{folder / "ca.pem"}" }}'
-        return cls(port, tls, loop, thread)
+        return cls(door.getsockname()[1], tls, loop, thread)
 
     def stop(self) -> None:
         """Listen no more; what is open ends."""
@@ -89,11 +86,7 @@ def _context(ours: trustme.CA, other: trustme.CA, trouble: str) -> ssl.SSLContex
 
 
 def _serve(
-    loop: asyncio.AbstractEventLoop,
-    port: int,
-    behind: int,
-    context: ssl.SSLContext | None,
-    listening: threading.Event,
+    loop: asyncio.AbstractEventLoop, door: socket.socket, behind: int, context: ssl.SSLContext | None
 ) -> None:
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -101,8 +94,7 @@ def _serve(
             await asyncio.gather(_pump(reader, forth), _pump(back, writer))
 
     loop.set_exception_handler(lambda *_: None)  # handshakes that fail are what it is for
-    server = loop.run_until_complete(asyncio.start_server(take, _HOST, port, ssl=context))
-    listening.set()
+    server = loop.run_until_complete(asyncio.start_server(take, sock=door, ssl=context))
     loop.run_forever()
     server.close()
     for task in asyncio.all_tasks(loop):

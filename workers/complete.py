@@ -44,7 +44,7 @@ def make_complete(rooms: Rooms) -> Made:
 
 def cut_and_say(rooms: Rooms, study_instance_uids: Sequence[str]) -> Made:
     """Make transfers of what fills them in studies that something has just come for, and say so."""
-    if rooms.settings.study.send != "as_it_arrives":
+    if not _is_cut_as_it_arrives(rooms):
         return Made()
     made = rooms.ledger.completion.cut(policy(rooms.settings), study_instance_uids)
     say(rooms, made.wake)
@@ -71,6 +71,19 @@ def say(rooms: Rooms, transfers: Sequence[DueTransfer]) -> None:
         _log.warning("not woken, the sweeper will", task=Task.FORWARD.value, reason=str(error))
 
 
+def _cut_what_had_to_wait(rooms: Rooms, plan: CompletionPolicy) -> None:
+    """What came while its destination had enough before it, once that has gone out."""
+    if not _is_cut_as_it_arrives(rooms):
+        return
+    studies = rooms.ledger.completion.worth_a_cut(plan, older_than_ms=_YOUNG_MS, limit=_STUDIES_AT_A_LOOK)
+    if studies:
+        cut_and_say(rooms, studies)
+
+
+def _is_cut_as_it_arrives(rooms: Rooms) -> bool:
+    return rooms.settings.study.send == "as_it_arrives"
+
+
 def complete_until(rooms: Rooms, stop: threading.Event) -> None:
     """Look five times a second until `stop` is set, so that a study that is complete does not wait for the sweeper.
 
@@ -86,10 +99,6 @@ def complete_until(rooms: Rooms, stop: threading.Event) -> None:
                 say(rooms, made.wake)
                 if made.transfers:
                     _log.info("studies complete", transfers=made.transfers)
-            # What came while its destination had enough before it, once that has gone out.
-            if studies := rooms.ledger.completion.worth_a_cut(
-                plan, older_than_ms=_YOUNG_MS, limit=_STUDIES_AT_A_LOOK
-            ):
-                cut_and_say(rooms, studies)
+            _cut_what_had_to_wait(rooms, plan)
         except RelayError:
             wait_s = rooms.settings.worker.sweep_seconds

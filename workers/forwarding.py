@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.due import Wanted
 from dicomrelay.ledger.values import ClaimedTransfer, Priority
 from dicomrelay.log import get_logger
+from workers.batches import TASK_S
 from workers.complete import spark
 from workers.forward import closed_now, send_claimed
 from workers.lease import LEASE_MS
@@ -17,8 +17,6 @@ from workers.rooms import Rooms
 from workers.runners import Runners
 
 _log = get_logger("dicomrelay.forward")
-# A task stays well under the broker's visibility timeout; what is left is for the next task.
-_TASK_S: Final = 5.0
 
 
 class Forwarding:
@@ -53,7 +51,7 @@ class Forwarding:
         ServiceUnavailable
             The ledger does not answer.
         """
-        until = self._clock() + _TASK_S
+        until = self._clock() + TASK_S
         count = 0
         while not self._rooms.stopping.is_set():
             if self._clock() >= until:

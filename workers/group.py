@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt
@@ -23,6 +23,7 @@ from dicomrelay.routing import Facts, ad_hoc, decide, rules_version
 from dicomrelay.settings import Settings
 from dicomrelay.spool import SpoolRecord
 from workers import complete
+from workers.batches import paced
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.group")
@@ -65,16 +66,18 @@ def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing, pause_s
             return done
         batches = rooms.spool.arrival_batches(rooms.settings.worker.batch_instances)
         for records in islice(batches, _BATCHES):
-            began = time.monotonic()
-            done.verdicts.update(result.verdict for result in register(rooms, records))
-            complete.cut_and_say(rooms, sorted({record.study_instance_uid for record in records}))
-            each()
-            if pause_s and len(records) < _FEW:
-                time.sleep(max(0.0, began + pause_s - time.monotonic()))
+            paced(partial(_take, rooms, records, done, each), few=_FEW, pause_s=pause_s)
         done.more = next(batches, None) is not None
     if done.verdicts:
         _log.info("grouped", **{verdict.value: count for verdict, count in done.verdicts.items()})
     return done
+
+
+def _take(rooms: Rooms, records: Sequence[SpoolRecord], done: Grouped, each: Callable[[], None]) -> int:
+    done.verdicts.update(result.verdict for result in register(rooms, records))
+    complete.cut_and_say(rooms, sorted({record.study_instance_uid for record in records}))
+    each()
+    return len(records)
 
 
 def register(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.runtime.queue import Task
 from workers import group, keep, reports, verify
+from workers.batches import TASK_S, paced, until_empty
 from workers.forwarding import Forwarding
 from workers.rooms import Rooms
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
 _log = get_logger("dicomrelay.tasks")
-# A task stays well under the broker's visibility timeout; what is left is for the next task.
-_TASK_S = 5.0
 # While instances arrive one by one, they are taken in lots of a tenth of a second to be forwarded, of half a second to be kept.
 _GROUP_PAUSE_S = 0.1
 _KEEP_PAUSE_S = 0.5
@@ -67,7 +65,7 @@ def _register_verification(
 ) -> None:
     @task(Task.VERIFY)
     def verify_delivered(verification_id: str) -> None:
-        verify.verify_from(rooms(), verification_id, for_s=_TASK_S)
+        verify.verify_from(rooms(), verification_id, for_s=TASK_S)
 
     @task(Task.REPORTS)
     def take_reports() -> None:
@@ -95,39 +93,6 @@ def _batches(rooms: Rooms, task: Task, batch: Callable[[Rooms], int], *, pause_s
     if is_left:
         _wake(rooms, task)  # behind what it made way for
     return total
-
-
-def paced(
-    batch: Callable[[], int],
-    *,
-    few: int,
-    pause_s: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int:
-    """Take a batch; after one of fewer than `few`, but some, return no sooner than `pause_s` seconds after it began."""
-    began = clock()
-    count = batch()
-    if 0 < count < few:
-        sleep(max(0.0, began + pause_s - clock()))
-    return count
-
-
-def until_empty(batch: Callable[[], int], gives_way: Callable[[], bool]) -> tuple[int, bool]:
-    """Take batches until there is none, the time of a task is over, or there is something to give way to.
-
-    Returns
-    -------
-    tuple of int and bool
-        What the batches came to, and whether there may be more.
-    """
-    until = time.monotonic() + _TASK_S
-    total = 0
-    while count := batch():
-        total += count
-        if time.monotonic() > until or gives_way():
-            return total, True
-    return total, False
 
 
 def _is_waiting(rooms: Rooms, task: Task) -> bool:

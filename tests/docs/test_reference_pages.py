@@ -61,7 +61,7 @@ def another_value(section: str, row: settings_page.Row) -> str:
     if row.kind == "true or false":
         return "false" if row.default == "true" else "true"
     if row.kind in {"whole number", "number"}:
-        return str(int(row.default) + 1 if row.default != "none" else 1)
+        return f"{float(row.default) + 1:.12g}" if row.default != "none" else "1"
     if row.kind.startswith("`"):
         return next(
             choice for choice in row.kind.replace("`", "").split(" or ") if choice not in row.default

@@ -9,18 +9,14 @@ import pytest
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import (
-    ClaimedTransfer,
     DeliveryOutcome,
     DeliveryState,
-    DestinationInfo,
-    Priority,
 )
 from dicomrelay.ledger.values_evidence import SentFacts
+from tests.support.claims import claimed_of
 from workers.outcomes import OutcomeWriter
 
-_CLAIMED = ClaimedTransfer(
-    "t", 1, "pacs", DestinationInfo("pacs", "P", "h", 104), "1.2", Priority.NORMAL, "", 1, ()
-)
+_CLAIMED = claimed_of(0, fence=1)
 _SENT = SentFacts(
     transfer_syntax_uid="", digest="", calling_ae_title="A", called_ae_title="P", address="h:104", words=""
 )

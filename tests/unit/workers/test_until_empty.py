@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.tasks import paced, until_empty
+from workers.batches import paced, until_empty
 
 
 def test_batches_are_taken_until_there_is_none() -> None:

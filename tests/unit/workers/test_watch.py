@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.handing_back import Signal
-from dicomrelay.ledger.values import ClaimedTransfer, DestinationInfo, Priority
+from dicomrelay.ledger.values import ClaimedTransfer
+from tests.support.claims import claimed_of
 from workers.lease import LeaseKeeper
 from workers.watch import Watch
 
-_CLAIMED = ClaimedTransfer(
-    "t", 1, "pacs", DestinationInfo("pacs", "P", "h", 104), "1.2", Priority.NORMAL, "", 1, ()
-)
+_CLAIMED = claimed_of(0, fence=1)
 
 
 @dataclass
