@@ -40,7 +40,8 @@ class DestinationSettings(Section):
     )
     moves_only: bool = Field(
         False,
-        description="Only C-MOVE sends to it: without [[rules]] nothing is forwarded there. For workstations that ask for what they want.",
+        description="Only C-MOVE sends to it: without [[rules]] nothing is forwarded there."
+        " For workstations that ask for what they want.",
     )
     associations: int = Field(
         2, ge=1, le=64, description="Associations to it at once, of all workers together."
