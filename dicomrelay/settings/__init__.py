@@ -29,11 +29,11 @@ from dicomrelay.settings.sections import (
     RuleCondition,
     RuleSettings,
     SendSettings,
-    StreamerSettings,
     StudySettings,
     WorkerSettings,
     is_loopback,
 )
+from dicomrelay.settings.streamer import StreamerAccessSettings, StreamerSettings
 from dicomrelay.settings.tls import DestinationTlsSettings, TlsSettings
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "RuleSettings",
     "SendSettings",
     "Settings",
+    "StreamerAccessSettings",
     "StreamerSettings",
     "StudySettings",
     "TlsSettings",

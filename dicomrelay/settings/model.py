@@ -12,6 +12,7 @@ from dicomrelay.settings import sections
 from dicomrelay.settings.archive import ArchiveSettings
 from dicomrelay.settings.destinations import DestinationSettings
 from dicomrelay.settings.retrieve import CommitmentSettings, RetrieveSettings
+from dicomrelay.settings.streamer import StreamerSettings
 
 DEFAULT_HOME: Final = Path("var")
 
@@ -32,7 +33,7 @@ class Settings(BaseSettings):
     send: sections.SendSettings = sections.SendSettings()
     retention: sections.RetentionSettings = sections.RetentionSettings()
     archive: ArchiveSettings = ArchiveSettings()
-    streamer: sections.StreamerSettings = sections.StreamerSettings()
+    streamer: StreamerSettings = StreamerSettings()
     monitor: sections.MonitorSettings = sections.MonitorSettings()
     query: sections.QuerySettings = sections.QuerySettings()
     retrieve: RetrieveSettings = RetrieveSettings()

@@ -246,13 +246,6 @@ class SendSettings(Section):
     )
 
 
-class StreamerSettings(Section):
-    """DICOMweb over HTTP."""
-
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Port = Field(8080, description="TCP port to listen on.")
-
-
 class MonitorSettings(Section):
     """Flower."""
 

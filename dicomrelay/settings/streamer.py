@@ -1,0 +1,104 @@
+"""The section of the streamer (docs/design/streamer-door.md)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+
+from dicomrelay.settings.fields import Port, Section
+
+# RFC 6750 Section 2.1, without the characters that a WebSocket's subprotocol cannot have (RFC 9110 Section 5.6.2).
+TOKEN: Final = re.compile(r"[A-Za-z0-9._~+-]{16,1024}", re.ASCII)
+# RFC 6454 Section 7: scheme, host and port, nothing behind them.
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.:\[\]_-]+", re.ASCII)
+_User = Annotated[str, StringConstraints(pattern=r"^[^:\x00-\x1f\x7f]{1,256}$")]
+
+
+class StreamerAccessSettings(Section):
+    """Who may use the streamer; the table's presence turns the check on."""
+
+    tokens_file: Path | None = Field(
+        None,
+        description="File with bearer tokens, one a line, each of 16 or more of the characters A-Z a-z 0-9 . _ ~ + -; lines that "
+        "begin with # are passed over. Read again when it changes.",
+    )
+    token: SecretStr | None = Field(
+        None, description="One bearer token, for those who keep their settings in a safe or the environment."
+    )
+    users_file: Path | None = Field(
+        None,
+        description="File with users for basic authentication, one a line: the name, a colon, and what "
+        "`python -m dicomrelay.net.identity` prints for the password. Read again when it changes.",
+    )
+    user: _User | None = Field(None, description="One user for basic authentication.")
+    password: SecretStr | None = Field(None, description="The password of `user`.")
+    max_failures: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Failures from one address in a minute before others from there are refused unchecked (429).",
+    )
+
+    @field_validator("tokens_file", "users_file")
+    @classmethod
+    def _own_folder(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
+
+    @field_validator("token")
+    @classmethod
+    def _sound(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError(
+                "is no token: 16 to 1024 of the characters A-Z a-z 0-9 . _ ~ + - (`openssl rand -hex 32` makes one)"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _somebody(self) -> StreamerAccessSettings:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password go together: set both or none")
+        if self.password is not None and not self.password.get_secret_value():
+            raise ValueError("password is empty")
+        if self.tokens_file is None and self.token is None and self.users_file is None and self.user is None:
+            raise ValueError("set tokens_file, token, users_file or user: nobody could come in")
+        return self
+
+
+class StreamerSettings(Section):
+    """DICOMweb over HTTP."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8080, description="TCP port to listen on.")
+    access: StreamerAccessSettings | None = Field(
+        None,
+        description="Who may use it: bearer tokens, and users with passwords. None: whoever reaches the address.",
+    )
+    cors_origins: list[str] = Field(
+        [],
+        max_length=64,
+        description='Origins whose pages may read answers, such as https://viewer.example; "*" for all. None: no other page.',
+    )
+    requests_per_s: float | None = Field(
+        None,
+        gt=0,
+        description="Requests a second from one address; more are answered 429. Behind a proxy all have the proxy's address. "
+        "None: no limit.",
+    )
+    cache: Literal["no-store", "revalidate", "immutable"] = Field(
+        "revalidate",
+        description='What clients may keep of frames, instances, metadata and bulk data: "no-store" nothing; "revalidate" what '
+        'they ask about each time (ETag, 304); "immutable" frames, instances and bulk data for a year without asking.',
+    )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: write scheme, host and port in lower case, without a slash behind them, or *"
+                )
+        return value
