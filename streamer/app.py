@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Final
 
 import uvicorn
@@ -28,10 +28,22 @@ from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import listen
 from dicomrelay.runtime import home
-from dicomrelay.settings import Settings, is_loopback
+from dicomrelay.settings import Settings, StreamerSettings, is_loopback
 from streamer import frames
-from streamer.answers import AsgiApp, Receive, Scope, Send, error_body, secured, status_of
+from streamer.answers import (
+    PROBLEM_JSON,
+    AsgiApp,
+    HttpError,
+    Receive,
+    Scope,
+    Send,
+    error_body,
+    problem,
+    secured,
+    status_of,
+)
 from streamer.bounds import BOUNDS, Bounds, bounded
+from streamer.door import guarded
 from streamer.front_page import FrontPage
 from streamer.host_check import for_this_host
 from streamer.open_frames import FrameCache
@@ -41,10 +53,13 @@ from streamer.search import Search
 _STOP_POLL_S: Final = 0.1
 _GRACE_S: Final = 10
 _IDLE_S: Final = 30
+_DEFAULTS: Final = StreamerSettings()
 _log = get_logger("dicomrelay.streamer")
 
 
-def create_app(archive: Archive, *, only_host: str | None = None) -> AsgiApp:
+def create_app(
+    archive: Archive, *, only_host: str | None = None, settings: StreamerSettings = _DEFAULTS
+) -> AsgiApp:
     """Everything the streamer serves of an archive, as an ASGI app.
 
     Writes nothing but frame indexes that are not there yet. The archive stays its owner's to close.
@@ -53,6 +68,13 @@ def create_app(archive: Archive, *, only_host: str | None = None) -> AsgiApp:
     ----------
     only_host : str, optional
         On loopback, the name it listens as: requests for names of other machines are refused.
+    settings : StreamerSettings
+        Who may use it, and what clients may keep.
+
+    Raises
+    ------
+    ConfigurationError
+        Tokens or users cannot be read from their file.
     """
     cache = FrameCache(archive)
     frame_road = frames.Frames(cache)
@@ -66,7 +88,8 @@ def create_app(archive: Archive, *, only_host: str | None = None) -> AsgiApp:
         else:
             await others(scope, receive, send)
 
-    return secured(app if only_host is None else for_this_host(app, name=only_host))
+    door = guarded(app, settings)
+    return secured(door if only_host is None else for_this_host(door, name=only_host))
 
 
 async def _lifespan(receive: Receive, send: Send, cache: FrameCache) -> None:
@@ -123,7 +146,8 @@ def _relay_error(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if status >= 500:
         _log.error("request failed", action="streamer.request", path=request.url.path, error=str(error))
-    return Response(error_body(error), status, media_type="application/json")
+    headers = dict(_text(error.headers)) if isinstance(error, HttpError) else None
+    return Response(error_body(error), status, media_type=PROBLEM_JSON.decode(), headers=headers)
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
@@ -132,8 +156,12 @@ def _http_exception(request: Request, error: Exception) -> Response:
         404: f"there is nothing at {request.url.path[:200]}; see /",
         405: "this server is read: GET or HEAD",
     }
-    body = {"status": error.status_code, "error": words.get(error.status_code, error.detail)}
-    return JSONResponse(body, error.status_code, headers=error.headers)
+    body = problem(error.status_code, words.get(error.status_code, error.detail))
+    return Response(body, error.status_code, headers=error.headers, media_type=PROBLEM_JSON.decode())
+
+
+def _text(fields: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:
+    return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
 
 
 class _Server(uvicorn.Server):
@@ -172,7 +200,11 @@ def run(
         )
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
-            create_app(archive, only_host=settings.streamer.host if is_loopback(host) else None),
+            create_app(
+                archive,
+                only_host=settings.streamer.host if is_loopback(host) else None,
+                settings=settings.streamer,
+            ),
             http=bounded(bounds),
             ws="none",
             lifespan="on",
@@ -188,6 +220,11 @@ def run(
         )
         with contextlib.closing(archive), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             _log.info("streamer listens", action="streamer.start", host=host, port=port)
+            if not is_loopback(host) and settings.streamer.access is None:
+                _log.warning(
+                    "everybody who reaches this address sees every image: set [streamer.access], or a proxy in front",
+                    action="streamer.start",
+                )
             runner.run(_serve(_Server(config), listener=[listener], ready=ready, stop=stop))
 
 

@@ -10,7 +10,8 @@ import re
 from typing import Final
 
 from dicomrelay.settings import is_loopback
-from streamer.answers import AsgiApp, HttpError, Receive, Scope, Send, header_values, send_error
+from streamer.answers import AsgiApp, HttpError, Receive, Scope, Send, header_values
+from streamer.door import refuse
 
 _HOST: Final = re.compile(r"(?:\[(?P<ip6>[^\]]*)\]|(?P<name>[^:]*))(?::[0-9]*)?", re.ASCII)
 
@@ -19,7 +20,7 @@ def for_this_host(app: AsgiApp, *, name: str) -> AsgiApp:
     """The app for requests to loopback addresses, `localhost` and one name; others get 421 in words."""
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in {"http", "websocket"}:
             given = header_values(scope, b"host")
             if len(given) != 1 or not is_ours(given[0], name=name):
                 refusal = HttpError(
@@ -27,7 +28,7 @@ def for_this_host(app: AsgiApp, *, name: str) -> AsgiApp:
                     f"this server is on loopback and answers to localhost, 127.0.0.1 and {name} only: use one of them, "
                     "or let a proxy send it as Host",
                 )
-                await send_error(send, refusal)
+                await refuse(scope, send, refusal)
                 return
         await app(scope, receive, send)
 

@@ -30,6 +30,8 @@ FORMS = {
     "gateway.private_sop_classes": '["1.2.826.0.1.*"]',
     "gateway.identity.users": '[{"name": "ALICE"}]',
     "gateway.identity.token.algorithms": '["ES256"]',
+    "streamer.access.token": "OTHER-TOKEN-OF-MORE-THAN-16",
+    "streamer.cors_origins": '["https://viewer.example"]',
 }
 # What a table that may be left out, or a key of one, cannot be without.
 TOGETHER = {
@@ -37,6 +39,7 @@ TOGETHER = {
     "gateway.tls": {"CERTIFICATE": "/srv/gateway.pem"},
     "gateway.identity": {"USERS": '[{"name": "BOB"}]'},
     "gateway.identity.token": {"KEY_FILE": "/srv/issuer.pem", "ISSUER": "HIS", "AUDIENCE": "US"},
+    "streamer.access": {"USER": "OTHER", "PASSWORD": "OTHER"},
 }
 
 

@@ -221,7 +221,7 @@ def test_a_frame_list_that_is_none_is_refused(client: httpx.Client, ct: StoreReq
     answer = client.get(f"{url(ct)}/frames/{listed}")
 
     assert answer.status_code == 400
-    assert answer.json()["error"]
+    assert answer.json()["detail"]
 
 
 def test_instances_come_back_byte_for_byte(client: httpx.Client, requests: list[StoreRequest]) -> None:
@@ -328,7 +328,7 @@ def test_a_search_that_makes_no_sense_is_refused_in_words(client: httpx.Client, 
     answer = client.get(f"/studies?{query}")
 
     assert answer.status_code == 400
-    assert query.partition("=")[0] in answer.json()["error"] or "Rows" in answer.json()["error"]
+    assert query.partition("=")[0] in answer.json()["detail"] or "Rows" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_form_that_is_not_there_is_406(client: httpx.Client, ct: StoreRequest,
 
     answer = client.get(path, headers={"accept": "image/png"})
 
-    assert (answer.status_code, bool(answer.json()["error"])) == (406, True)
+    assert (answer.status_code, bool(answer.json()["detail"])) == (406, True)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
@@ -390,7 +390,7 @@ def test_an_evil_url_gets_an_error_and_touches_nothing(
     ):
         answer = client.get(path)
         assert 400 <= answer.status_code < 500, (path, answer.status_code)
-        assert answer.json()["error"]
+        assert answer.json()["detail"]
     assert client.get(f"/studies?PatientName={evil}").status_code in {200, 400}
     assert sum(1 for _ in home.rglob("*")) == before
 
@@ -523,7 +523,7 @@ def test_another_machines_name_is_refused_on_loopback(
     """A page that gave its own name our address reads nothing: 421 in words, on every road."""
     for path in ("/", "/studies", url(ct), f"{url(ct)}/frames/1"):
         answer = client.get(path, headers={"host": host})
-        assert (answer.status_code, "on loopback" in answer.json()["error"]) == (421, True)
+        assert (answer.status_code, "on loopback" in answer.json()["detail"]) == (421, True)
         assert ct.study_instance_uid not in answer.text
         assert answer.headers["x-content-type-options"] == "nosniff"
 

@@ -89,7 +89,7 @@ def test_frames_that_cannot_be_prepared_here_are_asked_for_again(archive: Archiv
     served = get(archive, path)
 
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
-    assert "not prepared yet" in refused.json()["error"]
+    assert "not prepared yet" in refused.json()["detail"]
     assert unknown.status_code == 404
     assert served.status_code == 200
 

@@ -1,0 +1,227 @@
+"""What every request passes before a route sees it (docs/design/streamer-door.md): Origin, rate, identity."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+from dicomrelay.settings import StreamerSettings
+from streamer.answers import (
+    AsgiApp,
+    HttpError,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header_values,
+    send_error,
+    send_whole,
+)
+from streamer.credentials import Credentials
+from streamer.rates import Rate
+
+# In the scope, and the prefix of the subprotocol by which a browser's WebSocket shows its token.
+CALLER: Final = "dicomrelay.caller"
+TOKEN_PROTOCOL: Final = "dicomrelay.bearer."  # noqa: S105 - a prefix
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN_PATHS: Final = frozenset({"/health"})
+_EXPOSED: Final = (
+    b"Accept-Ranges, Content-Length, Content-Location, Content-Range, ETag, Location, Retry-After, Warning"
+)
+_PREFLIGHT: Final = (
+    (b"access-control-allow-methods", b"GET, HEAD, POST"),
+    (
+        b"access-control-allow-headers",
+        b"Accept, Authorization, Content-Type, If-Match, If-None-Match, If-Range, Range",
+    ),
+    (b"access-control-max-age", b"600"),
+)
+_PASSWORDS_AT_ONCE: Final = 2
+_MINUTE_S: Final = 60
+
+
+def guarded(app: AsgiApp, settings: StreamerSettings) -> AsgiApp:
+    """The app behind what the settings ask of those who come: nothing, by default, but that pages of other sites change nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        Tokens or users cannot be read from their file.
+    """
+    guards = app
+    if settings.access is not None:
+        guards = _Identified(guards, Credentials(settings.access), settings.access.max_failures)
+    if settings.requests_per_s is not None:
+        guards = _Rated(guards, settings.requests_per_s)
+    return _Origins(guards, settings.cors_origins)
+
+
+class _Origins:
+    """CORS, and no change or WebSocket by a page of another site."""
+
+    def __init__(self, app: AsgiApp, origins: Iterable[str]) -> None:
+        self._app = app
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        given = header_values(scope, b"origin")
+        if not given:
+            await self._app(scope, receive, send)
+            return
+        is_listed = len(given) == 1 and ("*" in self._origins or given[0] in self._origins)
+        if _is_preflight(scope) and self._origins:
+            await self._preflight(send, given[0] if is_listed else None)
+            return
+        if is_listed and scope["type"] == "http":
+            send = _shared(send, given[0])
+        elif not is_listed and not _is_same(scope, given) and scope.get("method", "") not in _READS:
+            await refuse(
+                scope, send, HttpError(403, "pages of this origin may not do that: see streamer.cors_origins")
+            )
+            return
+        await self._app(scope, receive, send)
+
+    async def _preflight(self, send: Send, origin: str | None) -> None:
+        if origin is None:
+            await send_error(send, HttpError(403, "this origin is not in streamer.cors_origins"))
+            return
+        await send_whole(_shared(send, origin), 204, b"", b"", headers=_PREFLIGHT)
+
+
+class _Rated:
+    """So many requests a second from one address."""
+
+    def __init__(self, app: AsgiApp, per_s: float) -> None:
+        self._app = app
+        self._rate = Rate(per_s, max(1.0, per_s))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in {"http", "websocket"}:
+            address = address_of(scope)
+            wait_s = self._rate.wait_s(address)
+            if wait_s > 0:
+                await refuse(
+                    scope, send, _later("more requests a second than streamer.requests_per_s", wait_s)
+                )
+                return
+            self._rate.take(address)
+        await self._app(scope, receive, send)
+
+
+class _Identified:
+    """Nobody without a token or a password."""
+
+    def __init__(self, app: AsgiApp, credentials: Credentials, max_failures: int) -> None:
+        self._app = app
+        self._credentials = credentials
+        self._failures = Rate(max_failures / _MINUTE_S, max_failures)
+        self._passwords = asyncio.Semaphore(_PASSWORDS_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"} or scope["path"] in _OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            scope[CALLER] = await self._caller(scope)
+        except HttpError as error:
+            await refuse(scope, send, error)
+            return
+        await self._app(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> str:
+        address = address_of(scope)
+        wait_s = self._failures.wait_s(address)
+        if wait_s > 0:
+            raise _later("too many failures to show who you are came from this address", wait_s)
+        fields = header_values(scope, b"authorization")
+        if not fields and scope["type"] == "websocket":
+            fields = _token_of(scope)
+        if len(fields) != 1:
+            # Not a failure: browsers ask without first (RFC 7235 Section 2.1).
+            raise self._unknown("show who you are: the Authorization field, once")
+        field = fields[0].encode("latin-1")
+        caller = self._credentials.known(field)
+        if caller is None:
+            caller = await self._slowly(field)
+        if caller is None:
+            self._failures.take(address)
+            raise self._unknown("nobody has this token, or this name and password")
+        return caller
+
+    async def _slowly(self, field: bytes) -> str | None:
+        if field[:6].lower() != b"basic ":
+            return None
+        async with self._passwords:
+            return await asyncio.to_thread(self._credentials.checked, field)
+
+    def _unknown(self, words: str) -> HttpError:
+        return HttpError(401, words, headers=((b"www-authenticate", self._credentials.challenge()),))
+
+
+async def refuse(scope: Scope, send: Send, error: HttpError) -> None:
+    """Say no, to a WebSocket in place of the handshake too (ASGI's extension `websocket.http.response`)."""
+    if scope["type"] == "http":
+        await send_error(send, error)
+    elif "websocket.http.response" in scope.get("extensions", {}):
+
+        async def send_denial(message: Message) -> None:
+            await send({**message, "type": message["type"].replace("http.", "websocket.http.", 1)})
+
+        await send_error(send_denial, error)
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:120]})
+
+
+def address_of(scope: Scope) -> str:
+    """Whose request it is, by address."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _later(words: str, wait_s: float) -> HttpError:
+    return HttpError(
+        429, f"{words}: ask again later", headers=((b"retry-after", str(math.ceil(wait_s)).encode()),)
+    )
+
+
+def _token_of(scope: Scope) -> list[str]:
+    """The token among the subprotocols, taken out of them."""
+    offered = scope.get("subprotocols", [])
+    tokens = [name for name in offered if name.startswith(TOKEN_PROTOCOL)]
+    scope["subprotocols"] = [name for name in offered if not name.startswith(TOKEN_PROTOCOL)]
+    return [f"Bearer {name.removeprefix(TOKEN_PROTOCOL)}" for name in tokens]
+
+
+def _is_preflight(scope: Scope) -> bool:
+    return (
+        scope["type"] == "http"
+        and scope["method"] == "OPTIONS"
+        and bool(header_values(scope, b"access-control-request-method"))
+    )
+
+
+def _is_same(scope: Scope, given: list[str]) -> bool:
+    """Whether the one origin is the name that was asked for. The scheme is not compared: a proxy may have taken TLS off."""
+    hosts = header_values(scope, b"host")
+    return len(given) == len(hosts) == 1 and urlsplit(given[0]).netloc == hosts[0].lower() != ""
+
+
+def _shared(send: Send, origin: str) -> Send:
+    """Let the pages of an origin read the answer. Never with credentials that the browser adds by itself."""
+    fields = (
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", _EXPOSED),
+    )
+
+    async def send_shared(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *fields, (b"vary", b"Origin")]
+        await send(message)
+
+    return send_shared
