@@ -7,14 +7,14 @@ request is whole. Here each of them has an end.
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from dicomrelay.log import get_logger
-from streamer.answers import SECURITY_HEADERS
+from streamer import zero_copy
+from streamer.answers import PROBLEM_JSON, SECURITY_HEADERS, AsgiApp, problem
 
 _log = get_logger("dicomrelay.streamer")
 
@@ -71,10 +71,16 @@ class BoundedHttp(HttpToolsProtocol):
     _refusal: tuple[int, str] = _DAMAGED
     _head_deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
+    _road: zero_copy.SecondRoad | None = None
+    _is_upgraded: bool = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Start the clock of the first request; refuse one connection too many."""
         super().connection_made(transport)
+        if zero_copy.is_possible(transport):
+            self._road = zero_copy.SecondRoad(
+                transport, self.loop, waiting=self._await_client, waited=self._client_goes_on
+            )
         if len(self.connections) > self.bounds.connections:
             self._refuse(503, f"there are {self.bounds.connections} connections already: ask again later")
         else:
@@ -84,7 +90,19 @@ class BoundedHttp(HttpToolsProtocol):
         """Stop the clocks."""
         self._stop_waiting_for_head()
         self._stop_waiting_for_client()
+        self._close_road()
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to the protocol behind this one."""
+        if self._is_answering():
+            # A pipelined handshake: the answer in front would be written between the messages.
+            self.transport.abort()
+            return
+        self._is_upgraded = True
+        self._stop_waiting_for_head()
+        self._close_road()
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         """Give the parser no more than the part of the request that it is in may have."""
@@ -98,6 +116,8 @@ class BoundedHttp(HttpToolsProtocol):
             # The callbacks below begin a new count; what is behind such an end in this piece is not in it.
             self._taken += len(piece)
             super().data_received(piece)
+            if self._is_upgraded:
+                return
         if self._head_deadline is None and not self._is_answering() and not self.transport.is_closing():
             self._await_head()
 
@@ -139,12 +159,25 @@ class BoundedHttp(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """The client has taken it."""
         super().resume_writing()
-        if not self.transport.is_closing():
-            self._stop_waiting_for_client()
+        self._client_goes_on()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words; ours are JSON
         """Answer what the parser stopped at."""
         self._refuse(*self._refusal)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: AsgiApp) -> None:  # type: ignore[override]
+        if self._road is not None:
+            app = zero_copy.with_files(app, cycle, self._road)
+        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]  # the same, in our words
+
+    def _close_road(self) -> None:
+        if self._road is not None:
+            self._road.close()
+            self._road = None
+
+    def _client_goes_on(self) -> None:
+        if not self.transport.is_closing():
+            self._stop_waiting_for_client()
 
     def _refuse(self, status: int, words: str) -> None:
         self._tell(status, words)
@@ -152,9 +185,9 @@ class BoundedHttp(HttpToolsProtocol):
             # In the middle of another answer there is no place for words.
             self.transport.abort()
             return
-        body = json.dumps({"status": status, "error": words}).encode()
+        body = problem(status, words)
         fields = (
-            (b"content-type", b"application/json"),
+            (b"content-type", PROBLEM_JSON),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
             *SECURITY_HEADERS,

@@ -7,20 +7,19 @@ does not hold up the others.
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Final
 
 from archive.frame_index import FrameLocation
-from archive.frame_reader import CHUNK_BYTES, frame_chunks, is_plain, read_exactly
 from dicomrelay.errors import RelayError
 from dicomrelay.log import get_logger
 from streamer import media_types
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, status_of
 from streamer.open_frames import FrameCache, Key, OpenFrames
+from streamer.pieces import FilePiece, frame_pieces, has_file_pieces
+from streamer.zero_copy import EXTENSION, FILE_FOLLOWS
 
 PATH: Final = re.compile(r"/studies/([^/]+)/series/([^/]+)/instances/([^/]+)/frames/([^/]*)")
 MOST_FRAMES: Final = 10_000
@@ -30,8 +29,6 @@ _UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _LONGEST_UID: Final = 128
 # Small frames travel together with their part headers.
 _GATHER_BYTES: Final = 128 * 1024
-_NO_WAIT: Final = getattr(os, "RWF_NOWAIT", 0)
-_TRY_THREAD: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOTSUP})
 _BOUNDARY: Final = f"dicomrelay-{uuid.uuid4().hex}"
 _log = get_logger("dicomrelay.streamer")
 
@@ -100,13 +97,17 @@ class _Body:
         if self.is_multipart:
             self.length += len(locations) * (len(self.part_head) + 2) + len(self.tail)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    def has_files(self) -> bool:
+        """Whether the kernel can send something of it from a file."""
+        return any(has_file_pieces(self.frames, location) for location in self.locations)
+
+    async def pieces(self, *, by_file: bool) -> AsyncIterator[bytes | FilePiece]:
         """What is sent, piece by piece."""
         for location in self.locations:
             if self.is_multipart:
                 yield self.part_head
-            async for chunk in _read(self.frames, location):
-                yield chunk
+            async for piece in frame_pieces(self.frames, location, by_file=by_file):
+                yield piece
             if self.is_multipart:
                 yield b"\r\n"
         if self.is_multipart:
@@ -119,30 +120,55 @@ async def _answer(scope: Scope, receive: Receive, send: Send, body: _Body) -> No
         (b"content-length", str(body.length).encode()),
         (b"accept-ranges", b"none"),
     ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    by_file = EXTENSION in scope.get("extensions", ()) and body.has_files()
+    start = {"type": "http.response.start", "status": 200, "headers": headers, FILE_FOLLOWS: by_file}
+    await send(start)
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})
         return
-    gone = asyncio.ensure_future(_disconnected(receive)) if body.length > _GATHER_BYTES else None
+    # What the kernel sends alone does not have to be told that nobody is there.
+    is_watched = body.length > _GATHER_BYTES and not (by_file and len(body.locations) == 1)
+    gone = asyncio.ensure_future(_disconnected(receive)) if is_watched else None
     try:
-        gathered: list[bytes] = []
-        size = 0
-        async for piece in body.pieces():
-            gathered.append(piece)
-            size += len(piece)
-            if size >= _GATHER_BYTES:
-                if gone is not None and gone.done():
-                    return
-                await send({"type": "http.response.body", "body": _joined(gathered), "more_body": True})
-                gathered, size = [], 0
-        await send({"type": "http.response.body", "body": _joined(gathered)})
-    except (RelayError, OSError) as error:
+        await _send_body(send, body, by_file=by_file, gone=gone)
+    except (RelayError, OSError, EOFError) as error:
         # The status is out already: ending short of the announced length is what tells the client.
         _log.error("frames cut short", action="streamer.frames", path=scope["path"], error=str(error))
         raise ConnectionAbortedError("frames cut short") from error
     finally:
         if gone is not None:
             gone.cancel()
+
+
+async def _send_body(send: Send, body: _Body, *, by_file: bool, gone: asyncio.Future[None] | None) -> None:
+    gathered: list[bytes] = []
+    size, left = 0, body.length
+    async for piece in body.pieces(by_file=by_file):
+        if isinstance(piece, FilePiece):
+            if gathered:
+                await send({"type": "http.response.body", "body": _joined(gathered), "more_body": True})
+            left -= size + piece.length
+            gathered, size = [], 0
+            await send(
+                {
+                    "type": EXTENSION,
+                    "file": piece.descriptor,
+                    "offset": piece.offset,
+                    "count": piece.length,
+                    "more_body": left > 0,
+                }
+            )
+        else:
+            gathered.append(piece)
+            size += len(piece)
+            if size >= _GATHER_BYTES:
+                left -= size
+                await send({"type": "http.response.body", "body": _joined(gathered), "more_body": left > 0})
+                gathered, size = [], 0
+        if gone is not None and gone.done():
+            return
+    if left > 0 or not body.length:
+        await send({"type": "http.response.body", "body": _joined(gathered)})
 
 
 def _joined(pieces: list[bytes]) -> bytes:
@@ -152,39 +178,6 @@ def _joined(pieces: list[bytes]) -> bytes:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _read(frames: OpenFrames, location: FrameLocation) -> AsyncIterator[bytes]:
-    if not is_plain(frames.index, location):
-        chunks = frame_chunks(frames.index, location, frames.descriptor)
-        while chunk := await asyncio.to_thread(_next, chunks):
-            yield chunk
-        return
-    for offset, length in frames.index.pieces(location):
-        for start in range(0, length, CHUNK_BYTES):
-            size = min(CHUNK_BYTES, length - start)
-            data = _read_cached(frames.descriptor, size, offset + start)
-            if data is None:
-                data = await asyncio.to_thread(read_exactly, frames.descriptor, size, offset + start)
-            yield data
-
-
-def _read_cached(descriptor: int, size: int, offset: int) -> bytes | None:
-    """So many bytes, when the page cache has them all."""
-    if not _NO_WAIT:
-        return None
-    buffer = bytearray(size)
-    try:
-        done = os.preadv(descriptor, [buffer], offset, _NO_WAIT)
-    except OSError as error:
-        if error.errno in _TRY_THREAD:
-            return None
-        raise
-    return bytes(buffer) if done == size else None
-
-
-def _next(chunks: Iterator[bytes]) -> bytes:
-    return next(chunks, b"")
 
 
 def _frame_numbers(listed: str) -> list[int]:
