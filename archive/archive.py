@@ -277,10 +277,12 @@ class Archive:
             raise InstanceNotFound(f"the archive has no instance {Path(relative_path).stem}")
         return self.prepare_frames_of(stored)
 
-    def prepare_frames_of(self, stored: StoredInstance) -> FrameSummary:
-        """The same for an instance that was found already."""
+    def prepare_frames_of(self, stored: StoredInstance, *, anew: bool = False) -> FrameSummary:
+        """The same for an instance that was found already; `anew` also when there is an index that seems to fit."""
         try:
-            return build_frame_index(stored, layout=self.layout, disk=self.disk, reading=self.reading)
+            return build_frame_index(
+                stored, layout=self.layout, disk=self.disk, reading=self.reading, anew=anew
+            )
         except OSError as error:
             kind = ServiceUnavailable if error.errno == errno.EROFS else ArchiveError
             # Not from it: its path holds the patient id, and a traceback would show that.

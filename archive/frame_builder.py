@@ -49,7 +49,7 @@ class _Tables:
 
 
 def build_frame_index(
-    stored: StoredInstance, *, layout: Layout, disk: Disk, reading: Reading
+    stored: StoredInstance, *, layout: Layout, disk: Disk, reading: Reading, anew: bool = False
 ) -> FrameSummary:
     """Write the frame index of an instance, durable when this returns; one that fits is kept.
 
@@ -57,6 +57,8 @@ def build_frame_index(
     ----------
     reading : callable
         Opens a stored file for reading: `Archive.reading`.
+    anew : bool
+        Make it also when there is one that fits: a row of its tables may be damaged.
 
     Raises
     ------
@@ -67,8 +69,8 @@ def build_frame_index(
     """
     relative = index_path(stored)
     target = layout.resolve(relative)
-    there = existing_index(target, stored)
-    if there is not None:
+    there = None if anew else existing_index(target, stored)
+    if there is not None and _has_data(there, layout):
         return FrameSummary(there.frame_count, there.reason)
     _make_folders(target.parent, layout.root, disk)
     temporary = temporary_name(target)
@@ -106,6 +108,16 @@ def existing_index(path: Path, stored: StoredInstance) -> FrameIndexHeader | Non
         stored.digest, stored.file_bytes, stored.relative_path,
     )  # fmt: skip
     return header if same else None
+
+
+def _has_data(header: FrameIndexHeader, layout: Layout) -> bool:
+    """Whether what a deflated data set was inflated to is there as it was; other data files are the archive's to look after."""
+    if header.data_path == header.stored_path:
+        return True
+    try:
+        return layout.resolve(header.data_path).stat().st_size == header.data_bytes
+    except (OSError, RelayError):
+        return False
 
 
 def _examine(

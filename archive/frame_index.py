@@ -14,7 +14,7 @@ from typing import Final
 from zlib import crc32
 
 from archive.frame_header import LARGEST_HEADER_BYTES, START, FrameLayout, decode_header
-from dicomrelay.errors import FrameError, FrameOutOfRange, FramesNotAddressable
+from dicomrelay.errors import FrameError, FrameIndexDamaged, FrameOutOfRange, FramesNotAddressable
 
 FRAME_ENTRY: Final = struct.Struct("<QQQII")
 FRAGMENT_ENTRY: Final = struct.Struct("<QII")
@@ -58,7 +58,7 @@ class FrameIndex:
     Raises
     ------
     FrameError
-        It is no frame index, or a damaged one.
+        It is no frame index, of another version, or a damaged one.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -69,6 +69,7 @@ class FrameIndex:
                 head = os.pread(descriptor, LARGEST_HEADER_BYTES, 0)
             self.header = decode_header(head)
             self._frames_at = START.unpack_from(head)[3]
+            self._check_length()
         except (FrameError, OSError):
             os.close(descriptor)
             raise
@@ -78,6 +79,17 @@ class FrameIndex:
     def open(cls, path: os.PathLike[str]) -> FrameIndex:
         """Open the frame index at a path. Raises FrameError, FileNotFoundError."""
         return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def _check_length(self) -> None:
+        header = self.header
+        length = self._frames_at
+        if header.layout is FrameLayout.FRAGMENTS:
+            length += FRAME_ENTRY.size * header.frame_count + FRAGMENT_ENTRY.size * header.fragment_count
+        actual = os.fstat(self._descriptor).st_size
+        if actual != length:
+            raise FrameIndexDamaged(
+                f"the frame index of {header.sop_instance_uid} has {actual} bytes where its header expects {length}"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -92,7 +104,7 @@ class FrameIndex:
             The instance has no frames that can be addressed.
         FrameOutOfRange
             The number is not in 1 to `frame_count`.
-        FrameError
+        FrameIndexDamaged
             The entry is damaged.
         """
         header = self.header
@@ -118,14 +130,14 @@ class FrameIndex:
         position = self._frames_at + FRAME_ENTRY.size * (frame_number - 1)
         entry = os.pread(self._descriptor, FRAME_ENTRY.size, position)
         if len(entry) < FRAME_ENTRY.size or frame_entry_crc(entry, frame_number) != entry[-4:]:
-            raise FrameError(
+            raise FrameIndexDamaged(
                 f"the frame index of {header.sop_instance_uid} is damaged at frame {frame_number}"
             )
         offset, length, first, fragments, _ = FRAME_ENTRY.unpack(entry)
         return FrameLocation(offset, length, length, first, fragments)
 
     def pieces(self, location: FrameLocation) -> Iterator[tuple[int, int]]:
-        """Offset and length, in bytes, of every piece of a frame in the data file. Raises FrameError."""
+        """Offset and length, in bytes, of every piece of a frame in the data file. Raises FrameIndexDamaged."""
         if location.fragments == 1:
             yield location.offset, location.span_bytes
             return
@@ -137,7 +149,7 @@ class FrameIndex:
             for row in range(0, rows * FRAGMENT_ENTRY.size, FRAGMENT_ENTRY.size):
                 entry = page[row : row + FRAGMENT_ENTRY.size]
                 if len(entry) < FRAGMENT_ENTRY.size or crc32(entry[:12]) != FRAGMENT_ENTRY.unpack(entry)[2]:
-                    raise FrameError(
+                    raise FrameIndexDamaged(
                         f"the frame index of {self.header.sop_instance_uid} is damaged in its fragments"
                     )
                 offset, length, _ = FRAGMENT_ENTRY.unpack(entry)

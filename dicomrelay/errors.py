@@ -294,6 +294,10 @@ class FrameOutOfRange(FrameError):
         self.count = count
 
 
+class FrameIndexDamaged(FrameError):
+    """The frame index is not what was written; it can be made again from the stored file."""
+
+
 class FramesNotAddressable(FrameError):
     """The stored file has no single frames (no pixel data, or one video stream)."""
 

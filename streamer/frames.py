@@ -10,10 +10,11 @@ import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Final
 
-from archive.frame_index import FrameLocation
-from dicomrelay.errors import RelayError
+from archive.frame_index import FrameIndex, FrameLocation
+from dicomrelay.errors import FrameIndexDamaged, RelayError
 from dicomrelay.log import get_logger
 from streamer import media_types
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, status_of
@@ -22,6 +23,10 @@ from streamer.pieces import FilePiece, frame_pieces, has_file_pieces
 from streamer.zero_copy import EXTENSION, FILE_FOLLOWS
 
 PATH: Final = re.compile(r"/studies/([^/]+)/series/([^/]+)/instances/([^/]+)/frames/([^/]*)")
+_INSTANCE: Final = re.compile(r"/studies/([^/]+)/series/([^/]+)/instances/([^/]+)")
+_LONGEST_PATH: Final = 512
+_LONGEST_ACCEPT: Final = 256
+_MOST_ROWS_CHECKED: Final = 4096
 MOST_FRAMES: Final = 10_000
 _NUMBERS: Final = re.compile(r"[1-9][0-9]{0,11}(?:,[1-9][0-9]{0,11})*", re.ASCII)
 _UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
@@ -41,6 +46,16 @@ def checked_uids(*uids: str) -> tuple[str, ...]:
     return uids
 
 
+def _checked_key(path: str) -> Key:
+    matched = _INSTANCE.fullmatch(path)
+    study, series, instance = checked_uids(*(matched.groups() if matched else ("", "", "")))
+    return study, series, instance
+
+
+# Who reads one frame of an instance reads others.
+_key: Final = lru_cache(maxsize=1024)(_checked_key)
+
+
 class Frames:
     """`GET .../frames/{n}[,n...]` as a plain ASGI function."""
 
@@ -53,12 +68,16 @@ class Frames:
         try:
             if scope["method"] not in {"GET", "HEAD"}:
                 raise HttpError(405, "frames are read: GET or HEAD", headers=((b"allow", b"GET, HEAD"),))
-            matched = PATH.fullmatch(scope["path"])
-            study, series, instance, listed = matched.groups() if matched else ("", "", "", "")
-            study, series, instance = checked_uids(study, series, instance)
+            of, _, listed = scope["path"].rpartition("/frames/")
+            key = _key(of) if len(of) <= _LONGEST_PATH else _checked_key(of)
             numbers = _frame_numbers(listed)
-            frames = await self._open((study, series, instance))
-            locations = [frames.index.locate(number) for number in numbers]
+            frames = await self._open(key)
+            try:
+                locations = _located(frames.index, numbers)
+            except FrameIndexDamaged:
+                damaged, frames = frames, None
+                frames = await asyncio.to_thread(self._cache.renew, key, damaged)
+                locations = _located(frames.index, numbers)
             choice, syntax_uid = _choice(scope, frames, single=len(numbers) == 1)
             await _answer(scope, receive, send, _Body(frames, locations, choice, syntax_uid))
         except RelayError as error:
@@ -74,6 +93,17 @@ class Frames:
     async def _open(self, key: Key) -> OpenFrames:
         frames = self._cache.peek(key)
         return await asyncio.to_thread(self._cache.open, key) if frames is None else frames
+
+
+def _located(index: FrameIndex, numbers: list[int]) -> list[FrameLocation]:
+    """Where frames are. Damaged rows of fragments are found now, before the status is out, unless there are very many."""
+    locations = [index.locate(number) for number in numbers]
+    if sum(location.fragments for location in locations) - len(locations) <= _MOST_ROWS_CHECKED:
+        for location in locations:
+            if location.fragments > 1:
+                for _ in index.pieces(location):
+                    pass
+    return locations
 
 
 class _Body:
@@ -192,11 +222,18 @@ def _frame_numbers(listed: str) -> list[int]:
 
 
 def _choice(scope: Scope, frames: OpenFrames, *, single: bool) -> tuple[media_types.Choice, str]:
+    given = tuple(header_values(scope, b"accept"))
     stored = frames.index.header.transfer_syntax_uid
+    # Few clients have few ways to ask; what is long is not remembered, so that nobody can fill the memory with it.
+    chosen = _remembered if sum(map(len, given)) <= _LONGEST_ACCEPT else _chosen
+    return chosen(given, stored, single=single)
+
+
+def _chosen(accept: tuple[str, ...], stored: str, *, single: bool) -> tuple[media_types.Choice, str]:
     syntax_uid = media_types.served_transfer_syntax(stored)
     natural = media_types.frame_type(stored)
     types = tuple(dict.fromkeys((natural, media_types.OCTET_STREAM)))
-    ranges = media_types.parse_accept(header_values(scope, b"accept"))
+    ranges = media_types.parse_accept(accept)
     choice = media_types.choose(ranges, types=types, syntax_uid=syntax_uid, may_be_single=single)
     if choice is None:
         raise HttpError(
@@ -205,3 +242,6 @@ def _choice(scope: Scope, frames: OpenFrames, *, single: bool) -> tuple[media_ty
             'in multipart/related or, a single one, bare; ask for transfer-syntax="*" to take what is stored',
         )
     return choice, syntax_uid
+
+
+_remembered: Final = lru_cache(maxsize=1024)(_chosen)

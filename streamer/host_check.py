@@ -7,6 +7,7 @@ that site's, and its scripts may read it. The browser still sends the name, in t
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from dicomrelay.settings import is_loopback
@@ -14,6 +15,7 @@ from streamer.answers import AsgiApp, HttpError, Receive, Scope, Send, header_va
 from streamer.door import refuse
 
 _HOST: Final = re.compile(r"(?:\[(?P<ip6>[^\]]*)\]|(?P<name>[^:]*))(?::[0-9]*)?", re.ASCII)
+_LONGEST_KNOWN: Final = 256
 
 
 def for_this_host(app: AsgiApp, *, name: str) -> AsgiApp:
@@ -37,8 +39,16 @@ def for_this_host(app: AsgiApp, *, name: str) -> AsgiApp:
 
 def is_ours(host: str, *, name: str) -> bool:
     """Whether a Host field, with or without a port, is a loopback address, `localhost` or the name."""
+    return (_known if len(host) <= _LONGEST_KNOWN else _is_ours)(host, name)
+
+
+def _is_ours(host: str, name: str) -> bool:
     found = _HOST.fullmatch(host.lower())
     if found is None:
         return False
     wanted = found["name"] if found["ip6"] is None else found["ip6"]
     return is_loopback(wanted) or wanted == name.lower()
+
+
+# Each client sends the same with every request.
+_known: Final = lru_cache(maxsize=64)(_is_ours)

@@ -13,12 +13,14 @@ from typing import Final
 from archive import Archive
 from archive.frame_index import FrameIndex
 from dicomrelay.errors import ArchiveError, FrameError, RelayError, ServiceUnavailable
+from dicomrelay.log import get_logger
 from streamer.answers import HttpError
 
 Key = tuple[str, str, str]
 _Identity = tuple[int, int, int, int]
 LARGEST: Final = 256
 _RETRY_AFTER_S: Final = 10
+_log = get_logger("dicomrelay.streamer")
 
 
 class OpenFrames:
@@ -26,7 +28,9 @@ class OpenFrames:
 
     def __init__(self, index: FrameIndex, index_path: Path, data_path: Path, identity: _Identity) -> None:
         self.index = index
-        self.index_path = index_path
+        self.index_path = os.fspath(
+            index_path
+        )  # asked for at every request: Path.stat takes three times as long
         self.identity = identity
         self.users = 0
         self.is_dropped = False
@@ -98,6 +102,26 @@ class FrameCache:
                 self._drop(next(iter(self._open)))
         return opened
 
+    def renew(self, key: Key, damaged: OpenFrames) -> OpenFrames:
+        """The instance with its frame index made again, in place of one that is damaged, which is released. Raises as `open`."""
+        with self._lock:
+            if self._open.get(key) is damaged:
+                self._drop(key)
+        self.release(damaged)
+        try:
+            with self._preparing:
+                # Others may have come upon the same damage.
+                if _identity(damaged.index_path) == damaged.identity:
+                    _log.warning(
+                        "frame index is damaged: made again",
+                        action="streamer.renew",
+                        sop_instance_uid=key[-1],
+                    )
+                    self._make(key, anew=True)
+        except OSError as error:
+            raise _without_path(key, error) from None
+        return self.open(key)
+
     def release(self, frames: OpenFrames) -> None:
         """Say that a user is done."""
         with self._lock:
@@ -138,13 +162,16 @@ class FrameCache:
                 return self._open_at(path)
         except OSError as error:
             # Not from it: its path holds the patient id, and a traceback would show that.
-            raise ArchiveError(f"frames of {key[-1]}: {error.strerror or type(error).__name__}") from None
+            raise _without_path(key, error) from None
 
     def _prepare(self, key: Key) -> None:
+        with self._preparing:
+            self._make(key)
+
+    def _make(self, key: Key, *, anew: bool = False) -> None:
         stored = self._archive.find(*key)
         try:
-            with self._preparing:
-                self._archive.prepare_frames_of(stored)
+            self._archive.prepare_frames_of(stored, anew=anew)
         except ServiceUnavailable as error:
             raise HttpError(
                 503,
@@ -164,9 +191,13 @@ class FrameCache:
         return OpenFrames(index, path, data_path, identity or (0, 0, 0, 0))
 
 
-def _identity(path: Path) -> _Identity | None:
+def _without_path(key: Key, error: OSError) -> ArchiveError:
+    return ArchiveError(f"frames of {key[-1]}: {error.strerror or type(error).__name__}")
+
+
+def _identity(path: str | Path) -> _Identity | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - of the hot path
     except OSError:
         return None  # opening it says why
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
