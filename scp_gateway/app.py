@@ -12,6 +12,7 @@ from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import Acceptor, listen
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.tls import acceptor_context, door
+from dicomrelay.runtime.children import run_processes
 from dicomrelay.runtime.descriptors import want_descriptors
 from dicomrelay.settings import GatewaySettings, Settings, is_loopback
 from dicomrelay.spool import Spool
@@ -22,7 +23,6 @@ from scp_gateway.archive_port import ArchivePort, open_archive
 from scp_gateway.commitment import Commitments
 from scp_gateway.notifier import Notifier
 from scp_gateway.operations import Operations
-from scp_gateway.processes import run_processes
 from scp_gateway.query.find import FindService
 from scp_gateway.reports import ReportPort, Reports
 from scp_gateway.retrieve import MovePort, Retrieve
@@ -115,6 +115,7 @@ def run(
             )
         else:
             run_processes(
+                "gateway",
                 gateway.processes,
                 lambda stopping: _serve(
                     settings,

@@ -28,6 +28,7 @@ from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import listen
 from dicomrelay.runtime import home
+from dicomrelay.runtime.children import run_processes
 from dicomrelay.settings import Settings, StreamerSettings, is_loopback
 from streamer import frames
 from streamer.answers import (
@@ -192,12 +193,49 @@ def run(
         The archive cannot be opened.
     """
     listener = listen(settings.streamer.host, settings.streamer.port)
+    if settings.streamer.processes == 1:
+        _serve_archive(settings, listener, ready=ready, stop=stop, bounds=bounds)
+        return
     with contextlib.closing(listener):
-        archive = Archive.open(
-            settings.archive_path,
-            database_url=home.archive_url(settings),
-            storage=open_storage(settings.archive, settings.archive_path),
+        _check(settings)
+        run_processes(
+            "streamer",
+            settings.streamer.processes,
+            lambda stopping: _serve_archive(settings, listener, ready=_nothing, stop=stopping, bounds=bounds),
+            ready=ready,
+            stop=stop,
+            grace_s=_GRACE_S + _STOP_POLL_S + 1,
         )
+
+
+def _check(settings: Settings) -> None:
+    """What is wrong with the archive or the settings is said here, and not by a child."""
+    with contextlib.closing(_open(settings)) as archive:
+        create_app(archive, settings=settings.streamer)
+
+
+def _open(settings: Settings) -> Archive:
+    return Archive.open(
+        settings.archive_path,
+        database_url=home.archive_url(settings),
+        storage=open_storage(settings.archive, settings.archive_path),
+    )
+
+
+def _nothing() -> None:
+    """A child is ready when its parent is: the socket listens already."""
+
+
+def _serve_archive(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    ready: Callable[[], None],
+    stop: threading.Event,
+    bounds: Bounds,
+) -> None:
+    with contextlib.closing(listener):
+        archive = _open(settings)
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
             create_app(

@@ -72,6 +72,12 @@ class StreamerSettings(Section):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8080, description="TCP port to listen on.")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share the port: one uses one core. Limits on connections and rates are of each of them.",
+    )
     access: StreamerAccessSettings | None = Field(
         None,
         description="Who may use it: bearer tokens, and users with passwords. None: whoever reaches the address.",

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from scp_gateway import processes
-from scp_gateway.processes import run_processes
+from dicomrelay.runtime import children
+from dicomrelay.runtime.children import run_processes
 
 
 def _serve(stopping: threading.Event) -> None:
@@ -31,7 +31,7 @@ def _fork_that_fails_at(call: int, patch: pytest.MonkeyPatch) -> None:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return really()
 
-    patch.setattr(processes.os, "fork", fork)
+    patch.setattr(children.os, "fork", fork)
 
 
 def _pipes(patch: pytest.MonkeyPatch) -> list[int]:
@@ -44,7 +44,7 @@ def _pipes(patch: pytest.MonkeyPatch) -> list[int]:
         made.extend(ends)
         return ends
 
-    patch.setattr(processes.os, "pipe", pipe)
+    patch.setattr(children.os, "pipe", pipe)
     return made
 
 
@@ -61,7 +61,7 @@ def test_a_child_that_cannot_be_begun_leaves_no_others(monkeypatch: pytest.Monke
     pipes = _pipes(monkeypatch)
     _fork_that_fails_at(3, monkeypatch)
     with pytest.raises(BlockingIOError):
-        run_processes(3, _serve, ready=_never_ready, stop=threading.Event(), grace_s=30)
+        run_processes("gateway", 3, _serve, ready=_never_ready, stop=threading.Event(), grace_s=30)
     assert multiprocessing.active_children() == []
     assert all(_is_closed(fd) for fd in pipes[:2])
 
@@ -74,6 +74,6 @@ def test_a_ready_that_fails_stops_the_children(monkeypatch: pytest.MonkeyPatch) 
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        run_processes(2, _serve, ready=fail, stop=threading.Event(), grace_s=30)
+        run_processes("gateway", 2, _serve, ready=fail, stop=threading.Event(), grace_s=30)
     assert multiprocessing.active_children() == []
     assert all(_is_closed(fd) for fd in pipes[:2])

@@ -1,4 +1,4 @@
-"""Several listener processes on one socket: the parent binds it, its children inherit it (docs/design/gateway.md)."""
+"""Several processes on one listening socket: the parent binds it, its children inherit it (docs/design/gateway.md)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import Final
 
 from dicomrelay.log import get_logger
 
-_log = get_logger("dicomrelay.gateway")
-
 _LOOK_EVERY_S: Final = 0.2
 _RESTART_AFTER_S: Final = 1.0
 
 
 def run_processes(
+    name: str,
     count: int,
     serve: Callable[[threading.Event], None],
     *,
@@ -33,6 +32,8 @@ def run_processes(
 
     Parameters
     ----------
+    name : str
+        The service, for the log.
     serve : Callable
         What a child does, until the event that it is given is set.
     grace_s : float
@@ -45,10 +46,11 @@ def run_processes(
     """
     # Fork, so that the socket, the settings and whatever `wake` holds need not be sent across.
     context = multiprocessing.get_context("fork")
+    log = get_logger(f"dicomrelay.{name}")
     read_end, write_end = os.pipe()
 
     def begin() -> BaseProcess:
-        process = context.Process(target=_child, args=(serve, read_end, write_end), name="gateway")
+        process = context.Process(target=_child, args=(serve, read_end, write_end), name=name)
         process.start()
         return process
 
@@ -61,8 +63,8 @@ def run_processes(
         while not stop.wait(_LOOK_EVERY_S):
             for number, child in enumerate(children):
                 if not child.is_alive() and time.monotonic() - began_at >= _RESTART_AFTER_S:
-                    _log.error(
-                        "a listener process died", action="gateway.process-died", exit_code=child.exitcode
+                    log.error(
+                        "a listener process died", action=f"{name}.process-died", exit_code=child.exitcode
                     )
                     began_at = time.monotonic()
                     children[number] = begin()
