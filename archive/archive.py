@@ -19,6 +19,7 @@ from archive.index.database import file_url, open_database
 from archive.index.disagreeing import listed_disagreements
 from archive.index.health import HealthIndex
 from archive.index.history import listed_conflicts, listed_tombstones
+from archive.index.listing import ListedInstance, listed_instances
 from archive.index.places import Places
 from archive.index.reader import IndexReader
 from archive.index.search import SearchPage, SearchQuery, scan, search
@@ -230,6 +231,12 @@ class Archive:
     def instances(self, study_uid: str, series_uid: str = "") -> Iterator[StoredInstance]:
         """Every instance of a study, or of one series of it, in the order they were stored; nothing when unknown."""
         return self._reader.instances(study_uid, series_uid)
+
+    def listing(
+        self, study_uid: str, series_uid: str = "", sop_instance_uids: Sequence[str] = (), *, most: int
+    ) -> list[ListedInstance]:
+        """The instances of a study, of one series, or some of them, in the order in which they are looked at; at most so many."""
+        return listed_instances(self._database, study_uid, series_uid, sop_instance_uids, most=most)
 
     def search(self, query: SearchQuery) -> SearchPage:
         """One page of what matches. Raises ConfigurationError when the query makes no sense."""

@@ -98,6 +98,9 @@ class StreamerSettings(Section):
         description='What clients may keep of frames, instances, metadata and bulk data: "no-store" nothing; "revalidate" what '
         'they ask about each time (ETag, 304); "immutable" frames, instances and bulk data for a year without asking.',
     )
+    streams: int = Field(
+        128, ge=0, le=10_000, description="Scheduled streams that are open at once, in each process; 0 for none."
+    )
 
     @field_validator("cors_origins")
     @classmethod

@@ -50,22 +50,23 @@ class Gaps:
         """Remove a position that is left."""
         self.take_range(position, position + 1)
 
-    def take_range(self, start: int, end: int) -> int:
-        """Remove what is left of `start` to `end` − 1; how many positions that were."""
+    def take_range(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Remove what is left of `start` to `end` − 1; what that was, as first positions and how many from there."""
         first = bisect_right(self._starts, start) - 1
         if first < 0 or self._ends[first] <= start:
             first += 1
         starts: list[int] = []
         ends: list[int] = []
-        last, taken = first, 0
+        taken: list[tuple[int, int]] = []
+        last = first
         while last < len(self._starts) and self._starts[last] < end:
             low, high = self._starts[last], self._ends[last]
-            taken += min(high, end) - max(low, start)
+            taken.append((max(low, start), min(high, end) - max(low, start)))
             for left, right in ((low, start), (end, high)):
                 if left < right:
                     starts.append(left)
                     ends.append(right)
             last += 1
         self._starts[first:last], self._ends[first:last] = starts, ends
-        self.left -= taken
+        self.left -= sum(count for _, count in taken)
         return taken

@@ -52,6 +52,7 @@ class Request:
         self.weight = weight
         self.is_paused = is_paused
         self.under_way: int | None = None
+        self.last_begun = 0
         self.gaps = Gaps(size, most=most_gaps)
         self.credit = 0
 
@@ -84,7 +85,7 @@ class Request:
             raise LookupError("nothing is left of this request")
         position = self.gaps.settle(position)
         self.gaps.take(position)
-        self.under_way = position
+        self.under_way = self.last_begun = position
         return position
 
     def finish(self) -> None:

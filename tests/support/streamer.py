@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -21,9 +22,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_streamer(home: Path, *, bounds: Bounds = BOUNDS) -> Iterator[httpx.Client]:
-    """The streamer of a home, in a thread, until the block ends."""
-    settings = Settings(home=home, streamer=StreamerSettings(port=free_port()))
+def running_streamer(home: Path, *, bounds: Bounds = BOUNDS, **more: Any) -> Iterator[httpx.Client]:
+    """The streamer of a home, in a thread, until the block ends; with more settings of the streamer."""
+    settings = Settings(home=home, streamer=StreamerSettings(port=free_port(), **more))
     ready, stop = threading.Event(), threading.Event()
     thread = threading.Thread(
         target=app.run, args=(settings,), kwargs={"ready": ready.set, "stop": stop, "bounds": bounds}
