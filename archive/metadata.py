@@ -1,29 +1,34 @@
-"""The attributes of a stored instance as DICOM JSON, without bulk data (PS3.18 Annex F)."""
+"""The attributes of a stored instance as DICOM JSON; bulk data is left where it is (PS3.18 Annex F)."""
 
 from __future__ import annotations
 
-import io
 import warnings
-import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.filereader import read_dataset
 
 from archive.attributes import UNREADABLE
+from archive.bulk_data import pixel_value, plain_data_set, read_before_pixels, vr_of
 from archive.values import StoredInstance
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.errors import ArchiveError
 
 _BULK_BYTES: Final = 1024
-_DEFERRED_BYTES: Final = 65_536
-_FIRST_PIXEL_TAG: Final = 0x7FE00001
-_INFLATED_BYTES: Final = 64 * 1024 * 1024
+# PS3.18 Section F.2.2: of these VRs a value may be told by its address.
+_BULK_VRS: Final = frozenset(
+    {"DS", "FL", "FD", "IS", "LT", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "ST", "SV", "UC", "UL", "UN", "US", "UT",
+     "UV"}
+)  # fmt: skip
 
 
-def instance_metadata(path: Path, stored: StoredInstance) -> dict[str, Any]:
-    """The data set of a stored file as a DICOM JSON object. Values over 1 KiB of binary VRs are left out.
+def instance_metadata(path: Path, stored: StoredInstance, *, bulk_url: str = "") -> dict[str, Any]:
+    """The data set of a stored file as a DICOM JSON object.
+
+    Parameters
+    ----------
+    bulk_url : str
+        Below which large values have their address: binary ones over 1 KiB, all over 64 KiB, pixel data. "": they are left out.
 
     Raises
     ------
@@ -34,23 +39,18 @@ def instance_metadata(path: Path, stored: StoredInstance) -> dict[str, Any]:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            file.seek(stored.data_set_offset)
-            source: BinaryIO = file
-            if syntax.is_deflated:
-                inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-                source = io.BytesIO(inflater.decompress(file.read(_INFLATED_BYTES), _INFLATED_BYTES))
-            data_set = read_dataset(
-                source,
-                syntax.is_implicit_vr,
-                syntax.is_little_endian,
-                stop_when=lambda tag, _vr, _length: tag >= _FIRST_PIXEL_TAG,
-                defer_size=_DEFERRED_BYTES,
-            )
+            source = plain_data_set(file, stored, syntax)
+            data_set = read_before_pixels(source, syntax)
+            large: dict[str, str] = {}
             for tag in [*data_set.keys()]:
                 element: Any = data_set.get_item(tag)
                 # pydicom has skipped the value, so it is longer than anything that is wanted here.
                 if isinstance(element, RawDataElement) and element.value is None and element.length:
+                    large[f"{tag:08X}"] = vr_of(element)
                     del data_set[tag]
+            pixels = pixel_value(source, syntax)
+            if pixels is not None:
+                large[f"{pixels[0]:08X}"] = pixels[1].vr
             found: dict[str, Any] = data_set.to_json_dict(
                 bulk_data_threshold=_BULK_BYTES,
                 bulk_data_element_handler=_left_out,
@@ -60,7 +60,8 @@ def instance_metadata(path: Path, stored: StoredInstance) -> dict[str, Any]:
         raise ArchiveError(
             f"the attributes of {stored.sop_instance_uid} cannot be read ({type(error).__name__})"
         ) from error
-    _prune(found)
+    found.update({key: {"vr": vr, "BulkDataURI": ""} for key, vr in large.items()})
+    _address(found, bulk_url)
     # JSON is UTF-8, whatever the stored data set is in.
     found["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     # How it is filed, where the data set itself says nothing.
@@ -68,7 +69,7 @@ def instance_metadata(path: Path, stored: StoredInstance) -> dict[str, Any]:
         if uid and not found.get(key, {}).get("Value"):
             found[key] = {"vr": "UI", "Value": [uid]}
     found["00083002"] = {"vr": "UI", "Value": [stored.transfer_syntax_uid]}
-    return found
+    return dict(sorted(found.items()))
 
 
 def bare_metadata(stored: StoredInstance) -> dict[str, Any]:
@@ -89,11 +90,17 @@ def _left_out(_element: DataElement) -> str:
     return ""
 
 
-def _prune(json_object: dict[str, Any]) -> None:
+def _address(json_object: dict[str, Any], url: str) -> None:
+    """Say where large values are; leave out those that have no address."""
     for tag in [*json_object]:
         entry = json_object[tag]
-        if "BulkDataURI" in entry:
-            del json_object[tag]
+        if tag.endswith("0000"):
+            del json_object[tag]  # group lengths are about the encoding, and that is another here
+        elif "BulkDataURI" in entry:
+            if url and entry.get("vr") in _BULK_VRS:
+                entry["BulkDataURI"] = f"{url}/{tag}"
+            else:
+                del json_object[tag]
         elif entry.get("vr") == "SQ":
-            for item in entry.get("Value", ()):
-                _prune(item)
+            for number, item in enumerate(entry.get("Value", ()), start=1):
+                _address(item, url and f"{url}/{tag}/{number}")

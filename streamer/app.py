@@ -12,6 +12,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -44,12 +45,17 @@ from streamer.answers import (
     status_of,
 )
 from streamer.bounds import BOUNDS, Bounds, bounded
+from streamer.compression import compressed
+from streamer.conditions import Caching
 from streamer.door import guarded
 from streamer.front_page import FrontPage
 from streamer.host_check import for_this_host
 from streamer.open_frames import FrameCache
-from streamer.retrieve import Retrieve
+from streamer.retrieve_routes import Retrieval
 from streamer.search import Search
+from streamer.streams.http import MOST_BODY_BYTES
+from streamer.streams.protocol import BoundedWebSocket
+from streamer.streams.routes import Streams
 
 _STOP_POLL_S: Final = 0.1
 _GRACE_S: Final = 10
@@ -59,7 +65,12 @@ _log = get_logger("dicomrelay.streamer")
 
 
 def create_app(
-    archive: Archive, *, only_host: str | None = None, settings: StreamerSettings = _DEFAULTS
+    archive: Archive,
+    *,
+    only_host: str | None = None,
+    settings: StreamerSettings = _DEFAULTS,
+    streams_folder: Path | None = None,
+    copies: Path | None = None,
 ) -> AsgiApp:
     """Everything the streamer serves of an archive, as an ASGI app.
 
@@ -71,6 +82,10 @@ def create_app(
         On loopback, the name it listens as: requests for names of other machines are refused.
     settings : StreamerSettings
         Who may use it, and what clients may keep.
+    streams_folder : Path, optional
+        Where the processes of one streamer hand over what is said to streams; None for one process.
+    copies : Path, optional
+        Where copies in other transfer syntaxes are made; a temporary folder when not given.
 
     Raises
     ------
@@ -78,14 +93,19 @@ def create_app(
         Tokens or users cannot be read from their file.
     """
     cache = FrameCache(archive)
-    frame_road = frames.Frames(cache)
-    others = _starlette(archive)
+    caching = Caching(settings.cache)
+    retrieval = Retrieval(archive, cache, caching=caching, copies=copies)
+    frame_road = frames.Frames(cache, caching=caching, transcoding=retrieval.transcoding)
+    others = compressed(_starlette(archive, retrieval))
+    streams = Streams(archive, cache, most=settings.streams, folder=streams_folder)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and frames.PATH.fullmatch(scope["path"]):
             await frame_road(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await _lifespan(receive, send, cache)
+            await _lifespan(receive, send, streams, (cache, retrieval))
+        elif streams.is_mine(scope):
+            await streams(scope, receive, send)
         else:
             await others(scope, receive, send)
 
@@ -93,22 +113,26 @@ def create_app(
     return secured(door if only_host is None else for_this_host(door, name=only_host))
 
 
-async def _lifespan(receive: Receive, send: Send, cache: FrameCache) -> None:
+async def _lifespan(
+    receive: Receive, send: Send, streams: Streams, opened: Iterable[FrameCache | Retrieval]
+) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            await streams.start()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
-            cache.close()
+            await streams.stop()
+            for each in opened:
+                each.close()
             await send({"type": "lifespan.shutdown.complete"})
             return
 
 
-def _starlette(archive: Archive) -> Starlette:
-    search, retrieve, front = Search(archive), Retrieve(archive), FrontPage(archive)
+def _starlette(archive: Archive, retrieval: Retrieval) -> Starlette:
+    search, front = Search(archive), FrontPage(archive)
     study = "/studies/{study}"
     series = study + "/series/{series}"
-    instance = series + "/instances/{instance}"
 
     def health(_request: Request) -> Response:
         try:
@@ -124,15 +148,10 @@ def _starlette(archive: Archive) -> Starlette:
         ("/studies", search.studies),
         ("/series", search.series),
         ("/instances", search.instances),
-        (study, retrieve.several),
-        (study + "/metadata", retrieve.metadata),
         (study + "/series", search.series),
         (study + "/instances", search.instances),
-        (series, retrieve.several),
-        (series + "/metadata", retrieve.metadata),
         (series + "/instances", search.instances),
-        (instance, retrieve.instance),
-        (instance + "/metadata", retrieve.metadata),
+        *retrieval.routes,
     )
     app = Starlette(
         routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes],
@@ -242,9 +261,13 @@ def _serve_archive(
                 archive,
                 only_host=settings.streamer.host if is_loopback(host) else None,
                 settings=settings.streamer,
+                copies=settings.path("streamer", "copies"),
+                streams_folder=settings.path("run", "streams"),
             ),
             http=bounded(bounds),
-            ws="none",
+            ws=BoundedWebSocket,
+            ws_max_size=MOST_BODY_BYTES,
+            ws_per_message_deflate=False,
             lifespan="on",
             log_config=None,
             # Its warnings are one for each bad request, as many as anybody likes to send; ours are counted.

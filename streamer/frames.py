@@ -7,19 +7,32 @@ does not hold up the others.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Final
 
 from archive.frame_index import FrameIndex, FrameLocation
+from archive.frame_reader import is_plain
 from dicomrelay.errors import FrameIndexDamaged, RelayError
 from dicomrelay.log import get_logger
 from streamer import media_types
-from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, status_of
+from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole, status_of
+from streamer.conditions import (
+    Caching,
+    Fields,
+    conditions,
+    is_known,
+    strong,
+    wanted_span,
+    weak,
+)
+from streamer.decoded_frames import DecodedFrames, decode
 from streamer.open_frames import FrameCache, Key, OpenFrames
 from streamer.pieces import FilePiece, frame_pieces, has_file_pieces
+from streamer.transcoding import Transcoding
 from streamer.zero_copy import EXTENSION, FILE_FOLLOWS
 
 PATH: Final = re.compile(r"/studies/([^/]+)/series/([^/]+)/instances/([^/]+)/frames/([^/]*)")
@@ -34,6 +47,8 @@ _UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _LONGEST_UID: Final = 128
 # Small frames travel together with their part headers.
 _GATHER_BYTES: Final = 128 * 1024
+_LONGEST_LIST: Final = 64
+_DEFAULT_CACHING: Final = Caching()
 _BOUNDARY: Final = f"dicomrelay-{uuid.uuid4().hex}"
 _log = get_logger("dicomrelay.streamer")
 
@@ -59,12 +74,21 @@ _key: Final = lru_cache(maxsize=1024)(_checked_key)
 class Frames:
     """`GET .../frames/{n}[,n...]` as a plain ASGI function."""
 
-    def __init__(self, cache: FrameCache) -> None:
+    def __init__(
+        self,
+        cache: FrameCache,
+        *,
+        caching: Caching = _DEFAULT_CACHING,
+        transcoding: Transcoding | None = None,
+    ) -> None:
         self._cache = cache
+        self._caching = caching
+        self._transcoding = transcoding
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request whose path matches `PATH`."""
         frames: OpenFrames | None = None
+        body: _Body | None = None
         try:
             if scope["method"] not in {"GET", "HEAD"}:
                 raise HttpError(405, "frames are read: GET or HEAD", headers=((b"allow", b"GET, HEAD"),))
@@ -78,8 +102,21 @@ class Frames:
                 damaged, frames = frames, None
                 frames = await asyncio.to_thread(self._cache.renew, key, damaged)
                 locations = _located(frames.index, numbers)
-            choice, syntax_uid = _choice(scope, frames, single=len(numbers) == 1)
-            await _answer(scope, receive, send, _Body(frames, locations, choice, syntax_uid))
+            choice, syntax_uid = _choice(
+                scope, frames, single=len(numbers) == 1, decodes=self._transcoding is not None
+            )
+            body = _Body(frames, locations, choice, syntax_uid)
+            etag = _etag(body, listed, choice.transfer_syntax_uid)
+            fields = self._caching.fields(etag, lasts=True)
+            if (asked := conditions(scope)) is not None:
+                if fields and is_known(asked.get(b"if-none-match", ()), etag):
+                    await send_whole(send, 304, b"", b"", headers=fields)
+                    return
+                if not choice.transfer_syntax_uid:
+                    body.cut(asked, etag)
+            if choice.transfer_syntax_uid and self._transcoding is not None:
+                body.put(await asyncio.to_thread(decode, frames, locations, self._transcoding))
+            await _answer(scope, receive, send, body, fields)
         except RelayError as error:
             if status_of(error) >= 500:
                 _log.error(
@@ -87,6 +124,8 @@ class Frames:
                 )
             await send_error(send, error)
         finally:
+            if body is not None and body.decoded is not None:
+                body.decoded.close()
             if frames is not None:
                 self._cache.release(frames)
 
@@ -123,35 +162,94 @@ class _Body:
             if self.is_multipart
             else part_type
         )
-        self.length = sum(location.length_bytes for location in locations)
+        self.status = 200
+        self.content_range: tuple[bytes, bytes] | None = None
+        self.decoded: DecodedFrames | None = None
+        self._measure(sum(location.length_bytes for location in locations))
+
+    def _measure(self, frame_bytes: int) -> None:
+        self.length = frame_bytes
         if self.is_multipart:
-            self.length += len(locations) * (len(self.part_head) + 2) + len(self.tail)
+            self.length += len(self.locations) * (len(self.part_head) + 2) + len(self.tail)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether some of its bytes can be sent alone: one frame, bare, as it stands in the file."""
+        return (
+            not self.is_multipart
+            and self.decoded is None
+            and is_plain(self.frames.index, self.locations[0])
+            and self.locations[0].fragments <= MOST_FRAMES
+        )
+
+    def cut(self, asked: Mapping[bytes, list[str]], etag: str) -> None:
+        """Leave the range that is asked for, where it can be. Raises HttpError."""
+        if b"range" not in asked or not self.has_ranges:
+            return
+        span = wanted_span(asked[b"range"], asked.get(b"if-range", ()), etag=etag, length=self.length)
+        if span is None:
+            return
+        self.content_range = (b"content-range", span.content_range(self.length))
+        self.status = 206
+        cut = []
+        position = 0
+        for offset, length in self.frames.index.pieces(self.locations[0]):
+            first, last = max(0, span.start - position), min(length, span.end - position)
+            if first < last:
+                cut.append(FrameLocation(offset + first, last - first, last - first))
+            position += length
+        self.locations = cut
+        self.length = span.length
+
+    def put(self, decoded: DecodedFrames) -> None:
+        """Send these in place of what is stored."""
+        self.decoded = decoded
+        self._measure(decoded.count * decoded.frame_bytes)
 
     def has_files(self) -> bool:
         """Whether the kernel can send something of it from a file."""
-        return any(has_file_pieces(self.frames, location) for location in self.locations)
+        return self.decoded is None and any(
+            has_file_pieces(self.frames, location) for location in self.locations
+        )
 
     async def pieces(self, *, by_file: bool) -> AsyncIterator[bytes | FilePiece]:
         """What is sent, piece by piece."""
-        for location in self.locations:
+        for position, location in enumerate(self.locations):
             if self.is_multipart:
                 yield self.part_head
-            async for piece in frame_pieces(self.frames, location, by_file=by_file):
-                yield piece
+            if self.decoded is not None:
+                chunks = self.decoded.chunks(position)
+                while chunk := await asyncio.to_thread(next, chunks, b""):
+                    yield chunk
+            else:
+                async for piece in frame_pieces(self.frames, location, by_file=by_file):
+                    yield piece
             if self.is_multipart:
                 yield b"\r\n"
         if self.is_multipart:
             yield self.tail
 
 
-async def _answer(scope: Scope, receive: Receive, send: Send, body: _Body) -> None:
+def _etag(body: _Body, listed: str, transfer_syntax_uid: str) -> str:
+    """Strong for one frame, bare, as it is stored."""
+    form = listed if len(listed) <= _LONGEST_LIST else hashlib.sha256(listed.encode()).hexdigest()
+    digest = body.frames.index.header.digest
+    if body.is_multipart or transfer_syntax_uid:
+        return weak(digest, f"m{form}-{transfer_syntax_uid}")
+    return strong(digest, f"f{form}")
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send, body: _Body, fields: Fields) -> None:
     headers = [
         (b"content-type", body.content_type.encode()),
         (b"content-length", str(body.length).encode()),
-        (b"accept-ranges", b"none"),
+        (b"accept-ranges", b"bytes" if body.has_ranges or body.content_range else b"none"),
+        *fields,
     ]
+    if body.content_range:
+        headers.append(body.content_range)
     by_file = EXTENSION in scope.get("extensions", ()) and body.has_files()
-    start = {"type": "http.response.start", "status": 200, "headers": headers, FILE_FOLLOWS: by_file}
+    start = {"type": "http.response.start", "status": body.status, "headers": headers, FILE_FOLLOWS: by_file}
     await send(start)
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})
@@ -221,27 +319,41 @@ def _frame_numbers(listed: str) -> list[int]:
     return [int(number) for number in listed.split(",")]
 
 
-def _choice(scope: Scope, frames: OpenFrames, *, single: bool) -> tuple[media_types.Choice, str]:
-    given = tuple(header_values(scope, b"accept"))
+def _choice(
+    scope: Scope, frames: OpenFrames, *, single: bool, decodes: bool
+) -> tuple[media_types.Choice, str]:
     stored = frames.index.header.transfer_syntax_uid
+    if scope["query_string"]:
+        return _fitting(media_types.wanted(scope), stored, single=single, decodes=decodes)
+    given = tuple(header_values(scope, b"accept"))
     # Few clients have few ways to ask; what is long is not remembered, so that nobody can fill the memory with it.
     chosen = _remembered if sum(map(len, given)) <= _LONGEST_ACCEPT else _chosen
-    return chosen(given, stored, single=single)
+    return chosen(given, stored, single=single, decodes=decodes)
 
 
-def _chosen(accept: tuple[str, ...], stored: str, *, single: bool) -> tuple[media_types.Choice, str]:
+def _chosen(
+    accept: tuple[str, ...], stored: str, *, single: bool, decodes: bool
+) -> tuple[media_types.Choice, str]:
+    return _fitting(media_types.ranges_of(accept), stored, single=single, decodes=decodes)
+
+
+def _fitting(
+    ranges: list[media_types.MediaRange], stored: str, *, single: bool, decodes: bool
+) -> tuple[media_types.Choice, str]:
     syntax_uid = media_types.served_transfer_syntax(stored)
     natural = media_types.frame_type(stored)
     types = tuple(dict.fromkeys((natural, media_types.OCTET_STREAM)))
-    ranges = media_types.parse_accept(accept)
-    choice = media_types.choose(ranges, types=types, syntax_uid=syntax_uid, may_be_single=single)
+    is_made = decodes and syntax_uid == stored
+    made = Transcoding.frame_syntaxes(stored) if is_made else ()
+    choice = media_types.choose(ranges, types=types, syntax_uid=syntax_uid, may_be_single=single, made=made)
     if choice is None:
+        other = f" or {made[0]}" if made else ""
         raise HttpError(
             406,
-            f"these frames are there as {' or '.join(types)} in transfer syntax {syntax_uid}, "
+            f"these frames are there as {' or '.join(types)} in transfer syntax {syntax_uid}{other}, "
             'in multipart/related or, a single one, bare; ask for transfer-syntax="*" to take what is stored',
         )
-    return choice, syntax_uid
+    return choice, choice.transfer_syntax_uid or syntax_uid
 
 
 _remembered: Final = lru_cache(maxsize=1024)(_chosen)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import parse_qsl
 
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
+from streamer.answers import HttpError, Scope, header_values
 
 OCTET_STREAM: Final = "application/octet-stream"
 DICOM: Final = "application/dicom"
+ZIP: Final = "application/zip"
 MULTIPART: Final = "multipart/related"
 _LONGEST_HEADER: Final = 4096
+_MOST_PARAMETERS: Final = 256
+_SOME_RANGE: Final = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+", re.ASCII)
 _RANGE = re.compile(r'\s*([^;,\s]+)((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^;,\s]*))*)\s*(?:,|$)')
 _PARAMETER = re.compile(r';\s*([\w-]+)\s*=\s*(?:"([^"]*)"|([^;,\s]*))')
 
@@ -49,10 +54,40 @@ class MediaRange:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is sent: the media type of a part, and whether it comes in a multipart message."""
+    """What is sent: the media type of a part, whether it comes in a multipart message, in which syntax ("": as stored)."""
 
     part_type: str
     is_multipart: bool
+    transfer_syntax_uid: str = ""
+
+
+def wanted(scope: Scope) -> list[MediaRange]:
+    """What a request wants, by the `accept` parameters of its URL, else by its Accept fields (PS3.18 Section 8.3.3.1).
+
+    Raises
+    ------
+    HttpError
+        400: there is something, and not one media range in it.
+    """
+    values = header_values(scope, b"accept")
+    if b"accept=" in scope["query_string"]:
+        text = scope["query_string"].decode("latin-1")
+        asked = [
+            value for name, value in parse_qsl(text, max_num_fields=_MOST_PARAMETERS) if name == "accept"
+        ]
+        # A plus sign that was not encoded has become a space: application/dicom+json.
+        values = [value.replace("dicom json", "dicom+json") for value in asked] or values
+    return ranges_of(values)
+
+
+def ranges_of(values: Sequence[str]) -> list[MediaRange]:
+    """`parse_accept` of fields that must make sense. Raises HttpError 400."""
+    ranges = parse_accept(values)
+    if not ranges and any(
+        value.strip() and not _SOME_RANGE.search(value[:_LONGEST_HEADER]) for value in values
+    ):
+        raise HttpError(400, f"Accept: {values[0][:80]!r} has no media range such as application/dicom")
+    return ranges
 
 
 def parse_accept(values: Iterable[str]) -> list[MediaRange]:
@@ -77,7 +112,13 @@ def served_transfer_syntax(transfer_syntax_uid: str) -> str:
 
 
 def choose(
-    ranges: list[MediaRange], *, types: tuple[str, ...], syntax_uid: str, may_be_single: bool
+    ranges: list[MediaRange],
+    *,
+    types: tuple[str, ...],
+    syntax_uid: str,
+    may_be_single: bool,
+    made: Collection[str] = (),
+    whole: str = "",
 ) -> Choice | None:
     """The first form wanted that we have; None when there is none.
 
@@ -89,6 +130,11 @@ def choose(
         The transfer syntax that is sent; "" when there are several of them.
     may_be_single : bool
         Whether the answer can do without a multipart message.
+    made : collection of str
+        Transfer syntaxes that it can be sent in besides. An octet stream without a syntax is in Explicit VR Little Endian
+        then (PS3.18 Section 8.7.3.3.2).
+    whole : str
+        A media type that holds all of it in one.
     """
     if not ranges:
         return Choice(types[0], is_multipart=True)
@@ -96,14 +142,27 @@ def choose(
         if entry.name in {"*/*", "multipart/*"}:
             return Choice(types[0], is_multipart=True)
         is_multipart = entry.name == MULTIPART
+        asked = entry.parameters.get("transfer-syntax")
+        if whole and entry.name == whole and asked in {None, "", "*", syntax_uid, *made}:
+            return Choice(whole, is_multipart=False, transfer_syntax_uid=_other(asked, syntax_uid))
         if not is_multipart and not may_be_single:
             continue
-        wanted = entry.parameters.get("type", "*/*").lower() if is_multipart else entry.name
-        fits = next((name for name in types if _covers(wanted, name)), None)
-        asked = entry.parameters.get("transfer-syntax", "*")
-        if fits and asked in {"*", "", syntax_uid}:
-            return Choice(fits, is_multipart)
+        wanted_type = entry.parameters.get("type", "*/*").lower() if is_multipart else entry.name
+        if asked is None and wanted_type == OCTET_STREAM and EXPLICIT_VR_LITTLE_ENDIAN in made:
+            asked = EXPLICIT_VR_LITTLE_ENDIAN
+        if asked in {None, "", "*", syntax_uid}:
+            fits = next((name for name in types if _covers(wanted_type, name)), None)
+            if fits:
+                return Choice(fits, is_multipart)
+        elif asked in made:
+            fits = types[0] if types[0] == DICOM else frame_type(asked)
+            if _covers(wanted_type, fits):
+                return Choice(fits, is_multipart, asked)
     return None
+
+
+def _other(asked: str | None, syntax_uid: str) -> str:
+    return "" if asked in {None, "", "*", syntax_uid} else str(asked)
 
 
 def accepts(ranges: list[MediaRange], *types: str) -> bool:

@@ -218,7 +218,7 @@ def test_what_is_no_request_is_refused_in_json(client: httpx.Client) -> None:
     answer = asked(client, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
 
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b'"error"' in answer
+    assert b'"detail"' in answer
     assert b"nosniff" in answer
 
 
