@@ -1,0 +1,102 @@
+"""The routes of the viewer: its page at the root, its files, the names of attributes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from typing import Final
+
+from pydicom.datadict import DicomDictionary
+from starlette.requests import Request
+from starlette.responses import Response
+
+from streamer import media_types
+from streamer.answers import HttpError
+from streamer.front_page import FrontPage
+from streamer.viewer import files
+
+_SAME_ORIGIN: Final = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'"
+)
+PAGE_POLICY: Final = f"{_SAME_ORIGIN}; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; img-src 'self' blob: data:"
+# The codecs' glue code makes functions from strings. A worker has no page, and no host but this one.
+WORKER_POLICY: Final = f"{_SAME_ORIGIN}; script-src 'self' 'wasm-unsafe-eval' 'unsafe-eval'"
+_ASK: Final = "private, no-cache"
+_KEEP: Final = "private, max-age=31536000, immutable"
+_HASHED: Final = (".js", ".css", ".wasm")
+
+
+class Viewer:
+    """`GET /` and `GET /viewer/...`."""
+
+    def __init__(self, plain: FrontPage) -> None:
+        self._plain = plain
+
+    def page(self, request: Request) -> Response:
+        """The viewer where a page is wanted, the plain one for everybody else."""
+        ranges = media_types.parse_accept(request.headers.getlist("accept"))
+        page = files.built("index.html") if any(each.name == "text/html" for each in ranges) else None
+        if page is None:
+            answer: Response = self._plain.show(request)
+            answer.headers["vary"] = "Accept"
+            return answer
+        headers = {"content-security-policy": PAGE_POLICY, "cache-control": _ASK, "vary": "Accept"}
+        return Response(page.content, media_type="text/html; charset=utf-8", headers=headers)
+
+    def file(self, request: Request) -> Response:
+        """One of the viewer's files."""
+        name = request.path_params["name"]
+        found = files.built(name)
+        if found is None:
+            raise HttpError(404, "the viewer has no such file; load its page anew")
+        headers = {"cache-control": _KEEP if name.endswith(_HASHED) else _ASK, "etag": f'"{found.sha256}"'}
+        if name == files.manifest()["worker"]:
+            headers["content-security-policy"] = WORKER_POLICY
+        return sent(request, found.content, found.zipped, files.content_type(name), headers)
+
+    def names(self, request: Request) -> Response:
+        """The names of the standard's attributes by tag, for the metadata table."""
+        content, tag = _names()
+        return (
+            Response(content, media_type="application/json", headers={"cache-control": _ASK, "etag": tag})
+            if not is_known(request, tag)
+            else Response(status_code=304, headers={"cache-control": _ASK, "etag": tag})
+        )
+
+
+@functools.cache
+def _names() -> tuple[bytes, str]:
+    content = json.dumps({f"{tag:08X}": entry[2] for tag, entry in DicomDictionary.items()}).encode()
+    return content, f'"{hashlib.sha256(content).hexdigest()}"'
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Whether the client has what it would be sent (RFC 9110 Section 13.1.2)."""
+    known = {
+        part.strip().removeprefix("W/")
+        for value in request.headers.getlist("if-none-match")
+        for part in value.split(",")
+    }
+    return etag in known or "*" in known
+
+
+def sent(
+    request: Request, content: bytes, zipped: bytes, media_type: str, headers: dict[str, str]
+) -> Response:
+    """A file, zipped where that is taken; 304 where it is there already."""
+    headers = {**headers, "vary": "Accept-Encoding"}
+    if is_known(request, headers["etag"]):
+        return Response(status_code=304, headers=headers)
+    if takes_gzip(request) and len(zipped) < len(content):
+        return Response(zipped, media_type=media_type, headers={**headers, "content-encoding": "gzip"})
+    return Response(content, media_type=media_type, headers=headers)
+
+
+def takes_gzip(request: Request) -> bool:
+    """Whether gzip is among the codings of Accept-Encoding, with a weight that is not 0 (RFC 9110 Section 12.5.3)."""
+    for part in request.headers.get("accept-encoding", "").split(","):
+        name, _, weight = part.strip().lower().partition(";")
+        if name.strip() == "gzip":
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
