@@ -39,6 +39,7 @@ _COMMANDS: Final = {
     "scheduler": ("scheduler", "The sweeper alone."),
     "streamer": ("streamer", "DICOMweb alone."),
     "monitor": ("monitor", "Flower alone."),
+    "viewer": ("viewer", "Viewers in the browser: install OHIF beside the one built in."),
 }
 
 

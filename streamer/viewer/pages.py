@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
 import json
 from typing import Final
@@ -13,13 +14,17 @@ from starlette.responses import Response
 
 from streamer import media_types
 from streamer.answers import HttpError
+from streamer.compression import takes_gzip
 from streamer.front_page import FrontPage
 from streamer.viewer import files
 
 _SAME_ORIGIN: Final = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'"
 )
-PAGE_POLICY: Final = f"{_SAME_ORIGIN}; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; img-src 'self' blob: data:"
+PAGE_POLICY: Final = (
+    f"{_SAME_ORIGIN}; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:"
+)
 # The codecs' glue code makes functions from strings. A worker has no page, and no host but this one.
 WORKER_POLICY: Final = f"{_SAME_ORIGIN}; script-src 'self' 'wasm-unsafe-eval' 'unsafe-eval'"
 _ASK: Final = "private, no-cache"
@@ -57,18 +62,14 @@ class Viewer:
 
     def names(self, request: Request) -> Response:
         """The names of the standard's attributes by tag, for the metadata table."""
-        content, tag = _names()
-        return (
-            Response(content, media_type="application/json", headers={"cache-control": _ASK, "etag": tag})
-            if not is_known(request, tag)
-            else Response(status_code=304, headers={"cache-control": _ASK, "etag": tag})
-        )
+        content, zipped, tag = _names()
+        return sent(request, content, zipped, "application/json", {"cache-control": _ASK, "etag": tag})
 
 
 @functools.cache
-def _names() -> tuple[bytes, str]:
+def _names() -> tuple[bytes, bytes, str]:
     content = json.dumps({f"{tag:08X}": entry[2] for tag, entry in DicomDictionary.items()}).encode()
-    return content, f'"{hashlib.sha256(content).hexdigest()}"'
+    return content, gzip.compress(content, 6, mtime=0), f'"{hashlib.sha256(content).hexdigest()}"'
 
 
 def is_known(request: Request, etag: str) -> bool:
@@ -88,15 +89,6 @@ def sent(
     headers = {**headers, "vary": "Accept-Encoding"}
     if is_known(request, headers["etag"]):
         return Response(status_code=304, headers=headers)
-    if takes_gzip(request) and len(zipped) < len(content):
+    if takes_gzip(request.headers.getlist("accept-encoding")) and len(zipped) < len(content):
         return Response(zipped, media_type=media_type, headers={**headers, "content-encoding": "gzip"})
     return Response(content, media_type=media_type, headers=headers)
-
-
-def takes_gzip(request: Request) -> bool:
-    """Whether gzip is among the codings of Accept-Encoding, with a weight that is not 0 (RFC 9110 Section 12.5.3)."""
-    for part in request.headers.get("accept-encoding", "").split(","):
-        name, _, weight = part.strip().lower().partition(";")
-        if name.strip() == "gzip":
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
