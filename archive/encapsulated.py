@@ -24,6 +24,10 @@ _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _END_OF_CODESTREAM: Final = b"\xff\xd9"
 _TAIL_BYTES: Final = 10
 _ENTRIES_AT_ONCE: Final = 4096
+_ITEM_HEAD: Final = struct.Struct("<HHI")
+_PAGE_BYTES: Final = 256 * 1024
+# What the disk reads ahead anyway.
+_NEAR_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,19 @@ def scan_fragments(descriptor: int, element: PixelElement, *, file_bytes: int, r
     position = element.value.offset
     offset_table: Extent | None = None
     count, first_offset = 0, 0
+    page, page_at = b"", 0
     while position < file_bytes:
-        head = os.pread(descriptor, 8, position)
-        if len(head) < 8:
-            raise MalformedDataSet(f"the file ends in the header of fragment {count + 1}", offset=position)
-        group, number, length = struct.unpack("<HHI", head)
+        at = position - page_at
+        if at + _ITEM_HEAD.size > len(page):
+            # Small fragments come many in a page; of large ones only the header is read.
+            is_near = at - len(page) <= _NEAR_BYTES
+            page_at, at = position, 0
+            page = os.pread(descriptor, _PAGE_BYTES if is_near else _ITEM_HEAD.size, position)
+            if len(page) < _ITEM_HEAD.size:
+                raise MalformedDataSet(
+                    f"the file ends in the header of fragment {count + 1}", offset=position
+                )
+        group, number, length = _ITEM_HEAD.unpack_from(page, at)
         tag = group << 16 | number
         if tag == _SEQUENCE_DELIMITATION:
             break

@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import struct
-import tracemalloc
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate_extended
-from pydicom.uid import generate_uid
 
 from archive import Archive, FrameSummary
 from archive import inflate as inflating
@@ -25,8 +24,16 @@ from archive.frame_header import FrameLayout
 from archive.frame_index import FrameIndex
 from archive.frame_reader import frame_chunks
 from archive.inflate import inflate, largest_inflated
-from dicomrelay.errors import FrameOutOfRange, FramesNotAddressable, InstanceNotFound, MalformedDataSet
+from benchmarks.processes import peak_mib
+from dicomrelay.errors import (
+    FrameIndexDamaged,
+    FrameOutOfRange,
+    FramesNotAddressable,
+    InstanceNotFound,
+    MalformedDataSet,
+)
 from tests.support.archive import pydicom_file, request_for
+from tests.support.frames import item, items, pixel_file
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT, BIG, JPEG, RLE, MPEG = (f"1.2.840.10008.1.2{end}" for end in (".1", ".2", ".4.50", ".5", ".4.102"))
@@ -41,24 +48,7 @@ class Shelf:
 
     def file(self, pixel_data: bytes, syntax: str, *, undefined: bool = False, **attributes: object) -> Path:
         """A file whose pixel data element holds exactly these bytes."""
-        ds = Dataset()
-        ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-        ds.SOPInstanceUID = generate_uid()
-        ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.3", "1.2.3.4"
-        ds.Rows, ds.Columns, ds.BitsAllocated, ds.SamplesPerPixel = 2, 3, 8, 1
-        ds.PhotometricInterpretation = "MONOCHROME2"
-        for keyword, value in attributes.items():
-            setattr(ds, keyword, value)
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = syntax
-        path = self.folder / f"{ds.SOPInstanceUID}.dcm"
-        ds.save_as(path, enforce_file_format=True)
-        vr = b"OW" if ds.BitsAllocated > 8 else b"OB"
-        order = ">" if syntax == BIG else "<"
-        length = 0xFFFFFFFF if undefined else len(pixel_data)
-        with path.open("ab") as file:
-            file.write(struct.pack(f"{order}HH2sHI", 0x7FE0, 0x0010, vr, 0, length) + pixel_data)
-        return path
+        return pixel_file(self.folder, pixel_data, syntax, undefined=undefined, **attributes)
 
     def prepare(self, path: Path) -> tuple[FrameSummary, list[bytes]]:
         """What the archive makes of a file: the summary, and the bytes of every frame."""
@@ -96,12 +86,6 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
     made = Shelf(tmp_path)
     yield made
     made.archive.close()
-
-
-def items(*values: bytes, table: bytes = b"", end: bool = True) -> bytes:
-    """An encapsulated value: the Basic Offset Table, then fragments."""
-    encoded = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(value)) + value for value in (table, *values))
-    return encoded + (struct.pack("<HHI", 0xFFFE, 0xE0DD, 0) if end else b"")
 
 
 @pytest.mark.parametrize("frames", [1, 3])
@@ -387,24 +371,90 @@ def test_an_index_that_fits_is_kept_and_a_damaged_one_is_made_again(shelf: Shelf
         assert index.header == shelf.header
 
 
+@pytest.mark.parametrize("change", [b"", b"\0" * 32], ids=["cut", "longer"])
+def test_an_index_of_another_length_is_made_again(shelf: Shelf, change: bytes) -> None:
+    """Its header is sound, and its tables are not all there, or something stands behind them."""
+    shelf.prepare(shelf.file(items(b"ab", b"cd", b"ef"), RLE, undefined=True, NumberOfFrames=3))
+    path = next(shelf.archive.layout.root.rglob("*.frames"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + change if change else whole[:-32])
+    with pytest.raises(FrameIndexDamaged, match="bytes where its header expects"):
+        FrameIndex.open(path)
+
+    assert shelf.archive.prepare_frames(shelf.header.stored_path) == FrameSummary(3)
+
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut"])
+def test_an_inflated_file_that_is_not_as_it_was_is_made_again(shelf: Shelf, harm: str) -> None:
+    """The index fits, and what it is of does not."""
+    _, [frame] = shelf.prepare(pydicom_file("image_dfl.dcm"))
+    [inflated] = leftovers(shelf)
+    if harm == "gone":
+        inflated.unlink()
+    else:
+        os.truncate(inflated, 1000)
+
+    assert shelf.archive.prepare_frames(shelf.header.stored_path) == FrameSummary(1)
+
+    assert frame in inflated.read_bytes()
+
+
 def test_frames_of_an_unknown_path_are_refused(shelf: Shelf) -> None:
     """Only what the index knows has frames."""
     with pytest.raises(InstanceNotFound, match="no instance x"):
         shelf.archive.prepare_frames("data/x.dcm")
 
 
-def test_memory_does_not_grow_with_the_number_of_frames(shelf: Shelf) -> None:
-    """50,000 frames: the tables on disk take 2.4 MB, and the peak of what Python holds while making them a fifth of that."""
-    count = 50_000
-    path = shelf.file(items(*[b"\0\0"] * count), RLE, undefined=True, NumberOfFrames=count)
-    request = request_for(path)
-    [result] = shelf.archive.store([request])
-    tracemalloc.start()
-    try:
-        summary = shelf.archive.prepare_frames(result.relative_path)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+def fragments(count: int, end: bytes) -> Callable[[BinaryIO], None]:
+    """Writes so many fragments of two bytes; every second one with that end."""
 
-    assert summary.count == count
-    assert peak < 500_000
+    def write(file: BinaryIO) -> None:
+        file.write(item(b""))
+        file.writelines((item(b"ab") + item(end)) * 1000 for _ in range(count // 2000))
+        file.write(item(b"", 0xE0DD))
+
+    return write
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what is resident")
+@pytest.mark.parametrize(("frames", "end"), [(800_000, b"cd"), (400_000, b"\xff\xd9")])
+def test_memory_does_not_grow_with_the_number_of_frames(shelf: Shelf, frames: int, end: bytes) -> None:
+    """800,000 fragments, one or two a frame: tables of 12.8 MB and more, and the process holds at most 4 MB more than before."""
+    path = pixel_file(shelf.folder, fragments(800_000, end), JPEG, NumberOfFrames=frames)
+    [result] = shelf.archive.store([request_for(path)])
+    Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak is counted from here (proc(5))
+    before = peak_mib(os.getpid())
+
+    summary = shelf.archive.prepare_frames(result.relative_path)
+
+    assert peak_mib(os.getpid()) - before < 4
+    assert summary.count == frames
+    with closing(FrameIndex.open(next(shelf.archive.layout.root.rglob("*.frames")))) as index:
+        last = index.locate(frames)
+        assert [length for _, length in index.pieces(last)] == [2] * (800_000 // frames)
+        end_of_data = path.stat().st_size - len(item(b""))
+        offset, length = list(index.pieces(last))[-1]
+        # The archive writes a file meta of its own in front.
+        assert offset + length - index.header.data_bytes == end_of_data - path.stat().st_size
+
+
+def test_millions_of_native_frames_take_no_table(shelf: Shelf) -> None:
+    """Four million frames of one bit each: the index is a header, and the last of them is found by arithmetic."""
+    bits = np.random.default_rng(8).integers(0, 2, 4_000_000, dtype=np.uint8)
+    packed = np.packbits(bits, bitorder="little").tobytes()
+    path = shelf.file(packed, EXPLICIT, Rows=1, Columns=1, BitsAllocated=1, NumberOfFrames=len(bits))
+    [result] = shelf.archive.store([request_for(path)])
+
+    assert shelf.archive.prepare_frames(result.relative_path) == FrameSummary(len(bits))
+
+    found = next(shelf.archive.layout.root.rglob("*.frames"))
+    assert found.stat().st_size < 1024
+    with (
+        closing(FrameIndex.open(found)) as index,
+        (shelf.archive.layout.root / index.header.data_path).open("rb") as data,
+    ):
+        for number in (1, 2, 3_999_999, 4_000_000):
+            [frame] = frame_chunks(index, index.locate(number), data.fileno())
+            assert frame == bytes([bits[number - 1]])
