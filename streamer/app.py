@@ -56,6 +56,8 @@ from streamer.search import Search
 from streamer.streams.http import MOST_BODY_BYTES
 from streamer.streams.protocol import BoundedWebSocket
 from streamer.streams.routes import Streams
+from streamer.viewer.ohif import Ohif
+from streamer.viewer.pages import Viewer
 
 _STOP_POLL_S: Final = 0.1
 _GRACE_S: Final = 10
@@ -71,6 +73,7 @@ def create_app(
     settings: StreamerSettings = _DEFAULTS,
     streams_folder: Path | None = None,
     copies: Path | None = None,
+    viewers: Path | None = None,
 ) -> AsgiApp:
     """Everything the streamer serves of an archive, as an ASGI app.
 
@@ -86,6 +89,8 @@ def create_app(
         Where the processes of one streamer hand over what is said to streams; None for one process.
     copies : Path, optional
         Where copies in other transfer syntaxes are made; a temporary folder when not given.
+    viewers : Path, optional
+        Where OHIF is installed, if it is.
 
     Raises
     ------
@@ -96,7 +101,7 @@ def create_app(
     caching = Caching(settings.cache)
     retrieval = Retrieval(archive, cache, caching=caching, copies=copies)
     frame_road = frames.Frames(cache, caching=caching, transcoding=retrieval.transcoding)
-    others = compressed(_starlette(archive, retrieval))
+    others = compressed(_starlette(archive, retrieval, viewers))
     streams = Streams(archive, cache, most=settings.streams, folder=streams_folder)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,8 +134,9 @@ async def _lifespan(
             return
 
 
-def _starlette(archive: Archive, retrieval: Retrieval) -> Starlette:
+def _starlette(archive: Archive, retrieval: Retrieval, viewers: Path | None) -> Starlette:
     search, front = Search(archive), FrontPage(archive)
+    viewer, ohif = Viewer(front), Ohif(viewers)
     study = "/studies/{study}"
     series = study + "/series/{series}"
 
@@ -143,7 +149,12 @@ def _starlette(archive: Archive, retrieval: Retrieval) -> Starlette:
         return JSONResponse({"status": "ok", "index": "ok"})
 
     routes = (
-        ("/", front.show),
+        ("/", viewer.page),
+        ("/plain", front.show),
+        ("/viewer/names.json", viewer.names),
+        ("/viewer/{name}", viewer.file),
+        ("/ohif", ohif.enter),
+        ("/ohif/{path:path}", ohif.file),
         ("/health", health),
         ("/studies", search.studies),
         ("/series", search.series),
@@ -263,6 +274,7 @@ def _serve_archive(
                 settings=settings.streamer,
                 copies=settings.path("streamer", "copies"),
                 streams_folder=settings.path("run", "streams"),
+                viewers=settings.path("viewers"),
             ),
             http=bounded(bounds),
             ws=BoundedWebSocket,
