@@ -166,6 +166,11 @@ def turned(chunks: Iterator[bytes], unit: int) -> Iterator[bytes]:
         yield bytes(made)
 
 
+def as_read(data_set: Dataset) -> list[tuple[BaseTag, Any]]:
+    """Tags and elements; of those left on the disk too, which pydicom would go and read from a file that it does not know."""
+    return [*data_set.items()]
+
+
 def vr_of(element: Any) -> str:
     """The VR of an element as it was read; by the dictionary where it has none (PS3.6)."""
     if element.VR:
@@ -176,11 +181,12 @@ def vr_of(element: Any) -> str:
 
 def _value(data_set: Dataset, address: Sequence[int], syntax: TransferSyntax) -> BulkValue | None:
     tag, rest = BaseTag(address[0]), address[1:]
-    if tag not in data_set:
+    element = dict(as_read(data_set)).get(tag)
+    if element is None:
         return None
-    element: Any = data_set.get_item(tag)
     if rest:
-        items = data_set[tag].value if data_set[tag].VR == "SQ" else ()
+        is_there = vr_of(element) == "SQ" and element.value is not None
+        items = data_set[tag].value if is_there else ()
         if len(rest) < 2 or not 1 <= rest[0] <= len(items):
             return None
         return _value(items[rest[0] - 1], rest[1:], syntax)
@@ -204,8 +210,7 @@ def _placed(vr: str, offset: int, length: int, syntax: TransferSyntax) -> BulkVa
 def _read_sequences(source: BinaryIO, data_set: Dataset) -> None:
     """Put in the sequences of known length that were left on the disk, as long as they fit."""
     left = SEQUENCE_BYTES
-    for tag in [*data_set.keys()]:
-        element: Any = data_set.get_item(tag)
+    for tag, element in as_read(data_set):
         if not isinstance(element, RawDataElement) or element.value is not None:
             continue
         if vr_of(element) == "SQ" and 0 < element.length <= left:

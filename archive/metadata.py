@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydicom.dataelem import DataElement, RawDataElement
 
 from archive.attributes import UNREADABLE
-from archive.bulk_data import pixel_value, plain_data_set, read_before_pixels, vr_of
+from archive.bulk_data import as_read, pixel_value, plain_data_set, read_before_pixels, vr_of
 from archive.values import StoredInstance
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.errors import ArchiveError
@@ -42,8 +42,7 @@ def instance_metadata(path: Path, stored: StoredInstance, *, bulk_url: str = "")
             source = plain_data_set(file, stored, syntax)
             data_set = read_before_pixels(source, syntax)
             large: dict[str, str] = {}
-            for tag in [*data_set.keys()]:
-                element: Any = data_set.get_item(tag)
+            for tag, element in as_read(data_set):
                 # pydicom has skipped the value, so it is longer than anything that is wanted here.
                 if isinstance(element, RawDataElement) and element.value is None and element.length:
                     large[f"{tag:08X}"] = vr_of(element)

@@ -101,7 +101,9 @@ def create_app(
     caching = Caching(settings.cache)
     retrieval = Retrieval(archive, cache, caching=caching, copies=copies)
     frame_road = frames.Frames(cache, caching=caching, transcoding=retrieval.transcoding)
-    others = compressed(_starlette(archive, retrieval, viewers))
+    starlette = _starlette(archive, retrieval, viewers)
+    starlette.state.public_url = settings.public_url
+    others = compressed(starlette)
     streams = Streams(archive, cache, most=settings.streams, folder=streams_folder)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,6 +19,7 @@ from archive.metadata import bare_metadata, instance_metadata
 from dicomrelay.errors import ArchiveError
 from dicomrelay.log import get_logger
 from streamer import media_types
+from streamer.addresses import base_url
 from streamer.answers import HttpError
 from streamer.conditions import Caching, Span, span_fields, strong, weak
 from streamer.contents import Content, opened
@@ -41,7 +42,7 @@ class Metadata:
         """The attributes of all instances that the URL names."""
         if not media_types.accepts(media_types.wanted(request.scope), DICOM_JSON, "application/json"):
             raise HttpError(406, f"metadata is there as {DICOM_JSON}")
-        base = str(request.base_url).rstrip("/")
+        base = base_url(request)
         known = listed(some(self._archive, request)).digest
         etag = weak(known, f"j{dicomrelay.__version__}-{zlib.crc32(base.encode()):08x}")
         fields = self._caching.fields(etag, lasts=False)

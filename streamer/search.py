@@ -14,6 +14,7 @@ from archive import Archive
 from archive.attributes import Level
 from archive.index.search import LARGEST_PAGE, SearchQuery
 from streamer import media_types
+from streamer.addresses import base_url
 from streamer.answers import HttpError
 from streamer.dicom_json import is_attribute, keyword_of, row_as_json
 from streamer.frames import checked_uids
@@ -61,7 +62,7 @@ class Search:
             for value in request.query_params.getlist("includefield")
             for name in value.split(",")
         )
-        base = str(request.base_url).rstrip("/")
+        base = base_url(request)
         rows = [
             row_as_json(row, levels=levels, include=include, retrieve_url=base + _path(row, level))
             for row in page.rows

@@ -82,6 +82,12 @@ class StreamerSettings(Section):
         None,
         description="Who may use it: bearer tokens, and users with passwords. None: whoever reaches the address.",
     )
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9._:\[\]/~-]+$",
+        description="Where clients reach it, such as https://images.example/dicom: the beginning of the addresses in answers. "
+        "None: what they have asked for. Set it behind a proxy with TLS or with a path.",
+    )
     cors_origins: list[str] = Field(
         [],
         max_length=64,
@@ -99,7 +105,10 @@ class StreamerSettings(Section):
         'they ask about each time (ETag, 304); "immutable" frames, instances and bulk data for a year without asking.',
     )
     streams: int = Field(
-        128, ge=0, le=10_000, description="Scheduled streams that are open at once, in each process; 0 for none."
+        128,
+        ge=0,
+        le=10_000,
+        description="Scheduled streams that are open at once, in each process; 0 for none.",
     )
 
     @field_validator("cors_origins")

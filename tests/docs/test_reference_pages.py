@@ -31,6 +31,7 @@ FORMS = {
     "gateway.identity.users": '[{"name": "ALICE"}]',
     "gateway.identity.token.algorithms": '["ES256"]',
     "streamer.access.token": "OTHER-TOKEN-OF-MORE-THAN-16",
+    "streamer.public_url": "https://images.example/dicom",
     "streamer.cors_origins": '["https://viewer.example"]',
 }
 # What a table that may be left out, or a key of one, cannot be without.
