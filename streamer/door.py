@@ -56,15 +56,16 @@ def guarded(app: AsgiApp, settings: StreamerSettings) -> AsgiApp:
         guards = _Identified(guards, Credentials(settings.access), settings.access.max_failures)
     if settings.requests_per_s is not None:
         guards = _Rated(guards, settings.requests_per_s)
-    return _Origins(guards, settings.cors_origins)
+    return _Origins(guards, settings.cors_origins, own=_origin_of(settings.public_url or ""))
 
 
 class _Origins:
     """CORS, and no change or WebSocket by a page of another site."""
 
-    def __init__(self, app: AsgiApp, origins: Iterable[str]) -> None:
+    def __init__(self, app: AsgiApp, origins: Iterable[str], *, own: str) -> None:
         self._app = app
         self._origins = frozenset(origins)
+        self._own = own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -80,12 +81,15 @@ class _Origins:
             return
         if is_listed and scope["type"] == "http":
             send = _shared(send, given[0])
-        elif not is_listed and not _is_same(scope, given) and scope.get("method", "") not in _READS:
+        elif not is_listed and not self._is_own(scope, given) and scope.get("method", "") not in _READS:
             await refuse(
                 scope, send, HttpError(403, "pages of this origin may not do that: see streamer.cors_origins")
             )
             return
         await self._app(scope, receive, send)
+
+    def _is_own(self, scope: Scope, given: list[str]) -> bool:
+        return given == [self._own] or _is_same(scope, given)
 
     async def _preflight(self, send: Send, origin: str | None) -> None:
         if origin is None:
@@ -196,6 +200,12 @@ def _token_of(scope: Scope) -> list[str]:
     tokens = [name for name in offered if name.startswith(TOKEN_PROTOCOL)]
     scope["subprotocols"] = [name for name in offered if not name.startswith(TOKEN_PROTOCOL)]
     return [f"Bearer {name.removeprefix(TOKEN_PROTOCOL)}" for name in tokens]
+
+
+def _origin_of(url: str) -> str:
+    """The origin of a URL; "" of none."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
 
 
 def _is_preflight(scope: Scope) -> bool:

@@ -261,6 +261,17 @@ def test_pages_of_other_sites_change_nothing(origin: bytes) -> None:
         assert asked.socket(host, (b"origin", b"http://relay.local:80"))["type"] == "websocket.accept"
 
 
+def test_pages_of_the_public_address_are_ours() -> None:
+    """Behind a proxy the Host field has another name."""
+    public = door(public_url="https://Images.example/dicom")
+
+    fields = ((b"host", b"127.0.0.1:8080"), (b"origin", b"https://images.example"))
+
+    assert public.ask(*fields, method="POST")[0] == 200
+    assert b"access-control-allow-origin" not in public.ask(*fields)[1]
+    assert public.ask(fields[0], (b"origin", b"https://images.example:444"), method="POST")[0] == 403
+
+
 @pytest.mark.parametrize("origin", ["viewer.example", "https://viewer.example/", "HTTPS://x", "ftp://x", ""])
 def test_an_origin_that_is_none_is_refused_in_the_settings(origin: str) -> None:
     """With words on how it is written."""
