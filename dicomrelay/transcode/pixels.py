@@ -67,7 +67,7 @@ class Frames:
             count += 1
             if count > self._image.number_of_frames:
                 raise NotTranscodable(f"more frames than the {self._image.number_of_frames} that are said")
-            yield self._decoded(frame, count)
+            yield self.decoded(frame, count)
         if count < self._image.number_of_frames:
             raise NotTranscodable(f"{count} frames, {self._image.number_of_frames} are said")
 
@@ -85,7 +85,8 @@ class Frames:
         except (ValueError, EOFError) as error:
             raise NotTranscodable("the frames cannot be told apart") from error
 
-    def _decoded(self, frame: bytes, number: int) -> bytes:
+    def decoded(self, frame: bytes, number: int) -> bytes:
+        """One compressed frame, counted from 1, in native form: little endian, by pixel. Raises NotTranscodable."""
         try:
             array, photometric = self._array(frame)
         except (NotTranscodable, MemoryError):

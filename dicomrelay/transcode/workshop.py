@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import itertools
-import json
 import os
 import secrets
-import select
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from errno import ENOSPC
 from pathlib import Path
-from time import monotonic
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from dicomrelay.errors import NotTranscodable
+from dicomrelay.transcode.process import Child
 from dicomrelay.transcode.values import Copy, Source, TranscodeLimits
 
-_TICK_S: Final = 1.0
-_GRACE_S: Final = 2.0
 # A copy may lie beside an intermediate form of itself.
 _FILES_AT_ONCE: Final = 2
-# Ours is one short line; whatever is longer is no answer.
-_LINE_BYTES: Final = 65_536
-# What an interpreter, its libraries and temporary files need.
-_KEPT: Final = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
-_KEPT_PREFIXES: Final = ("LC_", "PYTHON")
-_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Workshop:
@@ -48,10 +35,13 @@ class Workshop:
     limits : TranscodeLimits
     """
 
+    # What the child process runs.
+    module: ClassVar[str] = "dicomrelay.transcode.child"
+
     def __init__(self, place: Path, limits: TranscodeLimits | None = None) -> None:
         self._place = place
         self._limits = limits or TranscodeLimits()
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._folder: Path | None = None
         self._lock = -1
         self._names = itertools.count()
@@ -73,23 +63,37 @@ class Workshop:
         OSError
             A file cannot be read, or there is no room for the copy.
         """
-        path = self._ready() / f"{next(self._names)}.dcm"
-        if self._child is None:
-            self._child = _Child(self._limits)
-        seconds = self._limits.seconds + source.length * 10 / self._limits.bytes_per_second
+        path = self.new_path("dcm")
         asked = {
             "source": str(source.path),
             "offset": source.offset,
             "length": source.length,
             "from": source.transfer_syntax_uid,
             "to": transfer_syntax_uid,
-            "copy": str(path),
-            "most": self._room(),
         }
+        answer = self.ask(asked, path, reads_bytes=source.length, waiting=waiting)
+        return Copy(path, answer["length"], answer["digest"], transfer_syntax_uid)
+
+    def new_path(self, suffix: str) -> Path:
+        """Where the next file goes. Raises OSError."""
+        return self._ready() / f"{next(self._names)}.{suffix}"
+
+    def ask(
+        self,
+        asked: dict[str, Any],
+        path: Path,
+        *,
+        reads_bytes: int,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        """Have the child make the file at `path`, which is not there afterwards when it did not. Raises as `copy`."""
+        if self._child is None:
+            self._child = Child(self.module, self._limits)
+        seconds = self._limits.seconds + reads_bytes * 10 / self._limits.bytes_per_second
         made = False
         try:
-            answer = self._child.ask(asked, seconds, waiting)
-            made = "digest" in answer
+            answer = self._child.ask({**asked, "copy": str(path), "most": self._room()}, seconds, waiting)
+            made = "length" in answer
         except BaseException:
             self._child.end()
             self._child = None
@@ -101,7 +105,7 @@ class Workshop:
             raise NotTranscodable(answer["refused"])
         if "words" in answer:
             raise OSError(answer["errno"], answer["words"])
-        return Copy(path, answer["length"], answer["digest"], transfer_syntax_uid)
+        return answer
 
     def discard(self, copy: Copy) -> None:
         """Remove a copy; one that cannot be removed now goes with the folder."""
@@ -183,79 +187,3 @@ def _locked(folder: Path) -> int:
         pass
     os.close(lock)
     return -1
-
-
-class _Child:
-    """The process, and the lines to and from it."""
-
-    def __init__(self, limits: TranscodeLimits) -> None:
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "dicomrelay.transcode.child",
-                str(os.getpid()),
-                json.dumps(asdict(limits)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-        )
-
-    def ask(self, asked: dict[str, Any], seconds: float, waiting: Callable[[], None]) -> dict[str, Any]:
-        """Send a line and wait for the answer.
-
-        Raises
-        ------
-        NotTranscodable
-            It died, or it takes too long.
-        """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None  # noqa: S101, PT018 - for the type checker
-        deadline = monotonic() + seconds
-        try:
-            stdin.write(json.dumps(asked).encode("ascii") + b"\n")
-            stdin.flush()
-        except BrokenPipeError:
-            raise self._died() from None
-        poll = select.poll()  # select() takes no descriptor above 1023
-        poll.register(stdout, select.POLLIN)
-        line = b""
-        while not line.endswith(b"\n"):
-            if poll.poll(_TICK_S * 1000):
-                part = os.read(stdout.fileno(), _LINE_BYTES)
-                if not part or len(line) + len(part) > _LINE_BYTES:
-                    raise self._died()
-                line += part
-                continue
-            waiting()
-            if monotonic() > deadline:
-                raise NotTranscodable(f"the decoder was not done within {seconds:.0f} s")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _died(self) -> NotTranscodable:
-        try:
-            code = self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:  # whoever asked kills it
-            return NotTranscodable("the decoder gave no answer")
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return NotTranscodable(f"the decoder died over it ({how})")
-
-    def end(self) -> None:
-        """Kill it: it has nothing to lose."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
-
-
-def _environment() -> dict[str, str]:
-    """What it needs of ours, and nothing else: the child reads strangers' bytes, and a secret may have any name."""
-    kept = {
-        name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
-    }
-    return {**kept, **_ONE_THREAD}

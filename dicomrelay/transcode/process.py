@@ -1,0 +1,108 @@
+"""A child process that works for a workshop: one line of JSON to it, one from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from time import monotonic
+from typing import Any, Final
+
+from dicomrelay.errors import NotTranscodable
+from dicomrelay.transcode.values import TranscodeLimits
+
+_TICK_S: Final = 1.0
+_GRACE_S: Final = 2.0
+# Ours is one short line; whatever is longer is no answer.
+_LINE_BYTES: Final = 65_536
+# What an interpreter, its libraries and temporary files need.
+_KEPT: Final = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
+_KEPT_PREFIXES: Final = ("LC_", "PYTHON")
+_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class Child:
+    """The process, and the lines to and from it.
+
+    Parameters
+    ----------
+    module : str
+        What it runs, with our process id and the limits as arguments.
+    """
+
+    def __init__(self, module: str, limits: TranscodeLimits) -> None:
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                module,
+                str(os.getpid()),
+                json.dumps(asdict(limits)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+        )
+
+    def ask(self, asked: dict[str, Any], seconds: float, waiting: Callable[[], None]) -> dict[str, Any]:
+        """Send a line and wait for the answer.
+
+        Raises
+        ------
+        NotTranscodable
+            It died, or it takes too long.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None  # noqa: S101, PT018 - for the type checker
+        deadline = monotonic() + seconds
+        try:
+            stdin.write(json.dumps(asked).encode("ascii") + b"\n")
+            stdin.flush()
+        except BrokenPipeError:
+            raise self._died() from None
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(stdout, select.POLLIN)
+        line = b""
+        while not line.endswith(b"\n"):
+            if poll.poll(_TICK_S * 1000):
+                part = os.read(stdout.fileno(), _LINE_BYTES)
+                if not part or len(line) + len(part) > _LINE_BYTES:
+                    raise self._died()
+                line += part
+                continue
+            waiting()
+            if monotonic() > deadline:
+                raise NotTranscodable(f"the decoder was not done within {seconds:.0f} s")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _died(self) -> NotTranscodable:
+        try:
+            code = self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:  # whoever asked kills it
+            return NotTranscodable("the decoder gave no answer")
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return NotTranscodable(f"the decoder died over it ({how})")
+
+    def end(self) -> None:
+        """Kill it: it has nothing to lose."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def _environment() -> dict[str, str]:
+    """What it needs of ours, and nothing else: the child reads strangers' bytes, and a secret may have any name."""
+    kept = {
+        name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
+    return {**kept, **_ONE_THREAD}
