@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamer.client import AsyncStreamClient, Frame, StreamClient, StreamEnded, StreamRefused
 from streamer.streams.wire import PIECE_BYTES
+from tests.support.markdown import ROOT
 from tests.support.streamer import running_streamer
 from tests.support.streams import SLICES, STUDY, VOLUME, RawStream, filled, make_study, slice_uid, store
 
@@ -300,6 +302,22 @@ def test_a_client_that_reads_nothing_holds_nobody_up(url: str) -> None:
             stream.open(STUDY, series=SLICES)
             assert len([*stream]) == 40
         assert time.monotonic() - began < 5
+
+
+def test_the_examples_of_the_page_run(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both blocks of Python of docs/howto/stream-frames.md, with the names of a study that is there."""
+    page = (ROOT / "docs" / "howto" / "stream-frames.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for old, new in (("http://127.0.0.1:8080", url), ("STUDY_UID", STUDY), ("SERIES_UID", SLICES)):
+        blocks = [block.replace(old, new) for block in blocks]
+
+    printed = []
+    for block in blocks:
+        exec(compile(block, "stream-frames.md", "exec"), {})
+        printed.append(capsys.readouterr().out.splitlines())
+
+    assert [len(lines) for lines in printed] == [40, 70]
+    assert printed[0][0] == f"20 {slice_uid(21)} 1 {len(filled(1))}"
 
 
 def test_as_many_streams_as_the_settings_say(home: Path) -> None:
