@@ -140,9 +140,7 @@ class _Identified:
 
     async def _caller(self, scope: Scope) -> str:
         address = address_of(scope)
-        wait_s = self._failures.wait_s(address)
-        if wait_s > 0:
-            raise _later("too many failures to show who you are came from this address", wait_s)
+        self._let_guess(address)
         fields = header_values(scope, b"authorization")
         if not fields and scope["type"] == "websocket":
             fields = _token_of(scope)
@@ -152,17 +150,24 @@ class _Identified:
         field = fields[0].encode("latin-1")
         caller = self._credentials.known(field)
         if caller is None:
-            caller = await self._slowly(field)
+            caller = await self._slowly(field, address)
         if caller is None:
             self._failures.take(address)
             raise self._unknown("nobody has this token, or this name and password")
         return caller
 
-    async def _slowly(self, field: bytes) -> str | None:
+    async def _slowly(self, field: bytes, address: str) -> str | None:
         if field[:6].lower() != b"basic ":
             return None
         async with self._passwords:
+            # Those that came at once are counted too: what waited here may be one too many by now.
+            self._let_guess(address)
             return await asyncio.to_thread(self._credentials.checked, field)
+
+    def _let_guess(self, address: str) -> None:
+        wait_s = self._failures.wait_s(address)
+        if wait_s > 0:
+            raise _later("too many failures to show who you are came from this address", wait_s)
 
     def _unknown(self, words: str) -> HttpError:
         return HttpError(401, words, headers=((b"www-authenticate", self._credentials.challenge()),))

@@ -136,6 +136,32 @@ def test_guessing_comes_to_an_end() -> None:
     assert guessed.ask(bearer(TOKEN), client=("10.0.0.2", 1))[0] == 200
 
 
+def test_guesses_that_come_at_once_are_counted_before_they_cost() -> None:
+    """Thirty wrong passwords together: about three are looked at, the others get 429 without a scrypt of their own."""
+    guessed = door(access={"user": "zoe", "password": "right", "max_failures": 3})
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def all_at_once() -> None:
+        scopes = [
+            {"type": "http", "method": "GET", "path": "/studies", "client": ("10.0.0.1", 1)}
+            | {"headers": [basic("zoe", f"wrong {number}")]}
+            for number in range(30)
+        ]
+        await asyncio.gather(*(guessed.app(scope, receive, send) for scope in scopes))
+
+    asyncio.run(all_at_once())
+
+    assert 3 <= statuses.count(401) <= 5
+    assert statuses.count(429) == 30 - statuses.count(401)
+
+
 def test_a_browsers_websocket_shows_its_token_as_a_subprotocol() -> None:
     """The route does not see it; a wrong one is refused in place of the handshake."""
     door_ = door(access={"token": TOKEN})
