@@ -25,6 +25,8 @@ from benchmarks.questions import (
     backlog,
     durable,
     engine,
+    first_frame,
+    frames,
     headers,
     huge,
     memory,
@@ -52,6 +54,9 @@ QUESTIONS: dict[str, Callable[[Run], Iterator[Section]]] = {
     "backlog": backlog.measure,
     "archive": archive.measure,
     "retrieve": retrieve.measure,
+    "frames": frames.measure,
+    "first-frame": first_frame.measure,
+    "streams": streams.measure,
 }
 WITH_PEERS = frozenset({"engine", "durable", "nagle", "associations", "pipeline", "retrieve"})
 FIRST_MISS = 10

@@ -6,9 +6,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 
 # Program to Debian package; pynetdicom comes with our own lock file.
 PACKAGES = {"storescu": "dcmtk", "storescp": "dcmtk", "dcmqrscp": "dcmtk", "Orthanc": "orthanc"}
+# Of the questions about HTTP only.
+HTTP_PACKAGES = {"nginx": "nginx", "wrk": "wrk", "libOrthancDicomWeb.so": "orthanc-dicomweb"}
+_PACKAGE_OF = {**PACKAGES, **HTTP_PACKAGES}
+_PLUGINS = ("/usr/share/orthanc/plugins", "/usr/local/share/orthanc/plugins")
 
 
 class RunFailed(Exception):
@@ -16,13 +21,16 @@ class RunFailed(Exception):
 
 
 def find(program: str) -> str | None:
-    """Where a program is; Debian puts Orthanc where services are."""
+    """Where a program or a plug-in of Orthanc is; Debian puts Orthanc where services are."""
+    if program.endswith(".so"):
+        places = (Path(folder, program) for folder in _PLUGINS)
+        return next((str(path) for path in places if path.exists()), None)
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
 
 def missing_packages(programs: Iterable[str] = PACKAGES) -> list[str]:
     """The packages of the programs that are not there."""
-    return sorted({PACKAGES[program] for program in programs if find(program) is None})
+    return sorted({_PACKAGE_OF[program] for program in programs if find(program) is None})
 
 
 def require(programs: Iterable[str]) -> None:
@@ -48,7 +56,7 @@ def install() -> None:
     RunFailed
         It did not work.
     """
-    packages = missing_packages()
+    packages = missing_packages(_PACKAGE_OF)
     if not packages:
         return
     as_root = [] if os.geteuid() == 0 else ["sudo"]
