@@ -14,6 +14,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from streamer.bounds import Bounds
 from streamer.client import AsyncStreamClient, Frame, StreamClient, StreamEnded, StreamRefused
 from streamer.streams.wire import PIECE_BYTES
 from tests.support.markdown import ROOT
@@ -390,3 +391,48 @@ def test_the_handshake_shows_a_token(home: Path) -> None:
             with StreamClient(url, token=access["token"], transport=transport) as stream:  # type: ignore[arg-type]
                 stream.open(STUDY, series=VOLUME)
                 assert len([*stream]) == 30
+
+
+def test_what_the_schedule_wants_next_is_read_ahead(tmp_path: Path) -> None:
+    """With nothing in the page cache and credit for one frame, the frames behind it are on their way from the disk."""
+    store(tmp_path, make_study(tmp_path / "files", slices=30, frames=0, rows=256, columns=256))
+    stored = {path.stem: path for path in (tmp_path / "archive" / "data").rglob("*.dcm")}
+    with running_streamer(tmp_path) as client, RawStream(str(client.base_url)) as raw:
+        # Once from end to end, so that frame indexes are there.
+        raw.say(op="open", id=1, study=STUDY)
+        raw.until("done")
+        for path in stored.values():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if is_cached(stored[slice_uid(13)]):
+            pytest.skip("this file system keeps what it is asked to forget")
+        raw.say(op="credit", bytes=len(filled(1, 256, 256)))
+        raw.say(op="open", id=2, study=STUDY, primary=9)
+        raw.until("instance")
+        header, payload = raw.receive()
+        assert (header.position, payload) == (9, filled(10, 256, 256)[: len(payload)])
+        deadline = time.monotonic() + 10
+        while not all(is_cached(stored[slice_uid(n)]) for n in (8, 9, 11, 12, 13)):
+            assert time.monotonic() < deadline, "nothing was read ahead"
+            time.sleep(0.02)
+        assert not is_cached(stored[slice_uid(30)])
+
+
+def is_cached(path: Path) -> bool:
+    """Whether the page cache has the middle of a file."""
+    with path.open("rb") as file:
+        try:
+            return os.preadv(file.fileno(), [bytearray(1)], path.stat().st_size // 2, os.RWF_NOWAIT) == 1
+        except BlockingIOError:
+            return False
+
+
+def test_a_stream_outlives_the_time_that_a_request_has(home: Path) -> None:
+    """The clock of header fields stops with the handshake; a body that is no handshake still has its end."""
+    with running_streamer(home, bounds=Bounds(head_s=0.3)) as client, RawStream(str(client.base_url)) as raw:
+        raw.until("begun")
+        with pytest.raises(TimeoutError):
+            raw.receive(1)
+        raw.say(op="open", id=1, study=STUDY, series=VOLUME)
+        assert raw.until("done")[1][-1]["sent"] == 30
