@@ -37,7 +37,7 @@ class Transcoding:
     Parameters
     ----------
     place : Path, optional
-        Where copies are made; a folder of the system's temporary ones when not given.
+        Where copies are made; a folder of the system's temporary ones when not given, or where it cannot be made.
     """
 
     def __init__(self, place: Path | None = None, *, patience_s: float = _PATIENCE_S) -> None:
@@ -112,7 +112,16 @@ class Transcoding:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-            if self._place is None:
+            if self._place is None or not _can_be_made(self._place):
                 made = tempfile.TemporaryDirectory(prefix="dicomrelay-", ignore_cleanup_errors=True)
                 self._place = Path(self._temporary.enter_context(made))
         return Workshop(self._place)
+
+
+def _can_be_made(place: Path) -> bool:
+    """Whether a folder is there or could be made: in a container the home may be read-only."""
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(place, os.W_OK)

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -23,6 +24,7 @@ from archive import Archive, StoreOutcome, StoreRequest
 from dicomrelay.dicom.uids import derived_uid
 from dicomrelay.settings import StreamerAccessSettings
 from tests.support.archive import pydicom_file, pydicom_files, request_for
+from tests.support.evil_strings import EVIL
 from tests.support.streamer import parts, running_streamer
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
@@ -386,6 +388,31 @@ def test_large_values_have_addresses_that_hold_them(tmp_path: Path, syntax: str)
     assert text.content == b"t" * 70_000
     assert missing == [404] * 5
     assert set(nonsense) <= {400, 404}
+
+
+def test_evil_addresses_get_an_answer_in_words(
+    client: httpx.Client, requests: list[StoreRequest], home: Path
+) -> None:
+    """In the place of a tag, of parameters and of fields: 4xx as a problem document, or passed over; nothing is made."""
+    path = url(named(requests, "CT_small.dcm"))
+    before = sum(1 for _ in home.rglob("*"))
+    for text in EVIL:
+        evil = quote(text.encode("utf-8", "surrogatepass"), safe="")
+        refused = [
+            client.get(f"/wado?requestType=WADO&studyUID=1&seriesUID=1&objectUID={evil}"),
+            client.get(f"/wado?{evil}={evil}"),
+        ]
+        if text not in {".", ".."}:  # httpx takes these out before they are sent
+            refused.append(client.get(f"{path}/bulkdata/{evil}"))
+        for answer in refused:
+            assert 400 <= answer.status_code < 500, (text, answer.status_code)
+            assert answer.headers["content-type"] == "application/problem+json"
+        assert client.get(f"{path}?accept={evil}").status_code in {200, 400, 406}
+        field = text.encode("utf-8", "replace").translate(None, bytes(range(32)) + b"\x7f").strip()
+        for name in ("accept", "range", "if-none-match", "if-range", "accept-encoding"):
+            headers = [(name.encode(), field), (b"accept", b"application/dicom")]
+            assert client.get(path, headers=headers).status_code in {200, 206, 304, 400, 406, 416}
+    assert sum(1 for _ in home.rglob("*")) == before
 
 
 def test_compressed_pixel_data_is_a_part_for_each_frame(

@@ -56,3 +56,13 @@ def test_what_fails_gives_its_place_back(tmp_path: Path) -> None:
                 transcoding.copy(bad, EXPLICIT)
         copy = transcoding.copy(source_of(pydicom_file("MR_small_RLE.dcm")), EXPLICIT)
         os.close(copy.descriptor)
+
+
+def test_where_the_home_cannot_be_written_copies_are_temporary(tmp_path: Path) -> None:
+    """As in a container with a read-only file system; here a file stands in the way."""
+    (tmp_path / "home").write_text("no folder")
+    with closing(Transcoding(tmp_path / "home" / "copies")) as transcoding:
+        copy = transcoding.copy(source_of(pydicom_file("MR_small_RLE.dcm")), EXPLICIT)
+        os.close(copy.descriptor)
+
+    assert copy.length > 8192
