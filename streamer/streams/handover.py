@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import re
 import secrets
+import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,7 @@ from streamer.streams.http import MOST_BODY_BYTES
 _NAME: Final = re.compile(r"([0-9a-f]{8})-[0-9a-f]{32}", re.ASCII)
 _EXCHANGE_S: Final = 10
 _LINE_BYTES: Final = 256
+_YOUNG_S: Final = 60
 _log = get_logger("dicomrelay.streamer")
 Say = Callable[[str, bytes], Awaitable[bool]]
 
@@ -45,6 +48,7 @@ class Post:
         """Listen."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            await asyncio.to_thread(self._sweep)
             self._server = await asyncio.start_unix_server(
                 self._serve, self._path(self.name), limit=_LINE_BYTES
             )
@@ -87,6 +91,17 @@ class Post:
                     writer.write(b"1" if is_there else b"0")
                     await writer.drain()
         writer.close()
+
+    def _sweep(self) -> None:
+        """Remove the sockets of processes that were killed."""
+        for path in self._folder.glob("*.sock"):
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                # One that was just made may not listen yet.
+                if time.time() - path.stat().st_mtime > _YOUNG_S:
+                    try:
+                        probe.connect(str(path))
+                    except ConnectionRefusedError:
+                        path.unlink()
 
     def _path(self, process: str) -> Path:
         return self._folder / f"{process}.sock"

@@ -150,7 +150,9 @@ class Session:
                 if not await self._something_new():
                     return
                 continue
-            await self._gate.turn(is_urgent=any(each.is_urgent for each in self._opened.values()))
+            await self._gate.turn(
+                is_urgent=any(each.is_urgent and each.request.is_ready for each in self._opened.values())
+            )
             piece = await self._piece()
             # Words that the frame brought with it come before it.
             while self._words:

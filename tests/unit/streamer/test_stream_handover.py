@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from pathlib import Path
 
 from streamer.streams.handover import Post
@@ -41,6 +43,30 @@ def test_words_reach_the_process_whose_name_the_stream_has(tmp_path: Path) -> No
     assert [(name[-1], len(body)) for name, body in heard] == [("0", 60_000), ("f", 2)]
     assert [*(tmp_path / "streams").iterdir()] == []
     assert (tmp_path / "streams").stat().st_mode & 0o077 == 0
+
+
+def test_sockets_of_killed_processes_are_swept_away(tmp_path: Path) -> None:
+    """Old ones that nobody listens on; those that are in use or young stay."""
+
+    async def say(name: str, body: bytes) -> bool:
+        return True
+
+    async def start_twice() -> set[str]:
+        for name in ("aaaaaaaa", "bbbbbbbb"):
+            with socket.socket(socket.AF_UNIX) as dead:
+                dead.bind(str(tmp_path / f"{name}.sock"))
+        first, second = Post(tmp_path, say), Post(tmp_path, say)
+        await first.start()
+        for name in ("aaaaaaaa", first.name):
+            os.utime(tmp_path / f"{name}.sock", (0, 0))
+        await second.start()
+        found = {path.stem for path in tmp_path.iterdir()} - {first.name, second.name}
+        assert await second.hand_over(f"{first.name}-{NAME}", b"[]")
+        await first.stop()
+        await second.stop()
+        return found
+
+    assert asyncio.run(start_twice()) == {"bbbbbbbb"}
 
 
 def test_what_is_no_exchange_is_passed_over(tmp_path: Path) -> None:
