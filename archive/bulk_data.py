@@ -142,9 +142,12 @@ def find_value(path: Path, stored: StoredInstance, address: Sequence[int]) -> Bu
                 value = found[1] if found is not None and found[0] == address[0] else None
             else:
                 value = _value(data_set, address, syntax)
-            if value is not None and syntax.is_deflated and value.data is None and not value.is_encapsulated:
-                source.seek(value.offset)
-                value = BulkValue(value.vr, 0, value.length, data=source.read(value.length))
+            if value is not None and value.data is None and not value.is_encapsulated:
+                if value.offset + value.length > source.seek(0, io.SEEK_END):
+                    raise ArchiveError(f"the data set of {stored.sop_instance_uid} ends inside a value")
+                if syntax.is_deflated:
+                    source.seek(value.offset)
+                    value = BulkValue(value.vr, 0, value.length, data=source.read(value.length))
     except OSError:
         raise
     except UNREADABLE as error:

@@ -390,6 +390,17 @@ def test_large_values_have_addresses_that_hold_them(tmp_path: Path, syntax: str)
     assert set(nonsense) <= {400, 404}
 
 
+def test_a_value_that_ends_before_its_length_is_an_answer_in_words(tmp_path: Path) -> None:
+    """Nothing is announced, or set aside in memory, by a length that the file does not have."""
+    [request] = kept(tmp_path, [pydicom_file("MR_truncated.dcm")])
+    with running_streamer(tmp_path) as client:
+        answer = client.get(f"{url(request)}/bulkdata/7FE00010", headers=OCTETS)
+        metadata = client.get(f"{url(request)}/metadata")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "7FE00010" in metadata.json()[0]
+
+
 def test_evil_addresses_get_an_answer_in_words(
     client: httpx.Client, requests: list[StoreRequest], home: Path
 ) -> None:
