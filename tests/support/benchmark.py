@@ -44,6 +44,7 @@ ROWS = {
         "Orthanc, C-MOVE",
         "Orthanc, C-GET",
     ],
+    "first-frame": ["95 of 100 instances", "half of them", "the slowest"],
     "slow-destination": ["1 association", "2 associations", "4 associations", "8 associations"],
     "together": [
         "1 association → gateway",
@@ -66,6 +67,9 @@ BARS = {
     "backlog": 3,
     "archive": 3,
     "retrieve": 8,
+    "frames": 5,
+    "first-frame": 1,
+    "streams": 3,
 }
 # Of those with a load for each table, the one that is quick.
 _LOADS = {"together": ("--loads", "small"), "pipeline": ("--loads", "small")}
