@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_color_lut, apply_modality_lut, convert_color_space, pixel_array
+from pydicom.uid import UID
 
 from tests.support.browser import Browser
 
@@ -78,3 +81,37 @@ def _mean(picture: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
 def _weights(edges: np.ndarray, length: int) -> np.ndarray:
     at = np.arange(length)
     return np.clip(np.minimum(at + 1, edges[1]) - np.maximum(at, edges[0]), 0, 1)
+
+
+def instance(source: Dataset, *, study: str, number: int, description: str) -> Dataset:
+    """A data set as the only instance of a series of its own."""
+    ds = copy.deepcopy(source)
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = study, f"{study}.{number}"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{study}.{number}.1"
+    ds.PatientName, ds.PatientID, ds.StudyDate = "Doe^Jane", "4711", "20300101"
+    ds.SeriesNumber, ds.SeriesDescription, ds.InstanceNumber = number, description, 1
+    return ds
+
+
+def compressed(source: Dataset, syntax_uid: str, encode: Callable[[np.ndarray], bytes]) -> Dataset:
+    """A data set whose one frame an encoder packed."""
+    ds = copy.deepcopy(source)
+    ds.PixelData = encapsulate([encode(source.pixel_array)])
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = UID(syntax_uid)
+    return ds
+
+
+def dark_high(source: Dataset) -> Dataset:
+    """The same pixels, the highest of which are black."""
+    ds = copy.deepcopy(source)
+    ds.PhotometricInterpretation = "MONOCHROME1"
+    return ds
+
+
+def many_frames(source: Dataset, count: int) -> Dataset:
+    """A native data set with its frame so many times, each moved by a row more."""
+    ds = copy.deepcopy(source)
+    rolled = [np.roll(source.pixel_array, number, axis=0).tobytes() for number in range(count)]
+    ds.PixelData, ds.NumberOfFrames, ds.CineRate = b"".join(rolled), count, 50
+    return ds

@@ -159,8 +159,9 @@ function drawable(id: string, frame: Frame, found: Picture, useRGBA: boolean): c
     invert: text(frame.attributes, TAG.photometric) === "MONOCHROME1" && !isColor,
     minPixelValue: min,
     maxPixelValue: max,
-    windowCenter: (min + max) / 2,
-    windowWidth: Math.max(max - min, 1),
+    // By PS3.3 Section C.11.2.1.2.1 from min to max; a window of one value alone would have no order.
+    windowCenter: (min + max + 1) / 2,
+    windowWidth: Math.max(max - min + 1, 2),
     voiLUTFunction: voiFunction(frame),
     sizeInBytes: pixels.byteLength,
     // The modality LUT is applied. A slope with a fraction makes the drawing without WebGL turn floats into what it can draw.

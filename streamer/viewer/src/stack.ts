@@ -191,8 +191,10 @@ export class Stack {
     if (!info || this.element.dataset["state"] === "failed" || this.index !== this.wanted) return;
     const data = this.viewport.getImageData();
     if (!data) return;
+    // With WebGL the origin is the middle of the first pixel, without it its corner.
+    const half = core.getShouldUseCPURendering() ? 0 : 0.5;
     const corner = (column: number, row: number): string => {
-      const [x, y] = [data.origin[0] + (column - 0.5) * data.spacing[0], data.origin[1] + (row - 0.5) * data.spacing[1]];
+      const [x, y] = [data.origin[0] + (column - half) * data.spacing[0], data.origin[1] + (row - half) * data.spacing[1]];
       return this.viewport.worldToCanvas([x, y, data.origin[2]]).map((value) => value.toFixed(2)).join(",");
     };
     this.element.dataset["corners"] = `${corner(0, 0)},${corner(info.columns, info.rows)}`;
