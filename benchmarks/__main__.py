@@ -34,6 +34,7 @@ from benchmarks.questions import (
     pipeline,
     retrieve,
     slow_destination,
+    streams,
     together,
 )
 from benchmarks.run import QUICK_EASE, Run

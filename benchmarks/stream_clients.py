@@ -22,8 +22,7 @@ import uvloop
 from streamer.streams.wire import HEADER_BYTES, SUBPROTOCOL, decode_header
 
 _SCRATCH: Final = bytearray(1 << 20)
-_HEAD_BYTES: Final = 4 + 8 + HEADER_BYTES
-_TEXT, _BINARY = 1, 2
+_BINARY, _PING = 2, 9
 
 
 class Client(asyncio.BufferedProtocol):
@@ -38,7 +37,7 @@ class Client(asyncio.BufferedProtocol):
         self._is_open = False
         self._skip = 0
         self._words = bytearray()
-        self._words_left = 0
+        self._words_left = self._words_opcode = 0
         self.asked = self.first = self.last = 0.0
         self.frames = self.payload_bytes = 0
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -115,14 +114,15 @@ class Client(asyncio.BufferedProtocol):
             self.last = perf_counter()
             if record.is_last and not self.first:
                 self.first = self.last
-        elif head[0] & 15 == _TEXT:
-            self._words_left = length
         else:
-            self._skip = length
+            self._words_opcode, self._words_left = head[0] & 15, length
         head.clear()
 
     def _heard(self) -> None:
-        if b'"event":"done"' in self._words:
+        if self._words_opcode == _PING:
+            # Masked with zeros (RFC 6455 Section 5.3).
+            self._transport.write(bytes((0x8A, 0x80 | len(self._words))) + bytes(4) + self._words)
+        elif b'"event":"done"' in self._words:
             self.ended.set_result(None)
             self._transport.abort()
         elif b'"event":"refused"' in self._words:
@@ -131,7 +131,7 @@ class Client(asyncio.BufferedProtocol):
 
     def _say(self, words: dict[str, object]) -> None:
         data = json.dumps(words).encode()
-        # Masked with zeros (RFC 6455 Section 5.3), of a length that takes two bytes.
+        # Of a length that takes two bytes.
         self._transport.write(struct.pack("!BBH", 0x81, 0x80 | 126, len(data)) + bytes(4) + data)
 
 

@@ -54,7 +54,7 @@ from streamer.open_frames import FrameCache
 from streamer.retrieve_routes import Retrieval
 from streamer.search import Search
 from streamer.streams.http import MOST_BODY_BYTES
-from streamer.streams.protocol import BoundedWebSocket
+from streamer.streams.protocol import WRITE_S, BoundedWebSocket
 from streamer.streams.routes import Streams
 from streamer.viewer.ohif import Ohif
 from streamer.viewer.pages import Viewer
@@ -282,6 +282,8 @@ def _serve_archive(
             ws=BoundedWebSocket,
             ws_max_size=MOST_BODY_BYTES,
             ws_per_message_deflate=False,
+            # A client may be busy with a frame, and answers when it reads again.
+            ws_ping_timeout=WRITE_S,
             lifespan="on",
             log_config=None,
             # Its warnings are one for each bad request, as many as anybody likes to send; ours are counted.
