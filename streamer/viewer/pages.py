@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Final
 
-from pydicom.datadict import DicomDictionary
+from pydicom._dicom_dict import DicomDictionary
 from starlette.requests import Request
 from starlette.responses import Response
 
