@@ -70,7 +70,7 @@ export async function showAttributes(attributes: Attributes, title: string): Pro
         ),
       ),
     );
-    count.textContent = few.length < found.length ? `the first ${few.length} of ${found.length} attributes` : `${found.length} attributes`;
+    count.textContent = few.length < found.length ? `the first ${few.length} of ${found.length} attributes` : `${found.length} ${found.length === 1 ? "attribute" : "attributes"}`;
   };
   const input = el("input", { type: "search", placeholder: "tag, name or value", "aria-label": "Search in the attributes", autocomplete: "off" });
   input.addEventListener("input", () => filter(input.value.trim()));
