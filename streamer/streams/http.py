@@ -12,7 +12,8 @@ from dicomrelay.log import get_logger
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
 from streamer.streams.messages import WordsError, parse_objects
 from streamer.streams.registry import Registry
-from streamer.streams.session import Session, StreamBrokenError, encoded
+from streamer.streams.session import Session, StreamBrokenError
+from streamer.streams.telling import encoded
 from streamer.streams.wire import MEDIA_TYPE, words_record
 
 PATH: Final = re.compile(r"/streams(?:/([0-9a-z-]{1,80}))?", re.ASCII)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from typing import Any, Final
 
 from dicomrelay.errors import FrameOutOfRange, FramesNotAddressable, RelayError
 from dicomrelay.log import get_logger
-from streamer import media_types
 from streamer.answers import HttpError, status_of
 from streamer.open_frames import FrameCache, OpenFrames
 from streamer.streams.gate import Gate
@@ -31,6 +29,7 @@ from streamer.streams.messages import (
 from streamer.streams.positions import Place, Positions
 from streamer.streams.reading import FrameUnderWay, Wanted, advise, open_ahead
 from streamer.streams.schedule import Request, Schedule
+from streamer.streams.telling import described, position_of, put_together, shown_id
 from streamer.streams.wire import PIECE, PIECE_BYTES, RecordHeader
 
 MOST_REQUESTS: Final = 64
@@ -111,11 +110,11 @@ class Session:
             await self._do(parse(words))
         except WordsError as error:
             op = error.op or str(words.get("op"))
-            self._refuse(op, error.request_id or _shown_id(words), error.status, str(error))
+            self._refuse(op, error.request_id or shown_id(words), error.status, str(error))
         except RelayError as error:
             detail = "the archive could not answer; the server's log says why"
             _log.error("stream not served", action="streamer.stream", error=str(error))
-            self._refuse(str(words.get("op")), _shown_id(words), status_of(error), detail)
+            self._refuse(str(words.get("op")), shown_id(words), status_of(error), detail)
         self._wake.set()
 
     def wake(self) -> None:
@@ -196,7 +195,7 @@ class Session:
         self._check_room(asked, len(positions))
         request = Request(
             len(positions),
-            primary=_position(positions, asked.primary),
+            primary=position_of(positions, asked.primary),
             order=asked.order,
             weight=asked.weight,
             is_paused=asked.is_paused,
@@ -223,7 +222,7 @@ class Session:
     def _move(self, message: Move) -> None:
         opened = self._opened.get(message.request_id)
         if opened is not None:
-            opened.request.primary = _position(opened.positions, message.primary)
+            opened.request.primary = position_of(opened.positions, message.primary)
             opened.is_urgent = True
             opened.ends_urgency = False
 
@@ -323,7 +322,7 @@ class Session:
         opened.under_way = under_way
         if place.row not in opened.described:
             opened.described.add(place.row)
-            self._tell(_described(request_id, place.row, frames))
+            self._tell(described(request_id, place.row, frames))
         return True
 
     def _read_ahead(self) -> Callable[[], None]:
@@ -361,7 +360,7 @@ class Session:
             start = max(start, first_of_row + error.count + 1 - opened.positions.first_frame)
         end = opened.positions.end_of(place.row)
         opened.request.finish()
-        ranges = _with(position, opened.request.gaps.take_range(start, end))
+        ranges = put_together(position, opened.request.gaps.take_range(start, end))
         opened.missing += sum(count for _, count in ranges)
         status = status_of(error) if isinstance(error, RelayError) else 500
         if status >= 500 and self._failures < _LOGGED_FAILURES:
@@ -390,54 +389,3 @@ class Session:
     def _tell(self, words: dict[str, Any]) -> None:
         self._words.append(words)
         self._wake.set()
-
-
-def encoded(words: Mapping[str, Any]) -> str:
-    """Words as they travel."""
-    return json.dumps(words, separators=(",", ":"))
-
-
-def _with(position: int, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The ranges and the position that was taken before, put together where they touch."""
-    merged: list[tuple[int, int]] = []
-    for first, count in sorted([*ranges, (position, 1)]):
-        if merged and sum(merged[-1]) == first:
-            merged[-1] = (merged[-1][0], merged[-1][1] + count)
-        else:
-            merged.append((first, count))
-    return merged
-
-
-def _position(positions: Positions, primary: int | tuple[str, int]) -> int:
-    if isinstance(primary, int):
-        return min(primary, max(0, len(positions) - 1))
-    found = positions.position(*primary)
-    if found is None:
-        raise WordsError(f"primary: frame {primary[1]} of {primary[0]} is not in this request", status=404)
-    return found
-
-
-def _shown_id(words: Mapping[str, Any]) -> int:
-    found = words.get("id")
-    return found if type(found) is int and 0 < found < 2**32 else 0
-
-
-def _described(request_id: int, row: int, frames: OpenFrames) -> dict[str, Any]:
-    header = frames.index.header
-    shape = header.geometry
-    return {
-        "event": "instance",
-        "id": request_id,
-        "row": row,
-        "transfer_syntax": media_types.served_transfer_syntax(header.transfer_syntax_uid),
-        "media_type": media_types.frame_type(header.transfer_syntax_uid),
-        "rows": shape.rows,
-        "columns": shape.columns,
-        "samples_per_pixel": shape.samples_per_pixel,
-        "bits_allocated": shape.bits_allocated,
-        "bits_stored": shape.bits_stored,
-        "high_bit": shape.high_bit,
-        "pixel_representation": shape.pixel_representation,
-        "planar_configuration": shape.planar_configuration,
-        "photometric_interpretation": shape.photometric_interpretation,
-    }

@@ -9,7 +9,8 @@ from streamer.answers import HttpError, Receive, Scope, Send
 from streamer.door import refuse
 from streamer.streams.messages import WordsError, parse_objects
 from streamer.streams.registry import Registry
-from streamer.streams.session import Session, StreamBrokenError, encoded
+from streamer.streams.session import Session, StreamBrokenError
+from streamer.streams.telling import encoded
 from streamer.streams.wire import SUBPROTOCOL
 
 _NORMAL, _UNSUPPORTED, _INVALID, _BROKEN = 1000, 1003, 1007, 1011
