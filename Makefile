@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test check lock bench fuzz kill-test chaos clean
+.PHONY: help setup dev demo test check lock bench fuzz kill-test chaos viewer ohif clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ chaos: dev  ## the scorecard: kills, outages, full disks, partitions, with bars;
 
 fuzz: dev  ## mutated PDUs, command sets, headers and files against reader and listener; INPUTS=100000
 	$(BIN)/python -m chaos.fuzz --inputs $(or $(INPUTS),100000)
+
+viewer:  ## the viewer's bundle anew, of streamer/viewer/src (needs node and npm; what it makes is committed)
+	cd streamer/viewer && npm ci && npm run build
+
+ohif: setup  ## the OHIF viewer beside ours, from npm's registry, checked
+	$(BIN)/dicomrelay viewer install ohif
 
 lock:  ## the hash-pinned lock files anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11 --custom-compile-command "make lock" -o locks/runtime.txt
