@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
@@ -24,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from archive import Archive
+from archive.renditions.cache import RenditionCache
 from archive.storage.opening import open_storage
 from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
@@ -51,6 +53,7 @@ from streamer.door import guarded
 from streamer.front_page import FrontPage
 from streamer.host_check import for_this_host
 from streamer.open_frames import FrameCache
+from streamer.rendered import AT_ONCE, Rendered
 from streamer.retrieve_routes import Retrieval
 from streamer.search import Search
 from streamer.streams.http import MOST_BODY_BYTES
@@ -74,10 +77,12 @@ def create_app(
     streams_folder: Path | None = None,
     copies: Path | None = None,
     viewers: Path | None = None,
+    kept: RenditionCache | None = None,
+    rendered_at_once: int = AT_ONCE,
 ) -> AsgiApp:
     """Everything the streamer serves of an archive, as an ASGI app.
 
-    Writes nothing but frame indexes that are not there yet. The archive stays its owner's to close.
+    Writes nothing but frame indexes that are not there yet, and renditions. The archive stays its owner's to close.
 
     Parameters
     ----------
@@ -91,6 +96,10 @@ def create_app(
         Where copies in other transfer syntaxes are made; a temporary folder when not given.
     viewers : Path, optional
         Where OHIF is installed, if it is.
+    kept : RenditionCache, optional
+        Where renditions are kept; a small temporary folder when not given.
+    rendered_at_once : int
+        How many pictures are made at once.
 
     Raises
     ------
@@ -99,9 +108,10 @@ def create_app(
     """
     cache = FrameCache(archive)
     caching = Caching(settings.cache)
-    retrieval = Retrieval(archive, cache, caching=caching, copies=copies)
+    rendered = Rendered(archive, caching=caching, kept=kept, at_once=rendered_at_once)
+    retrieval = Retrieval(archive, cache, caching=caching, copies=copies, render=rendered.wado_uri)
     frame_road = frames.Frames(cache, caching=caching, transcoding=retrieval.transcoding)
-    starlette = _starlette(archive, retrieval, viewers)
+    starlette = _starlette(archive, retrieval, rendered, viewers)
     starlette.state.public_url = settings.public_url
     others = compressed(starlette)
     streams = Streams(archive, cache, most=settings.streams, folder=streams_folder)
@@ -110,7 +120,7 @@ def create_app(
         if scope["type"] == "http" and frames.PATH.fullmatch(scope["path"]):
             await frame_road(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await _lifespan(receive, send, streams, (cache, retrieval))
+            await _lifespan(receive, send, streams, (cache, retrieval, rendered))
         elif streams.is_mine(scope):
             await streams(scope, receive, send)
         else:
@@ -121,7 +131,7 @@ def create_app(
 
 
 async def _lifespan(
-    receive: Receive, send: Send, streams: Streams, opened: Iterable[FrameCache | Retrieval]
+    receive: Receive, send: Send, streams: Streams, opened: Iterable[FrameCache | Retrieval | Rendered]
 ) -> None:
     while True:
         message = await receive()
@@ -136,7 +146,7 @@ async def _lifespan(
             return
 
 
-def _starlette(archive: Archive, retrieval: Retrieval, viewers: Path | None) -> Starlette:
+def _starlette(archive: Archive, retrieval: Retrieval, rendered: Rendered, viewers: Path | None) -> Starlette:
     search, front = Search(archive), FrontPage(archive)
     viewer, ohif = Viewer(front), Ohif(viewers)
     study = "/studies/{study}"
@@ -165,6 +175,7 @@ def _starlette(archive: Archive, retrieval: Retrieval, viewers: Path | None) -> 
         (study + "/instances", search.instances),
         (series + "/instances", search.instances),
         *retrieval.routes,
+        *rendered.routes,
     )
     app = Starlette(
         routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes],
@@ -254,6 +265,26 @@ def _open(settings: Settings) -> Archive:
     )
 
 
+def _kept(settings: Settings) -> RenditionCache | None:
+    """Where renditions are kept; nowhere for long when that cannot be written, as where the home is read-only."""
+    try:
+        settings.renditions_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.renditions_path):
+            pass
+    except OSError as error:
+        _log.warning(
+            "renditions are kept in a temporary folder: renditions.path cannot be written",
+            action="streamer.start",
+            reason=error.strerror,
+        )
+        return None
+    return RenditionCache(
+        settings.renditions_path,
+        max_bytes=settings.renditions.max_bytes,
+        min_free_bytes=settings.gateway.min_free_bytes,
+    )
+
+
 def _nothing() -> None:
     """A child is ready when its parent is: the socket listens already."""
 
@@ -277,6 +308,8 @@ def _serve_archive(
                 copies=settings.path("streamer", "copies"),
                 streams_folder=settings.path("run", "streams"),
                 viewers=settings.path("viewers"),
+                kept=_kept(settings),
+                rendered_at_once=settings.renditions.at_once,
             ),
             http=bounded(bounds),
             ws=BoundedWebSocket,

@@ -85,7 +85,7 @@ class Frames:
                 raise HttpError(405, "frames are read: GET or HEAD", headers=((b"allow", b"GET, HEAD"),))
             of, _, listed = scope["path"].rpartition("/frames/")
             key = _key(of) if len(of) <= _LONGEST_PATH else _checked_key(of)
-            numbers = _frame_numbers(listed)
+            numbers = frame_numbers(listed)
             frames = await self._open(key)
             try:
                 locations = _located(frames.index, numbers)
@@ -145,7 +145,8 @@ def _etag(body: FrameBody, listed: str, transfer_syntax_uid: str) -> str:
     return strong(digest, f"f{form}")
 
 
-def _frame_numbers(listed: str) -> list[int]:
+def frame_numbers(listed: str) -> list[int]:
+    """The numbers of a list such as 1,2,3. Raises HttpError 400."""
     # Counted before it is split: the list is bounded before memory is spent.
     if listed.count(",") >= MOST_FRAMES:
         raise HttpError(400, f"at most {MOST_FRAMES} frames at once")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
 
 from archive.frame_header import FrameIndexHeader, FrameLayout, PixelKind
 from archive.frame_index import FrameIndex
@@ -14,14 +17,16 @@ from archive.frame_reader import frame_chunks
 from archive.renditions.colour import unfolded_422
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.errors import NotTranscodable
+from dicomrelay.transcode.codestream import read_jpeg_2000
 from dicomrelay.transcode.image import Image
 from dicomrelay.transcode.pixels import Frames
-from dicomrelay.transcode.syntaxes import DECODABLE, RLE_LOSSLESS
+from dicomrelay.transcode.syntaxes import DECODABLE, DEFLATED_FRAMES, JPEG_2000, RLE_LOSSLESS
 from dicomrelay.transcode.values import TranscodeLimits
 
 _LARGEST_US: Final = 0xFFFF
 _FLOAT_BITS: Final = {PixelKind.FLOAT: 32, PixelKind.DOUBLE_FLOAT: 64}
-_ENCODED_RGB: Final = frozenset({"YBR_RCT", "YBR_ICT"})
+# What keeps every bit of a pixel's cell, used or not.
+_BY_BIT: Final = frozenset({RLE_LOSSLESS, DEFLATED_FRAMES})
 
 
 def frame_pixels(
@@ -56,14 +61,17 @@ def frame_pixels(
     syntax = header.transfer_syntax_uid
     if syntax not in DECODABLE:
         raise NotTranscodable(f"{transfer_syntax(syntax).name} is not decoded here")
+    if image.bits_allocated == 1:
+        return _single_bits(data, image, syntax), photometric
     frames = Frames(Path(), image, syntax, None)
     decoded = np.frombuffer(frames.decoded(data, number), f"<u{image.bits_allocated // 8}")
     shape: tuple[int, ...] = (image.rows, image.columns)
     if image.samples_per_pixel > 1:
         shape = (*shape, image.samples_per_pixel)
     photometric = frames.photometric_interpretation
-    shift = _unused_below(header) if syntax == RLE_LOSSLESS else 0
-    return _masked(decoded.reshape(shape), image, shift), photometric
+    if syntax in _BY_BIT:
+        return _masked(decoded.reshape(shape), image, _unused_below(header)), photometric
+    return _in_range(decoded.reshape(shape), image), photometric
 
 
 def _image(header: FrameIndexHeader) -> Image:
@@ -84,10 +92,8 @@ def _check(header: FrameIndexHeader, image: Image, limits: TranscodeLimits) -> N
     if header.pixel_kind in _FLOAT_BITS or image.bits_allocated == 1:
         if image.rows * image.columns * max(8, image.bits_allocated) // 8 > limits.max_frame_bytes:
             raise NotTranscodable(f"a frame of {image.rows} × {image.columns} is beyond the limits")
-        if image.samples_per_pixel != 1 or (
-            image.bits_allocated == 1 and header.layout is not FrameLayout.UNIFORM
-        ):
-            raise NotTranscodable("pixels of this form are not shown")
+        if image.samples_per_pixel != 1:
+            raise NotTranscodable("pixels of several samples in this form are not shown")
     else:
         image.check(limits)
     if max(image.rows, image.columns) > _LARGEST_US:
@@ -133,3 +139,59 @@ def _masked(values: NDArray[Any], image: Image, shift: int) -> NDArray[Any]:
         return values
     signed = values.astype(f"<i{allocated // 8}")
     return (signed << (allocated - stored)) >> (allocated - stored)
+
+
+def _in_range(values: NDArray[Any], image: Image) -> NDArray[Any]:
+    """What a codec made of samples: signs put right where it knows none, and cut off where loss has led beyond what is stored."""
+    stored = image.bits_stored
+    if image.pixel_representation != 1 or image.samples_per_pixel != 1:
+        return (
+            np.minimum(values, values.dtype.type((1 << stored) - 1))
+            if stored < image.bits_allocated
+            else values
+        )
+    signed = values.view(f"<i{image.bits_allocated // 8}")
+    half = 1 << (stored - 1)
+    if stored < image.bits_allocated and signed.min() >= 0 and half <= signed.max() < 2 * half:
+        return _masked(values, image, 0)
+    inside: NDArray[Any] = np.clip(signed, -half, half - 1)
+    return inside
+
+
+def _single_bits(data: bytes, image: Image, syntax_uid: str) -> NDArray[Any]:
+    """A compressed frame with Bits Allocated 1, its pixels as 0 and 1."""
+    rows, columns = image.rows, image.columns
+    if syntax_uid == DEFLATED_FRAMES:
+        packed = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, rows * columns // 8 + 2)
+        if len(packed) * 8 < rows * columns:
+            raise NotTranscodable("a deflated frame is shorter than the data set says")
+        bits = np.frombuffer(packed, "u1")
+        return np.unpackbits(bits, count=rows * columns, bitorder="little").reshape(rows, columns)
+    if syntax_uid in JPEG_2000:
+        stream = read_jpeg_2000(data)
+        if (stream.rows, stream.columns, stream.samples) != (rows, columns, 1) or stream.precision > 8:
+            raise NotTranscodable("a frame has another size than the data set says")
+    elif syntax_uid != RLE_LOSSLESS:
+        raise NotTranscodable("single bits in this compression are not shown")
+    options: dict[str, Any] = {
+        "rows": rows,
+        "columns": columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": image.photometric_interpretation,
+        "bits_allocated": 1,
+        "bits_stored": 1,
+        "pixel_representation": 0,
+        "pixel_keyword": "PixelData",
+        "decoding_plugin": "pydicom" if syntax_uid == RLE_LOSSLESS else "pylibjpeg",
+    }
+    try:
+        array, _ = get_decoder(syntax_uid).as_array(
+            encapsulate([data], has_bot=False), index=0, raw=True, **options
+        )
+    except Exception as error:  # whatever a decoder raises
+        raise NotTranscodable(f"the frame cannot be decoded: {type(error).__name__}") from error
+    if array.shape != (rows, columns):
+        raise NotTranscodable("a frame is decoded to something else than the data set says")
+    seen: NDArray[Any] = np.minimum(array, array.dtype.type(1))
+    return seen

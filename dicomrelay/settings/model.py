@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from dicomrelay.settings import sections
 from dicomrelay.settings.archive import ArchiveSettings
 from dicomrelay.settings.destinations import DestinationSettings
+from dicomrelay.settings.renditions import RenditionSettings
 from dicomrelay.settings.retrieve import CommitmentSettings, RetrieveSettings
 from dicomrelay.settings.streamer import StreamerSettings
 
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
     retention: sections.RetentionSettings = sections.RetentionSettings()
     archive: ArchiveSettings = ArchiveSettings()
     streamer: StreamerSettings = StreamerSettings()
+    renditions: RenditionSettings = RenditionSettings()
     monitor: sections.MonitorSettings = sections.MonitorSettings()
     query: sections.QuerySettings = sections.QuerySettings()
     retrieve: RetrieveSettings = RetrieveSettings()
@@ -106,3 +108,8 @@ class Settings(BaseSettings):
     def archive_path(self) -> Path:
         """Where the archive is."""
         return self.archive.path or self.path("archive")
+
+    @property
+    def renditions_path(self) -> Path:
+        """Where renditions are kept."""
+        return self.renditions.path or self.path("renditions")
