@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import socket
 import tempfile
@@ -56,6 +57,8 @@ from streamer.open_frames import FrameCache
 from streamer.rendered import AT_ONCE, Rendered
 from streamer.retrieve_routes import Retrieval
 from streamer.search import Search
+from streamer.stow.port import Intake
+from streamer.stow.road import Stow
 from streamer.streams.http import MOST_BODY_BYTES
 from streamer.streams.protocol import WRITE_S, BoundedWebSocket
 from streamer.streams.routes import Streams
@@ -69,7 +72,7 @@ _DEFAULTS: Final = StreamerSettings()
 _log = get_logger("dicomrelay.streamer")
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - the composition root: one for each part
     archive: Archive,
     *,
     only_host: str | None = None,
@@ -79,10 +82,12 @@ def create_app(
     viewers: Path | None = None,
     kept: RenditionCache | None = None,
     rendered_at_once: int = AT_ONCE,
+    stow: Stow | None = None,
 ) -> AsgiApp:
     """Everything the streamer serves of an archive, as an ASGI app.
 
-    Writes nothing but frame indexes that are not there yet, and renditions. The archive stays its owner's to close.
+    Writes nothing but frame indexes that are not there yet, renditions, and what `stow` takes. Archive and `stow`
+    stay their owner's to close.
 
     Parameters
     ----------
@@ -100,6 +105,8 @@ def create_app(
         Where renditions are kept; a small temporary folder when not given.
     rendered_at_once : int
         How many pictures are made at once.
+    stow : Stow, optional
+        Takes instances; None takes none.
 
     Raises
     ------
@@ -109,7 +116,14 @@ def create_app(
     cache = FrameCache(archive)
     caching = Caching(settings.cache)
     rendered = Rendered(archive, caching=caching, kept=kept, at_once=rendered_at_once)
-    retrieval = Retrieval(archive, cache, caching=caching, copies=copies, render=rendered.wado_uri)
+    retrieval = Retrieval(
+        archive,
+        cache,
+        caching=caching,
+        copies=copies,
+        render=rendered.wado_uri,
+        renditions=rendered.renditions,
+    )
     frame_road = frames.Frames(cache, caching=caching, transcoding=retrieval.transcoding)
     starlette = _starlette(archive, retrieval, rendered, viewers)
     starlette.state.public_url = settings.public_url
@@ -123,6 +137,8 @@ def create_app(
             await _lifespan(receive, send, streams, (cache, retrieval, rendered))
         elif streams.is_mine(scope):
             await streams(scope, receive, send)
+        elif stow is not None and stow.is_mine(scope):
+            await stow(scope, receive, send)
         else:
             await others(scope, receive, send)
 
@@ -217,7 +233,12 @@ class _Server(uvicorn.Server):
 
 
 def run(
-    settings: Settings, *, ready: Callable[[], None], stop: threading.Event, bounds: Bounds = BOUNDS
+    settings: Settings,
+    *,
+    ready: Callable[[], None],
+    stop: threading.Event,
+    bounds: Bounds = BOUNDS,
+    intake: Intake | None = None,
 ) -> None:
     """Serve until `stop` is set; requests under way have ten seconds to finish.
 
@@ -227,6 +248,8 @@ def run(
         Called once requests are answered.
     bounds : Bounds
         What a connection may cost.
+    intake : Intake, optional
+        Where instances go that are stored by STOW-RS; None takes none. Closed at the end.
 
     Raises
     ------
@@ -237,14 +260,16 @@ def run(
     """
     listener = listen(settings.streamer.host, settings.streamer.port)
     if settings.streamer.processes == 1:
-        _serve_archive(settings, listener, ready=ready, stop=stop, bounds=bounds)
+        _serve_archive(settings, listener, ready=ready, stop=stop, bounds=bounds, intake=intake)
         return
     with contextlib.closing(listener):
         _check(settings)
         run_processes(
             "streamer",
             settings.streamer.processes,
-            lambda stopping: _serve_archive(settings, listener, ready=_nothing, stop=stopping, bounds=bounds),
+            lambda stopping: _serve_archive(
+                settings, listener, ready=_nothing, stop=stopping, bounds=bounds, intake=intake
+            ),
             ready=ready,
             stop=stop,
             grace_s=_GRACE_S + _STOP_POLL_S + 1,
@@ -296,9 +321,15 @@ def _serve_archive(
     ready: Callable[[], None],
     stop: threading.Event,
     bounds: Bounds,
+    intake: Intake | None,
 ) -> None:
-    with contextlib.closing(listener):
+    with contextlib.closing(listener), contextlib.ExitStack() as opened:
         archive = _open(settings)
+        stow = None
+        if intake is not None:
+            opened.enter_context(contextlib.closing(intake))
+            stow = opened.enter_context(contextlib.closing(Stow(settings, intake)))
+            bounds = dataclasses.replace(bounds, upload_bytes=stow.body_bytes)
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
             create_app(
@@ -310,6 +341,7 @@ def _serve_archive(
                 viewers=settings.path("viewers"),
                 kept=_kept(settings),
                 rendered_at_once=settings.renditions.at_once,
+                stow=stow,
             ),
             http=bounded(bounds),
             ws=BoundedWebSocket,

@@ -10,6 +10,7 @@ from archive import Archive, StoredInstance
 from archive.frame_reader import CHUNK_BYTES, read_exactly
 from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
 from dicomrelay.errors import ArchiveError
+from dicomrelay.transcode.syntaxes import COMPRESSED
 from dicomrelay.transcode.values import Source
 from streamer.conditions import Span
 from streamer.transcoding import Transcoding
@@ -107,6 +108,9 @@ class Contents:
         if transfer_syntax_uid in {"", stored.transfer_syntax_uid}:
             descriptor = opened(self._archive, stored)
             return Content(file_meta(stored), descriptor, stored.data_set_offset, stored.data_set_bytes)
+        if transfer_syntax_uid in COMPRESSED:
+            copy = self.transcoding.compressed(stored, transfer_syntax_uid)
+            return Content(file_meta(stored, transfer_syntax_uid), copy.descriptor, 0, copy.length)
         with self._archive.reading(stored) as path:
             source = Source(path, stored.data_set_offset, stored.data_set_bytes, stored.transfer_syntax_uid)
             copy = self.transcoding.copy(source, transfer_syntax_uid)

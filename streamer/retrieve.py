@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
@@ -57,6 +57,10 @@ class Retrieve:
         self._archive = archive
         self._contents = contents
         self._caching = caching
+
+    def others(self, transfer_syntax_uid: str) -> Sequence[str]:
+        """The transfer syntaxes that an instance can be sent in besides its own."""
+        return self._contents.transcoding.others(transfer_syntax_uid)
 
     def instance(self, request: Request) -> Response:
         """`GET /studies/{study}/series/{series}/instances/{instance}`: bare when that is wanted, multipart otherwise."""

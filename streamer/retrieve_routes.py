@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from archive import Archive
+from archive.renditions.renditions import Renditions
 from streamer.conditions import Caching
 from streamer.contents import Contents
 from streamer.metadata import BulkData, Metadata
@@ -35,6 +36,8 @@ class Retrieval:
         Where copies in other transfer syntaxes are made.
     render : callable, optional
         Makes the images of WADO-URI.
+    renditions : Renditions, optional
+        Makes compressed copies.
     """
 
     def __init__(
@@ -45,8 +48,9 @@ class Retrieval:
         caching: Caching,
         copies: Path | None = None,
         render: Render | None = None,
+        renditions: Renditions | None = None,
     ) -> None:
-        self.transcoding = Transcoding(copies)
+        self.transcoding = Transcoding(copies, renditions=renditions)
         retrieve = Retrieve(archive, Contents(archive, self.transcoding), caching)
         metadata, bulk_data = Metadata(archive, caching), BulkData(archive, cache, caching)
         self.routes: Routes = (

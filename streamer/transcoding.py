@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from archive import StoredInstance
+from archive.renditions.renditions import Renditions
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.errors import NotTranscodable, ServiceUnavailable
-from dicomrelay.transcode.syntaxes import producible
+from dicomrelay.transcode.syntaxes import compressible, producible
 from dicomrelay.transcode.values import Source
 from dicomrelay.transcode.workshop import Workshop
 from streamer.answers import HttpError
@@ -38,9 +40,18 @@ class Transcoding:
     ----------
     place : Path, optional
         Where copies are made; a folder of the system's temporary ones when not given, or where it cannot be made.
+    renditions : Renditions, optional
+        Makes and keeps the compressed ones.
     """
 
-    def __init__(self, place: Path | None = None, *, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(
+        self,
+        place: Path | None = None,
+        *,
+        patience_s: float = _PATIENCE_S,
+        renditions: Renditions | None = None,
+    ) -> None:
+        self._renditions = renditions
         self._place = place
         self._patience_s = patience_s
         self._free = threading.BoundedSemaphore(AT_ONCE)
@@ -48,10 +59,10 @@ class Transcoding:
         self._idle: list[Workshop] = []
         self._temporary = ExitStack()
 
-    @staticmethod
-    def others(transfer_syntax_uid: str) -> Sequence[str]:
+    def others(self, transfer_syntax_uid: str) -> Sequence[str]:
         """The transfer syntaxes that a copy can be in."""
-        return producible(transfer_syntax_uid)
+        compressed = compressible(transfer_syntax_uid) if self._renditions is not None else ()
+        return (*producible(transfer_syntax_uid), *compressed)
 
     @staticmethod
     def frame_syntaxes(transfer_syntax_uid: str) -> Sequence[str]:
@@ -69,6 +80,18 @@ class Transcoding:
         ServiceUnavailable
             There is no room for it.
         """
+        return self._in_turn(lambda: self._made(source, transfer_syntax_uid), transfer_syntax_uid)
+
+    def compressed(self, stored: StoredInstance, transfer_syntax_uid: str) -> OpenCopy:
+        """A copy of an instance in a compressed transfer syntax, as it is kept, or made now. Raises as `copy`."""
+        renditions = self._renditions
+        if renditions is None:
+            raise HttpError(406, "nothing is compressed here")
+        return self._in_turn(
+            lambda: OpenCopy(*renditions.copy(stored, transfer_syntax_uid)), transfer_syntax_uid
+        )
+
+    def _in_turn(self, make: Callable[[], OpenCopy], transfer_syntax_uid: str) -> OpenCopy:
         if not self._free.acquire(timeout=self._patience_s):
             raise HttpError(
                 503,
@@ -76,7 +99,7 @@ class Transcoding:
                 headers=((b"retry-after", str(_RETRY_AFTER_S).encode()),),
             )
         try:
-            return self._made(source, transfer_syntax_uid)
+            return make()
         except NotTranscodable as error:
             raise HttpError(406, f"not in transfer syntax {transfer_syntax_uid}: {error}") from error
         except OSError as error:

@@ -13,7 +13,6 @@ from streamer import media_types
 from streamer.answers import HttpError
 from streamer.frames import checked_uids
 from streamer.retrieve import Retrieve
-from streamer.transcoding import Transcoding
 
 # An image of a stored instance: what is asked for, and its media type.
 Render = Callable[[Request, StoredInstance, Mapping[str, str], str], Response]
@@ -79,7 +78,7 @@ class WadoUri:
         syntax = given.get("transferSyntax", "")
         if syntax in {"", stored.transfer_syntax_uid}:
             return self._retrieve.bare(request, stored, "")
-        if syntax not in Transcoding.others(stored.transfer_syntax_uid):
+        if syntax not in self._retrieve.others(stored.transfer_syntax_uid):
             raise HttpError(
                 406,
                 f"this instance is there in transfer syntax {stored.transfer_syntax_uid}, and cannot be sent in "

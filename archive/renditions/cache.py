@@ -104,7 +104,7 @@ class RenditionCache:
                 trailer = struct.pack("<8sQI", _MAGIC, size, checksum)
                 file.write(trailer + struct.pack("<I", crc32(trailer)))
             target = self._path(key)
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder("kept", key[:2])
             made.replace(target)
         except OSError as error:
             _log.warning("a rendition is not kept", reason=error.strerror or type(error).__name__)
@@ -121,8 +121,7 @@ class RenditionCache:
         OSError
             The folder cannot be written.
         """
-        folder = self.root / "locks"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = self._folder("locks")
         lock = os.open(
             folder / f"{int(key[:2], 16) % _LOCKS:02x}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
@@ -170,6 +169,15 @@ class RenditionCache:
     def _discard(self, key: str) -> None:
         with suppress(OSError):
             self._path(key).unlink()
+
+    def _folder(self, *parts: str) -> Path:
+        """A folder of ours, made when it is not there, each for our user only. Raises OSError."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = self.root
+        for part in parts:
+            folder /= part
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
 
     def _path(self, key: str) -> Path:
         return self.root / "kept" / key[:2] / f"{key}{_SUFFIX}"

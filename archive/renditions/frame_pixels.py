@@ -167,12 +167,11 @@ def _single_bits(data: bytes, image: Image, syntax_uid: str) -> NDArray[Any]:
             raise NotTranscodable("a deflated frame is shorter than the data set says")
         bits = np.frombuffer(packed, "u1")
         return np.unpackbits(bits, count=rows * columns, bitorder="little").reshape(rows, columns)
-    if syntax_uid in JPEG_2000:
-        stream = read_jpeg_2000(data)
-        if (stream.rows, stream.columns, stream.samples) != (rows, columns, 1) or stream.precision > 8:
-            raise NotTranscodable("a frame has another size than the data set says")
-    elif syntax_uid != RLE_LOSSLESS:
+    if syntax_uid not in JPEG_2000:
         raise NotTranscodable("single bits in this compression are not shown")
+    stream = read_jpeg_2000(data)
+    if (stream.rows, stream.columns, stream.samples) != (rows, columns, 1) or stream.precision > 8:
+        raise NotTranscodable("a frame has another size than the data set says")
     options: dict[str, Any] = {
         "rows": rows,
         "columns": columns,
@@ -183,7 +182,7 @@ def _single_bits(data: bytes, image: Image, syntax_uid: str) -> NDArray[Any]:
         "bits_stored": 1,
         "pixel_representation": 0,
         "pixel_keyword": "PixelData",
-        "decoding_plugin": "pydicom" if syntax_uid == RLE_LOSSLESS else "pylibjpeg",
+        "decoding_plugin": "pylibjpeg",
     }
     try:
         array, _ = get_decoder(syntax_uid).as_array(

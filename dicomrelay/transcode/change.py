@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from dicomrelay.dicom.elements import ElementSyntax
+from dicomrelay.dicom.elements import UNDEFINED_LENGTH, ElementSyntax
 from dicomrelay.dicom.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -25,10 +25,10 @@ from dicomrelay.transcode.image import (
     Image,
     read_image,
 )
-from dicomrelay.transcode.reader import Element, Reader
+from dicomrelay.transcode.reader import ITEM, SEQUENCE_END, Element, Reader
 from dicomrelay.transcode.representations import PIXEL_DATA
 from dicomrelay.transcode.rewrite import Changes, Rewriter
-from dicomrelay.transcode.syntaxes import NATIVE, producible
+from dicomrelay.transcode.syntaxes import COMPRESSED, NATIVE, compressible, producible
 from dicomrelay.transcode.values import Copy, Source, TranscodeLimits
 from dicomrelay.transcode.writer import Writer, digest_of, swapped
 
@@ -53,10 +53,13 @@ def change(source: Source, transfer_syntax_uid: str, path: Path, limits: Transco
     OSError
         A file cannot be read or written.
     """
-    if transfer_syntax_uid not in producible(source.transfer_syntax_uid):
+    if transfer_syntax_uid not in (
+        *producible(source.transfer_syntax_uid),
+        *compressible(source.transfer_syntax_uid),
+    ):
         raise NotTranscodable(f"{transfer_syntax(source.transfer_syntax_uid).name} cannot be decoded here")
     plain = transfer_syntax_uid
-    if plain == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+    if plain == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN or plain in COMPRESSED:
         plain = EXPLICIT_VR_LITTLE_ENDIAN
     with (
         source.path.open("rb") as file,
@@ -68,8 +71,18 @@ def change(source: Source, transfer_syntax_uid: str, path: Path, limits: Transco
         else:
             with _beside(path, ".plain") as between:
                 _rewrite(native, plain, between, limits)
+                between.flush()
+                length = os.fstat(between.fileno()).st_size
                 between.seek(0)
-                deflate(between, os.fstat(between.fileno()).st_size, out)
+                if transfer_syntax_uid in COMPRESSED:
+                    _compress(
+                        _Native(path, between, 0, length, EXPLICIT_VR_LITTLE_ENDIAN),
+                        transfer_syntax_uid,
+                        out,
+                        limits,
+                    )
+                else:
+                    deflate(between, length, out)
         out.flush()
         return Copy(path, os.fstat(out.fileno()).st_size, digest_of(out), transfer_syntax_uid)
 
@@ -141,6 +154,29 @@ def _decoded(native: _Native, image: Image, transfer_syntax_uid: str, limits: Tr
     if image.samples_per_pixel > 1:
         replaced[PLANAR_CONFIGURATION] = (b"US", b"\0\0")  # by pixel; zero in either byte order
     return Changes(replaced, _OF_FRAGMENTS, write)
+
+
+def _compress(native: _Native, transfer_syntax_uid: str, out: BinaryIO, limits: TranscodeLimits) -> None:
+    """A copy of native little endian data with its frames compressed, one fragment each (PS3.5 Annex A.4)."""
+    from dicomrelay.transcode.compress import Compressor  # noqa: PLC0415 - as in _decoded
+
+    image = read_image(_reader(native, limits))
+    compressor = Compressor(native.file, image, transfer_syntax_uid, limits)
+
+    def write(writer: Writer) -> None:
+        writer.head(PIXEL_DATA, b"OB", UNDEFINED_LENGTH)
+        writer.head(ITEM, b"", 0)  # the Basic Offset Table, empty
+        for frame in compressor:
+            writer.head(ITEM, b"", len(frame) + len(frame) % 2)
+            writer.write(frame + b"\0" * (len(frame) % 2))
+        writer.head(SEQUENCE_END, b"", 0)
+
+    replaced = {PHOTOMETRIC_INTERPRETATION: (b"CS", compressor.photometric_interpretation.encode("ascii"))}
+    if image.samples_per_pixel > 1:
+        replaced[PLANAR_CONFIGURATION] = (b"US", b"\0\0")
+    changes = Changes(replaced, _OF_FRAGMENTS, write)
+    writer = Writer(out, _elements(EXPLICIT_VR_LITTLE_ENDIAN))
+    Rewriter(_reader(native, limits), writer, image, changes).rewrite()
 
 
 def _offsets(native: _Native, image: Image) -> tuple[bytes, bytes] | None:

@@ -7,7 +7,9 @@ import os
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from time import monotonic
@@ -36,18 +38,14 @@ class Child:
     """
 
     def __init__(self, module: str, limits: TranscodeLimits) -> None:
-        self._process = subprocess.Popen(
+        self._process = _started(
             [
                 sys.executable,
                 "-m",
                 module,
                 str(os.getpid()),
                 json.dumps(asdict(limits)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
+            ]
         )
 
     def ask(self, asked: dict[str, Any], seconds: float, waiting: Callable[[], None]) -> dict[str, Any]:
@@ -98,6 +96,39 @@ class Child:
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
+
+
+# It dies with the thread that started it, not with the process (prctl(2), PR_SET_PDEATHSIG): so one thread starts them all, and
+# lives as long as the process. One for each process: threads do not survive a fork.
+_starter: ThreadPoolExecutor | None = None
+_starter_lock = threading.Lock()
+
+
+def _forget_the_starter() -> None:
+    global _starter, _starter_lock
+    _starter, _starter_lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_the_starter)
+
+
+def _started(arguments: list[str]) -> subprocess.Popen[bytes]:
+    global _starter  # noqa: PLW0603 - one for the process
+    with _starter_lock:
+        if _starter is None:
+            _starter = ThreadPoolExecutor(1, thread_name_prefix="starts-children")
+        starting = _starter.submit(_start, arguments)
+    return starting.result()
+
+
+def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -32,7 +32,7 @@ class Changes:
         Tag to VR and value, in the byte order of the copy; what the source lacks is put in.
     dropped : frozenset of int
     pixels : callable, optional
-        Writes the whole element in place of encapsulated pixel data.
+        Writes the whole element in place of the pixel data.
     """
 
     replaced: Mapping[int, tuple[bytes, bytes]] = field(default_factory=dict)
@@ -97,6 +97,9 @@ class Rewriter:
                 raise NotTranscodable(
                     f"byte {element.begin}: {tag_name(element.tag)} is compressed where it cannot be decoded"
                 )
+            self._reader.skip(element, end)
+            self._changes.pixels(self._writer)
+        elif element.tag == PIXEL_DATA and not depth and self._changes.pixels is not None:
             self._reader.skip(element, end)
             self._changes.pixels(self._writer)
         elif element.is_sequence:

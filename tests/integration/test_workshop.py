@@ -289,3 +289,26 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
             return
         threading.Event().wait(0.05)
     pytest.fail("the child outlives its parent")
+
+
+def test_the_child_outlives_the_thread_that_first_asked(tmp_path: Path) -> None:
+    """A server's threads come and go; a child that dies with one would refuse the next instance."""
+    source, children = _plain(tmp_path), []
+
+    def ask() -> None:
+        workshop.discard(workshop.copy(source, IMPLICIT))
+        children.append(_children(workshop))
+
+    with Workshop(tmp_path / "work") as workshop:
+        for _ in range(2):
+            asking = threading.Thread(target=ask)
+            asking.start()
+            asking.join()
+            time.sleep(0.05)  # as long as the kernel takes for its signal
+    assert len(children) == 2
+    assert children[0] == children[1]
+
+
+def _children(workshop: Workshop) -> int:
+    assert workshop._child is not None
+    return workshop._child._process.pid
