@@ -11,6 +11,7 @@ from dicomrelay.ledger.values import InstanceFacts, Stage, StageItem, StageResul
 from dicomrelay.log import get_logger
 from dicomrelay.routing import retry_delay_s
 from workers.lease import LEASE_MS, LeaseKeeper
+from workers.renditions import make_by_rule
 from workers.rooms import Rooms
 from workers.sending import locate, verified
 
@@ -28,13 +29,22 @@ def archive_batch(rooms: Rooms) -> int:
 
 
 def frames_batch(rooms: Rooms) -> int:
-    """Prepare the frames of one batch; how many instances it was."""
-    return _batch(
-        rooms,
-        Stage.FRAMES,
-        "frames prepared",
-        lambda items: [_prepare(rooms.archive, item) for item in items],
-    )
+    """Prepare the frames of one batch, and what the rules have made of it; how many instances it was."""
+    indexed: list[InstanceFacts] = []
+
+    def prepare(items: Sequence[StageItem]) -> list[StageResult]:
+        results = [_prepare(rooms.archive, item) for item in items]
+        indexed.extend(
+            item.instance
+            for item, result in zip(items, results, strict=True)
+            if result.done and result.frames
+        )
+        return results
+
+    count = _batch(rooms, Stage.FRAMES, "frames prepared", prepare)
+    # After the stage is done: no instance waits for a picture, nor is counted as failed for want of one.
+    make_by_rule(rooms, indexed)
+    return count
 
 
 def _batch(

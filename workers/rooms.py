@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, field
 
 from archive import Archive
+from archive.renditions.cache import RenditionCache
+from archive.renditions.renditions import Renditions
 from archive.storage.opening import open_storage
 from archive.values import Policy
 from dicomrelay.ledger import Ledger
@@ -26,6 +28,8 @@ class Rooms:
     archive: Archive
     wake_ups: WakeUps
     host: str
+    # What the rules have made; none where nothing is to be.
+    renditions: Renditions | None = None
     # Set when the process is to end: what is under way is handed back at the next instance.
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -33,18 +37,20 @@ class Rooms:
     def open(cls, settings: Settings) -> Rooms:
         """Open them; connections are made when first used."""
         ledger = Ledger.open(home.ledger_url(settings))
+        archive = Archive.open(
+            settings.archive_path,
+            database_url=home.archive_url(settings),
+            storage=open_storage(settings.archive, settings.archive_path),
+            policy=Policy.named(settings.archive.policy),
+        )
         return cls(
             settings=settings,
             ledger=ledger,
             spool=Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes),
-            archive=Archive.open(
-                settings.archive_path,
-                database_url=home.archive_url(settings),
-                storage=open_storage(settings.archive, settings.archive_path),
-                policy=Policy.named(settings.archive.policy),
-            ),
+            archive=archive,
             wake_ups=WakeUps(settings),
             host=home.spool_name(settings),
+            renditions=_renditions(settings, archive),
         )
 
     @property
@@ -55,5 +61,19 @@ class Rooms:
     def close(self) -> None:
         """Let go of connections."""
         self.ledger.dispose()
+        if self.renditions is not None:
+            self.renditions.close()
         self.archive.close()
         self.wake_ups.close()
+
+
+def _renditions(settings: Settings, archive: Archive) -> Renditions | None:
+    """What makes renditions, where a rule says so; children are started when they are first needed."""
+    if not settings.renditions.rules or not settings.renditions.max_bytes:
+        return None
+    kept = RenditionCache(
+        settings.renditions_path,
+        max_bytes=settings.renditions.max_bytes,
+        min_free_bytes=settings.gateway.min_free_bytes,
+    )
+    return Renditions(archive, kept)
