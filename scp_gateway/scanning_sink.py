@@ -73,12 +73,16 @@ class ScanningSink(ABC):
             header = self._scanner.finish()
         except RelayError as error:
             return self._refuse(reply_to(error), error)
-        wrong = mismatch(header, self._request)
+        wrong = self.wrong(header)
         return partial(self._commit, header) if wrong is None else self._refuse(wrong, None)
 
     def abandon(self) -> None:
         """The association died first."""
         self._forget()
+
+    def wrong(self, header: Header) -> StoreReply | None:
+        """What is wrong with a data set that could be read, None for nothing."""
+        return mismatch(header, self._request)
 
     def _commit(self, header: Header) -> StoreReply:
         """Keep it, and only then answer Success."""

@@ -17,7 +17,8 @@ def base_url(request: Request) -> str:
 
     Some clients leave the port out of the Host field. On loopback it is put in again: whoever asked there can reach it.
     """
-    public: str | None = getattr(request.app.state, "public_url", None)
+    # Roads beside Starlette have no app, and know the setting themselves.
+    public: str | None = getattr(request.app.state, "public_url", None) if "app" in request.scope else None
     if public is not None:
         return public.rstrip("/")
     url = request.base_url

@@ -7,9 +7,11 @@ request is whole. Here each of them has an end.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from dicomrelay.log import get_logger
@@ -28,7 +30,9 @@ class Bounds:
     head_bytes : int
         The request line and the header fields of one request, at most.
     body_bytes : int
-        What follows them: nothing here takes a body, so it is read only to be passed over.
+        What follows them, where nothing takes a body: it is read only to be passed over.
+    upload_bytes : int
+        The content of a body that stores instances (`is_upload`); 0 where nothing does. Chunk frames may double it.
     head_s : float
         From the connection, or the first byte after an answer, until the header fields are whole; in seconds.
     write_s : float
@@ -41,6 +45,7 @@ class Bounds:
 
     head_bytes: int = 64 * 1024
     body_bytes: int = 64 * 1024
+    upload_bytes: int = 0
     head_s: float = 10
     write_s: float = 120
     connections: int = 256
@@ -54,6 +59,8 @@ class _RefusedError(Exception):
     """Stops the parser; the answer is in `_refusal`."""
 
 
+# STOW-RS (docs/design/stow.md). A path with escapes is not one of these, and has the small bound.
+_UPLOADS: Final = re.compile(rb"/studies(/[^/%]+)?")
 _TELL_EVERY_S: Final = 10
 _DAMAGED: Final = (400, "this is no HTTP request")
 
@@ -67,6 +74,7 @@ class BoundedHttp(HttpToolsProtocol):
     tell_at: ClassVar[float] = 0
 
     _is_head: bool = True
+    _most_body_bytes: int = 0
     _taken: int = 0
     _refusal: tuple[int, str] = _DAMAGED
     _head_deadline: asyncio.TimerHandle | None = None
@@ -108,7 +116,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Give the parser no more than the part of the request that it is in may have."""
         while data and not self.transport.is_closing():
             bounds = self.bounds
-            room = (bounds.head_bytes if self._is_head else bounds.body_bytes) - self._taken
+            room = (bounds.head_bytes if self._is_head else self._most_body_bytes) - self._taken
             if room <= 0:
                 self._refuse(*(self._head_too_large() if self._is_head else self._body_too_large()))
                 return
@@ -124,10 +132,11 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin the answer, unless the request is one that nobody answers."""
         self._is_head, self._taken = False, 0
+        self._most_body_bytes = self._most_of_this_body()
         self._stop_waiting_for_head()
         for name, value in self.headers:
             # The parser has refused what is no number, and what is more than 64 bits.
-            if name == b"content-length" and int(value) > self.bounds.body_bytes:
+            if name == b"content-length" and int(value) > self._most_body_bytes:
                 self._refusal = self._body_too_large()
                 raise _RefusedError
         if len(self.pipeline) >= self.bounds.pipelined:
@@ -206,11 +215,25 @@ class BoundedHttp(HttpToolsProtocol):
                 "requests refused", action="streamer.refuse", refused=refused, status=status, reason=words
             )
 
+    def _most_of_this_body(self) -> int:
+        bounds = self.bounds
+        if not bounds.upload_bytes or self.parser.get_method() != b"POST":
+            return bounds.body_bytes
+        path = httptools.parse_url(self.url).path or b""
+        # What is longer than its content may be is refused where that is counted, with words.
+        return 2 * bounds.upload_bytes + bounds.body_bytes if _UPLOADS.fullmatch(path) else bounds.body_bytes
+
     def _head_too_large(self) -> tuple[int, str]:
         return 431, f"the request line and header fields have more than {self.bounds.head_bytes} bytes"
 
     def _body_too_large(self) -> tuple[int, str]:
-        return 413, f"nothing here takes a body, and this one has more than {self.bounds.body_bytes} bytes"
+        most = self._most_body_bytes
+        words = (
+            "nothing here takes a body, and this one has"
+            if most == self.bounds.body_bytes
+            else "the body has"
+        )
+        return 413, f"{words} more than {most} bytes"
 
     def _is_answering(self) -> bool:
         # None before the first request, whatever uvicorn declares.

@@ -282,6 +282,8 @@ def _arrival(
         rules="" if record.send_to else ", ".join(map(str, decision.rules)),
         rules_version="" if record.send_to else version,
         aside=aside,
+        protocol=origin.protocol,
+        user=origin.user,
     )
 
 

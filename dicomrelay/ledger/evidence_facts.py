@@ -50,6 +50,8 @@ def _received(arrival: Arrival, verdict: Verdict) -> Detail:
             "called_ae_title": arrival.called_ae_title,
             "address": arrival.peer_address,
             "association_id": arrival.association_id,
+            "protocol": arrival.protocol,
+            "user": arrival.user,
             "received_at": arrival.received_at_ms,
             # Parted as DICOM parts values: no name of ours and no AE title has a backslash (PS3.5 Section 6.2).
             "destinations": "\\".join(arrival.destinations),

@@ -156,6 +156,8 @@ class Arrival:
     )
     quiet_ms: int | None = None  # of its source; None for that of all studies
     count_at: str = ""  # whom to ask how many instances its study has
+    protocol: str = ""  # how it came, where that was not DIMSE
+    user: str = ""  # who brought it over that
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from dicomrelay.settings.fields import Port, Section
+from dicomrelay.settings.fields import AeTitle, Port, Section
 
 # RFC 6750 Section 2.1, without the characters that a WebSocket's subprotocol cannot have (RFC 9110 Section 5.6.2).
 TOKEN: Final = re.compile(r"[A-Za-z0-9._~+-]{16,1024}", re.ASCII)
@@ -67,6 +67,26 @@ class StreamerAccessSettings(Section):
         return self
 
 
+class StreamerStowSettings(Section):
+    """Storing over the web (docs/design/stow.md)."""
+
+    enabled: bool = Field(
+        True,
+        description="Take instances by STOW-RS: from this machine while the streamer listens on loopback, else from those "
+        "who show who they are by [streamer.access]. They go into the spool.",
+    )
+    ae_title: AeTitle = Field(
+        "STOW-RS",
+        description="What stands for the calling AE title of such instances, in [[peers]] and in rules.",
+    )
+    max_request_bytes: int = Field(
+        16 * 1024**3, ge=65_536, le=2**50, description="The body of one request, at most, in bytes."
+    )
+    max_requests: int = Field(
+        8, ge=1, le=256, description="Requests that store at once, in each process; one more is answered 503."
+    )
+
+
 class StreamerSettings(Section):
     """DICOMweb over HTTP."""
 
@@ -110,6 +130,8 @@ class StreamerSettings(Section):
         le=10_000,
         description="Scheduled streams that are open at once, in each process; 0 for none.",
     )
+
+    stow: StreamerStowSettings = Field(StreamerStowSettings(), description="Storing over the web, STOW-RS.")
 
     @field_validator("cors_origins")
     @classmethod

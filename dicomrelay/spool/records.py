@@ -38,6 +38,10 @@ class Provenance:
         Milliseconds since the epoch, by the clock of this machine.
     job_id : str
         The job of `dicomrelay send` that it belongs to, or "".
+    protocol : str
+        How it came, where that was not DIMSE: "STOW-RS". Then `association_id` is the request's.
+    user : str
+        Who brought it over that protocol, as far as that was asked.
     """
 
     calling_ae_title: str
@@ -46,6 +50,8 @@ class Provenance:
     association_id: str
     received_at_ms: int
     job_id: str = ""
+    protocol: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,9 @@ class SpoolRecord:
 
 
 _RECORD_NAMES: Final = tuple(field.name for field in fields(SpoolRecord))
-_PROVENANCE_NAMES: Final = tuple(field.name for field in fields(Provenance))
+# Written only where they say something: a version that does not know them reads all other records.
+_RARE_NAMES: Final = ("protocol", "user")
+_PROVENANCE_NAMES: Final = tuple(field.name for field in fields(Provenance) if field.name not in _RARE_NAMES)
 _record_values: Final = attrgetter(*_RECORD_NAMES)
 _provenance_values: Final = attrgetter(*_PROVENANCE_NAMES)
 
@@ -111,8 +119,15 @@ def _json(value: object) -> str:
     if value == ():
         return "[]"
     if isinstance(value, Provenance):
-        return _PROVENANCE_FORM % tuple([_json(each) for each in _provenance_values(value)])
+        return _provenance(value)
     return str(value) if type(value) is int else json.dumps(value, separators=(",", ":"))
+
+
+def _provenance(origin: Provenance) -> str:
+    common = _PROVENANCE_FORM % tuple([_json(each) for each in _provenance_values(origin)])
+    if not (origin.protocol or origin.user):
+        return common
+    return f'{common[:-1]},"protocol":{_json(origin.protocol)},"user":{_json(origin.user)}}}'
 
 
 def decode_record(encoded: bytes, *, origin: str) -> SpoolRecord:
@@ -143,6 +158,8 @@ def head_bytes(first: SpoolRecord) -> int:
     uid, origin = first.sop_instance_uid, first.provenance
     if not uid.isascii() or not uid.isprintable() or '"' in uid or "\\" in uid:
         return _head_bytes(first)  # not as long in JSON as it is
+    if origin.protocol or origin.user:
+        return _head_bytes(first)
     # Between two instances of an association nothing else changes that has a length.
     return _usual_head_bytes(
         len(uid),

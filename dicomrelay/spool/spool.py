@@ -187,6 +187,16 @@ class Spool:
         )
         return SpoolWriter(first, self._new, operations=self._operations, reserve=reserve, space=self._space)
 
+    def check_space(self) -> None:
+        """Let pass, or say that there is no room.
+
+        Raises
+        ------
+        SpoolFull
+            Free space is under the low-water mark.
+        """
+        self._space.check()
+
     def add_reference(
         self,
         path: Path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import httpx
 
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import Settings, StreamerSettings
+from scp_gateway.web_intake import WebIntake
 from streamer import app
 from streamer.bounds import BOUNDS, Bounds
 
@@ -25,9 +26,26 @@ def free_port() -> int:
 def running_streamer(home: Path, *, bounds: Bounds = BOUNDS, **more: Any) -> Iterator[httpx.Client]:
     """The streamer of a home, in a thread, until the block ends; with more settings of the streamer."""
     settings = Settings(home=home, streamer=StreamerSettings(port=free_port(), **more))
+    with serving(settings, bounds=bounds) as client:
+        yield client
+
+
+@contextmanager
+def serving(
+    settings: Settings,
+    *,
+    bounds: Bounds = BOUNDS,
+    stores: bool = False,
+    wake: Callable[[], None] = lambda: None,
+    ended: Callable[[Sequence[str]], None] | None = None,
+) -> Iterator[httpx.Client]:
+    """The streamer by its settings, in a thread, until the block ends; with what stores instances, if it `stores`."""
+    intake = WebIntake(settings, wake=wake, ended=ended) if stores else None
     ready, stop = threading.Event(), threading.Event()
     thread = threading.Thread(
-        target=app.run, args=(settings,), kwargs={"ready": ready.set, "stop": stop, "bounds": bounds}
+        target=app.run,
+        args=(settings,),
+        kwargs={"ready": ready.set, "stop": stop, "bounds": bounds, "intake": intake},
     )
     thread.start()
     try:

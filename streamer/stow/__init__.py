@@ -1,0 +1,1 @@
+"""STOW-RS: instances over HTTP into the spool (docs/design/stow.md)."""

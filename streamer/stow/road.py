@@ -1,0 +1,270 @@
+"""`POST /studies` and `POST /studies/{study}`: from a request to its answer (PS3.18 Section 10.5)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from starlette.requests import Request
+
+from dicomrelay.dimse.messages import CStoreRequest
+from dicomrelay.errors import SpoolError
+from dicomrelay.log import get_logger
+from dicomrelay.net.service import StoreReply, StoreSink
+from dicomrelay.settings import Settings, is_loopback
+from dicomrelay.spool import Provenance, SpoolRecord
+from streamer import media_types
+from streamer.addresses import base_url
+from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
+from streamer.door import CALLER, address_of
+from streamer.frames import checked_uids
+from streamer.stow.content_type import DICOM_JSON, Form, form_of
+from streamer.stow.outcomes import Stored, as_json, http_status
+from streamer.stow.port import Intake
+from streamer.stow.session import Body
+
+_log = get_logger("dicomrelay.streamer")
+
+PROTOCOL: Final = "STOW-RS"
+PATH: Final = re.compile(r"/studies(?:/(?P<study>[^/]+))?")
+_BATCH_BYTES: Final = 256 * 1024
+_BATCH_S: Final = 60
+_RETRY_AFTER_S: Final = 30
+_CLOSE: Final = (b"connection", b"close")
+_Result = TypeVar("_Result")
+
+
+class _Gone(Exception):
+    """The client is."""
+
+
+class Stow:
+    """The store transaction.
+
+    Parameters
+    ----------
+    intake : Intake
+        Where instances go; its owner's to close.
+    batch_s : float
+        How long the next 256 KiB may take to come; in seconds.
+    """
+
+    def __init__(self, settings: Settings, intake: Intake, *, batch_s: float = _BATCH_S) -> None:
+        stow = settings.streamer.stow
+        self._intake = intake
+        self._batch_s = batch_s
+        self._ae_titles = stow.ae_title, settings.gateway.ae_title
+        self._has_archive = settings.archive.enabled
+        self._public_url = settings.streamer.public_url
+        self._most_bytes = stow.max_request_bytes
+        self._most_requests = stow.max_requests
+        self._under_way = 0
+        self._threads: ThreadPoolExecutor | None = None
+        self.closed = _closed(settings)
+
+    @property
+    def body_bytes(self) -> int:
+        """What the body of a request may have; 0 while nothing is stored here."""
+        return 0 if self.closed else self._most_bytes
+
+    @staticmethod
+    def is_mine(scope: Scope) -> bool:
+        """Whether a request stores."""
+        return (
+            scope["type"] == "http"
+            and scope["method"] == "POST"
+            and PATH.fullmatch(scope["path"]) is not None
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one."""
+        try:
+            origin, form, study = self._judged(scope)
+            if self._under_way >= self._most_requests:
+                raise _later(f"{self._most_requests} requests store already")
+            self._under_way += 1
+            try:
+                await self._room(origin)
+                await self._store(scope, receive, send, origin, form, study)
+            finally:
+                self._under_way -= 1
+        except HttpError as error:
+            await send_error(send, error)
+        except _Gone:
+            return
+
+    def close(self) -> None:
+        """No more requests come."""
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def _judged(self, scope: Scope) -> tuple[Provenance, Form, str]:
+        """Who stores what, as far as the head of the request tells; or why not."""
+        caller, address = scope.get(CALLER, ""), address_of(scope)
+        calling, called = self._ae_titles
+        why = self.closed or self._intake.refusal(calling, address, is_identified=bool(caller))
+        if why:
+            _log.warning(
+                "store request refused", action="stow.refused", peer_address=address, user=caller, reason=why
+            )
+            raise HttpError(403, f"nothing may be stored: {why}")
+        found = PATH.fullmatch(scope["path"])
+        named = found["study"] if found else None
+        study = checked_uids(named)[0] if named else ""
+        if not media_types.accepts(media_types.wanted(scope), DICOM_JSON, "application/json"):
+            raise HttpError(406, f"what was stored is answered as {DICOM_JSON}")
+        form = form_of(header_values(scope, b"content-type"))
+        if any(int(length) > self._most_bytes for length in header_values(scope, b"content-length")):
+            raise self._too_large()
+        origin = Provenance(
+            calling_ae_title=calling,
+            called_ae_title=called,
+            peer_address=address,
+            association_id=f"stow-{uuid.uuid4().hex[:12]}",
+            received_at_ms=time.time_ns() // 1_000_000,
+            protocol=PROTOCOL,
+            user=caller,
+        )
+        return origin, form, study
+
+    async def _room(self, origin: Provenance) -> None:
+        """Nothing is read while there is no room for it."""
+        try:
+            await self._apart(lambda: self._intake.check(origin))
+        except (SpoolError, OSError) as error:
+            _log.warning("no room to store", action="stow.no-room", reason=str(error))
+            raise _later("there is no room for instances now") from None
+
+    async def _store(
+        self, scope: Scope, receive: Receive, send: Send, origin: Provenance, form: Form, study: str
+    ) -> None:
+        began = time.monotonic()
+
+        def begin(
+            sop_class: str, instance: str, syntax: str, kept: Callable[[SpoolRecord], None]
+        ) -> StoreSink | StoreReply:
+            request = CStoreRequest(1, sop_class, instance)
+            return self._intake.begin(request, syntax, origin, study_instance_uid=study, kept=kept)
+
+        body, reader = Body(form, begin), _Reader(receive, self._most_bytes, self._batch_s)
+        refusal: HttpError | None = None
+        try:
+            refusal = await self._read(reader, body)
+        finally:
+            # Also when the client is gone, or this process stops: a part that is not whole leaves nothing.
+            await asyncio.shield(self._apart(body.abandon))
+            if any(isinstance(each, Stored) for each in body.outcomes):
+                self._intake.ended(origin.association_id)
+            status = refusal.status if refusal else http_status(body.outcomes) if body.is_over else 0
+            _tell(origin, body, status=status, size=reader.bytes, seconds=time.monotonic() - began)
+        if refusal is not None:
+            raise refusal
+        await self._answer(scope, send, body, status, study, ends=reader.is_late)
+
+    async def _read(self, reader: _Reader, body: Body) -> HttpError | None:
+        """The body into the spool; the refusal of a request that is at fault, if nothing was stored."""
+        while not reader.is_whole and not body.is_over:
+            try:
+                pieces = await reader.next()
+            except TimeoutError:
+                reader.is_late = True
+                await self._apart(lambda: body.stop("the body did not come in time"))
+                if not any(isinstance(each, Stored) for each in body.outcomes):
+                    return HttpError(408, "the body did not come in time", headers=(_CLOSE,))
+                return None
+            if reader.bytes > self._most_bytes:
+                await self._apart(lambda: body.stop("the request is too long"))
+                return self._too_large()
+            await self._apart(lambda: body.take(pieces))  # noqa: B023 - awaited before the next turn
+        await self._apart(body.finish)
+        return None
+
+    async def _answer(
+        self, scope: Scope, send: Send, body: Body, status: int, study: str, *, ends: bool
+    ) -> None:
+        base = ""
+        if self._has_archive:
+            base = (self._public_url or base_url(Request(scope))).rstrip("/")
+        answer = json.dumps(as_json(body.outcomes, base=base, study_instance_uid=study)).encode()
+        headers = [_CLOSE] if ends else []
+        if status == 503:
+            headers.append((b"retry-after", b"%d" % _RETRY_AFTER_S))
+        await send_whole(send, status, DICOM_JSON.encode(), answer, headers=headers)
+
+    async def _apart(self, work: Callable[[], _Result]) -> _Result:
+        """In a thread of ours: a disk that is slow does not keep those who read from theirs."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._most_requests, thread_name_prefix="stow")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _too_large(self) -> HttpError:
+        return HttpError(
+            413,
+            f"a request may have {self._most_bytes} bytes (streamer.stow.max_request_bytes): send several",
+        )
+
+
+class _Reader:
+    """The body of a request, in batches; counted."""
+
+    def __init__(self, receive: Receive, most_bytes: int, batch_s: float) -> None:
+        self._receive = receive
+        self._most_bytes = most_bytes
+        self._batch_s = batch_s
+        self.bytes = 0
+        self.is_whole = self.is_late = False
+
+    async def next(self) -> list[bytes]:
+        """The next batch. Raises TimeoutError, or _Gone when the client is."""
+        pieces: list[bytes] = []
+        size = 0
+        async with asyncio.timeout(self._batch_s):
+            while size < _BATCH_BYTES and not self.is_whole:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise _Gone
+                piece = message.get("body", b"")
+                if piece:
+                    pieces.append(bytes(piece))
+                    size += len(piece)
+                self.is_whole = not message.get("more_body", False)
+        self.bytes += size
+        return pieces
+
+
+def _closed(settings: Settings) -> str:
+    """Why nobody may store here; "" when some may."""
+    streamer = settings.streamer
+    if not streamer.stow.enabled:
+        return "streamer.stow.enabled is false"
+    if not is_loopback(streamer.host) and streamer.access is None:
+        return "nobody shows here who it is: set [streamer.access]"
+    return ""
+
+
+def _later(words: str) -> HttpError:
+    return HttpError(503, f"{words}: ask again later", headers=((b"retry-after", b"%d" % _RETRY_AFTER_S),))
+
+
+def _tell(origin: Provenance, body: Body, *, status: int, size: int, seconds: float) -> None:
+    """One line for each request."""
+    stored = sum(isinstance(each, Stored) for each in body.outcomes)
+    _log.info(
+        "store request",
+        action="stow.request",
+        association_id=origin.association_id,
+        peer_address=origin.peer_address,
+        calling_ae_title=origin.calling_ae_title,
+        ending=str(status) if status else "the client is gone",
+        stored=stored,
+        refused=len(body.outcomes) - stored,
+        bytes=size,
+        seconds=round(seconds, 3),
+        **({"user": origin.user} if origin.user else {}),
+    )
