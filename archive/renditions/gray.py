@@ -100,11 +100,11 @@ def _shown(
     if window is not None:
         shown = through(modality, window)
     elif look.voi is not None:
-        shown = look.voi(modality) * (_WHITE / ((1 << look.voi.bits) - 1))
+        shown = look.voi(modality) * _WHITE / ((1 << look.voi.bits) - 1)
     elif look.window is not None:
         shown = through(modality, look.window)
     elif high > low:
-        shown = (modality - low) * (_WHITE / (high - low))
+        shown = (modality - low) * _WHITE / (high - low)
     else:
         shown = np.where(modality > low, _WHITE, 0.0)
     shown = np.nan_to_num(shown, nan=0.0, posinf=_WHITE, neginf=0.0)
@@ -123,10 +123,9 @@ def through(values: Values, window: Window) -> NDArray[np.float64]:
     if window.function == "LINEAR":
         # Half a value to the left, one less wide: the steps of whole numbers are even so.
         center, width = center - 0.5, width - 1
-    low, high = center - width / 2, center + width / 2
     if width <= 0:
-        return np.where(x <= low, 0.0, _WHITE)
-    return np.clip((x - low) * (_WHITE / (high - low)), 0.0, _WHITE)
+        return np.where(x <= center, 0.0, _WHITE)
+    return np.clip(((x - center) / width + 0.5) * _WHITE, 0.0, _WHITE)
 
 
 def _modality(values: Values, look: GrayLook) -> NDArray[np.float64]:

@@ -242,3 +242,50 @@ def test_others_are_answered_while_pictures_are_made(client: httpx.Client, url: 
         answers = [each.result() for each in asked]
     assert {answer.status_code for answer in answers} == {200, 503}
     assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 503)
+
+
+def test_an_instance_comes_compressed_without_loss_when_that_is_asked_for(
+    client: httpx.Client, url: dict[str, str], home: Path
+) -> None:
+    """By PS3.18 Section 8.7.3.5: the syntax is in the part, and the second time it is kept."""
+    for syntax in ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.80"):
+        accept = {"accept": f"application/dicom; transfer-syntax={syntax}"}
+        found = client.get(url[CT], headers=accept)
+        assert found.headers["content-type"] == f"application/dicom; transfer-syntax={syntax}"
+        ds = dcmread(io.BytesIO(found.content))
+        assert ds.file_meta.TransferSyntaxUID == syntax
+        assert np.array_equal(pixel_array(ds, raw=True), pixel_array(dcmread(pydicom_file(CT)), raw=True))
+        kept = [path for path in (home / "renditions" / "kept").rglob("*") if path.is_file()]
+        assert any(path.read_bytes()[:-24] in found.content for path in kept)
+        assert client.get(url[CT], headers=accept).content == found.content
+    refused = client.get(url[REPORT], headers=accept)
+    assert (refused.status_code, "no pixel data" in refused.json()["detail"]) == (406, True)
+
+
+def test_hostile_sizes_are_refused_before_memory_is_taken(
+    home: Path, client: httpx.Client, tmp_path: Path
+) -> None:
+    """65,535 × 65,535 of 32 bits are claimed by a few bytes; a codestream claims another size than its data set."""
+    requests = []
+    for name, changes in (
+        ("SC_rgb_jpeg_dcmtk.dcm", {"Rows": 65535, "Columns": 65535}),
+        ("examples_jpeg2k.dcm", {"Rows": 99}),
+        (
+            "MR_small_RLE.dcm",
+            {"Rows": 65535, "Columns": 65535, "BitsAllocated": 32, "BitsStored": 32, "HighBit": 31},
+        ),
+    ):
+        ds = dcmread(pydicom_file(name))
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID + ".9"
+        for keyword, value in changes.items():
+            setattr(ds, keyword, value)
+        ds.save_as(tmp_path / name)
+        requests.append(request_for(tmp_path / name))
+    with closing(Archive.open(home / "archive")) as archive:
+        archive.store(requests)
+    for it in requests:
+        found = client.get(
+            f"/studies/{it.study_instance_uid}/series/{it.series_instance_uid}/instances/{it.sop_instance_uid}/rendered"
+        )
+        assert found.status_code == 406, found.text
+        assert "died" not in found.json()["detail"]
