@@ -95,7 +95,10 @@ class RenditionCache:
         """
         try:
             size = made.stat().st_size
-            if size > self.max_bytes // 8 or self._is_short():
+            if size > self.max_bytes // 8:
+                return False
+            if self._is_short():
+                self.trim()
                 return False
             with made.open("r+b") as file:
                 checksum = 0

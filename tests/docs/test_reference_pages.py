@@ -27,6 +27,7 @@ FORMS = {
     "archive.url": "s3://images/clinic",
     "archive.endpoint": "https://s3.example.org:9000",
     "archive.retention.rules": '[{"days": 365.0}]',
+    "renditions.rules": '[{"make": ["thumbnail"]}]',
     "gateway.private_sop_classes": '["1.2.826.0.1.*"]',
     "gateway.identity.users": '[{"name": "ALICE"}]',
     "gateway.identity.token.algorithms": '["ES256"]',
