@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
@@ -142,6 +142,7 @@ _INFLATED_HEAD_BYTES: Final = 16 * 1024 * 1024
 UNREADABLE: Final = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, RecursionError,
     ArithmeticError, EOFError, LookupError, AssertionError, MemoryError, zlib.error, struct.error, InvalidDicomError,
+    BytesLengthException,
 )  # fmt: skip
 
 

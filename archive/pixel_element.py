@@ -107,9 +107,9 @@ def find_pixel_element(
             )
             geometry = _geometry(data_set)
             frames = max(1, _number(data_set, "NumberOfFrames"))
-    except OSError:
-        raise
     except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's; pydicom raises one without a number over malformed data
         raise MalformedDataSet(
             f"the data set cannot be read up to its pixel data ({type(error).__name__})",
             offset=file.tell() - data_set_offset,
