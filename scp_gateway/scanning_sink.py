@@ -25,6 +25,8 @@ class ScanningSink(ABC):
         Appends to the file; raises a RelayError when it cannot.
     forget : callable
         Removes the file; harmless when it is gone.
+    whole : bool
+        Scan the data set to its end, so that one that was cut short is refused.
     """
 
     def __init__(
@@ -34,11 +36,12 @@ class ScanningSink(ABC):
         *,
         write: Callable[[Sequence[memoryview]], None],
         forget: Callable[[], None],
+        whole: bool = False,
     ) -> None:
         self._append = write
         self._forget = forget
         self._request = request
-        self._scanner = HeaderScanner(transfer_syntax_uid)
+        self._scanner = HeaderScanner(transfer_syntax_uid, whole=whole)
         self._scanning = True
         self._refusal: StoreReply | None = None
 

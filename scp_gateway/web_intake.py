@@ -190,7 +190,7 @@ class _WebSink(ScanningSink):
         study_instance_uid: str,
         committed: Callable[[SpoolRecord], None],
     ) -> None:
-        super().__init__(request, transfer_syntax_uid, write=writer.write, forget=writer.abandon)
+        super().__init__(request, transfer_syntax_uid, write=writer.write, forget=writer.abandon, whole=True)
         self._writer = writer
         self._origin = origin
         self._study_instance_uid = study_instance_uid

@@ -136,7 +136,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop_waiting_for_head()
         for name, value in self.headers:
             # The parser has refused what is no number, and what is more than 64 bits.
-            if name == b"content-length" and int(value) > self._most_body_bytes:
+            # That of an upload is looked at where it is known who brings it, and what it may have.
+            is_small = self._most_body_bytes == self.bounds.body_bytes
+            if name == b"content-length" and is_small and int(value) > self._most_body_bytes:
                 self._refusal = self._body_too_large()
                 raise _RefusedError
         if len(self.pipeline) >= self.bounds.pipelined:

@@ -122,7 +122,7 @@ def _named(meta: FileMeta, head: bytes) -> tuple[str, str]:
     """SOP class and instance: what the data set says, as far as the head has it, else the meta (as `dicomrelay send` does)."""
     scanner = HeaderScanner(meta.transfer_syntax_uid)
     try:
-        scanner.feed(memoryview(head)[meta.data_set_offset :])
+        scanner.feed(memoryview(head)[meta.data_set_offset : HEAD_BYTES])
     except DataSetError:
         # It is scanned again on its way, and refused there with its name.
         return meta.sop_class_uid, meta.sop_instance_uid
