@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from archive.attributes import ATTRIBUTES, Attribute, Level
 
+ALL: Final = "all"
 _COUNTED: Final = {
     "ModalitiesInStudy": (0x00080061, "CS"),
     "NumberOfStudyRelatedSeries": (0x00201206, "IS"),
     "NumberOfStudyRelatedInstances": (0x00201208, "IS"),
     "NumberOfSeriesRelatedInstances": (0x00201209, "IS"),
 }
+_FIXED: Final = frozenset({"SpecificCharacterSet", "InstanceAvailability", "RetrieveURL"})
+_DEPTH: Final = {level: depth for depth, level in enumerate(Level)}
+_COUNTED_FROM: Final = {"NumberOfSeriesRelatedInstances": Level.SERIES}
 _PN_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 # Asked for by name only: what is rarely wanted (PS3.18 Table 8.3.4-1 to 8.3.4-3 list what always comes).
 _ON_REQUEST: Final = frozenset(
@@ -30,12 +34,20 @@ def keyword_of(name: str) -> str:
     """The keyword for a keyword or a tag of eight hexadecimal digits; the name itself when it is neither."""
     if len(name) == 8 and name.upper() in _TAGS:
         return _TAGS[name.upper()]
-    return name
+    return (keyword_for_tag(int(name, 16)) or name) if _is_tag(name) else name
 
 
 def is_attribute(name: str) -> bool:
     """Whether a query's parameter names an attribute, known to the index or not."""
     return keyword_of(name) in _TAGS.values() or tag_for_keyword(name) is not None or _is_tag(name)
+
+
+def is_kept(keyword: str, level: Level) -> bool:
+    """Whether an answer at a level can have an attribute."""
+    if keyword in _COUNTED:
+        return _DEPTH[_COUNTED_FROM.get(keyword, Level.STUDY)] <= _DEPTH[level]
+    found = next((each for each in ATTRIBUTES if each.keyword == keyword), None)
+    return keyword in _FIXED or (found is not None and _DEPTH[found.level] <= _DEPTH[level])
 
 
 def row_as_json(
@@ -66,7 +78,7 @@ def row_as_json(
 
 
 def _is_wanted(attribute: Attribute, levels: set[Level], include: frozenset[str]) -> bool:
-    if "all" in include or attribute.keyword in include or attribute.keyword.endswith("InstanceUID"):
+    if ALL in include or attribute.keyword in include or attribute.keyword.endswith("InstanceUID"):
         return True
     return attribute.level in levels and attribute.keyword not in _ON_REQUEST
 

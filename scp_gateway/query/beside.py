@@ -14,9 +14,9 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.query_models import Level
+from dicomrelay.dicom.query_values import Invalid, normalised
 from dicomrelay.dicom.wildcards import Wildcards
 from scp_gateway.query.matching import name_filter
-from scp_gateway.query.values import Invalid, normalised
 
 _STUDY: Final = """
     OtherPatientIDs OtherPatientIDsSequence OtherPatientNames PatientBirthTime EthnicGroup PatientComments

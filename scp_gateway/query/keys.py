@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.elements import tag_name
 from dicomrelay.dicom.query_models import UNIQUE_KEYS, Level, QueryModel
+from dicomrelay.dicom.query_values import Invalid, normalised
 from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.wildcards import Wildcards
 from scp_gateway.archive_port import SOP_CLASSES, IndexedAttribute
@@ -29,7 +30,6 @@ from scp_gateway.query.matching import (
     text_filter,
 )
 from scp_gateway.query.question import Agreed, FindQuery, Refusal
-from scp_gateway.query.values import Invalid, normalised
 
 _CHARACTER_SET: Final = 0x00080005
 QUERY_RETRIEVE_LEVEL: Final = 0x00080052

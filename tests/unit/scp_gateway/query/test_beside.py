@@ -7,10 +7,10 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.query_models import Level
+from dicomrelay.dicom.query_values import Invalid
 from dicomrelay.dimse.identifier import decode_identifier, encode_identifier
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
 from scp_gateway.query.beside import answered, check, is_beside, matches
-from scp_gateway.query.values import Invalid
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 

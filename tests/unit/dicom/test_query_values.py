@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scp_gateway.query.values import Invalid, normalised
+from dicomrelay.dicom.query_values import Invalid, normalised
 
 
 @pytest.mark.parametrize(
