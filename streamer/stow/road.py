@@ -37,6 +37,8 @@ _BATCH_BYTES: Final = 256 * 1024
 _BATCH_S: Final = 60
 _RETRY_AFTER_S: Final = 30
 _CLOSE: Final = (b"connection", b"close")
+_FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"})
+_NOBODY_KNOWN: Final = "nobody shows here who it is: set [streamer.access]"
 _Result = TypeVar("_Result")
 
 
@@ -108,7 +110,11 @@ class Stow:
         """Who stores what, as far as the head of the request tells; or why not."""
         caller, address = scope.get(CALLER, ""), address_of(scope)
         calling, called = self._ae_titles
-        why = self.closed or self._intake.refusal(calling, address, is_identified=bool(caller))
+        why = (
+            self.closed
+            or _by_proxy(scope, caller)
+            or self._intake.refusal(calling, address, is_identified=bool(caller))
+        )
         if why:
             _log.warning(
                 "store request refused", action="stow.refused", peer_address=address, user=caller, reason=why
@@ -243,9 +249,15 @@ def _closed(settings: Settings) -> str:
     streamer = settings.streamer
     if not streamer.stow.enabled:
         return "streamer.stow.enabled is false"
-    if not is_loopback(streamer.host) and streamer.access is None:
-        return "nobody shows here who it is: set [streamer.access]"
+    if streamer.access is None and not is_loopback(streamer.host):
+        return _NOBODY_KNOWN
     return ""
+
+
+def _by_proxy(scope: Scope, caller: str) -> str:
+    """On loopback a proxy has the address of this machine: who is behind it must say who it is."""
+    is_forwarded = any(name in _FORWARDED for name, _ in scope["headers"])
+    return _NOBODY_KNOWN if is_forwarded and not caller else ""
 
 
 def _later(words: str) -> HttpError:

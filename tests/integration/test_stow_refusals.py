@@ -116,6 +116,7 @@ def test_nothing_is_stored_that_cannot_be_answered_or_comes_from_elsewhere(
     """406 where JSON is not taken, 403 for pages of other sites."""
     for field, status in (
         ({"accept": "application/dicom+xml"}, 406),
+        ({"x-forwarded-proto": "https"}, 403),
         ({"origin": "https://evil.example"}, 403),
     ):
         answer = client.post("/studies", headers=MULTIPART | field, content=body_of([part10()]))
