@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from starlette.requests import Request
@@ -175,19 +176,16 @@ class Stow:
 
     async def _read(self, reader: _Reader, body: Body) -> HttpError | None:
         """The body into the spool; the refusal of a request that is at fault, if nothing was stored."""
-        while not reader.is_whole and not body.is_over:
-            try:
-                pieces = await reader.next()
-            except TimeoutError:
-                reader.is_late = True
-                await self._apart(lambda: body.stop("the body did not come in time"))
-                if not any(isinstance(each, Stored) for each in body.outcomes):
-                    return HttpError(408, "the body did not come in time", headers=(_CLOSE,))
-                return None
+        while not (reader.is_whole or reader.is_late or body.is_over):
+            pieces = await reader.next()
             if reader.bytes > self._most_bytes:
                 await self._apart(lambda: body.stop("the request is too long"))
                 return self._too_large()
             await self._apart(lambda: body.take(pieces))  # noqa: B023 - awaited before the next turn
+        if reader.is_late and not body.is_over:
+            await self._apart(lambda: body.stop("the body did not come in time"))
+            if not any(isinstance(each, Stored) for each in body.outcomes):
+                return HttpError(408, "the body did not come in time", headers=(_CLOSE,))
         await self._apart(body.finish)
         return None
 
@@ -227,19 +225,21 @@ class _Reader:
         self.is_whole = self.is_late = False
 
     async def next(self) -> list[bytes]:
-        """The next batch. Raises TimeoutError, or _Gone when the client is."""
+        """The next batch, or what came of it when it `is_late`. Raises _Gone when the client is."""
         pieces: list[bytes] = []
         size = 0
-        async with asyncio.timeout(self._batch_s):
-            while size < _BATCH_BYTES and not self.is_whole:
-                message = await self._receive()
-                if message["type"] == "http.disconnect":
-                    raise _Gone
-                piece = message.get("body", b"")
-                if piece:
-                    pieces.append(bytes(piece))
-                    size += len(piece)
-                self.is_whole = not message.get("more_body", False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._batch_s) as limit:
+                while size < _BATCH_BYTES and not self.is_whole:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Gone
+                    piece = message.get("body", b"")
+                    if piece:
+                        pieces.append(bytes(piece))
+                        size += len(piece)
+                    self.is_whole = not message.get("more_body", False)
+        self.is_late = limit.expired()
         self.bytes += size
         return pieces
 
