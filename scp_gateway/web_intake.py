@@ -163,7 +163,9 @@ class WebIntake:
                 if self._closing.is_set():
                     raise SpoolError("this process stops")
                 gateway = self._settings.gateway
-                spool = Spool(self._settings.path("spool"), min_free_bytes=gateway.min_free_bytes)
+                spool = Spool(
+                    self._settings.path("spool"), min_free_bytes=gateway.min_free_bytes, works_ahead=True
+                )
                 recovery = spool.recover()
                 _log.info(
                     "spool recovered",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from dicomrelay.dicom.part10 import HEAD_BYTES, FileMeta, parse_file_meta
@@ -11,7 +12,7 @@ from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.errors import DataSetError, RelayError
 from dicomrelay.net.replies import reply_to
-from dicomrelay.net.service import StoreReply, StoreSink, finish
+from dicomrelay.net.service import Commit, StoreReply, StoreSink
 from dicomrelay.spool import SpoolRecord
 from streamer.stow.outcomes import Failed, Outcome, Stored
 
@@ -47,19 +48,32 @@ class FilePart:
         if len(self._head) >= HEAD_BYTES:
             self._start()
 
-    def finish(self) -> list[Outcome]:
-        """The file is whole: make it durable. What became of it."""
+    def finish(self) -> Callable[[], list[Outcome]]:
+        """The file is whole. What is left to do for it, in any thread: make it durable, and say what became of it."""
         if not self._has_begun:
             self._start()
         if self._bytes % 2:
             self._even()
         sink, self._sink = self._sink, None
+        commit: Commit | None = None
         if sink is not None:
             try:
-                self._reply = finish(sink)
+                found = sink.finish()
             except (RelayError, OSError) as error:
-                self._reply = reply_to(error)
+                found = reply_to(error)
+            if isinstance(found, StoreReply):
+                self._reply = found
+            else:
+                commit = found
+        return partial(self._outcome, commit)
+
+    def _outcome(self, commit: Commit | None) -> list[Outcome]:
         reply = self._reply or _NOTHING
+        if commit is not None:
+            try:
+                reply = commit()
+            except (RelayError, OSError) as error:
+                reply = reply_to(error)
         record = self._record
         if reply.status == Status.SUCCESS and record is not None:
             return [

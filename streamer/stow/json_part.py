@@ -11,7 +11,7 @@ import json
 import struct
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
@@ -62,8 +62,11 @@ class JsonPart:
             if not self._is_too_long:
                 self._text += piece
 
-    def finish(self) -> list[Outcome]:
-        """The text is whole: make its instances durable. What became of each."""
+    def finish(self) -> Callable[[], list[Outcome]]:
+        """The text is whole. What is left to do: make its instances durable, and say what became of each."""
+        return self._outcomes
+
+    def _outcomes(self) -> list[Outcome]:
         if self._is_too_long:
             return [_failed(f"DICOM JSON of more than {MOST_JSON_BYTES >> 20} MiB: send Part 10 files")]
         text, self._text = bytes(self._text), bytearray()

@@ -36,6 +36,7 @@ PROTOCOL: Final = "STOW-RS"
 PATH: Final = re.compile(r"/studies(?:/(?P<study>[^/]+))?")
 _BATCH_BYTES: Final = 256 * 1024
 _BATCH_S: Final = 60
+_MOST_COMMITS: Final = 8
 _RETRY_AFTER_S: Final = 30
 _CLOSE: Final = (b"connection", b"close")
 _FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"})
@@ -68,7 +69,11 @@ class Stow:
         self._most_bytes = stow.max_request_bytes
         self._most_requests = stow.max_requests
         self._under_way = 0
-        self._threads: ThreadPoolExecutor | None = None
+        # Threads are made as they are needed. Those that commit wait for nothing but the disk.
+        self._threads = ThreadPoolExecutor(stow.max_requests, thread_name_prefix="stow")
+        self._commits = ThreadPoolExecutor(
+            min(2 * stow.max_requests, _MOST_COMMITS), thread_name_prefix="stow-commit"
+        )
         self.closed = _closed(settings)
 
     @property
@@ -104,8 +109,8 @@ class Stow:
 
     def close(self) -> None:
         """No more requests come."""
-        if self._threads is not None:
-            self._threads.shutdown()
+        self._threads.shutdown()
+        self._commits.shutdown()
 
     def _judged(self, scope: Scope) -> tuple[Provenance, Form, str]:
         """Who stores what, as far as the head of the request tells; or why not."""
@@ -159,7 +164,10 @@ class Stow:
             request = CStoreRequest(1, sop_class, instance)
             return self._intake.begin(request, syntax, origin, study_instance_uid=study, kept=kept)
 
-        body, reader = Body(form, begin), _Reader(receive, self._most_bytes, self._batch_s)
+        body, reader = (
+            Body(form, begin, commits=self._commits),
+            _Reader(receive, self._most_bytes, self._batch_s),
+        )
         refusal: HttpError | None = None
         try:
             refusal = await self._read(reader, body)
@@ -203,8 +211,6 @@ class Stow:
 
     async def _apart(self, work: Callable[[], _Result]) -> _Result:
         """In a thread of ours: a disk that is slow does not keep those who read from theirs."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._most_requests, thread_name_prefix="stow")
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _too_large(self) -> HttpError:

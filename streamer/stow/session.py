@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import Final, Protocol
 
 from dicomrelay.dicom.status import Status
@@ -16,6 +18,7 @@ from streamer.stow.multipart import MalformedBody, MultipartParser, PartBegins, 
 from streamer.stow.outcomes import Failed, Outcome
 
 MOST_PARTS: Final = 20_000
+_MOST_PENDING: Final = 4
 
 
 class Part(Protocol):
@@ -24,8 +27,8 @@ class Part(Protocol):
     def write(self, pieces: Sequence[memoryview]) -> None:
         """Take the next bytes."""
 
-    def finish(self) -> list[Outcome]:
-        """It is whole."""
+    def finish(self) -> Callable[[], list[Outcome]]:
+        """It is whole. What is left to do for it, which may wait for a disk."""
 
     def abandon(self) -> None:
         """It never will be."""
@@ -40,8 +43,8 @@ class _Passed:
     def write(self, pieces: Sequence[memoryview]) -> None:
         """Nothing is kept."""
 
-    def finish(self) -> list[Outcome]:
-        return self._outcomes
+    def finish(self) -> Callable[[], list[Outcome]]:
+        return lambda: self._outcomes
 
     def abandon(self) -> None:
         """There is nothing."""
@@ -53,14 +56,18 @@ class Body:
     Attributes
     ----------
     outcomes : list
-        One for each instance that was seen so far.
+        In the order of the parts; of all of them once it is finished, stopped or abandoned.
     is_over : bool
         Nothing more is taken: the body is malformed, and the last outcome says so.
     """
 
-    def __init__(self, form: Form, begin: Begin, *, most_parts: int = MOST_PARTS) -> None:
+    def __init__(
+        self, form: Form, begin: Begin, *, commits: Executor | None = None, most_parts: int = MOST_PARTS
+    ) -> None:
         self._begin = begin
         self._form = form
+        self._commits = commits
+        self._pending: deque[Future[list[Outcome]]] = deque()
         self._most_parts = most_parts
         self._parser = MultipartParser(form.boundary) if form.boundary else None
         self._part: Part | None = None if form.boundary else self._taker(form.part_type)
@@ -96,10 +103,13 @@ class Body:
     def _finish(self) -> None:
         if self._parser is None:
             self._end_part()
+            self._settle(0)
         elif not self._parser.is_complete:
             self.stop("the body ends before its last boundary")
         elif not self._parts:
             self.stop("the body has no part")
+        else:
+            self._settle(0)
         self.is_over = True
 
     def stop(self, words: str) -> None:
@@ -115,6 +125,7 @@ class Body:
             part, self._part = self._part, None
             if part is not None:
                 part.abandon()
+            self._settle(0)
 
     def _parse(self, parser: MultipartParser, piece: bytes) -> bool:
         """Whether more is taken."""
@@ -135,8 +146,20 @@ class Body:
 
     def _end_part(self) -> None:
         part, self._part = self._part, None
-        if part is not None:
-            self.outcomes += part.finish()
+        if part is None:
+            return
+        rest = part.finish()
+        if self._commits is None:
+            self.outcomes += rest()
+        else:
+            # The next part comes while this one is on its way to the disk; flushes of several are shared.
+            self._pending.append(self._commits.submit(rest))
+            self._settle(_MOST_PENDING)
+
+    def _settle(self, most: int) -> None:
+        """Wait until no more than so many parts are on their way to the disk."""
+        while len(self._pending) > most:
+            self.outcomes += self._pending.popleft().result()
 
     def _part_of(self, fields: Mapping[str, str]) -> Part:
         """By its own type; a part without one is what the request says of all (RFC 2387 Section 3.1)."""

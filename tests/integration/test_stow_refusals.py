@@ -158,7 +158,7 @@ def test_a_full_spool_takes_no_more(tmp_path: Path) -> None:
     """`max_spool_bytes` holds here too: what does not fit any more has A700."""
     settings = settings_of(tmp_path, gateway={"min_free_bytes": 0, "max_spool_bytes": 10_000})
     with serving(settings, stores=True) as client:
-        content = body_of(part10(f"1.2.{number}") for number in range(6))
+        content = body_of(part10(f"1.2.{number}") for number in range(40))
         answer = client.post("/studies", headers=MULTIPART, content=content)
         again = client.post("/studies", headers=MULTIPART, content=content)
 
