@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 
 import httpx
+import pytest
 
 from tests.support.archive import pydicom_file
 from tests.support.house import a_home, wait_for
+
+pytestmark = pytest.mark.slow
 
 SECONDS = 2.0
 
