@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Table, select
 
 from archive.index.schema import conflicts, tombstones
 from archive.values import Conflict, Tombstone
-from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.engine import Database, chunks
 
 _PAGE: Final = 1000
 
@@ -18,6 +18,17 @@ def listed_conflicts(database: Database, sop_instance_uid: str = "") -> Iterator
     """Conflicts, of one SOP Instance UID or all, in the order they were found."""
     for row in _rows(database, conflicts, sop_instance_uid):
         yield Conflict(**row)
+
+
+def conflicting(database: Database, sop_instance_uids: Sequence[str]) -> set[str]:
+    """Those of the UIDs that a conflict is listed of."""
+    column = conflicts.c.sop_instance_uid
+    with database.read() as work:
+        return {
+            uid
+            for part in chunks(sop_instance_uids)
+            for uid in work.connection.execute(select(column).where(column.in_(part))).scalars()
+        }
 
 
 def listed_tombstones(database: Database, sop_instance_uid: str = "") -> Iterator[Tombstone]:
