@@ -22,6 +22,7 @@ from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
+from archive.date_values import in_todays_form
 from archive.quick_attributes import quick_values
 from dicomrelay.dicom.transfer_syntaxes import TransferSyntax, transfer_syntax
 
@@ -161,7 +162,8 @@ class InstanceAttributes:
 def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: str) -> InstanceAttributes:
     """The attributes of the data set that begins at `data_set_offset`, in bytes, of a file.
 
-    Text is decoded by the Specific Character Set. Nothing behind the last attribute wanted is read, pixel data never.
+    Text is decoded by the Specific Character Set; dates and times of ACR-NEMA are read in today's form.
+    Nothing behind the last attribute wanted is read, pixel data never.
     """
     syntax = transfer_syntax(transfer_syntax_uid)
     try:
@@ -207,7 +209,7 @@ def _quick_attributes(path: Path, data_set_offset: int, syntax: TransferSyntax) 
     for attribute in _READ:
         value = found.get(attribute.tag)
         if isinstance(value, str):
-            value = clean(value) or None
+            value = in_todays_form(attribute.vr, clean(value)) or None
         elif value is not None and abs(value) > _LARGEST_NUMBER:
             value = None
         values[attribute.column] = value
@@ -224,7 +226,7 @@ def _value(data_set: Dataset, attribute: Attribute) -> Value:
         if attribute.is_number:
             number = int(raw)
             return number if abs(number) <= _LARGEST_NUMBER else None
-        return clean(str(raw)) or None
+        return in_todays_form(attribute.vr, clean(str(raw))) or None
     except UNREADABLE:
         return None
 
