@@ -98,9 +98,8 @@ def import_batch(archive: Archive, batch: Sequence[Found]) -> list[ImportedFile]
             )
         except DataSetError as error:
             done.append(ImportedFile(file.path, FileOutcome.REFUSED, "", file.size_bytes, str(error)))
-        except (OSError, ValueError) as error:
-            # A ValueError is mmap's, of a file that was emptied just now.
-            words = getattr(error, "strerror", None) or "changed while it was read"
+        except OSError as error:
+            words = error.strerror or "changed while it was read"
             done.append(
                 ImportedFile(file.path, FileOutcome.REFUSED, "", file.size_bytes, f"cannot be read: {words}")
             )

@@ -11,8 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, func, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Double,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateTable, DropTable
 
 from archive.disk import Disk
 from archive.index.changes import CHANGE
@@ -26,6 +40,13 @@ _BEFORE: Final = "archive_before"
 _PAGE: Final = 1000
 # What files do not tell, or not all of it.
 _CARRIED: Final = (conflicts, tombstones, meta, commitments)
+# Only while an index is being made: when each file had changed last as it was read, by the storage's clock.
+_FILES: Final = Table(
+    "archive_rebuild_files",
+    MetaData(),
+    Column("relative_path", Text(), primary_key=True),
+    Column("changed_s", Double(), nullable=False),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +184,20 @@ def _settle_log(path: Path) -> None:
 
 
 def carry_over(old: Database, new: Database) -> None:
-    """Copy the rows that files do not tell, once. Changes that are begun were finished before."""
+    """Copy the rows that files do not tell. Changes that are begun were finished before.
+
+    What a rebuild that was cut copied is copied again: the old index may have served since.
+    """
     for table in _CARRIED:
-        with new.read() as work:
-            if work.connection.execute(select(func.count()).select_from(table)).scalar_one():
-                continue
         with new.write() as work:
+            if table is not meta:
+                work.connection.execute(delete(table))
             for rows in _all_rows(old, table):
-                work.insert_missing(table, [row for row in rows if _is_carried(table, row)])
+                carried = [row for row in rows if _is_carried(table, row)]
+                if table is meta:
+                    names = [row["name"] for row in carried]
+                    work.connection.execute(delete(meta).where(meta.c.name.in_(names)))
+                work.insert_missing(table, carried)
 
 
 def _is_carried(table: Table, row: Mapping[str, Any]) -> bool:
@@ -215,3 +242,33 @@ def set_stored_times(connection: Connection, times: Mapping[str, int]) -> None:
             .values(stored_ms=bindparam("at")),
             [{"of": uid, "at": at} for uid, at in sorted(times.items())],
         )
+
+
+def begin_files(database: Database) -> None:
+    """Make the note of the files that were read, unless it is there."""
+    with database.write() as work:
+        work.connection.execute(CreateTable(_FILES, if_not_exists=True))
+
+
+def note_files(connection: Connection, changed_s: Mapping[str, float]) -> None:
+    """Note files that are in the index now: when each had changed last, by its relative path."""
+    rows = [{"relative_path": path, "changed_s": at} for path, at in sorted(changed_s.items())]
+    if rows:
+        connection.execute(insert(_FILES), rows)
+
+
+def noted_files(database: Database, relative_paths: Sequence[str]) -> dict[str, float]:
+    """Those of the files that were noted."""
+    columns = _FILES.c
+    with database.read() as work:
+        return {
+            row.relative_path: row.changed_s
+            for some in chunks(relative_paths)
+            for row in work.connection.execute(select(_FILES).where(columns.relative_path.in_(some)))
+        }
+
+
+def end_files(database: Database) -> None:
+    """Forget the note: the index is whole."""
+    with database.write() as work:
+        work.connection.execute(DropTable(_FILES, if_exists=True))
