@@ -156,7 +156,8 @@ class FindService:
         response = CFindResponse(request.message_id, status, request.sop_class_uid)
         if not self._threads.acquire(blocking=False):
             return _TOO_MANY
-        found = self._ahead(query)
+        stop = threading.Event()
+        found = self._ahead(query, stop.is_set)
         try:
             while (taken := found.take(_HEAR_EVERY_S)) is not None:
                 if not taken:
@@ -177,6 +178,7 @@ class FindService:
                 Status.OUT_OF_RESOURCES, f"more than {settings.max_files} files to look into, ask for less"
             )
         finally:
+            stop.set()
             found.close()
         return _CANCELLED if operation.is_cancelled else _SUCCESS
 
@@ -189,16 +191,18 @@ class FindService:
             return Refusal(Status.OUT_OF_RESOURCES, f"not done in {limit_s:g} s, ask for less")
         return None
 
-    def _ahead(self, query: FindQuery) -> Ahead[tuple[Row, Dataset | None]]:
+    def _ahead(self, query: FindQuery, is_stopped: Callable[[], bool]) -> Ahead[tuple[Row, Dataset | None]]:
         """What matches, looked for in a thread of its own."""
         try:
-            return Ahead(self._matches(query), self._threads.release)
+            return Ahead(self._matches(query, is_stopped), self._threads.release)
         except RuntimeError as error:
             self._threads.release()
             raise ServiceUnavailable("no thread for a query") from error
 
-    def _matches(self, query: FindQuery) -> Generator[tuple[Row, Dataset | None], None, None]:
-        """Rows that match, with what was looked up beside."""
+    def _matches(
+        self, query: FindQuery, is_stopped: Callable[[], bool]
+    ) -> Generator[tuple[Row, Dataset | None], None, None]:
+        """Rows that match, with what was looked up beside; nothing is begun any more once it is stopped."""
         rows = self._archive.rows(
             query.level,
             query.matches,
@@ -208,6 +212,8 @@ class FindService:
         tags = [int(key.tag) for key in query.beside]
         looked_into = 0
         for row in rows:
+            if is_stopped():
+                return
             if not all(fits(row) for fits in query.filters):
                 continue
             if not tags:

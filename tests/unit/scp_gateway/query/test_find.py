@@ -179,6 +179,56 @@ def test_questions_that_hang_are_counted() -> None:
         assert time.monotonic() < deadline
 
 
+class SlowFiles(MemoryArchive):
+    """Nothing matches, and each file takes its time."""
+
+    def head(self, row: Mapping[str, Any], tags: Collection[int]) -> Dataset | None:
+        self.looked_into += 1
+        time.sleep(0.02)
+        return None
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "abandoned", "out of time"])
+def test_no_file_is_looked_into_once_it_is_over(ending: str) -> None:
+    """Nor is the place of the question taken any longer."""
+    archive = SlowFiles(100_000)
+    settings = QuerySettings(timeout_s=0.5)
+    service = FindService(settings, "OURS", archive, most_at_once=1)
+    operation = asked("QueryRetrieveLevel=STUDY", "PatientAge=001Y")
+    answers = service.serve(PEER, operation, Agreed())
+    assert next(answers) is None
+    assert archive.looked_into > 0
+    if ending == "cancelled":
+        operation.is_cancelled = True
+        assert statuses(answers) == [0xFE00]
+    elif ending == "abandoned":
+        answers.close()  # type: ignore[attr-defined] - a generator: as when the peer has gone
+    else:
+        assert statuses(answers) == [0xA700]
+    looked_into = archive.looked_into
+    assert looked_into < 1000
+    deadline = time.monotonic() + 5
+    operation = asked("QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2")
+    while last(service.serve(PEER, operation, Agreed())).error_comment.startswith("too many queries"):
+        assert time.monotonic() < deadline
+    assert archive.looked_into <= looked_into + 1
+
+
+def test_a_question_that_gets_no_thread_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told to ask again, and what it would have held is free."""
+    service = FindService(QuerySettings(), "OURS", MemoryArchive(1), Clock(), most_at_once=1)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            answer = last(service.serve(PEER, asked(), Agreed()))
+            assert (answer.status, answer.error_comment[:19]) == (0xA700, "the archive's index")
+    assert statuses(service.serve(PEER, asked(), Agreed())) == [0xFF00, 0]
+
+
 def test_memory_does_not_grow_with_the_answers() -> None:
     """Twenty thousand of them in the room of a few hundred."""
     answers = serve(MemoryArchive(20_000), asked(), max_answers=100_000)
