@@ -17,6 +17,7 @@ from dicomrelay.dicom.elements import tag_name
 from dicomrelay.dicom.query_models import UNIQUE_KEYS, Level, QueryModel
 from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.wildcards import Wildcards
+from dicomrelay.dimse.identifier_bounds import foreign_vr
 from scp_gateway.archive_port import SOP_CLASSES, IndexedAttribute
 from scp_gateway.query.beside import check, is_beside
 from scp_gateway.query.character_sets import CharacterSet
@@ -101,6 +102,7 @@ def read_query(
         Ours: Retrieve AE Title of all answers.
     """
     try:
+        _require_vrs(identifier)
         level = _level(identifier, model)
         if not agreed.relational:
             _require_unique_keys(identifier, model, level)
@@ -125,6 +127,13 @@ def read_query(
         beside=tuple(draft.beside),
         character_set=CharacterSet.of(_value(identifier, _CHARACTER_SET).split("\\")),
     )
+
+
+def _require_vrs(identifier: Dataset) -> None:
+    """What has another VR than its attribute has another meaning, and may be anything."""
+    tag = foreign_vr(identifier)
+    if tag is not None:
+        raise _Refused(_MISMATCH, f"{keyword_for_tag(tag)} {tag_name(tag)}: not its VR", tag)
 
 
 def _level(identifier: Dataset, model: QueryModel) -> Level:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 import tracemalloc
@@ -273,6 +274,29 @@ def test_what_is_no_identifier_is_c000() -> None:
     for raw in (b"", b"\xff" * 11, whole[:-1], whole[:7]):
         operation.identifier = raw
         assert statuses(serve(MemoryArchive(1), operation)) == [0xC000]
+
+
+def _raw(*elements: bytes) -> RequestedOperation:
+    level = struct.pack("<HH2sH", 0x0008, 0x0052, b"CS", 6) + b"STUDY "
+    return RequestedOperation(CFindRequest(7, STUDY_ROOT.find), 1, level + b"".join(elements), EXPLICIT)
+
+
+@pytest.mark.parametrize("tag", [0x00080020, 0x00101010, 0x0020000D, 0x00080054])
+def test_a_sequence_in_the_place_of_a_text_is_a900(tag: int) -> None:
+    """Not a fault of ours, and not passed over."""
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    answer = last(
+        serve(MemoryArchive(3), _raw(struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, b"SQ", 0, 8), item))
+    )
+    assert (answer.status, answer.offending_element) == (0xA900, (tag,))
+    assert answer.error_comment.endswith("not its VR")
+
+
+def test_too_many_elements_are_c000_and_said() -> None:
+    """Before they are decoded."""
+    many = (struct.pack("<HH2sH", 9, number, b"LO", 0) for number in range(0x10, 6000))
+    answer = last(serve(MemoryArchive(3), _raw(*many)))
+    assert (answer.status, answer.error_comment) == (0xC000, "an identifier of more than 5000 elements")
 
 
 def test_another_sop_class_is_0122() -> None:
