@@ -33,6 +33,7 @@ from archive.index.changes import CHANGE
 from archive.index.database import open_database
 from archive.index.schema import VERSION_TABLE, commitments, conflicts, instances, meta, metadata, tombstones
 from dicomrelay.errors import ArchiveError, RelayError
+from dicomrelay.ledger.database_errors import ARCHIVE_INDEX
 from dicomrelay.ledger.engine import STATEMENT_TIMEOUT_MS, Database, chunks
 
 SCHEMA: Final = "archive_rebuilding"
@@ -119,7 +120,7 @@ class IndexPlace:
         self._run(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
 
     def _run(self, statement: str) -> None:
-        database = Database(self.url)
+        database = Database(self.url, whose=ARCHIVE_INDEX)
         try:
             with database.write() as work:
                 work.connection.execute(text(statement))
@@ -157,7 +158,7 @@ class IndexPlace:
     def _exchange_schemas(self) -> None:
         """In one transaction of PostgreSQL."""
         names = [*metadata.tables, VERSION_TABLE]
-        database = Database(self.url)
+        database = Database(self.url, whose=ARCHIVE_INDEX)
         try:
             with database.write() as work:
                 run = work.connection.execute
