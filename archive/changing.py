@@ -63,6 +63,8 @@ def finish(tools: WritingTools, change: Change) -> None:
         some = paths[start : start + _TOGETHER]
         with tools.changes.exclusive() as section:
             _delete_unlisted(tools, section, some)
+    # Before the change is forgotten: a power cut would bring back what nobody deletes again, and a rebuild serve it.
+    tools.storage.flush_deletions(paths)
     with tools.changes.exclusive() as section:
         section.end(change)
     _remove_empty_folders(tools, paths)

@@ -176,6 +176,15 @@ class CommitmentDesk:
                 self._look(stored, part[stored.sop_instance_uid], other, looked)
         return looked
 
+    def _digest(self, stored: StoredInstance) -> str:
+        """That of its file now; "" when there is none. Raises ServiceUnavailable, OSError."""
+        storage = self._archive.storage
+        try:
+            return storage.digest(stored.relative_path, stored.data_set_offset, fresh=True)
+        except (FileNotFoundError, ArchiveError):
+            storage.require()
+            return ""
+
     def _look(
         self,
         stored: StoredInstance,
@@ -200,9 +209,7 @@ class CommitmentDesk:
             )
             return
         try:
-            digest = self._archive.storage.digest(stored.relative_path, stored.data_set_offset, fresh=True)
-        except (FileNotFoundError, ArchiveError):
-            digest = ""
+            digest = self._digest(stored)
         except (RelayError, OSError):
             looked.open[uid] = PROCESSING_FAILURE
             return

@@ -12,8 +12,9 @@ from sqlalchemy import Column, func, select
 
 from archive.frame_builder import existing_index, index_path
 from archive.frame_header import FrameIndexHeader
+from archive.index.counters import wrong_counters
 from archive.index.reader import joined, stored_instance
-from archive.index.schema import instances, tombstones
+from archive.index.schema import conflicts, instances, tombstones
 from archive.layout import DATA, FRAMES, Layout
 from archive.storage import LocalStorage, Storage
 from archive.values import StoredInstance
@@ -58,6 +59,20 @@ class ArchiveInventory:
         """How many instances the index has."""
         with self._database.read() as work:
             return work.connection.execute(select(func.count()).select_from(instances)).scalar_one()
+
+    def wrong_counters(self) -> Iterator[str]:
+        """Studies and series whose counters are not what is below them. Reads every row."""
+        return wrong_counters(self._database)
+
+    def set_aside_at(self, relative_paths: Sequence[str]) -> set[str]:
+        """Of these relative paths under `conflicts/` those that a conflict is listed with."""
+        column = conflicts.c.relative_path
+        with self._database.read() as work:
+            return {
+                path
+                for part in chunks(relative_paths)
+                for path in work.connection.execute(select(column).where(column.in_(part))).scalars()
+            }
 
     def instances(self, page: int = PAGE) -> Iterator[list[StoredInstance]]:
         """All instances, in the order they were stored, page by page."""

@@ -10,8 +10,8 @@ from typing import Final
 from sqlalchemy import RowMapping, func, select, update
 
 from archive.index.reader import joined, stored_instance
-from archive.index.schema import instances, meta, series
-from archive.values import StoredInstance
+from archive.index.schema import conflicts, instances, meta, series
+from archive.values import Conflict, StoredInstance
 from dicomrelay.ledger.engine import Database
 
 PAGE: Final = 1000
@@ -88,6 +88,18 @@ class HealthIndex:
         with self._database.read() as work:
             rows = work.connection.execute(query).mappings().all()
         return [_entry(row) for row in rows]
+
+    def asides_after(self, key: int, limit: int) -> list[tuple[int, Conflict]]:
+        """The next of what was set aside, in the order in which it was found, with the keys of their rows."""
+        query = (
+            select(conflicts)
+            .where(conflicts.c.id > key, conflicts.c.relative_path != "")
+            .order_by(conflicts.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as work:
+            rows = [dict(row) for row in work.connection.execute(query).mappings()]
+        return [(row.pop("id"), Conflict(**row)) for row in rows]
 
     def damaged(self) -> Iterator[Entry]:
         """Everything with damage, in the order in which it was stored, page by page."""

@@ -38,6 +38,7 @@ _DO: Final = {
     Fault.DISAGREES: "`dicomrelay archive rebuild-index` files it anew",
     Fault.COUNTERS: "`dicomrelay archive rebuild-index` counts anew",
     Fault.ORPHAN: "`dicomrelay archive rebuild-index` takes it in, where it is an instance",
+    Fault.ASIDE: "nothing else has these bytes: whoever sent them sends them again, and they are set aside anew",
     Fault.LEFTOVER: "remove the file: a crash left it, and nothing reads it",
 }
 
