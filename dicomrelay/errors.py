@@ -57,6 +57,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     INTEGRITY = 4
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
 
 class RelayError(Exception):
