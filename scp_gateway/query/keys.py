@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
@@ -30,7 +30,7 @@ from scp_gateway.query.matching import (
     text_filter,
 )
 from scp_gateway.query.question import Agreed, FindQuery, Refusal
-from scp_gateway.query.values import Invalid, normalised
+from scp_gateway.query.values import Invalid, normalised, text_of
 
 _CHARACTER_SET: Final = 0x00080005
 QUERY_RETRIEVE_LEVEL: Final = 0x00080052
@@ -131,8 +131,7 @@ def read_query(
 
 def _require_vrs(identifier: Dataset) -> None:
     """What has another VR than its attribute has another meaning, and may be anything."""
-    tag = foreign_vr(identifier)
-    if tag is not None:
+    if (tag := foreign_vr(identifier)) is not None:
         raise _Refused(_MISMATCH, f"{keyword_for_tag(tag)} {tag_name(tag)}: not its VR", tag)
 
 
@@ -166,7 +165,7 @@ def _read(
     tag = int(element.tag)
     if tag in (RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY):
         value = draft.constants[tag] = ae_title if tag == RETRIEVE_AE_TITLE else _ONLINE
-        asked = _text(element)
+        asked = text_of(element)
         if asked and not any(Wildcards(pattern).matches(value) for pattern in asked.split("\\")):
             draft.filters.append(lambda _row: False)
         return
@@ -182,7 +181,7 @@ def _read(
         _read_beside(element, draft)
         return
     draft.wanted[keyword] = attribute
-    value = "" if element.VR == "SQ" else _text(element)
+    value = text_of(element)
     if value.strip("*"):
         _match(attribute, value, draft)
 
@@ -248,13 +247,4 @@ _UNIQUE_TAGS: Final = {
 
 
 def _value(identifier: Dataset, tag: int) -> str:
-    return _text(identifier[tag]) if tag in identifier else ""
-
-
-def _text(element: DataElement) -> str:
-    """The value as text; several parted by backslashes."""
-    value: Any = element.value
-    if value is None:
-        return ""
-    values = value if isinstance(value, list | tuple) or hasattr(value, "append") else [value]
-    return "\\".join(str(each).strip(" \0") for each in values)
+    return text_of(identifier[tag]) if tag in identifier else ""

@@ -13,7 +13,7 @@ from dicomrelay.net.service import RequestedOperation
 from dicomrelay.settings import Settings
 from scp_gateway.archive_port import ArchivePort
 from scp_gateway.retrieve.counting import RetrieveRequest
-from scp_gateway.retrieve.keys import Keys, RetrieveRefused, model_of, read_keys
+from scp_gateway.retrieve.keys import Keys, RetrieveRefused, model_of, read_keys, refuse_patterns
 
 if TYPE_CHECKING:
     from scp_gateway.archive_port import StoredInstance
@@ -72,10 +72,14 @@ class Selection:
                 series_uids=keys.series_uids,
                 sop_instance_uids=keys.sop_instance_uids,
             )
-            yield from islice(found, most)
-            if next(iter(found), None) is None:
-                return
+            count = 0
+            for count, each in enumerate(islice(found, most), 1):  # noqa: B007 - the last of them is what is wanted
+                yield each
+            is_all = next(iter(found), None) is None
         except RelayError as error:
             _log.warning("the archive cannot be asked", action="retrieve.no-archive", error=str(error))
             raise RetrieveRefused(CANNOT_COUNT, "the archive does not answer, ask again later") from None
-        raise RetrieveRefused(CANNOT_COUNT, f"more than {most} instances at once, ask for less")
+        if not count:
+            refuse_patterns(keys)
+        if not is_all:
+            raise RetrieveRefused(CANNOT_COUNT, f"more than {most} instances at once, ask for less")
