@@ -78,9 +78,9 @@ class Section:
             for path in self.work.connection.execute(select(column).where(column.in_(some))).scalars()
         }
 
-    def replace(self, new: NewInstance) -> None:
-        """Put an instance in the place of the one of its UID."""
-        replace_instances(self.work, [new])
+    def replace(self, new: Sequence[NewInstance]) -> None:
+        """Put instances in the place of those of their UIDs."""
+        replace_instances(self.work, new)
 
     def remove(self, sop_instance_uids: Sequence[str], *, reason: str, by: str) -> list[StoredInstance]:
         """Take instances out, with what is empty then; a tombstone for each. Those that were there."""
@@ -164,6 +164,11 @@ class IndexChanges:
         with self._database.read() as work:
             return Section(work).held([sop_instance_uid]).get(sop_instance_uid)
 
+    def held_all(self, sop_instance_uids: Sequence[str]) -> dict[str, StoredInstance]:
+        """What the index holds under these SOP Instance UIDs."""
+        with self._database.read() as work:
+            return Section(work).held(sop_instance_uids)
+
     def record(self, found: Sequence[Conflict]) -> None:
         """List conflicts, each UID and digest once."""
         if found:
@@ -191,6 +196,8 @@ def record_conflicts(work: Work, found: Sequence[Conflict]) -> int:
             new += 1
         elif each.relative_path and not row.relative_path:
             work.connection.execute(
-                update(conflicts).where(columns.id == row.id).values(relative_path=each.relative_path)
+                update(conflicts)
+                .where(columns.id == row.id)
+                .values(relative_path=each.relative_path, file_bytes=each.file_bytes)
             )
     return new

@@ -62,7 +62,7 @@ class LocalStorage:
 
     def replacing(self) -> LocalReplacing:
         """See `Storage`."""
-        return LocalReplacing(self.layout, self.disk)
+        return LocalReplacing(self.layout, self.disk, self.durable_folders)
 
     def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
         """See `Storage`."""

@@ -64,9 +64,7 @@ class LocalWriting:
         return self._put(key, target, wanted, over=over)
 
     def _put(self, key: str, target: Path, wanted: Put, *, over: bool) -> int:
-        self._make_folders(target.parent)
-        # Also for what is there already: a crash may have left it, its name not durable.
-        self._changed[target.parent] = None
+        self.enter(target.parent)
         if wanted.may_link and not wanted.preface and not over and self._disk.link(wanted.source, target):
             return target.stat().st_size
         if not over and target.exists():
@@ -80,6 +78,16 @@ class LocalWriting:
         if len(self._waiting) >= _DRAFTS:
             self._name_all()
         return draft.size_bytes
+
+    def enter(self, folder: Path) -> None:
+        """Make a folder, where it is missing, in which there will be a new name: to be flushed, too."""
+        if not folder.is_dir():
+            # It was empty, say, and somebody removed it.
+            for path in (folder, *folder.parents):
+                self._durable_folders.pop(path, None)
+        self._make_folders(folder)
+        # Also for what is there already: a crash may have left it, its name not durable.
+        self._changed[folder] = None
 
     def flush(self) -> Mapping[str, OSError]:
         """Flush every file, name it, and flush every folder with new names, from the leaves up. See `Writing.flush`."""
@@ -146,11 +154,11 @@ class LocalWriting:
 class LocalReplacing:
     """Files that are written beside those whose place they are to take. See `Replacing`."""
 
-    def __init__(self, layout: Layout, disk: Disk) -> None:
+    def __init__(self, layout: Layout, disk: Disk, durable_folders: dict[Path, int]) -> None:
         self._layout = layout
         self._disk = disk
+        self._folders = LocalWriting(layout, disk, durable_folders)
         self._drafts: dict[str, _Waiting] = {}
-        self._changed: dict[Path, None] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -166,11 +174,7 @@ class LocalReplacing:
     def add(self, key: str, wanted: Put) -> None:
         """See `Replacing`."""
         target = self._layout.resolve(key)
-        # What was there may be gone, and its folder with it.
-        for folder in reversed((target.parent, *target.parent.parents)):
-            if folder.is_relative_to(self._layout.root) and not folder.is_dir():
-                self._disk.make_directory(folder)
-                self._changed[folder.parent] = None
+        self._folders.enter(target.parent)
         self._drafts[key] = _written(self._disk, key, target, wanted)
 
     def flush(self) -> Mapping[str, OSError]:
@@ -183,15 +187,12 @@ class LocalReplacing:
         """See `Replacing`."""
         each = self._drafts[key]
         self._disk.replace(each.temporary, each.target)
-        self._changed[each.target.parent] = None
         del self._drafts[key]
         return each.draft.size_bytes
 
     def settle(self) -> None:
         """See `Replacing`."""
-        for folder in sorted(self._changed, key=lambda path: len(path.parts), reverse=True):
-            self._disk.sync_directory(folder)
-        self._changed.clear()
+        self._folders.flush()
 
 
 def _written(disk: Disk, key: str, target: Path, wanted: Put) -> _Waiting:
