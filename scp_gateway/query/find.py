@@ -14,7 +14,7 @@ from dicomrelay.dicom.query_models import RETRIEVE_MODELS, QueryModel
 from dicomrelay.dicom.query_status import CANCELLED, PENDING, PENDING_UNSUPPORTED_KEYS
 from dicomrelay.dicom.status import Status
 from dicomrelay.dimse.identifier import decode_identifier
-from dicomrelay.dimse.identifier_bounds import TooManyElements
+from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS, TooManyElements
 from dicomrelay.dimse.messages import CFindResponse
 from dicomrelay.errors import ConfigurationError, MalformedDataSet, RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
@@ -141,7 +141,9 @@ class FindService:
         if not operation.identifier:
             return _NO_IDENTIFIER
         try:
-            identifier = decode_identifier(operation.identifier, operation.transfer_syntax_uid)
+            identifier = decode_identifier(
+                operation.identifier, operation.transfer_syntax_uid, max_elements=MAX_ELEMENTS
+            )
         except TooManyElements as error:
             return Refusal(Status.CANNOT_UNDERSTAND, str(error))
         except MalformedDataSet:

@@ -12,7 +12,7 @@ from dicomrelay.dicom.elements import tag_name
 from dicomrelay.dicom.query_models import RETRIEVE_MODELS, UNIQUE_KEYS, Level, QueryModel
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.identifier import decode_identifier
-from dicomrelay.dimse.identifier_bounds import TooManyElements, foreign_vr
+from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS, TooManyElements, foreign_vr
 from dicomrelay.errors import MalformedDataSet, RelayError
 
 CANNOT_PROCESS: Final = 0xC000
@@ -93,7 +93,7 @@ def read_keys(
     if not identifier:
         raise RetrieveRefused(CANNOT_PROCESS, "the request has no identifier")
     try:
-        found = decode_identifier(identifier, transfer_syntax_uid)
+        found = decode_identifier(identifier, transfer_syntax_uid, max_elements=MAX_ELEMENTS)
     except TooManyElements as error:
         raise RetrieveRefused(CANNOT_PROCESS, str(error)) from None
     except MalformedDataSet:
