@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -551,3 +552,20 @@ def test_the_index_being_down_is_an_error_and_the_batch_can_be_stored_later(
     assert {result.outcome for result in archive.store(requests)} == {StoreOutcome.STORED}
     check_stored(archive, requests)
     archive.close()
+
+
+def test_a_file_that_cannot_be_looked_at_is_called_so(
+    archive: Archive, requests: list[StoreRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was flushed well, and another try may do."""
+
+    def stale(*_: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.storage, "stats", stale)
+        results = archive.store(requests)
+    assert {result.reason for result in results} == {
+        "what was put there cannot be looked at: Stale file handle"
+    }
+    assert {result.outcome for result in archive.store(requests)} == {StoreOutcome.STORED}
