@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from pydicom import dcmread
+from pydicom.multival import MultiValue
 
 from archive.attributes import UNREADABLE
 from archive.check_values import NOTES, CheckLevel, Fault, Finding
@@ -129,7 +130,7 @@ def _data_set(archive: Archive, stored: StoredInstance) -> Finding | None:
             warnings.simplefilter("ignore")
             data_set = dcmread(path, stop_before_pixels=True, force=False)
             found = [
-                str(data_set.get(keyword, "") or "")
+                _as_filed(data_set.get(keyword))
                 for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID")
             ]
     except (*UNREADABLE, ArchiveError) as error:
@@ -147,6 +148,13 @@ def _data_set(archive: Archive, stored: StoredInstance) -> Finding | None:
             stored, Fault.DISAGREES, f"its data set names {other[0]}, and it is filed as something else"
         )
     return None
+
+
+def _as_filed(value: object) -> str:
+    """A UID as it is filed: the whole value, also where a backslash makes several of it (its VM is 1, PS3.6 Chapter 6)."""
+    if isinstance(value, MultiValue):
+        return "\\".join(map(str, value))
+    return str(value or "")
 
 
 def _is_still_so(archive: Archive, entry: Entry) -> bool:

@@ -18,6 +18,7 @@ from typing import Final
 
 from archive.archive import Archive
 from archive.import_batch import FileOutcome, ImportedFile, import_batch, lost, open_importer
+from archive.leftovers import importing
 from archive.processes import Died, Processes
 from archive.storage import LocalStorage
 from archive.walking import Found, Passed, walk
@@ -128,7 +129,7 @@ def import_files(
     count = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
     if len(first) < _WORTH_BATCHES and workers is None:
         count = 1
-    with closing(_answers(archive, chain(first, batches), count)) as answers:
+    with importing(archive), closing(_answers(archive, chain(first, batches), count)) as answers:
         for files in answers:
             account.take(files)
     account.tell(last=True)

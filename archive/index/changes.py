@@ -25,6 +25,7 @@ from dicomrelay.ledger.engine import Database, Work, chunks
 
 FILES: Final = "archive.files"
 CHANGE: Final = "change:"
+_IMPORT: Final = "import:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,24 @@ class IndexChanges:
         if found:
             with self.exclusive() as section:
                 section.record(found)
+
+    def begin_import(self) -> str:
+        """Note that files come in; `end_import` takes the name of the note."""
+        name = f"{_IMPORT}{uuid.uuid4().hex}"
+        with self._database.write() as work:
+            work.connection.execute(insert(meta), [{"name": name, "value": str(work.now)}])
+        return name
+
+    def end_import(self, *names: str) -> None:
+        """Forget it."""
+        with self._database.write() as work:
+            work.connection.execute(delete(meta).where(meta.c.name.in_(names)))
+
+    def old_imports(self, age_ms: int) -> list[str]:
+        """Names of the notes of imports that began so long ago, in milliseconds, and did not end."""
+        with self._database.read() as work:
+            rows = work.connection.execute(select(meta).where(meta.c.name.startswith(_IMPORT))).all()
+            return [row.name for row in rows if int(row.value) <= work.now - age_ms]
 
     def open_changes(self) -> list[Change]:
         """Those that are begun and not done."""

@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from archive import Archive, StoreOutcome
 from archive.checking import CheckLevel, Fault, check
 from archive.committing import CommitmentDesk
+from archive.file_reading import read_request
+from archive.index.entries import NewInstance
 from archive.scrub import Rate, Scrub, Step
+from archive.stored_reading import read_stored
 from dicomrelay.errors import ServiceUnavailable
-from tests.support.archive_writing import STUDY, instance
+from tests.support.archive_writing import STUDY, instance, write_instance
 
 
 @pytest.fixture
@@ -126,3 +130,21 @@ def test_counters_are_held_against_what_is_below_them(archive: Archive) -> None:
     with archive._database.write() as work:
         work.connection.exec_driver_sql("UPDATE archive_series SET byte_count = 1")
     assert found(archive, CheckLevel.INDEX) == {(Fault.COUNTERS, STUDY), (Fault.COUNTERS, f"{STUDY}.1")}
+
+
+def test_a_uid_of_several_values_is_read_in_one_way(archive: Archive, tmp_path: Path) -> None:
+    """As it stands: by an import, by a rebuild, and by a check."""
+    path = write_instance(tmp_path / "odd", 9)
+    ds = dcmread(path)
+    ds.StudyInstanceUID = [f"{STUDY}.8", f"{STUDY}.9"]
+    ds.save_as(path)
+    [result] = archive.store([read_request(path)])
+    assert result.outcome is StoreOutcome.STORED
+    [stored] = archive.inventory().known([ds.SOPInstanceUID]).values()
+    assert stored.study_instance_uid == f"{STUDY}.8\\{STUDY}.9"
+
+    assert found(archive, *CheckLevel) == set()
+    [listed] = archive.storage.list(f"{stored.relative_path.rpartition('/')[0]}")
+    [read] = read_stored(archive.storage, listed)
+    assert isinstance(read, NewInstance)
+    assert read.request.study_instance_uid == stored.study_instance_uid
