@@ -46,6 +46,7 @@ def check(
     levels: Collection[CheckLevel],
     *,
     on_progress: Tick = lambda _what, _done, _bytes: None,
+    on_young: Callable[[int], None] = lambda _count: None,
     now_s: float | None = None,
 ) -> Iterator[Finding]:
     """Check an archive, also while others write to it.
@@ -56,6 +57,8 @@ def check(
         What to look at.
     on_progress : callable
         Told of what is being looked at, how many of it are done, and how many bytes were read.
+    on_young : callable
+        Told at the end how many files without a row are younger than an hour: they may be about to get theirs.
     now_s : float, optional
         The time by the storage's clock, in seconds since the epoch; that of the index's database when not given.
 
@@ -72,7 +75,8 @@ def check(
     if {CheckLevel.SIZES, CheckLevel.DIGESTS} & set(levels):
         yield from _set_aside(archive, on_progress, read=CheckLevel.DIGESTS in levels)
     if CheckLevel.ORPHANS in levels:
-        yield from _orphans(archive, on_progress, index.now_ms() / 1000 if now_s is None else now_s)
+        now_s = index.now_ms() / 1000 if now_s is None else now_s
+        yield from _orphans(archive, on_progress, on_young, now_s)
 
 
 def _known(archive: Archive) -> Iterator[Finding]:
@@ -163,9 +167,11 @@ def _is_still_so(archive: Archive, entry: Entry) -> bool:
     return bool(now) and now[0].stored == entry.stored
 
 
-def _orphans(archive: Archive, on_progress: Tick, now_s: float) -> Iterator[Finding]:
+def _orphans(
+    archive: Archive, on_progress: Tick, on_young: Callable[[int], None], now_s: float
+) -> Iterator[Finding]:
     inventory = archive.inventory()
-    done = 0
+    done = young = 0
     places: tuple[tuple[str, Callable[[list[str]], Collection[str]]], ...] = (
         (DATA, inventory.stored_at),
         (CONFLICTS, inventory.set_aside_at),
@@ -175,10 +181,15 @@ def _orphans(archive: Archive, on_progress: Tick, now_s: float) -> Iterator[Find
             known = with_rows([each.key for each in page])
             for each in page:
                 # Files come before their rows: a young one is about to get its own.
-                if each.key not in known and now_s - each.changed_s > _YOUNG_S:
+                if each.key in known:
+                    continue
+                if now_s - each.changed_s > _YOUNG_S:
                     yield _orphan(each)
+                else:
+                    young += 1
             done += len(page)
             on_progress("files", done, 0)
+    on_young(young)
     for page in archive.storage.list(_UPLOADS):
         for each in page:
             if now_s - each.changed_s > _YOUNG_S:

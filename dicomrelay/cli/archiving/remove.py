@@ -64,10 +64,10 @@ def command(
             count = write_rows(_tombstones(archive), _REMOVED, as_json=invocation.as_json)
         invocation.say(f"{many(count, 'instance')} removed")
         return ExitCode.OK
-    if not what:
+    if what.is_everything:
         raise ConfigurationError(
-            "say what to remove: --study-uid, --series-uid, --sop-uid, --patient-id, or any other filter; to be rid of a whole "
-            "archive, delete its folder"
+            "say what to remove (a bare * is everything): --study-uid, --series-uid, --sop-uid, --patient-id, or any other "
+            "filter; to be rid of a whole archive, delete its folder"
         )
     if not (reason and reason.strip()) and not dry_run:
         raise ConfigurationError("say why: --reason TEXT; it is kept with what is known of the instances")

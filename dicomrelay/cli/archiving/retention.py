@@ -30,7 +30,8 @@ _KEPT: Final = 1000
 @relay_command(
     about="Remove studies that are old enough, or too many, oldest first: by the rules of [archive.retention] in the "
     "settings, or by the options here. A study goes only when everything of it has been delivered wherever it was to "
-    "go, as the ledger says; what the ledger does not know stays, unless --undocumented. The scheduler of the relay "
+    "go, as the ledger says; what the ledger does not know stays, unless --undocumented. What came within "
+    "archive.retention.min_days stays in any case, also with these options. The scheduler of the relay "
     "does the same every hour.",
     examples="dicomrelay archive retention --dry-run\n"
     "dicomrelay archive retention --older-than 3650 --modality CT --modality MR --dry-run\n"
@@ -76,9 +77,9 @@ def command(
         if not dry_run and not yes:
             _ask(archive, bounds, deliveries)
         work = (
-            candidates(archive, bounds, deliveries)
+            candidates(archive, bounds, deliveries, with_young=True)
             if dry_run
-            else run(archive, bounds, deliveries, remove=_remove)
+            else run(archive, bounds, deliveries, remove=_remove, with_young=True)
         )
         for candidate in work:
             account.add(candidate)
@@ -89,6 +90,9 @@ def command(
     invocation.say(
         f"{'would go' if dry_run else 'removed'}: {amount}; {account.stay} stay though a bound would let them go"
     )
+    if young := account.staying[Stays.YOUNG]:
+        least = f"{bounds.min_days:g} {'day' if bounds.min_days == 1 else 'days'}"
+        invocation.say(f"    {young} of them younger than archive.retention.min_days ({least})")
     return ExitCode.OK
 
 

@@ -256,7 +256,7 @@ def test_a_full_disk_stops_an_import_with_words(tmp_path: Path) -> None:
         archive.close()
 
     assert report.stopped
-    assert report.stopped.endswith(("No space left on device", "database or disk is full"))
+    assert report.stopped.endswith(("No space left on device", "make room, then run it again"))
     assert report.counts[FileOutcome.REFUSED] > 0
     assert report.files < 1000
 
