@@ -76,7 +76,7 @@ def _folder(folder: str, recursive: bool, avoided: tuple[int, int] | None) -> It
                 folders.append(entry.path)
             elif not entry.is_dir():
                 yield _file(entry.path, entry.stat(), named=False)
-            else:
+            elif recursive:
                 yield Passed(
                     entry.path,
                     "is a link to a folder, and is not followed: name the folder itself",

@@ -55,15 +55,16 @@ def test_every_file_has_one_outcome_and_a_reason_where_it_is_not_there(
         FileOutcome.ALREADY_THERE: 1,
         FileOutcome.CONFLICT: 1,
         FileOutcome.REFUSED: 2,
-        FileOutcome.SKIPPED: 4,
+        FileOutcome.SKIPPED: 5,
     }
     by_name = {Path(file.path).name: file for file in told}
-    assert len(told) == report.files == 9
+    assert len(told) == report.files == 10
     assert {name for name, file in by_name.items() if file.outcome is FileOutcome.SKIPPED} == {
         "readme.txt",
         "empty.dcm",
         "DICOMDIR",
         "pipe",
+        "up",
     }
     assert all(file.reason for file in told if file.outcome is not FileOutcome.STORED and file.is_problem)
     assert "truncated" in by_name["cut.dcm"].reason
