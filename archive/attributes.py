@@ -6,24 +6,22 @@ migration. Reading is tolerant: a file that pydicom cannot read has no attribute
 
 from __future__ import annotations
 
-import io
 import struct
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
 from archive.date_values import in_todays_form
 from archive.quick_attributes import quick_values
+from archive.tag_reading import reading_tags
 from dicomrelay.dicom.transfer_syntaxes import TransferSyntax, transfer_syntax
 
 Value = str | int | None
@@ -138,7 +136,6 @@ _QUICK_HEAD_BYTES: Final = 32_768
 _LONGEST_CHARACTERS: Final = 1024
 _LARGEST_NUMBER: Final = 2**31 - 1
 # Everything wanted lies in front of pixel data; so much of a deflated data set is inflated to find it.
-_INFLATED_HEAD_BYTES: Final = 16 * 1024 * 1024
 # What pydicom raises on bytes that are no data set.
 UNREADABLE: Final = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, RecursionError,
@@ -170,23 +167,14 @@ def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: st
         quick = _quick_attributes(path, data_set_offset, syntax)
         if quick is not None:
             return quick
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            file.seek(data_set_offset)
-            source: BinaryIO = file
-            if syntax.is_deflated:
-                head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(
-                    file.read(_INFLATED_HEAD_BYTES), _INFLATED_HEAD_BYTES
-                )
-                source = io.BytesIO(head)
-            data_set = read_dataset(
-                source,
-                syntax.is_implicit_vr,
-                syntax.is_little_endian,
-                stop_when=lambda tag, _vr, _length: tag > _LAST_TAG,
-                defer_size=65_536,
-                specific_tags=_TAGS,
-            )
+        with reading_tags(
+            path,
+            data_set_offset,
+            transfer_syntax_uid,
+            end=_LAST_TAG + 1,
+            tags=_TAGS,
+            defer_bytes=65_536,
+        ) as data_set:
             values = {attribute.column: _value(data_set, attribute) for attribute in _READ}
     except UNREADABLE as error:
         # The message of pydicom may quote a value: only its kind is kept.

@@ -13,6 +13,7 @@ from sqlalchemy import Column, func, select
 from archive.frame_builder import existing_index, index_path
 from archive.frame_header import FrameIndexHeader
 from archive.index.counters import wrong_counters
+from archive.index.pages import pages
 from archive.index.reader import joined, stored_instance
 from archive.index.schema import conflicts, instances, tombstones
 from archive.layout import DATA, FRAMES, Layout
@@ -76,16 +77,9 @@ class ArchiveInventory:
 
     def instances(self, page: int = PAGE) -> Iterator[list[StoredInstance]]:
         """All instances, in the order they were stored, page by page."""
-        query = joined().add_columns(instances.c.id).order_by(instances.c.id).limit(page)
-        last = 0
-        while True:
-            with self._database.read() as work:
-                rows = work.connection.execute(query.where(instances.c.id > last)).mappings().all()
-            if rows:
-                yield [stored_instance(row) for row in rows]
-            if len(rows) < page:
-                return
-            last = rows[-1]["id"]
+        query = joined().add_columns(instances.c.id)
+        for rows in pages(self._database, query, instances.c.id, size=page):
+            yield [stored_instance(row) for row in rows]
 
     def known(self, sop_instance_uids: Sequence[str]) -> dict[str, StoredInstance]:
         """Of these SOP Instance UIDs those that the index has."""

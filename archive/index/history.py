@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Table, select
 
+from archive.index.pages import pages
 from archive.index.schema import conflicts, tombstones
 from archive.values import Conflict, Tombstone
 from dicomrelay.ledger.engine import Database, chunks
-
-_PAGE: Final = 1000
 
 
 def listed_conflicts(database: Database, sop_instance_uid: str = "") -> Iterator[Conflict]:
@@ -38,15 +37,9 @@ def listed_tombstones(database: Database, sop_instance_uid: str = "") -> Iterato
 
 
 def _rows(database: Database, table: Table, sop_instance_uid: str) -> Iterator[dict[str, Any]]:
-    query = select(table).order_by(table.c.id).limit(_PAGE)
+    query = select(table)
     if sop_instance_uid:
         query = query.where(table.c.sop_instance_uid == sop_instance_uid)
-    last = 0
-    while True:
-        with database.read() as work:
-            rows = work.connection.execute(query.where(table.c.id > last)).mappings().all()
+    for rows in pages(database, query, table.c.id):
         for row in rows:
             yield {name: value for name, value in row.items() if name != "id"}
-        if len(rows) < _PAGE:
-            return
-        last = rows[-1]["id"]

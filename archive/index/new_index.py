@@ -31,6 +31,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 from archive.disk import Disk
 from archive.index.changes import CHANGE
 from archive.index.database import open_database
+from archive.index.pages import pages
 from archive.index.schema import VERSION_TABLE, commitments, conflicts, instances, meta, metadata, tombstones
 from dicomrelay.errors import ArchiveError, RelayError
 from dicomrelay.ledger.database_errors import ARCHIVE_INDEX
@@ -38,7 +39,6 @@ from dicomrelay.ledger.engine import STATEMENT_TIMEOUT_MS, Database, chunks
 
 SCHEMA: Final = "archive_rebuilding"
 _BEFORE: Final = "archive_before"
-_PAGE: Final = 1000
 # What files do not tell, or not all of it.
 _CARRIED: Final = (conflicts, tombstones, meta, commitments)
 # Only while an index is being made: when each file had changed last as it was read, by the storage's clock.
@@ -207,19 +207,9 @@ def _is_carried(table: Table, row: Mapping[str, Any]) -> bool:
 
 
 def _all_rows(database: Database, table: Table) -> Iterator[list[dict[str, Any]]]:
-    key = next(iter(table.primary_key))
-    query = select(table).order_by(key).limit(_PAGE)
-    last: Any = None
-    while True:
-        with database.read() as work:
-            page = query if last is None else query.where(key > last)
-            rows = [dict(row) for row in work.connection.execute(page).mappings()]
-        if rows:
-            last = rows[-1][key.name]
-            # Numbers of rows are given anew: PostgreSQL would not know that they are taken.
-            yield [{name: value for name, value in row.items() if name != "id"} for row in rows]
-        if len(rows) < _PAGE:
-            return
+    for rows in pages(database, select(table), next(iter(table.primary_key))):
+        # Numbers of rows are given anew: PostgreSQL would not know that they are taken.
+        yield [{name: value for name, value in row.items() if name != "id"} for row in rows]
 
 
 def stored_times(database: Database, sop_instance_uids: Sequence[str]) -> dict[str, int]:

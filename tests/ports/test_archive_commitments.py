@@ -62,7 +62,7 @@ def test_one_claim_at_a_time(index: CommitmentIndex) -> None:
     assert index.claim(limit=10, lease_ms=600_000) == []
     with index._database.write() as work:  # ten minutes later
         work.connection.exec_driver_sql(
-            f"UPDATE archive_commitments SET due_ms = due_ms - 600000 WHERE id = {claimed.id}"  # noqa: S608 - a number
+            f"UPDATE archive_commitments SET due_ms = due_ms - 600000 WHERE id = {claimed.id}"
         )
     (again,) = index.claim(limit=10, lease_ms=60_000)
     assert again.id == claimed.id
