@@ -65,7 +65,7 @@ BARS = {
     "slow-destination": 3,
     "backlog": 3,
     "archive": 3,
-    "retrieve": 8,
+    "retrieve": 4,
 }
 # Of those with a load for each table, the one that is quick.
 _LOADS = {"together": ("--loads", "small"), "pipeline": ("--loads", "small")}
