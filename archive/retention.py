@@ -30,6 +30,8 @@ class Stays(StrEnum):
     UNDELIVERED = "something of it is still to be delivered, confirmed, or was refused"
     UNDOCUMENTED = "the ledger does not know all of it"
     IN_WORK = "something of it is still being archived or prepared"
+    CONFLICT = "other bytes came under a UID of it, and somebody is to decide which are right"
+    HELD = "somebody holds it: `dicomrelay jobs release` lets it go"
     OTHER_BYTES = "the ledger knows other bytes of it than the archive holds"
     DAMAGED = "something of it is damaged: see to that first"
     YOUNG = "something of it is younger than archive.retention.min_days"
