@@ -18,7 +18,7 @@ from archive.index.commitments import CommitmentIndex
 from archive.index.database import file_url, open_database
 from archive.index.disagreeing import listed_disagreements
 from archive.index.health import HealthIndex
-from archive.index.history import listed_conflicts, listed_tombstones
+from archive.index.history import conflicting, listed_conflicts, listed_tombstones
 from archive.index.listing import ListedInstance, listed_instances
 from archive.index.places import Places
 from archive.index.reader import IndexReader
@@ -165,6 +165,10 @@ class Archive:
     def conflicts(self, sop_instance_uid: str = "") -> Iterator[Conflict]:
         """Other bytes that came under a UID that the archive holds, of one SOP Instance UID or all."""
         return listed_conflicts(self._database, sop_instance_uid)
+
+    def conflicting(self, sop_instance_uids: Sequence[str]) -> set[str]:
+        """Those of the UIDs under which other bytes came, or were replaced."""
+        return conflicting(self._database, sop_instance_uids)
 
     def tombstones(self, sop_instance_uid: str = "") -> Iterator[Tombstone]:
         """What was removed, of one SOP Instance UID or all."""

@@ -6,23 +6,22 @@ migration. Reading is tolerant: a file that pydicom cannot read has no attribute
 
 from __future__ import annotations
 
-import io
 import struct
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
+from archive.date_values import in_todays_form
 from archive.quick_attributes import quick_values
+from archive.tag_reading import reading_tags
 from dicomrelay.dicom.transfer_syntaxes import TransferSyntax, transfer_syntax
 
 Value = str | int | None
@@ -137,7 +136,6 @@ _QUICK_HEAD_BYTES: Final = 32_768
 _LONGEST_CHARACTERS: Final = 1024
 _LARGEST_NUMBER: Final = 2**31 - 1
 # Everything wanted lies in front of pixel data; so much of a deflated data set is inflated to find it.
-_INFLATED_HEAD_BYTES: Final = 16 * 1024 * 1024
 # What pydicom raises on bytes that are no data set.
 UNREADABLE: Final = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, RecursionError,
@@ -162,30 +160,22 @@ class InstanceAttributes:
 def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: str) -> InstanceAttributes:
     """The attributes of the data set that begins at `data_set_offset`, in bytes, of a file.
 
-    Text is decoded by the Specific Character Set. Nothing behind the last attribute wanted is read, pixel data never.
+    Text is decoded by the Specific Character Set; dates and times of ACR-NEMA are read in today's form.
+    Nothing behind the last attribute wanted is read, pixel data never.
     """
     syntax = transfer_syntax(transfer_syntax_uid)
     try:
         quick = _quick_attributes(path, data_set_offset, syntax)
         if quick is not None:
             return quick
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            file.seek(data_set_offset)
-            source: BinaryIO = file
-            if syntax.is_deflated:
-                head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(
-                    file.read(_INFLATED_HEAD_BYTES), _INFLATED_HEAD_BYTES
-                )
-                source = io.BytesIO(head)
-            data_set = read_dataset(
-                source,
-                syntax.is_implicit_vr,
-                syntax.is_little_endian,
-                stop_when=lambda tag, _vr, _length: tag > _LAST_TAG,
-                defer_size=65_536,
-                specific_tags=_TAGS,
-            )
+        with reading_tags(
+            path,
+            data_set_offset,
+            transfer_syntax_uid,
+            end=_LAST_TAG + 1,
+            tags=_TAGS,
+            defer_bytes=65_536,
+        ) as data_set:
             values = {attribute.column: _value(data_set, attribute) for attribute in _READ}
     except UNREADABLE as error:
         # The message of pydicom may quote a value: only its kind is kept.
@@ -208,7 +198,7 @@ def _quick_attributes(path: Path, data_set_offset: int, syntax: TransferSyntax) 
     for attribute in _READ:
         value = found.get(attribute.tag)
         if isinstance(value, str):
-            value = clean(value) or None
+            value = in_todays_form(attribute.vr, clean(value)) or None
         elif value is not None and abs(value) > _LARGEST_NUMBER:
             value = None
         values[attribute.column] = value
@@ -225,7 +215,7 @@ def _value(data_set: Dataset, attribute: Attribute) -> Value:
         if attribute.is_number:
             number = int(raw)
             return number if abs(number) <= _LARGEST_NUMBER else None
-        return clean(str(raw)) or None
+        return in_todays_form(attribute.vr, clean(str(raw))) or None
     except UNREADABLE:
         return None
 

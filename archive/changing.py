@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 from archive.disk import temporary_name
 from archive.index.changes import Change, Section
 from archive.layout import Layout
 from archive.made_files import remove_empty_folders
-from archive.storage import LocalStorage, Put
+from archive.storage import LocalStorage, Put, Replacing
 from archive.values import StoredInstance
 from archive.writing import WritingTools
-from dicomrelay.errors import RelayError
+from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
 
 DELETE: Final = "delete"
@@ -25,6 +26,7 @@ REPLACE: Final = "replace"
 _log = get_logger("dicomrelay.archive")
 # Deleting one takes a moment where the storage is far away, and nobody else writes to the index meanwhile.
 _TOGETHER: Final = 100
+_TURNS: Final = 5
 
 
 def recover(tools: WritingTools) -> int:
@@ -63,6 +65,8 @@ def finish(tools: WritingTools, change: Change) -> None:
         some = paths[start : start + _TOGETHER]
         with tools.changes.exclusive() as section:
             _delete_unlisted(tools, section, some)
+    # Before the change is forgotten: a power cut would bring back what nobody deletes again, and a rebuild serve it.
+    tools.storage.flush_deletions(paths)
     with tools.changes.exclusive() as section:
         section.end(change)
     _remove_empty_folders(tools, paths)
@@ -76,22 +80,50 @@ def _delete_unlisted(tools: WritingTools, section: Section, paths: Sequence[str]
 
 
 def _undo_replacement(tools: WritingTools, change: Change) -> None:
-    """With the commit it is gone, so it was not done: whoever has the row has his file back."""
-    path, copy = str(change.facts["path"]), str(change.facts["copy"])
-    with tools.changes.exclusive() as section:
-        if not section.has(change):
+    """With the commit it is gone, so it was not done: whoever has the row has his file back.
+
+    Raises ServiceUnavailable where its row changes as fast as it is looked at.
+    """
+    for _ in range(_TURNS):
+        if _is_undone(tools, change):
             return
-        held = section.held([change.facts["uid"]]).get(change.facts["uid"])
-        is_his = held is not None and held.relative_path == path and bool(copy)
-        if held is not None and is_his and not _is_whole(tools, held, path) and _is_whole(tools, held, copy):
-            with tools.storage.fetch(copy) as source:
-                what = Put(source, held.digest, held.data_set_offset, may_link=True)
-                tools.storage.put(path, what, over=True)
-        if copy:
-            _delete_unlisted(tools, section, [copy])
-        section.end(change)
+    raise ServiceUnavailable("an instance is being changed by others")
+
+
+def _is_undone(tools: WritingTools, change: Change) -> bool:
+    """What takes time is done before the section; False when the row is another one in it."""
+    uid, path, copy = (str(change.facts[name]) for name in ("uid", "path", "copy"))
+    held = tools.changes.held(uid)
+    with ExitStack() as stack:
+        ready: Replacing | None = None
+        if copy and held is not None and held.relative_path == path and not _is_whole(tools, held, path):
+            ready = _ready_from(copy, held, tools, stack)
+        with tools.changes.exclusive() as section:
+            if not section.has(change):
+                return True
+            if section.held([uid]).get(uid) != held:
+                return False
+            if ready is not None:
+                ready.put(path)
+                ready.settle()
+            if copy:
+                _delete_unlisted(tools, section, [copy])
+            section.end(change)
     if copy:
         _remove_empty_folders(tools, [copy])
+    return True
+
+
+def _ready_from(copy: str, held: StoredInstance, tools: WritingTools, stack: ExitStack) -> Replacing | None:
+    """The copy, ready to take the place of what is there; None when it is not whole either."""
+    if not _is_whole(tools, held, copy):
+        return None
+    source = stack.enter_context(tools.storage.fetch(copy))
+    ready = stack.enter_context(tools.storage.replacing())
+    ready.add(held.relative_path, Put(source, held.digest, held.data_set_offset))
+    for error in ready.flush().values():
+        raise error
+    return ready
 
 
 def _is_whole(tools: WritingTools, held: StoredInstance, path: str) -> bool:

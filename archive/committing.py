@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +28,23 @@ PROCESSING_FAILURE: Final = 0x0110
 NO_SUCH_INSTANCE: Final = 0x0112
 CLASS_INSTANCE_CONFLICT: Final = 0x0119
 _AT_ONCE: Final = 500
+# The clocks of a spool and of the database may differ by so much.
+_CLOCKS_MS: Final = 1000
+
+# The digests of all data sets that came under some SOP Instance UIDs, as a relay around the archive knows them.
+Came = Callable[[Sequence[str]], Mapping[str, Collection[str]]]
+# Whether something that came until then, in milliseconds since the epoch, waits for a relay to say what it is.
+Waits = Callable[[int], bool]
+
+
+def nothing_came(_sop_instance_uids: Sequence[str]) -> Mapping[str, Collection[str]]:
+    """An archive without a relay around it."""
+    return {}
+
+
+def nothing_waits(_until_ms: int) -> bool:
+    """The same."""
+    return False
 
 
 @dataclass(slots=True)
@@ -43,10 +60,17 @@ class CommitmentDesk:
     """Takes requests, looks after what they name, and keeps what is said of it. Threads may share it.
 
     Every method raises ServiceUnavailable when the index does not answer.
+
+    Parameters
+    ----------
+    came, waits : callable
+        What a relay around the archive knows; may raise RelayError and OSError, and are asked again later.
     """
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, came: Came = nothing_came, waits: Waits = nothing_waits) -> None:
         self._archive = archive
+        self._came = came
+        self._waits = waits
         self.index = archive.commitments
 
     def take(self, peer_ae_title: str, wanted: CommitmentRequested, *, due_in_ms: int) -> KeptRequest:
@@ -102,7 +126,7 @@ class CommitmentDesk:
         if kept.result is not None:
             return _result(kept.result)
         references = _references(kept.request)
-        looked = self._looked(references, keep_going, moved)
+        looked = self._looked(references, self._waits_for(kept), keep_going, moved)
         if looked is None or (looked.open and kept.age_ms < wait_ms):
             return None
         failed = {**looked.bad, **looked.open}
@@ -114,30 +138,78 @@ class CommitmentDesk:
 
     # ---- inside
 
+    def _waits_for(self, kept: KeptRequest) -> bool:
+        """Whether something may have come before the request that would make a conflict."""
+        try:
+            return self._waits(kept.requested_ms + _CLOCKS_MS)
+        except (RelayError, OSError):
+            return True
+
+    def _other(self, uids: Sequence[str]) -> Callable[[StoredInstance], bool] | None:
+        """Whether other bytes came under the UID of an instance than those that are held; None when nobody can say now."""
+        conflicts = self._archive.conflicting(uids)
+        try:
+            came = self._came(uids)
+        except (RelayError, OSError):
+            return None
+        return lambda stored: (
+            stored.sop_instance_uid in conflicts
+            or any(digest != stored.digest for digest in came.get(stored.sop_instance_uid, ()))
+        )
+
     def _looked(
-        self, references: Sequence[Reference], keep_going: Callable[[], bool], moved: Callable[[], None]
+        self,
+        references: Sequence[Reference],
+        waits: bool,
+        keep_going: Callable[[], bool],
+        moved: Callable[[], None],
     ) -> _Looked | None:
         looked = _Looked()
         for begin in range(0, len(references), _AT_ONCE):
             part = {uid: sop_class for sop_class, uid in references[begin : begin + _AT_ONCE]}
             looked.open.update(dict.fromkeys(part, NO_SUCH_INSTANCE))
+            other = None if waits else self._other(tuple(part))
             for stored in self._archive.select(Selection(sop_instance_uids=tuple(part))):
                 if not keep_going():
                     return None
                 moved()
-                self._look(stored, part[stored.sop_instance_uid], looked)
+                self._look(stored, part[stored.sop_instance_uid], other, looked)
         return looked
 
-    def _look(self, stored: StoredInstance, sop_class_uid: str, looked: _Looked) -> None:
+    def _digest(self, stored: StoredInstance) -> str:
+        """That of its file now; "" when there is none. Raises ServiceUnavailable, OSError."""
+        storage = self._archive.storage
+        try:
+            return storage.digest(stored.relative_path, stored.data_set_offset, fresh=True)
+        except (FileNotFoundError, ArchiveError):
+            storage.require()
+            return ""
+
+    def _look(
+        self,
+        stored: StoredInstance,
+        sop_class_uid: str,
+        other: Callable[[StoredInstance], bool] | None,
+        looked: _Looked,
+    ) -> None:
         uid = stored.sop_instance_uid
         del looked.open[uid]
         if stored.sop_class_uid != sop_class_uid:
             looked.bad[uid] = CLASS_INSTANCE_CONFLICT
             return
+        if other is None:
+            looked.open[uid] = PROCESSING_FAILURE
+            return
+        if other(stored):
+            looked.bad[uid] = PROCESSING_FAILURE
+            _log.warning(
+                "an instance is not committed to: other bytes came under its UID, and the archive has one of them",
+                action="commitment.conflict",
+                sop_instance_uid=uid,
+            )
+            return
         try:
-            digest = self._archive.storage.digest(stored.relative_path, stored.data_set_offset, fresh=True)
-        except (FileNotFoundError, ArchiveError):
-            digest = ""
+            digest = self._digest(stored)
         except (RelayError, OSError):
             looked.open[uid] = PROCESSING_FAILURE
             return

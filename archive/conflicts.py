@@ -5,17 +5,18 @@ docs/design/archive-writing.md has the policies and what a crash leaves; whateve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from archive.layout import Layout
 from archive.replacing import replace
-from archive.storage import Put
-from archive.values import Conflict, Policy, StoreOutcome, StoreRequest, StoreResult
-from archive.writing import WritingTools, failed, failed_by, wanted
+from archive.values import Conflict, Policy, StoredInstance, StoreOutcome, StoreRequest, StoreResult
+from archive.writing import WritingTools, failed, failed_by, keep, wanted
 from dicomrelay.errors import ArchiveError, ConflictingInstance
 
 _TURNS: Final = 5
+# Replacements of one round of flushes, and of one exclusive section.
+_TOGETHER: Final = 100
 _SET_ASIDE: Final = "came later, set aside"
 _REFUSED: Final = "came later, refused by the policy"
 
@@ -31,7 +32,7 @@ def settle_conflicts(requests: Sequence[StoreRequest], tools: WritingTools) -> l
     if not requests:
         return []
     if tools.policy is Policy.REPLACE:
-        return [_replaced(request, tools) for request in requests]
+        return _replaced(requests, tools)
     return _set_aside(requests, tools)
 
 
@@ -76,42 +77,63 @@ def _set_aside(requests: Sequence[StoreRequest], tools: WritingTools) -> list[St
     ]
 
 
-def keep(tools: WritingTools, put: Callable[[str, Put], int], path: str, what: Put) -> int:
-    """Put bytes under the name that says what they are, and return their size; they may be there already."""
-    try:
-        return put(path, what)
-    except FileExistsError:
-        there = tools.storage.stat(path)
-        offset = there.size_bytes - (what.source.stat().st_size - what.digest_from) if there else -1
-        if there is not None and offset >= 0 and tools.storage.digest(path, offset) == what.digest:
-            return there.size_bytes
-        # Damaged since: the whole one takes its place.
-        return tools.storage.put(path, what, over=True)
-
-
 def _conflict(uid: str, what: str) -> StoreResult:
     reason = f"the archive holds other bytes under {uid}: {what}, as archive.policy says"
     return StoreResult(uid, StoreOutcome.CONFLICT, reason=reason)
 
 
-def _replaced(request: StoreRequest, tools: WritingTools) -> StoreResult:
-    """Judged anew as long as somebody else is quicker."""
-    uid = request.sop_instance_uid
-    try:
-        for _ in range(_TURNS):
-            held = tools.changes.held(uid)
-            if held is None:
+def _replaced(requests: Sequence[StoreRequest], tools: WritingTools) -> list[StoreResult]:
+    """In their order: of several of one UID the last one stays."""
+    results: dict[int, StoreResult] = {}
+    group: dict[str, int] = {}
+    for number, request in enumerate(requests):
+        if request.sop_instance_uid in group or len(group) == _TOGETHER:
+            results |= _replaced_together({each: requests[each] for each in group.values()}, tools)
+            group = {}
+        group[request.sop_instance_uid] = number
+    results |= _replaced_together({each: requests[each] for each in group.values()}, tools)
+    return [results[number] for number in range(len(requests))]
+
+
+def _replaced_together(requests: Mapping[int, StoreRequest], tools: WritingTools) -> dict[int, StoreResult]:
+    """Each of another UID; judged anew as long as somebody else is quicker."""
+    results: dict[int, StoreResult] = {}
+    left = dict(requests)
+    for _ in range(_TURNS):
+        held = tools.changes.held_all([request.sop_instance_uid for request in left.values()])
+        wanted: dict[int, tuple[StoreRequest, StoredInstance]] = {}
+        for number, request in left.items():
+            stored = held.get(request.sop_instance_uid)
+            if stored is None:
                 # A file in the way that no row knows.
-                return _set_aside([request], tools)[0]
-            if held.digest == request.digest:
-                return StoreResult(uid, StoreOutcome.ALREADY_THERE, held.relative_path)
-            result = replace(request, held, tools)
-            if result is not None:
-                return result
-    except ConflictingInstance:
+                results[number] = _set_aside([request], tools)[0]
+            elif stored.digest == request.digest:
+                path = stored.relative_path
+                results[number] = StoreResult(request.sop_instance_uid, StoreOutcome.ALREADY_THERE, path)
+            else:
+                wanted[number] = request, stored
+        outcomes = replace([*wanted.values()], tools)
+        left = {}
+        for number, outcome in zip(wanted, outcomes, strict=True):
+            if outcome is None:
+                left[number] = requests[number]
+            else:
+                results[number] = _answer(requests[number], outcome, tools)
+        if not left:
+            return results
+    for number, request in left.items():
+        words = f"instance {request.sop_instance_uid} is being changed by others: store it again"
+        results[number] = failed(request, words)
+    return results
+
+
+def _answer(
+    request: StoreRequest, outcome: StoreResult | ArchiveError | OSError, tools: WritingTools
+) -> StoreResult:
+    if isinstance(outcome, ConflictingInstance):
         return _set_aside([request], tools)[0]
-    except ArchiveError as error:
-        return failed(request, str(error))
-    except OSError as error:
-        return failed_by(request, error)
-    return failed(request, f"instance {uid} is being changed by others: store it again")
+    if isinstance(outcome, ArchiveError):
+        return failed(request, str(outcome))
+    if isinstance(outcome, OSError):
+        return failed_by(request, outcome)
+    return outcome

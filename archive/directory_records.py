@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from pydicom import config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.tag import BaseTag
 
 from archive.attributes import UNREADABLE
 from archive.directory_keys import AT_ROOT, KEYS, MADE_UP, PATIENT, PRIVATE, SERIES, STUDY, record_type
 from archive.outline import OutlinedInstance
+from archive.tag_reading import reading_tags
 from archive.values import StoredInstance
-from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dicom.uids import derived_uid
 from dicomrelay.dimse.identifier import UTF_8
 
 _LAST_TAG: Final = 0x7FE00000
-_INFLATED_HEAD_BYTES: Final = 16 * 1024 * 1024
 _DEFERRED_BYTES: Final = 65_536
 # A report may carry more content than a directory should.
 _LARGEST_RECORD: Final = 1024 * 1024
@@ -98,25 +94,15 @@ class Records:
 def read_header(source: Path, offset: int, stored: StoredInstance) -> Dataset:
     """What the records need of a data set, with the UIDs that it is filed under; only these, when it cannot be read."""
     data_set = Dataset()
-    syntax = transfer_syntax(stored.transfer_syntax_uid)
     try:
-        with source.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            file.seek(offset)
-            readable: BinaryIO = file
-            if syntax.is_deflated:
-                inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-                readable = io.BytesIO(
-                    inflater.decompress(file.read(_INFLATED_HEAD_BYTES), _INFLATED_HEAD_BYTES)
-                )
-            found = read_dataset(
-                readable,
-                syntax.is_implicit_vr,
-                syntax.is_little_endian,
-                stop_when=lambda tag, _vr, _length: tag >= _LAST_TAG,
-                defer_size=_DEFERRED_BYTES,
-                specific_tags=_TAGS,
-            )
+        with reading_tags(
+            source,
+            offset,
+            stored.transfer_syntax_uid,
+            end=_LAST_TAG,
+            tags=_TAGS,
+            defer_bytes=_DEFERRED_BYTES,
+        ) as found:
             _settle(found)
         data_set = found
     except UNREADABLE:

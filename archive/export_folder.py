@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from archive.disk import Disk, digest_of, flush, new_file
-from archive.export_values import ExportOutcome, NotExportable
+from archive.export_values import ExportOutcome, NotExportable, taken_away
 from archive.values import StoredInstance
 from dicomrelay.errors import ArchiveError, ConfigurationError
 
@@ -116,9 +116,12 @@ class FolderTarget:
         return ExportOutcome.EXPORTED
 
     def written(self, name: str, stored: StoredInstance) -> tuple[Path, int] | None:
-        """The file of an instance that is in the target, and where its data set begins, in bytes."""
+        """The file of an instance that is in the target, and where its data set begins, in bytes. Raises ArchiveError."""
         path = self._resolve(name)
-        return path, path.stat().st_size - stored.data_set_bytes
+        try:
+            return path, path.stat().st_size - stored.data_set_bytes
+        except OSError as error:
+            raise taken_away(name, error) from None
 
     def put_file(self, name: str, chunks: Iterable[bytes], *, size: int) -> None:  # noqa: ARG002 - of a ZIP file
         """Write a file that is no instance. Raises ArchiveError."""

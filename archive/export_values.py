@@ -130,3 +130,11 @@ class Tally:
     def done(self) -> int:
         """Instances that have an outcome."""
         return self.counts.total()
+
+
+def taken_away(name: str, error: OSError) -> ArchiveError:
+    """A file of a file-set that cannot be read any more; its name is one of PS3.10 Section 8 there, and of no patient."""
+    why = error.strerror or type(error).__name__
+    return ArchiveError(
+        f"{name} was written and cannot be read any more ({why}): does somebody else use the target? Export again"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ from archive.archive import Archive
 from archive.dicomdir import DICOMDIR
 from archive.export_directory import ExportDirectory
 from archive.export_folder import FolderTarget
+from archive.export_names import NAMES, file_id
 from archive.export_source import file_bytes, stored_file
 from archive.export_values import (
     ExportedInstance,
@@ -23,18 +25,19 @@ from archive.export_values import (
     ExportReport,
     NotExportable,
     Tally,
+    taken_away,
 )
 from archive.outline import Outline, OutlinedInstance, outlined
 from archive.values import Selection
 from archive.zipped import ZipTarget
-from dicomrelay.dicom.file_names import component, patient_component
-from dicomrelay.errors import ArchiveError, ConfigurationError
+from dicomrelay.errors import ConfigurationError
 
 __all__ = ["ExportOutcome", "ExportProgress", "ExportReport", "ExportedInstance", "export"]
 
 OnProgress = Callable[[ExportProgress], None]
-# What six digits behind two letters hold (PS3.10 Section 8.2: eight characters).
-_LARGEST_NUMBER: Final = 999_999
+# How often, and how long after one another, a file is looked at again that somebody is about to replace.
+_LOOKS: Final = 50
+_LOOK_S: Final = 0.1
 _REMOVED: Final = "it was removed from the archive meanwhile"
 
 
@@ -90,10 +93,10 @@ def export(  # noqa: PLR0913 - one for each form and each bound
             if dicomdir:
                 if isinstance(place, FolderTarget) and place.has(DICOMDIR) and not overwrite:
                     raise ConfigurationError(
-                        f"{target} has a DICOMDIR: choose another folder, or overwrite it"
+                        f"{target} has a DICOMDIR: choose another folder, or --overwrite it"
                     )
                 directory = stack.enter_context(ExportDirectory())
-            name_of = _file_id if directory else _NAMES[flatten]
+            name_of = file_id if directory else NAMES[flatten]
             return _Export(archive, place, name_of, directory, 1 if zip else workers).run(
                 outline, on_progress
             )
@@ -168,15 +171,28 @@ class _Export:
     def _one(self, instance: OutlinedInstance) -> tuple[OutlinedInstance, ExportedInstance]:
         """Export it; what was replaced since the outline was made leaves as it is now, and is not called damaged."""
         done = self._as_it_is(instance)
-        if done.outcome in {ExportOutcome.DAMAGED, ExportOutcome.MISSING}:
-            again = Selection(sop_instance_uids=(done.sop_instance_uid,))
+        again = Selection(sop_instance_uids=(done.sop_instance_uid,))
+        for _ in range(_LOOKS):
+            if done.outcome not in {ExportOutcome.DAMAGED, ExportOutcome.MISSING}:
+                break
+            # Asked before the row: whoever ends in between has another row by then.
+            is_changing = self._is_changing(done.sop_instance_uid)
             now = next(self._archive.select(again), None)
             if now is None:
                 return instance, replace(done, outcome=ExportOutcome.MISSING, reason=_REMOVED)
-            if now != instance.stored:
-                instance = replace(instance, stored=now)
-                done = self._as_it_is(instance)
+            if now == instance.stored:
+                if not is_changing:
+                    break
+                # The file is the new one already, and its row is about to be.
+                time.sleep(_LOOK_S)
+            instance = replace(instance, stored=now)
+            done = self._as_it_is(instance)
         return instance, done
+
+    def _is_changing(self, sop_instance_uid: str) -> bool:
+        """Whether somebody is about to put other bytes in its place."""
+        changes = self._archive.writing_tools.changes.open_changes()
+        return any(change.facts.get("uid") == sop_instance_uid for change in changes)
 
     def _as_it_is(self, instance: OutlinedInstance) -> ExportedInstance:
         stored = instance.stored
@@ -198,45 +214,22 @@ class _Export:
         )
 
     def _record(self, directory: ExportDirectory, instance: OutlinedInstance, name: str) -> None:
-        """Its record, from its file in the target, or of a ZIP file from the stored one that was just verified."""
+        """Its record, from its file in the target, or of a ZIP file from the stored one that was just verified.
+
+        Raises
+        ------
+        ArchiveError
+            Somebody took the file away since.
+        """
         there = self._target.written(name, instance.stored)
         if there is not None:
-            directory.add(instance, *there, name)
+            try:
+                directory.add(instance, *there, name)
+            except OSError as error:
+                raise taken_away(name, error) from None
             return
         with stored_file(self._archive, instance.stored) as source:
             directory.add(instance, source, instance.stored.data_set_offset, name)
-
-
-def _hierarchy(instance: OutlinedInstance) -> str:
-    stored = instance.stored
-    folders = (
-        patient_component(instance.series.study.patient.patient_id),
-        component(stored.study_instance_uid),
-        component(stored.series_instance_uid),
-    )
-    return "/".join((*folders, _flat(instance)))
-
-
-def _flat(instance: OutlinedInstance) -> str:
-    return f"{component(instance.stored.sop_instance_uid)}.dcm"
-
-
-def _file_id(instance: OutlinedInstance) -> str:
-    series = instance.series
-    numbers = {
-        "PA": series.study.patient.number,
-        "ST": series.study.number,
-        "SE": series.number,
-        "IM": instance.number,
-    }
-    if max(numbers.values()) > _LARGEST_NUMBER:
-        raise ArchiveError(
-            f"a file-set has no names for more than {_LARGEST_NUMBER} in one folder: export less"
-        )
-    return "/".join(("DICOM", *(f"{letters}{number:06}" for letters, number in numbers.items())))
-
-
-_NAMES: Final = {False: _hierarchy, True: _flat}
 
 
 def _require_outside(archive: Archive, target: Path) -> None:

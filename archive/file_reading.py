@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +17,8 @@ from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dicom.uids import derived_uid, is_tolerable_uid
 from dicomrelay.errors import MalformedDataSet, MissingAttribute, NotDicom
 
-# A file of this size is read at once; of a larger one so much is in memory at a time.
-_WHOLE_BYTES: Final = 4 << 20
-_WINDOW_BYTES: Final = 32 << 20
+# So much is in memory at a time. Nothing is mapped: of a file that shrinks meanwhile the system would kill who reads it.
+_WINDOW_BYTES: Final = 4 << 20
 
 
 def read_request(path: Path) -> StoreRequest:
@@ -39,49 +38,52 @@ def read_request(path: Path) -> StoreRequest:
         size = os.fstat(descriptor).st_size
         if size == 0:
             raise NotDicom("is empty")
-        if size <= _WHOLE_BYTES:
-            data = os.read(descriptor, size + 1)
-            if len(data) != size:
-                raise MalformedDataSet("changed while it was read")
-            return _request(path, data, [memoryview(data)])
-        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
-            return _request(path, content, _windows(content))
+        windows = _windows(descriptor, size)
+        first = next(windows)
+        return _request(path, size, first, chain((first,), windows))
     finally:
         os.close(descriptor)
 
 
-def _windows(content: mmap.mmap) -> Iterator[memoryview]:
-    """All of a mapped file, part by part; memory of each is let go behind it."""
-    with memoryview(content) as view:
-        for start in range(0, len(content), _WINDOW_BYTES):
-            with view[start : start + _WINDOW_BYTES] as window:
-                yield window
-            if hasattr(content, "madvise"):
-                content.madvise(mmap.MADV_DONTNEED, start, min(_WINDOW_BYTES, len(content) - start))
+def _windows(descriptor: int, size: int) -> Iterator[bytes]:
+    """All of a file, part by part. Raises MalformedDataSet when it does not end where it ended before."""
+    for position in range(0, size, _WINDOW_BYTES):
+        wanted = min(_WINDOW_BYTES, size - position)
+        data = _read_at(descriptor, position, wanted)
+        if len(data) != wanted:
+            raise MalformedDataSet("changed while it was read")
+        yield data
+    if os.pread(descriptor, 1, size):
+        raise MalformedDataSet("changed while it was read")
 
 
-def _request(path: Path, data: bytes | mmap.mmap, windows: Iterable[memoryview]) -> StoreRequest:
-    meta = quick_file_meta(data[:HEAD_BYTES])
-    header = None
+def _read_at(descriptor: int, position: int, length: int) -> bytes:
+    data = os.pread(descriptor, length, position)
+    while len(data) < length and (more := os.pread(descriptor, length - len(data), position + len(data))):
+        data += more
+    return data
+
+
+def _request(path: Path, size: int, first: bytes, windows: Iterable[bytes]) -> StoreRequest:
+    meta = quick_file_meta(first[:HEAD_BYTES])
     if meta is None or not meta.transfer_syntax_uid:
-        meta = parse_file_meta(data[:HEAD_BYTES])
+        meta = parse_file_meta(first[:HEAD_BYTES])
     if meta.is_directory:
         raise NotDicom("is a DICOMDIR")
-    size, offset = len(data), meta.data_set_offset
+    offset = meta.data_set_offset
     if size == offset:
         raise MalformedDataSet("has a file meta and no data set")
     if (size - offset) % 2 and not transfer_syntax(meta.transfer_syntax_uid).is_deflated:
         raise MalformedDataSet("has an odd number of bytes: the file wants repair (PS3.5 Section 7.1)")
-    if size <= _WINDOW_BYTES:
-        header = quick_scan(data, offset, size, meta.transfer_syntax_uid)
+    header = quick_scan(first, offset, size, meta.transfer_syntax_uid)
     scanner = None if header else HeaderScanner(meta.transfer_syntax_uid, whole=True)
     digest, skipped = hashlib.sha256(), offset
     for window in windows:
-        with window[min(skipped, len(window)) :] as rest:
-            skipped -= len(window) - len(rest)
-            digest.update(rest)
-            if scanner is not None:
-                scanner.feed(rest)
+        rest = memoryview(window)[min(skipped, len(window)) :]
+        skipped -= len(window) - len(rest)
+        digest.update(rest)
+        if scanner is not None:
+            scanner.feed(rest)
     if scanner is not None:
         header = scanner.finish()
     return _checked(path, meta, header or Header(), size, digest.hexdigest())

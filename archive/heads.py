@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO, Final
 
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
 
 from archive.attributes import UNREADABLE
+from archive.tag_reading import reading_tags
 from archive.values import StoredInstance
-from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
-
-_INFLATED_BYTES: Final = 16 * 1024 * 1024
 
 
 def read_head(path: Path, stored: StoredInstance, tags: Collection[int]) -> Dataset | None:
@@ -28,24 +20,10 @@ def read_head(path: Path, stored: StoredInstance, tags: Collection[int]) -> Data
     tags : collection of int
         Of the data set itself; a sequence comes with all that is in it. Nothing behind the last of them is read.
     """
-    syntax = transfer_syntax(stored.transfer_syntax_uid)
-    last = max(tags)
-    wanted: list[BaseTag | int] = [*tags]
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            file.seek(stored.data_set_offset)
-            source: BinaryIO = file
-            if syntax.is_deflated:
-                inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-                source = io.BytesIO(inflater.decompress(file.read(_INFLATED_BYTES), _INFLATED_BYTES))
-            found = read_dataset(
-                source,
-                syntax.is_implicit_vr,
-                syntax.is_little_endian,
-                stop_when=lambda tag, _vr, _length: tag > last,
-                specific_tags=wanted,
-            )
+        with reading_tags(
+            path, stored.data_set_offset, stored.transfer_syntax_uid, end=max(tags) + 1, tags=tags
+        ) as found:
             found.decode()
     except UNREADABLE:
         return None

@@ -15,14 +15,13 @@ from archive.file_reading import read_request
 from archive.root import Origin
 from archive.values import StoreOutcome, StoreRequest, StoreResult
 from archive.walking import Found
+from dicomrelay.dicom.uids import derived_uid
 from dicomrelay.errors import DataSetError, NotDicom, ServiceUnavailable
 
 # What the rest of an import would meet as well.
-_NO_ROOM: Final = (
-    *(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)),
-    "database or disk is full",
-    "attempt to write a readonly database",
-)
+_NO_ROOM: Final = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+# The same, said by the database of the index; what helps stands behind it.
+_NO_ROOM_IN_THE_INDEX: Final = ("(database or disk is full)", "(attempt to write a readonly database)")
 
 
 class FileOutcome(Enum):
@@ -57,6 +56,8 @@ class ImportedFile:
         Why it is not in the archive, or what is odd about it.
     fault : bool
         It is skipped, and that is no matter of course: it was named itself.
+    made_up_study : bool
+        It is in the archive under a Study Instance UID that is made from its SOP Instance UID, since it has none itself.
     """
 
     path: str
@@ -65,6 +66,7 @@ class ImportedFile:
     file_bytes: int = 0
     reason: str = ""
     fault: bool = False
+    made_up_study: bool = False
 
     @property
     def is_problem(self) -> bool:
@@ -74,7 +76,11 @@ class ImportedFile:
     @property
     def is_no_room(self) -> bool:
         """Whether the archive's disk takes nothing more."""
-        return self.outcome is FileOutcome.REFUSED and self.reason.endswith(_NO_ROOM)
+        return self.outcome is FileOutcome.REFUSED and _is_no_room(self.reason)
+
+
+def _is_no_room(reason: str) -> bool:
+    return reason.endswith(_NO_ROOM) or any(words in reason for words in _NO_ROOM_IN_THE_INDEX)
 
 
 def import_batch(archive: Archive, batch: Sequence[Found]) -> list[ImportedFile]:
@@ -98,16 +104,15 @@ def import_batch(archive: Archive, batch: Sequence[Found]) -> list[ImportedFile]
             )
         except DataSetError as error:
             done.append(ImportedFile(file.path, FileOutcome.REFUSED, "", file.size_bytes, str(error)))
-        except (OSError, ValueError) as error:
-            # A ValueError is mmap's, of a file that was emptied just now.
-            words = getattr(error, "strerror", None) or "changed while it was read"
+        except OSError as error:
+            words = error.strerror or "changed while it was read"
             done.append(
                 ImportedFile(file.path, FileOutcome.REFUSED, "", file.size_bytes, f"cannot be read: {words}")
             )
     try:
         results = archive.store([request for _, request in requests])
     except ServiceUnavailable as error:
-        if not str(error).endswith(_NO_ROOM):
+        if not _is_no_room(str(error)):
             raise
         # Files may be in place already, and are found again by the next import.
         return done + lost([file for file, _ in requests], str(error))
@@ -120,7 +125,10 @@ def _imported(file: Found, request: StoreRequest, result: StoreResult) -> Import
     size = request.data_set_offset + request.data_set_bytes
     # The path is told beside it.
     reason = result.reason.removeprefix(f"{file.path}: ").removeprefix(f"{file.path} ")
-    return ImportedFile(file.path, _OUTCOMES[result.outcome], result.sop_instance_uid, size, reason)
+    made_up = request.study_instance_uid == derived_uid("study", request.sop_instance_uid)
+    return ImportedFile(
+        file.path, _OUTCOMES[result.outcome], result.sop_instance_uid, size, reason, made_up_study=made_up
+    )
 
 
 def lost(batch: Sequence[Found], words: str) -> list[ImportedFile]:

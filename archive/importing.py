@@ -18,6 +18,7 @@ from typing import Final
 
 from archive.archive import Archive
 from archive.import_batch import FileOutcome, ImportedFile, import_batch, lost, open_importer
+from archive.leftovers import importing
 from archive.processes import Died, Processes
 from archive.storage import LocalStorage
 from archive.walking import Found, Passed, walk
@@ -29,6 +30,7 @@ _WORTH_BATCHES: Final = 4
 _MOST_WORKERS: Final = 8
 _MOST_PROBLEMS: Final = 1000
 _TELL_EVERY_S: Final = 0.2
+_IN_THE_ARCHIVE: Final = (FileOutcome.STORED, FileOutcome.ALREADY_THERE, FileOutcome.REPLACED)
 
 Batch = list[Found]
 
@@ -63,6 +65,8 @@ class ImportReport:
         Of the files that the archive did not have.
     problems : list of ImportedFile
         The first thousand that somebody should look at; `problems_left_out` are more.
+    made_up_studies : int
+        Files in the archive whose data set has no Study Instance UID: one was made for each.
     stopped : str
         Why it ended before all was done; "" when it did not. What was not looked at then is in no count.
     seconds : float
@@ -73,6 +77,7 @@ class ImportReport:
     stored_bytes: int = 0
     problems: list[ImportedFile] = field(default_factory=list)
     problems_left_out: int = 0
+    made_up_studies: int = 0
     stopped: str = ""
     seconds: float = 0.0
 
@@ -91,6 +96,7 @@ def import_files(
     on_progress: Callable[[ImportProgress], None] | None = None,
     on_file: Callable[[ImportedFile], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    report: ImportReport | None = None,
 ) -> ImportReport:
     """Put files into an archive; those that are told as stored are durable.
 
@@ -108,6 +114,8 @@ def import_files(
         Told what became of each file, in no order.
     should_stop : callable, optional
         Asked between batches: when it says so, those under way are finished and the report comes back.
+    report : ImportReport, optional
+        A new one that is filled as files are done, for whoever may be interrupted before it comes back.
 
     Raises
     ------
@@ -115,7 +123,7 @@ def import_files(
         Index or storage do not work. What is stored is stored; the next import goes on from there.
     """
     began = time.monotonic()
-    account = _Account(on_progress, on_file)
+    account = _Account(on_progress, on_file, report or ImportReport())
 
     def stops() -> bool:
         if should_stop is not None and should_stop():
@@ -128,7 +136,7 @@ def import_files(
     count = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
     if len(first) < _WORTH_BATCHES and workers is None:
         count = 1
-    with closing(_answers(archive, chain(first, batches), count)) as answers:
+    with importing(archive), closing(_answers(archive, chain(first, batches), count)) as answers:
         for files in answers:
             account.take(files)
     account.tell(last=True)
@@ -143,8 +151,9 @@ class _Account:
         self,
         on_progress: Callable[[ImportProgress], None] | None,
         on_file: Callable[[ImportedFile], None] | None,
+        report: ImportReport,
     ) -> None:
-        self.report = ImportReport()
+        self.report = report
         self.found = self.done_bytes = 0
         self.is_counted = False
         self._on_progress = on_progress
@@ -156,6 +165,7 @@ class _Account:
         report = self.report
         for file in files:
             report.counts[file.outcome] += 1
+            report.made_up_studies += file.made_up_study and file.outcome in _IN_THE_ARCHIVE
             self.done_bytes += file.file_bytes
             if file.outcome in (FileOutcome.STORED, FileOutcome.REPLACED):
                 report.stored_bytes += file.file_bytes

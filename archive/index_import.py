@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -174,14 +175,21 @@ class _Work:
         path = self.root.joinpath(*parts)
         is_bad = not parts or parts[0] == "/" or ".." in parts or "\0" in entry.file_path
         root = os.path.realpath(self.root)
-        if is_bad or os.path.commonpath((root, os.path.realpath(path))) != root:
-            self.report.outside += 1
-            self._tell(entry, "filePath", entry.file_path, "a path outside of the root")
-        elif not path.is_file():
-            self.report.gone += 1
-            self._tell(entry, "filePath", entry.file_path, "no such file")
-        else:
-            return path
+        why = "no such file"
+        try:
+            if is_bad or os.path.commonpath((root, os.path.realpath(path))) != root:
+                self.report.outside += 1
+                self._tell(entry, "filePath", entry.file_path, "a path outside of the root")
+                return None
+            if stat.S_ISREG(path.stat().st_mode):
+                return path
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            # A name that no file system has, say.
+            why = f"cannot be looked at: {error.strerror or type(error).__name__}"
+        self.report.gone += 1
+        self._tell(entry, "filePath", entry.file_path, why)
         return None
 
     def _compare(self, entry: IndexEntry, path: Path, rows: _Rows, uid: str) -> None:

@@ -80,7 +80,7 @@ def _refusal(there: list[str]) -> str:
     if any(name in OURS for name in there):
         return "holds an archive already: with force it is moved aside and a new one is made"
     return (
-        f"is not empty ({', '.join(there[:3])}{', …' if len(there) > 3 else ''}): name another folder, or use force: "
+        f"is not empty ({', '.join(there[:3])}{', …' if len(there) > 3 else ''}): name another folder, or say --force: "
         "nothing of it is deleted"
     )
 

@@ -12,8 +12,10 @@ from sqlalchemy import Column, func, select
 
 from archive.frame_builder import existing_index, index_path
 from archive.frame_header import FrameIndexHeader
+from archive.index.counters import wrong_counters
+from archive.index.pages import pages
 from archive.index.reader import joined, stored_instance
-from archive.index.schema import instances, tombstones
+from archive.index.schema import conflicts, instances, tombstones
 from archive.layout import DATA, FRAMES, Layout
 from archive.storage import LocalStorage, Storage
 from archive.values import StoredInstance
@@ -59,18 +61,25 @@ class ArchiveInventory:
         with self._database.read() as work:
             return work.connection.execute(select(func.count()).select_from(instances)).scalar_one()
 
+    def wrong_counters(self) -> Iterator[str]:
+        """Studies and series whose counters are not what is below them. Reads every row."""
+        return wrong_counters(self._database)
+
+    def set_aside_at(self, relative_paths: Sequence[str]) -> set[str]:
+        """Of these relative paths under `conflicts/` those that a conflict is listed with."""
+        column = conflicts.c.relative_path
+        with self._database.read() as work:
+            return {
+                path
+                for part in chunks(relative_paths)
+                for path in work.connection.execute(select(column).where(column.in_(part))).scalars()
+            }
+
     def instances(self, page: int = PAGE) -> Iterator[list[StoredInstance]]:
         """All instances, in the order they were stored, page by page."""
-        query = joined().add_columns(instances.c.id).order_by(instances.c.id).limit(page)
-        last = 0
-        while True:
-            with self._database.read() as work:
-                rows = work.connection.execute(query.where(instances.c.id > last)).mappings().all()
-            if rows:
-                yield [stored_instance(row) for row in rows]
-            if len(rows) < page:
-                return
-            last = rows[-1]["id"]
+        query = joined().add_columns(instances.c.id)
+        for rows in pages(self._database, query, instances.c.id, size=page):
+            yield [stored_instance(row) for row in rows]
 
     def known(self, sop_instance_uids: Sequence[str]) -> dict[str, StoredInstance]:
         """Of these SOP Instance UIDs those that the index has."""

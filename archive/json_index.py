@@ -75,7 +75,7 @@ def write_index(
     """
     path = path / INDEX_NAME if path.is_dir() else path
     if os.path.lexists(path) and not overwrite:
-        raise ConfigurationError(f"{path} exists: choose another name, or overwrite it")
+        raise ConfigurationError(f"{path} exists: choose another name, or --overwrite it")
     disk, temporary = Disk(), temporary_name(path)
     try:
         with outlined(archive, selection or Selection()) as outline:

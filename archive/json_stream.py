@@ -81,6 +81,9 @@ class JsonStream:
             except json.JSONDecodeError:
                 if self._is_end or len(self._text) - self._at > LARGEST_VALUE:
                     raise self.error("no JSON here, or a value that is too large") from None
+            except ValueError:
+                # Python reads no number of more than 4300 digits.
+                raise self.error("a number of too many digits") from None
             except RecursionError:
                 raise self.error("a value with too many levels") from None
             else:

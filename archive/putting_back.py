@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 from archive.index.writer import FileSize
 from archive.storage import Storage, StoredObject
 from archive.values import StoredInstance, StoreOutcome, StoreRequest, StoreResult
 from archive.writing import WritingTools, failed, failed_by, wanted
 from dicomrelay.errors import ArchiveError
+
+_TURNS: Final = 5
 
 
 def put_back(tools: WritingTools, request: StoreRequest) -> StoreResult:
@@ -22,20 +25,38 @@ def put_back(tools: WritingTools, request: StoreRequest) -> StoreResult:
     """
     uid = request.sop_instance_uid
     try:
-        with tools.changes.exclusive() as section:
-            held = section.held([uid]).get(uid)
+        for _ in range(_TURNS):
+            held = tools.changes.held(uid)
             if held is None or held.digest != request.digest:
                 return failed(request, f"instance {uid} was changed while it was stored: store it again")
             there = tools.storage.stat(held.relative_path)
-            if there is None or not _is_whole(tools.storage, held, there):
-                size = tools.storage.put(held.relative_path, wanted(request), over=there is not None)
-                # The same data set, perhaps behind another file meta: its digest is forgotten in any case.
-                section.resize(uid, FileSize(size, size - request.data_set_bytes))
+            is_whole = there is not None and _is_whole(tools.storage, held, there)
+            if is_whole or _put_over(tools, request, held, there):
+                return StoreResult(uid, StoreOutcome.ALREADY_THERE, held.relative_path)
     except ArchiveError as error:
         return failed(request, str(error))
     except OSError as error:
         return failed_by(request, error)
-    return StoreResult(uid, StoreOutcome.ALREADY_THERE, held.relative_path)
+    return failed(request, f"instance {uid} is being changed by others: store it again")
+
+
+def _put_over(
+    tools: WritingTools, request: StoreRequest, held: StoredInstance, there: StoredObject | None
+) -> bool:
+    """Read and written before the section, in which it only gets its name; False when row or file have changed since."""
+    uid, path = request.sop_instance_uid, held.relative_path
+    with tools.storage.replacing() as ready:
+        ready.add(path, wanted(request))
+        for error in ready.flush().values():
+            raise error
+        with tools.changes.exclusive() as section:
+            if section.held([uid]).get(uid) != held or tools.storage.stat(path) != there:
+                return False
+            size = ready.put(path)
+            ready.settle()
+            # The same data set, perhaps behind another file meta: its digest is forgotten in any case.
+            section.resize(uid, FileSize(size, size - request.data_set_bytes))
+    return True
 
 
 def _is_whole(storage: Storage, held: StoredInstance, there: StoredObject) -> bool:

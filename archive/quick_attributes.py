@@ -136,17 +136,18 @@ def _value(raw: bytes, vr: str, codec: str) -> str | int | None:
         return number
     if raw.translate(None, _CONTROLS) != raw:
         raise GivenUp
+    is_many = b"\\" in raw
     first = raw.split(b"\\", 1)[0]
     if vr == "IS":
         digits = first.strip(b" \0")
         if not digits:
-            if first is not raw:
+            if is_many:
                 raise GivenUp
             return None
         if len(digits) > 12 or not digits.lstrip(b"+-").isdigit():
             raise GivenUp
         return int(digits)
-    if vr == "PN" and (b"=" in raw or first is not raw):
+    if vr == "PN" and (b"=" in raw or is_many):
         raise GivenUp
     if vr in _PLAIN:
         return first.decode("latin-1")

@@ -15,7 +15,7 @@ from typing import Final
 from archive.changing import recover
 from archive.disk import Disk
 from archive.index.changes import IndexChanges
-from archive.index.new_index import IndexPlace, carry_over
+from archive.index.new_index import IndexPlace, begin_files, carry_over, end_files
 from archive.index.writer import IndexWriter
 from archive.layout import Layout
 from archive.processes import Died, Processes
@@ -101,6 +101,7 @@ def rebuild_index(
                         carry_over(old, new)
                     rows.list_conflicts()
                     rows.list_tombstones(layout)
+                    end_files(new)
             finally:
                 new.dispose()
         finally:
@@ -122,11 +123,13 @@ def _tools(layout: Layout, disk: Disk, storage: Storage, database: Database) -> 
 def _opened(place: IndexPlace, storage: Storage, report: RebuildReport) -> Database:
     """The new index as far as it was made; from the beginning when a file of it has changed since."""
     new = place.open_new()
+    begin_files(new)
     resumed = Rows(new, None, storage, report).resumed()
     if resumed is None:
         new.dispose()
         place.drop_new()
         new = place.open_new()
+        begin_files(new)
     report.resumed = report.instances = resumed or 0
     return new
 

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from archive.index.adding import add_instances, known_instances
 from archive.index.changes import record_conflicts
 from archive.index.entries import Known, NewInstance
-from archive.index.new_index import set_stored_times, stored_times
+from archive.index.new_index import note_files, noted_files, set_stored_times, stored_times
 from archive.index.schema import instances, tombstones
 from archive.layout import CONFLICTS, DATA, REMOVED, Layout
 from archive.storage import Storage, StoredObject
@@ -24,7 +24,6 @@ from dicomrelay.errors import ArchiveError, DataSetError
 from dicomrelay.ledger.engine import Database, Work
 
 _TOGETHER: Final = 200
-_PAGE: Final = 1000
 _MOST_PROBLEMS: Final = 1000
 _PART: Final = ".part"
 _FOUND: Final = "found by a rebuild of the index"
@@ -88,23 +87,19 @@ class Rows:
         self.report = report
 
     def resumed(self) -> int | None:
-        """How many instances are there from an interrupted rebuild; None when a file has changed since."""
-        columns = instances.c
-        query = (
-            select(columns.id, columns.relative_path, columns.file_bytes).order_by(columns.id).limit(_PAGE)
-        )
-        last = count = 0
-        while True:
-            with self._new.read() as work:
-                rows = work.connection.execute(query.where(columns.id > last)).all()
-            for row in rows:
-                there = self.storage.stat(row.relative_path)
-                if there is None or there.size_bytes != row.file_bytes:
-                    return None
-            count += len(rows)
-            if len(rows) < _PAGE:
-                return count
-            last = rows[-1].id
+        """How many instances are there from an interrupted rebuild; None when a file has changed since, or is gone.
+
+        Its size says little: an instance that was replaced may have that of its predecessor.
+        """
+        with self._new.read() as work:
+            rows = work.connection.execute(select(func.count()).select_from(instances)).scalar_one()
+        there = 0
+        for page in self.storage.list(DATA) if rows else ():
+            noted = noted_files(self._new, [each.key for each in page])
+            if any(noted.get(each.key, each.changed_s) != each.changed_s for each in page):
+                return None
+            there += len(noted)
+        return rows if there == rows else None
 
     def missing(self) -> Iterator[list[StoredObject]]:
         """Stored files that the new index does not have, in batches."""
@@ -122,6 +117,7 @@ class Rows:
         """Put what was read into the index, in one transaction."""
         new = []
         written: dict[str, int] = {}
+        changed: dict[str, float] = {}
         for found, read in batch:
             self.report.read_bytes += found.size_bytes
             if isinstance(read, Unlisted):
@@ -129,6 +125,7 @@ class Rows:
                 continue
             new.append(read)
             written.setdefault(read.request.sop_instance_uid, round(found.changed_s * 1000))
+            changed[read.relative_path] = found.changed_s
         if not new:
             return
         if self._old is not None:
@@ -141,6 +138,8 @@ class Rows:
             before = known_instances(work, list(first))
             held = add_instances(work, list(first.values()))
             set_stored_times(work.connection, {uid: at for uid, at in written.items() if uid not in before})
+            in_index = {held[uid].relative_path for uid in first if uid not in before}
+            note_files(work.connection, {path: at for path, at in changed.items() if path in in_index})
             return held
 
         held = self._new.transact(put_in)

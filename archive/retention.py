@@ -30,8 +30,11 @@ class Stays(StrEnum):
     UNDELIVERED = "something of it is still to be delivered, confirmed, or was refused"
     UNDOCUMENTED = "the ledger does not know all of it"
     IN_WORK = "something of it is still being archived or prepared"
+    CONFLICT = "other bytes came under a UID of it, and somebody is to decide which are right"
+    HELD = "somebody holds it: `dicomrelay jobs release` lets it go"
     OTHER_BYTES = "the ledger knows other bytes of it than the archive holds"
     DAMAGED = "something of it is damaged: see to that first"
+    YOUNG = "something of it is younger than archive.retention.min_days"
 
 
 class Deliveries(Protocol):
@@ -64,11 +67,20 @@ class Candidate:
 
 
 def candidates(
-    archive: Archive, settings: ArchiveRetentionSettings, deliveries: Deliveries
+    archive: Archive,
+    settings: ArchiveRetentionSettings,
+    deliveries: Deliveries,
+    *,
+    with_young: bool = False,
 ) -> Iterator[Candidate]:
     """Every study that a bound would let go, oldest first, and whether it does. Nothing is removed.
 
     The archive is taken to be smaller by what was said to go: this is a dry run, and `run` is the same with deeds.
+
+    Parameters
+    ----------
+    with_young : bool
+        Also those that stay because they are younger than `min_days`: all of the archive is looked at then.
 
     Raises
     ------
@@ -80,12 +92,13 @@ def candidates(
     total = archive.health.totals()[1]
     now = archive.health.now_ms()
     newest = now - round(settings.min_days * _DAY_MS)
-    for study in archive.ages.oldest_first(created_before_ms=newest):
+    for study in archive.ages.oldest_first(created_before_ms=now + 1 if with_young else newest):
         reason = _reason(settings, study, now, total)
-        if not reason or study.last_stored_ms > newest:
+        is_young = study.last_stored_ms > newest
+        if not reason or (is_young and not with_young):
             continue
         uids: list[str] = []
-        stays = _stays(archive, study, settings, deliveries, uids)
+        stays = Stays.YOUNG if is_young else _stays(archive, study, settings, deliveries, uids)
         if stays is None:
             total -= study.bytes
         yield Candidate(
@@ -105,6 +118,7 @@ def run(
     *,
     remove: Callable[[Archive, Selection, str], int],
     stop: Callable[[], bool] = lambda: False,
+    with_young: bool = False,
 ) -> Iterator[Candidate]:
     """Let go of what may go, study by study; each is told once it is gone, or with the reason why it stays.
 
@@ -114,8 +128,10 @@ def run(
         Removes a selection for a reason, with tombstones; how many instances it was.
     stop : callable
         True when no further study is to be begun.
+    with_young : bool
+        As of `candidates`.
     """
-    for candidate in candidates(archive, settings, deliveries):
+    for candidate in candidates(archive, settings, deliveries, with_young=with_young):
         if stop():
             return
         if candidate.stays is None and not settings.dry_run:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -35,11 +35,15 @@ _CANNOT_WRITE: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `archive.json` says; made `created_ms` milliseconds since the epoch, 0 when it does not say."""
+    """What `archive.json` says; made `created_ms` milliseconds since the epoch, 0 when it does not say.
+
+    `of_a_relay`: a relay has had it open, so its ledger, and nobody else, says what of it has been delivered.
+    """
 
     format: int = FORMAT
     created_ms: int = 0
     policy: Policy = Policy.KEEP_FIRST
+    of_a_relay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,9 @@ def read_facts(root: Path) -> Facts | None:
     policies = {policy.value: policy for policy in Policy}
     policy = policies.get(str(found.get("policy", "")), Policy.KEEP_FIRST)
     created_ms = found.get("created_ms")
-    return Facts(format_, created_ms if isinstance(created_ms, int) else 0, policy)
+    return Facts(
+        format_, created_ms if isinstance(created_ms, int) else 0, policy, found.get("of_a_relay") is True
+    )
 
 
 def write_facts(root: Path, facts: Facts, disk: Disk | None = None) -> None:
@@ -88,7 +94,13 @@ def write_facts(root: Path, facts: Facts, disk: Disk | None = None) -> None:
     disk = disk or Disk()
     target = root / FACTS
     temporary = temporary_name(target)
-    values = {"format": facts.format, "created_ms": facts.created_ms, "policy": facts.policy.value}
+    values: dict[str, Any] = {
+        "format": facts.format,
+        "created_ms": facts.created_ms,
+        "policy": facts.policy.value,
+    }
+    if facts.of_a_relay:
+        values["of_a_relay"] = True
     try:
         disk.write(temporary, json.dumps(values, indent=1).encode() + b"\n")
         disk.replace(temporary, target)
@@ -110,13 +122,31 @@ def enter(root: Path) -> Facts:
     if facts is not None and facts.format == FORMAT:
         return facts
     known = facts or Facts()
-    facts = Facts(FORMAT, known.created_ms or time.time_ns() // 1_000_000, known.policy)
+    facts = replace(known, format=FORMAT, created_ms=known.created_ms or time.time_ns() // 1_000_000)
+    _write_if_possible(root, facts)
+    return facts
+
+
+def mark_as_of_a_relay(root: Path) -> None:
+    """Write down, once, that a relay works with the archive, which must be there: nobody else knows what is delivered.
+
+    Raises
+    ------
+    ArchiveError
+        As `enter`.
+    """
+    facts = read_facts(root)
+    if facts is not None and not facts.of_a_relay:
+        _write_if_possible(root, replace(facts, of_a_relay=True))
+
+
+def _write_if_possible(root: Path, facts: Facts) -> None:
+    """On a file system that is read-only nothing is written, and the archive can be read."""
     try:
         write_facts(root, facts)
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise ArchiveError(f"archive {root}: {FACTS} cannot be written: {error.strerror}") from error
-    return facts
 
 
 class UseLock:

@@ -5,102 +5,55 @@ docs/design/archive-storage.md has the rules. What is told is told by the caller
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from archive.index.health import Damage, Entry, HealthIndex, Looked
-from archive.looking import Look, look_at
+from archive.index.health import Entry, HealthIndex, Looked
+from archive.looking import Look, look_aside, look_at
+from archive.scrub_values import (
+    DAY_MS,
+    NOTE,
+    SLOWEST_BYTES_PER_S,
+    Found,
+    Position,
+    Rate,
+    Step,
+    note_of,
+    position_of,
+    read_position,
+)
 from archive.storage import Storage
 
-NOTE: Final = "scrub"
-_DAY_MS: Final = 86_400_000
-# Nobody waits weeks for a small archive's first round because its rate is a few bytes a second.
-SLOWEST_BYTES_PER_S: Final = 100_000
+__all__ = [
+    "NOTE",
+    "SLOWEST_BYTES_PER_S",
+    "Found",
+    "Position",
+    "Rate",
+    "Scrub",
+    "Step",
+    "position_of",
+    "read_position",
+]
+
 # A batch is written down when it has so many files or bytes, and holds the round for so long without a word.
 _FILES: Final = 100
 _BYTES: Final = 256 * 1024 * 1024
 _LEASE_MS: Final = 15 * 60_000
+# It also ends after so long; within one large file the lease is renewed after so long.
+_BATCH_MS: Final = 5 * 60_000
+_SLICE_S: Final = 60.0
 # How long after damage was seen it is looked at again.
 _AGAIN_S: Final = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far the scrub is; one row of `archive_meta`, as JSON.
-
-    Attributes
-    ----------
-    round : int
-        Which round it is, from 1.
-    after : int
-        The key of the last row that was looked at in it.
-    began_ms, ended_ms : int
-        When the round began and when it ended, in milliseconds since the epoch; 0 while it has not.
-    files, bytes, damaged : int
-        What was looked at in this round, read, and found damaged.
-    owner, until_ms : str, int
-        Who is at it, and until when nobody else begins.
-    """
-
-    round: int = 1
-    after: int = 0
-    began_ms: int = 0
-    ended_ms: int = 0
-    files: int = 0
-    bytes: int = 0
-    damaged: int = 0
-    owner: str = ""
-    until_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Damage that was not known before."""
-
-    sop_instance_uid: str
-    study_instance_uid: str
-    damage: Damage
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one batch came to.
-
-    Attributes
-    ----------
-    found, mended : sequence
-        New damage; UIDs of instances whose damage is gone.
-    wait_s : float
-        For how long there is nothing to do: the round is over, or another process is at it.
-    is_over : bool
-        This batch was the last one of its round.
-    """
-
-    position: Position
-    found: Sequence[Found] = ()
-    mended: Sequence[str] = ()
-    wait_s: float = 0.0
-    is_over: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """How fast: a round in so many days, and never more bytes a second than that."""
-
-    round_days: float
-    bytes_per_s: int | None = None
-
-    def of(self, total_bytes: int) -> float:
-        """Bytes a second for an archive of that size."""
-        spread = max(SLOWEST_BYTES_PER_S, total_bytes / (self.round_days * _DAY_MS / 1000))
-        return spread if self.bytes_per_s is None else min(spread, self.bytes_per_s)
-
-
 class _Stopped(Exception):
     """There is to be no more work."""
+
+
+class _Lost(Exception):
+    """Another one has the round: our lease ran out."""
 
 
 class Scrub:
@@ -124,6 +77,9 @@ class Scrub:
         self._pause = pause
         self._is_stopped = False
         self._bytes_per_s = 1.0
+        # What we wrote last: as long as it stands there, the round is ours.
+        self._note = ""
+        self._renewed_ms = 0
 
     def step(self) -> Step:
         """Look at the next batch and write down what was found, and where we are.
@@ -139,7 +95,7 @@ class Scrub:
         if position.owner != self._owner and position.until_ms > now:
             return Step(position, wait_s=(position.until_ms - now) / 1000)
         if position.ended_ms:
-            due = position.began_ms + round(self._rate.round_days * _DAY_MS)
+            due = position.began_ms + round(self._rate.round_days * DAY_MS)
             if due > now:
                 return Step(position, wait_s=(due - now) / 1000)
             position = Position(round=position.round + 1, began_ms=now)
@@ -147,12 +103,17 @@ class Scrub:
             position = replace(position, began_ms=now)
         # Taken before the work, so that two do not do the same.
         taken = replace(position, owner=self._owner, until_ms=now + _LEASE_MS)
-        if not self._index.record((), name=NOTE, before=note, after=_note(taken)):
+        if not self._index.record((), name=NOTE, before=note, after=note_of(taken)):
             return Step(position, wait_s=1.0)
+        self._note, self._renewed_ms = note_of(taken), now
         self._bytes_per_s = self._rate.of(self._index.totals()[1])
-        return self._batch(taken)
+        try:
+            return self._batch(taken, now)
+        except _Lost:
+            # Whoever has it now looks at these again.
+            return Step(position_of(self._index), wait_s=1.0)
 
-    def _batch(self, position: Position) -> Step:
+    def _batch(self, position: Position, began_ms: int) -> Step:
         entries = self._index.after(position.after, _FILES)
         looked: list[Looked] = []
         found: list[Found] = []
@@ -178,25 +139,47 @@ class Scrub:
                 bytes=position.bytes + (look.read_bytes if look else 0),
                 damaged=position.damaged + bool(look and look.damage),
             )
-            if read >= _BYTES:
+            if read >= _BYTES or self._renewed_ms - began_ms >= _BATCH_MS:
                 break
-        is_over = not self._is_stopped and not entries
-        return self._written(position, looked, Step(position, found, mended, is_over=is_over))
+        if not entries:
+            return self._batch_aside(position, began_ms)
+        return self._written(position, looked, Step(position, found, mended))
+
+    def _batch_aside(self, position: Position, began_ms: int) -> Step:
+        """The end of a round: what was set aside."""
+        asides = self._index.asides_after(position.aside, _FILES)
+        found: list[Found] = []
+        read = 0
+        for key, conflict in asides:
+            try:
+                look = look_aside(self._storage, conflict, pace=self._pace)
+            except _Stopped:
+                break
+            read += look.read_bytes
+            if look.damage is not None:
+                words = f"what was set aside under it: {look.words}"
+                found.append(Found(conflict.sop_instance_uid, "", look.damage, words))
+            position = replace(
+                position,
+                aside=key,
+                bytes=position.bytes + look.read_bytes,
+                damaged=position.damaged + bool(look.damage),
+            )
+            if read >= _BYTES or self._renewed_ms - began_ms >= _BATCH_MS:
+                break
+        is_over = not self._is_stopped and not asides
+        return self._written(position, (), Step(position, found, is_over=is_over))
 
     def _written(self, position: Position, looked: Sequence[Looked], step: Step) -> Step:
-        before = self._index.note(NOTE)
         now = self._index.now_ms()
-        held = read_position(before)
-        if held.owner != self._owner:
-            return Step(held, wait_s=1.0)  # we took too long: another is at it, and looks at these again
         after = replace(
             position,
             ended_ms=now if step.is_over else 0,
             # Whoever stops lets go of it.
             until_ms=0 if step.is_over or self._is_stopped else now + _LEASE_MS,
         )
-        if not self._index.record(looked, name=NOTE, before=before, after=_note(after)):
-            return Step(held, wait_s=1.0)
+        if not self._index.record(looked, name=NOTE, before=self._note, after=note_of(after)):
+            raise _Lost
         return replace(step, position=after)
 
     def _look(self, entry: Entry) -> Look | None:
@@ -213,26 +196,25 @@ class Scrub:
         return replace(again, read_bytes=look.read_bytes + again.read_bytes)
 
     def _pace(self, count: int) -> None:
-        self._wait(count / self._bytes_per_s)
+        """Wait as long as so many bytes may take, and hold on to the round meanwhile."""
+        left = count / self._bytes_per_s
+        while left > _SLICE_S:
+            self._wait(_SLICE_S)
+            self._renew()
+            left -= _SLICE_S
+        self._wait(left)
+        self._renew()
+
+    def _renew(self) -> None:
+        now = self._index.now_ms()
+        if now - self._renewed_ms < _BATCH_MS:
+            return
+        after = note_of(replace(read_position(self._note), until_ms=now + _LEASE_MS))
+        if not self._index.record((), name=NOTE, before=self._note, after=after):
+            raise _Lost
+        self._note, self._renewed_ms = after, now
 
     def _wait(self, seconds: float) -> None:
         if self._pause(seconds):
             self._is_stopped = True
             raise _Stopped
-
-
-def read_position(note: str | None) -> Position:
-    """The position that a note tells; the beginning, when there is none or it is of a version that we do not know."""
-    try:
-        return Position(**json.loads(note)) if note else Position()
-    except (ValueError, TypeError):
-        return Position()
-
-
-def position_of(index: HealthIndex) -> Position:
-    """How far the scrub is. Raises ServiceUnavailable."""
-    return read_position(index.note(NOTE))
-
-
-def _note(position: Position) -> str:
-    return json.dumps(asdict(position), sort_keys=True)

@@ -64,16 +64,17 @@ def store_batch(requests: Sequence[StoreRequest], tools: WritingTools) -> list[S
     for number, answer in _all_begun(batch, known):
         if answer is not None:
             batch.results[number] = answer
+    step = "files or folders cannot be flushed"
     try:
-        _not_kept(batch, batch.writing.flush())
+        refused = batch.writing.flush()
+        step = "what was put there cannot be looked at"
+        _not_kept(batch, refused)
         _into_the_index(batch)
     except OSError as error:
         # What a failed flush left on the disk is unknown, and flushing again would not tell (never retry an fsync).
         take_back(tools, batch.created)
         for uid, number in batch.first.items():
-            batch.results[number] = StoreResult(
-                uid, StoreOutcome.FAILED, reason=f"a folder cannot be flushed: {why(error)}"
-            )
+            batch.results[number] = StoreResult(uid, StoreOutcome.FAILED, reason=f"{step}: {why(error)}")
     for number in batch.damaged:
         batch.results[number] = put_back(tools, requests[number])
     for number in batch.repeated:

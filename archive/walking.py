@@ -76,6 +76,12 @@ def _folder(folder: str, recursive: bool, avoided: tuple[int, int] | None) -> It
                 folders.append(entry.path)
             elif not entry.is_dir():
                 yield _file(entry.path, entry.stat(), named=False)
+            elif recursive:
+                yield Passed(
+                    entry.path,
+                    "is a link to a folder, and is not followed: name the folder itself",
+                    fault=False,
+                )
         except OSError as error:
             yield Passed(entry.path, f"cannot be read: {error.strerror}", fault=True)
     del here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,3 +110,16 @@ def check_same(storage: Storage, request: StoreRequest, relative_path: str) -> i
     if offset < 0 or storage.digest(relative_path, offset) != request.digest:
         raise ConflictingInstance(f"a file in the place of {request.sop_instance_uid} holds other bytes")
     return there.size_bytes
+
+
+def keep(tools: WritingTools, put: Callable[[str, Put], int], path: str, what: Put) -> int:
+    """Put bytes under the name that says what they are, and return their size; they may be there already."""
+    try:
+        return put(path, what)
+    except FileExistsError:
+        there = tools.storage.stat(path)
+        offset = there.size_bytes - (what.source.stat().st_size - what.digest_from) if there else -1
+        if there is not None and offset >= 0 and tools.storage.digest(path, offset) == what.digest:
+            return there.size_bytes
+        # Damaged since: the whole one takes its place.
+        return tools.storage.put(path, what, over=True)

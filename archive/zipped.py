@@ -18,6 +18,7 @@ from dicomrelay.errors import ArchiveError, ConfigurationError
 
 # File meta that may be written anew is longer by no more.
 _META_BYTES = 4096
+_TURNS = 5
 
 
 class ZipTarget:
@@ -41,24 +42,36 @@ class ZipTarget:
         self._disk = disk or Disk()
         self._overwrite = overwrite
         if os.path.lexists(path) and (not overwrite or not path.is_file()):
-            raise ConfigurationError(f"{path} exists: choose another name, or overwrite it")
+            raise ConfigurationError(f"{path} exists: choose another name, or --overwrite it")
         self._part = path.with_name(f".{path.name}.part")
-        try:
-            descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise ConfigurationError(f"{path} cannot be made: {error.strerror}") from error
+        descriptor = self._own_part()
         self._file = open(descriptor, "r+b")  # noqa: SIM115 - closed by `close`
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise ConfigurationError(f"{path}: another export makes it; wait for its end") from None
-        except OSError:
-            pass  # a file system without locks
         os.fchmod(descriptor, 0o600)
         self._file.truncate()  # what an export that was killed left
         self._writer = ZipWriter(self._file)
         self._is_done = False
+
+    def _own_part(self) -> int:
+        """The file that is written, locked. Whoever had the lock before may have given it its name, or removed it."""
+        for _ in range(_TURNS):
+            try:
+                descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except OSError as error:
+                raise ConfigurationError(f"{self.path} cannot be made: {error.strerror}") from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                break
+            except OSError:
+                pass  # a file system without locks
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.lstat(self._part)):
+                    return descriptor
+            os.close(descriptor)
+        else:
+            raise ConfigurationError(f"{self.path}: others export to it all the time; wait for their end")
+        os.close(descriptor)
+        raise ConfigurationError(f"{self.path}: another export makes it; wait for its end")
 
     def put(
         self, name: str, stored: StoredInstance, chunks: Iterable[bytes], *, when_ms: int = 0

@@ -71,7 +71,7 @@ _QUICK = {
     "headers": 2000,
     "open_associations": 20,
     "backlog": 10_000,
-    "archive": 20_000,
+    "archive": 5_000,
     "ease": QUICK_EASE,
 }
 

@@ -28,7 +28,11 @@ class BacklogHome:
     ----------
     depth : int
         Instances that are queued.
+    host : str
+        Whose spool they are in.
     """
+
+    host = "bench"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +41,6 @@ class BacklogHome:
         home.prepare(settings)
         url = home.ledger_url(settings)
         migrate(url)
-        self._host = "bench"
         self._layout = Layout(settings.path("spool"))
         self._layout.kept.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger.open(url)
@@ -64,7 +67,7 @@ class BacklogHome:
         study = f"1.2.826.0.1.3680043.8.498.{1 + number // A_STUDY}"
         return Arrival(
             spool_id=f"{number // _BUCKET:08x}{number:020x}",
-            host=self._host,
+            host=self.host,
             sop_class_uid=CT_IMAGE_STORAGE,
             sop_instance_uid=f"{study}.1.{number}",
             study_instance_uid=study,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from chaos.oracle import Account
@@ -128,9 +129,9 @@ def write(path: Path, rows: Mapping[str, Row]) -> None:
 
 
 def order(fault: str) -> tuple[int, str]:
-    """R3 before R3-pool before R11."""
-    number, _, rest = fault.removeprefix("R").partition("-")
-    return int(number), rest
+    """R3 before R3-pool before R3b before R11."""
+    number = fault.removeprefix("R").partition("-")[0].rstrip(ascii_lowercase)
+    return int(number), fault.removeprefix(f"R{number}")
 
 
 def _row(raw: Mapping[str, Any]) -> Row:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 # Values by keyword, of the level that was asked for and of those above it. A count that the index has not is missing.
 Row: TypeAlias = Mapping[str, Any]
+# As archive.committing has them.
+Came: TypeAlias = Callable[[Sequence[str]], Mapping[str, Collection[str]]]
+Waits: TypeAlias = Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class ArchivePort(QueryPort, Protocol):
     def local_file(self, instance: StoredInstance) -> AbstractContextManager[Path]:
         """The file of an instance, on this machine as long as the context lasts."""
 
-    def commitments(self) -> CommitmentDesk:
+    def commitments(self, came: Came, waits: Waits) -> CommitmentDesk:
         """Where requests for storage commitment are taken, which is the one thing that is written."""
 
     def close(self) -> None:
@@ -203,11 +206,11 @@ class LazyArchive:
         """The file of an instance."""
         return self._get().reading(instance)
 
-    def commitments(self) -> CommitmentDesk:
+    def commitments(self, came: Came, waits: Waits) -> CommitmentDesk:
         """Where requests for storage commitment are taken."""
         from archive.committing import CommitmentDesk  # noqa: PLC0415
 
-        return CommitmentDesk(self._get())
+        return CommitmentDesk(self._get(), came, waits)
 
     def close(self) -> None:
         """Let go of the archive; one that somebody waits for to open is left to the end of the process."""

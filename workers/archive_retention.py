@@ -30,9 +30,15 @@ class LedgerDeliveries:
 
     def needed(self, stored: Sequence[StoredInstance]) -> Mapping[str, Stays]:
         """Of these instances those that must stay, by SOP Instance UID."""
-        entries = self._ledger.inventory.kept([each.sop_instance_uid for each in stored])
+        uids = [each.sop_instance_uid for each in stored]
+        entries = self._ledger.inventory.kept(uids)
         found = {each.sop_instance_uid: _why(each, entries.get(each.sop_instance_uid)) for each in stored}
-        return {uid: why for uid, why in found.items() if why is not None}
+        # Also of what the ledger does not know otherwise: a ledger that was lost knows what lies set aside in the spool.
+        by_people = dict.fromkeys(self._ledger.inventory.held(uids), Stays.HELD)
+        by_people |= dict.fromkeys(self._ledger.inventory.in_conflict(uids), Stays.CONFLICT)
+        return {uid: why for uid, why in found.items() if why is not None} | {
+            uid: why for uid, why in by_people.items() if found[uid] in (None, Stays.UNDOCUMENTED)
+        }
 
 
 def _why(stored: StoredInstance, entry: InstanceEntry | None) -> Stays | None:

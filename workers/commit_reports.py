@@ -101,7 +101,7 @@ class Reporter:
         self._rooms = rooms
         self._stop = stop
         self._clock = clock
-        self._desk = CommitmentDesk(rooms.archive)
+        self._desk = CommitmentDesk(rooms.archive, rooms.ledger.came, rooms.spool.has_arrivals_until)
         self._absent: dict[str, float] = {}  # AE title to when it is tried again
 
     def report_due(self) -> int:

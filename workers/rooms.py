@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from archive import Archive
 from archive.renditions.cache import RenditionCache
 from archive.renditions.renditions import Renditions
+from archive.root import mark_as_of_a_relay
 from archive.storage.opening import open_storage
 from archive.values import Policy
 from dicomrelay.ledger import Ledger
@@ -43,6 +44,7 @@ class Rooms:
             storage=open_storage(settings.archive, settings.archive_path),
             policy=Policy.named(settings.archive.policy),
         )
+        mark_as_of_a_relay(settings.archive_path)
         return cls(
             settings=settings,
             ledger=ledger,

@@ -25,6 +25,7 @@ from dicomrelay.ledger.engine import Database, Work, chunks
 
 FILES: Final = "archive.files"
 CHANGE: Final = "change:"
+_IMPORT: Final = "import:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,9 @@ class Section:
             for path in self.work.connection.execute(select(column).where(column.in_(some))).scalars()
         }
 
-    def replace(self, new: NewInstance) -> None:
-        """Put an instance in the place of the one of its UID."""
-        replace_instances(self.work, [new])
+    def replace(self, new: Sequence[NewInstance]) -> None:
+        """Put instances in the place of those of their UIDs."""
+        replace_instances(self.work, new)
 
     def remove(self, sop_instance_uids: Sequence[str], *, reason: str, by: str) -> list[StoredInstance]:
         """Take instances out, with what is empty then; a tombstone for each. Those that were there."""
@@ -164,11 +165,34 @@ class IndexChanges:
         with self._database.read() as work:
             return Section(work).held([sop_instance_uid]).get(sop_instance_uid)
 
+    def held_all(self, sop_instance_uids: Sequence[str]) -> dict[str, StoredInstance]:
+        """What the index holds under these SOP Instance UIDs."""
+        with self._database.read() as work:
+            return Section(work).held(sop_instance_uids)
+
     def record(self, found: Sequence[Conflict]) -> None:
         """List conflicts, each UID and digest once."""
         if found:
             with self.exclusive() as section:
                 section.record(found)
+
+    def begin_import(self) -> str:
+        """Note that files come in; `end_import` takes the name of the note."""
+        name = f"{_IMPORT}{uuid.uuid4().hex}"
+        with self._database.write() as work:
+            work.connection.execute(insert(meta), [{"name": name, "value": str(work.now)}])
+        return name
+
+    def end_import(self, *names: str) -> None:
+        """Forget it."""
+        with self._database.write() as work:
+            work.connection.execute(delete(meta).where(meta.c.name.in_(names)))
+
+    def old_imports(self, age_ms: int) -> list[str]:
+        """Names of the notes of imports that began so long ago, in milliseconds, and did not end."""
+        with self._database.read() as work:
+            rows = work.connection.execute(select(meta).where(meta.c.name.startswith(_IMPORT))).all()
+            return [row.name for row in rows if int(row.value) <= work.now - age_ms]
 
     def open_changes(self) -> list[Change]:
         """Those that are begun and not done."""
@@ -191,6 +215,8 @@ def record_conflicts(work: Work, found: Sequence[Conflict]) -> int:
             new += 1
         elif each.relative_path and not row.relative_path:
             work.connection.execute(
-                update(conflicts).where(columns.id == row.id).values(relative_path=each.relative_path)
+                update(conflicts)
+                .where(columns.id == row.id)
+                .values(relative_path=each.relative_path, file_bytes=each.file_bytes)
             )
     return new

@@ -12,8 +12,12 @@ from typing import Any, Final
 from sqlalchemy import Column, ColumnElement, and_, exists, func, literal, or_
 
 from archive.attributes import ATTRIBUTES, PATIENT_COLUMNS, Attribute, Level
+from archive.date_values import in_todays_form
 from archive.index.counters import SEPARATOR
+from archive.index.date_columns import is_one
 from archive.index.keys import folded, fuzzy_patterns
+from archive.index.names import matches_name
+from archive.index.patterns import LAST_CHARACTER, is_pattern, like
 from archive.index.schema import instances, patients, series, studies
 from dicomrelay.errors import ConfigurationError
 
@@ -30,8 +34,6 @@ _LONGEST_VALUE: Final = 65_536
 _LONGEST_TEXT: Final = 4096
 _MOST_UIDS: Final = 1000
 _LARGEST_NUMBER: Final = 2**31 - 1
-# Behind every character there is, where text is compared byte by byte.
-_LAST_CHARACTER: Final = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Conditions:
 
 
 def conditions(level: Level, matches: Mapping[str, str], *, fuzzy: bool = False) -> Conditions:
-    """The conditions of a query at a level. An empty value matches everything.
+    """The conditions of a query at a level. An empty value matches everything, and so does a bare `*` (PS3.4 Section C.2.2.2.4).
 
     Raises
     ------
@@ -55,8 +57,19 @@ def conditions(level: Level, matches: Mapping[str, str], *, fuzzy: bool = False)
     for keyword, value in matches.items():
         if value:
             at, condition = _condition(level, keyword, value, fuzzy=fuzzy)
-            found.of[at].append(condition)
+            if not is_universal(keyword, value):
+                found.of[at].append(condition)
     return found
+
+
+def is_universal(keyword: str, value: str) -> bool:
+    """Whether a value to match asks for nothing: it is empty, or a bare `*` where a wildcard is one (PS3.4 Section C.2.2.2.4).
+
+    Also what has no value matches then. A number or a UID takes no wildcard.
+    """
+    attribute = BY_KEYWORD.get(keyword)
+    takes_wildcards = attribute is None or not (attribute.vr == "UI" or attribute.is_number)
+    return not value or (takes_wildcards and not value.strip(" *"))
 
 
 def level_of(level: Level, keyword: str) -> Level:
@@ -94,7 +107,7 @@ def _matches(attribute: Attribute, columns: Any, value: str, *, fuzzy: bool) -> 
     if attribute.is_number:
         return column == _number(attribute, value)  # type: ignore[no-any-return]
     if attribute.vr in {"DA", "TM"}:
-        return _range(column, value)
+        return _range(attribute.vr, column, value)
     return _text(attribute, columns, value, fuzzy=fuzzy)
 
 
@@ -115,58 +128,40 @@ def _number(attribute: Attribute, value: str) -> int:
     return number
 
 
-def _range(column: Column[Any], value: str) -> ColumnElement[bool]:
-    """A value, or from-to with one end open: text sorts as dates and times do. An end takes all that begins with it."""
-    first, dash, last = value.partition("-")
+def _range(vr: str, column: Column[Any], value: str) -> ColumnElement[bool]:
+    """A value, or from-to with one end open: text sorts as dates and times do. An end takes all that begins with it.
+
+    A range has only what is a date or a time: other text has no place between two of them.
+    """
+    first, dash, last = (in_todays_form(vr, part.strip()) for part in value.partition("-"))
     if not dash:
-        return _like(column, value) if _is_pattern(value) else column == value.strip()
+        return like(column, value) if is_pattern(value) else column.in_({first, value.strip()})
     ends: list[ColumnElement[bool]] = []
-    if first.strip():
-        ends.append(column >= first.strip())
-    if last.strip():
-        ends.append(column <= last.strip() + _LAST_CHARACTER)
-    return and_(*ends) if ends else column.is_not(None)
+    if first:
+        ends.append(column >= first)
+    if last:
+        ends.append(column <= last + LAST_CHARACTER)
+    return and_(*ends, is_one(vr, column))
 
 
 def _text(attribute: Attribute, columns: Any, value: str, *, fuzzy: bool) -> ColumnElement[bool]:
-    is_name = attribute.vr == "PN"
     key = columns[f"{attribute.column}_key"]
-    if _is_pattern(value):
-        return _like(key, folded(value, is_name=is_name))
-    if is_name and fuzzy and (words := fuzzy_patterns(value)):
-        # The patterns have letters and digits only: nothing in them is to be escaped.
-        of_words = columns[f"{attribute.column}_words"]
-        return and_(*(or_(*(of_words.like(pattern) for pattern in word)) for word in words))
-    if is_name:
-        return key == folded(value, is_name=True)  # type: ignore[no-any-return]
+    if attribute.vr == "PN":
+        if fuzzy and not is_pattern(value) and (words := fuzzy_patterns(value)):
+            # The patterns have letters and digits only: nothing in them is to be escaped.
+            of_words = columns[f"{attribute.column}_words"]
+            return and_(*(or_(*(of_words.like(pattern) for pattern in word)) for word in words))
+        return matches_name(key, value)
+    if is_pattern(value):
+        return like(key, folded(value))
     return columns[attribute.column] == value.strip(" ")  # type: ignore[no-any-return]
-
-
-def _is_pattern(value: str) -> bool:
-    return "*" in value or "?" in value
-
-
-def _like(column: Column[Any], pattern: str) -> ColumnElement[bool]:
-    """A pattern against text as it is kept. What stands before the first wildcard is a range of the column's index."""
-    beginning = pattern.split("*", 1)[0].split("?", 1)[0]
-    like = column.like(_escaped(pattern).replace("*", "%").replace("?", "_"), escape="/")
-    if not beginning:
-        return like
-    behind = column < beginning + _LAST_CHARACTER
-    if pattern == f"{beginning}*":
-        return and_(column >= beginning, behind)
-    return and_(column >= beginning, behind, like)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
 
 
 def _has_modality(value: str) -> ColumnElement[bool]:
     """Whether a series of the study has it: by what the study knows of its series, or by looking at them."""
-    if _is_pattern(value):
+    if is_pattern(value):
         of_study = series.alias("of_study")
-        matching = _like(of_study.c.modality_key, folded(value))
+        matching = like(of_study.c.modality_key, folded(value))
         return exists().where(of_study.c.study == studies.c.id, matching)
     listed = literal(SEPARATOR) + studies.c.modalities + literal(SEPARATOR)
     # LIKE knows no case on SQLite, and every database has replace().

@@ -5,7 +5,7 @@ Who calls holds the rows of the studies (`archive.index.filing.lock_studies`): n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,9 +13,11 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, select, upda
 
 from archive.index.disagreeing import PATIENT, SERIES, STUDY, forget_disagreements
 from archive.index.schema import instances, patients, series, studies
-from dicomrelay.ledger.engine import Work, chunks
+from dicomrelay.ledger.engine import Database, Work, chunks
 
 SEPARATOR: Final = "\\"
+# Studies of one page of a count.
+_PAGE: Final = 200
 
 
 @dataclass(slots=True)
@@ -136,19 +138,60 @@ def remove_empty_patients(connection: Connection, keys: Iterable[int]) -> None:
 
 def verify_counters(work: Work) -> list[str]:
     """Count everything anew and say which studies and series differ; by their UIDs. Reads every instance."""
+    wrong: list[str] = []
+    last = 0
+    while page := _page_of_studies(work, last):
+        wrong += _wrong_of(work, page)
+        last = page[-1]
+    return wrong
+
+
+def wrong_counters(database: Database) -> Iterator[str]:
+    """The same page by page, each in a transaction of its own, while others write.
+
+    Where a transaction sees what is committed meanwhile, a study may differ for a moment: what is told was seen twice.
+
+    Raises
+    ------
+    ServiceUnavailable
+        The database does not answer.
+    """
+    last = 0
+    while True:
+        with database.read() as work:
+            page = _page_of_studies(work, last)
+            wrong = _wrong_of(work, page)
+        if wrong:
+            with database.read() as work:
+                again = {*_wrong_of(work, page)}
+            yield from (each for each in wrong if each in again)
+        if not page:
+            return
+        last = page[-1]
+
+
+def _page_of_studies(work: Work, after: int) -> list[int]:
+    query = select(studies.c.id).where(studies.c.id > after).order_by(studies.c.id).limit(_PAGE)
+    return list(work.connection.execute(query).scalars())
+
+
+def _wrong_of(work: Work, study_ids: Sequence[int]) -> list[str]:
+    """Of these studies, and of the series in them, those whose counters are not what is below them."""
+    of_them = series.c.study.in_(study_ids)
     below = (
         select(
             instances.c.series.label("series"),
             func.count().label("instances"),
             func.coalesce(func.sum(instances.c.file_bytes), 0).label("bytes"),
         )
+        .where(instances.c.series.in_(select(series.c.id).where(of_them)))
         .group_by(instances.c.series)
         .subquery()
     )
     rows = work.connection.execute(
-        select(series, below.c.instances, below.c.bytes).join_from(
-            series, below, series.c.id == below.c.series, isouter=True
-        )
+        select(series, below.c.instances, below.c.bytes)
+        .join_from(series, below, series.c.id == below.c.series, isouter=True)
+        .where(of_them)
     ).mappings()
     wrong: list[str] = []
     totals: dict[int, _Total] = {}
@@ -161,7 +204,7 @@ def verify_counters(work: Work) -> list[str]:
         total.bytes += int(row["bytes"] or 0)
         if row["modality"]:
             total.modalities.add(row["modality"])
-    held = work.connection.execute(select(studies)).mappings()
+    held = work.connection.execute(select(studies).where(studies.c.id.in_(study_ids))).mappings()
     others = [study for study in held if _counted(study) != totals.get(study["id"], _Total())]
     return [*wrong, *(f"study {study['study_instance_uid']}" for study in others)]
 

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 
 from archive.index.schema import VERSION_TABLE
 from dicomrelay.errors import ArchiveError
+from dicomrelay.ledger.database_errors import ARCHIVE_INDEX
 from dicomrelay.ledger.engine import IMMUTABLE, Database, Work
 
 _SCRIPTS: Final = Path(__file__).parents[1] / "migrations"
@@ -31,7 +32,7 @@ def open_database(url: str) -> Database:
     ArchiveError
         The index was made by a newer version of dicomrelay.
     """
-    database = Database(url)
+    database = Database(url, whose=ARCHIVE_INDEX)
     config = migrations()
     try:
         # Looked at first: who opens an index that is as it should be waits for no writer.

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, exists, func, select
 
 from archive.index.merging import Difference
+from archive.index.pages import pages
 from archive.index.schema import disagreements, patients, series, studies
 from archive.values import Disagreement
 from dicomrelay.ledger.engine import Database, Work, chunks
@@ -17,7 +18,6 @@ MOST_OTHERS: Final = 100
 PATIENT: Final = "patient"
 STUDY: Final = "study"
 SERIES: Final = "series"
-_PAGE: Final = 1000
 _UIDS: Final = {
     PATIENT: patients.c.patient_id,
     STUDY: studies.c.study_instance_uid,
@@ -64,18 +64,12 @@ def forget_disagreements(connection: Connection, level: str, uids: Sequence[str]
 
 def listed_disagreements(database: Database, uid: str = "") -> Iterator[Disagreement]:
     """All, or those about one patient, study or series, in the order they were found; read page by page."""
-    query = select(disagreements).order_by(disagreements.c.id).limit(_PAGE)
+    query = select(disagreements)
     if uid:
         query = query.where(disagreements.c.uid == uid)
-    last = 0
-    while True:
-        with database.read() as work:
-            rows = work.connection.execute(query.where(disagreements.c.id > last)).mappings().all()
+    for rows in pages(database, query, disagreements.c.id):
         for row in rows:
             yield Disagreement(**{name: value for name, value in row.items() if name != "id"})
-        if len(rows) < _PAGE:
-            return
-        last = rows[-1]["id"]
 
 
 def _taken(connection: Connection, level: str, uids: Sequence[str]) -> dict[tuple[str, str], int]:

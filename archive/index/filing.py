@@ -13,7 +13,8 @@ from archive.index.disagreeing import PATIENT, SERIES, STUDY, write_disagreement
 from archive.index.entries import NewInstance
 from archive.index.merging import Difference, Merged, Saying, merge, richest, with_derived
 from archive.index.schema import patients, series, studies
-from dicomrelay.ledger.engine import Undone, Work, chunks
+from dicomrelay.ledger.database_errors import Undone
+from dicomrelay.ledger.engine import Work, chunks
 
 _ATTEMPTS: Final = 5
 _NO_ID: Final = "\x1f\x1f"

@@ -9,12 +9,12 @@ from typing import Final
 
 from sqlalchemy import RowMapping, func, select, update
 
+from archive.index.pages import pages
 from archive.index.reader import joined, stored_instance
-from archive.index.schema import instances, meta, series
-from archive.values import StoredInstance
+from archive.index.schema import conflicts, instances, meta, series
+from archive.values import Conflict, StoredInstance
 from dicomrelay.ledger.engine import Database
 
-PAGE: Final = 1000
 _OF_HEALTH: Final = (
     instances.c.id,
     instances.c.damage,
@@ -89,24 +89,23 @@ class HealthIndex:
             rows = work.connection.execute(query).mappings().all()
         return [_entry(row) for row in rows]
 
+    def asides_after(self, key: int, limit: int) -> list[tuple[int, Conflict]]:
+        """The next of what was set aside, in the order in which it was found, with the keys of their rows."""
+        query = (
+            select(conflicts)
+            .where(conflicts.c.id > key, conflicts.c.relative_path != "")
+            .order_by(conflicts.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as work:
+            rows = [dict(row) for row in work.connection.execute(query).mappings()]
+        return [(row.pop("id"), Conflict(**row)) for row in rows]
+
     def damaged(self) -> Iterator[Entry]:
         """Everything with damage, in the order in which it was stored, page by page."""
-        query = (
-            joined()
-            .add_columns(*_OF_HEALTH)
-            .where(instances.c.damage.is_not(None))
-            .order_by(instances.c.id)
-            .limit(PAGE)
-        )
-        last = 0
-        while True:
-            with self._database.read() as work:
-                rows = work.connection.execute(query.where(instances.c.id > last)).mappings().all()
-            for row in rows:
-                yield _entry(row)
-            if len(rows) < PAGE:
-                return
-            last = rows[-1]["id"]
+        query = joined().add_columns(*_OF_HEALTH).where(instances.c.damage.is_not(None))
+        for rows in pages(self._database, query, instances.c.id):
+            yield from map(_entry, rows)
 
     def now_ms(self) -> int:
         """The time by the database's clock, in milliseconds since the epoch."""

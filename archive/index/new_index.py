@@ -11,21 +11,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, func, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Double,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateTable, DropTable
 
 from archive.disk import Disk
 from archive.index.changes import CHANGE
 from archive.index.database import open_database
+from archive.index.pages import pages
 from archive.index.schema import VERSION_TABLE, commitments, conflicts, instances, meta, metadata, tombstones
 from dicomrelay.errors import ArchiveError, RelayError
+from dicomrelay.ledger.database_errors import ARCHIVE_INDEX
 from dicomrelay.ledger.engine import STATEMENT_TIMEOUT_MS, Database, chunks
 
 SCHEMA: Final = "archive_rebuilding"
 _BEFORE: Final = "archive_before"
-_PAGE: Final = 1000
 # What files do not tell, or not all of it.
 _CARRIED: Final = (conflicts, tombstones, meta, commitments)
+# Only while an index is being made: when each file had changed last as it was read, by the storage's clock.
+_FILES: Final = Table(
+    "archive_rebuild_files",
+    MetaData(),
+    Column("relative_path", Text(), primary_key=True),
+    Column("changed_s", Double(), nullable=False),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +120,7 @@ class IndexPlace:
         self._run(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
 
     def _run(self, statement: str) -> None:
-        database = Database(self.url)
+        database = Database(self.url, whose=ARCHIVE_INDEX)
         try:
             with database.write() as work:
                 work.connection.execute(text(statement))
@@ -136,7 +158,7 @@ class IndexPlace:
     def _exchange_schemas(self) -> None:
         """In one transaction of PostgreSQL."""
         names = [*metadata.tables, VERSION_TABLE]
-        database = Database(self.url)
+        database = Database(self.url, whose=ARCHIVE_INDEX)
         try:
             with database.write() as work:
                 run = work.connection.execute
@@ -163,14 +185,20 @@ def _settle_log(path: Path) -> None:
 
 
 def carry_over(old: Database, new: Database) -> None:
-    """Copy the rows that files do not tell, once. Changes that are begun were finished before."""
+    """Copy the rows that files do not tell. Changes that are begun were finished before.
+
+    What a rebuild that was cut copied is copied again: the old index may have served since.
+    """
     for table in _CARRIED:
-        with new.read() as work:
-            if work.connection.execute(select(func.count()).select_from(table)).scalar_one():
-                continue
         with new.write() as work:
+            if table is not meta:
+                work.connection.execute(delete(table))
             for rows in _all_rows(old, table):
-                work.insert_missing(table, [row for row in rows if _is_carried(table, row)])
+                carried = [row for row in rows if _is_carried(table, row)]
+                if table is meta:
+                    names = [row["name"] for row in carried]
+                    work.connection.execute(delete(meta).where(meta.c.name.in_(names)))
+                work.insert_missing(table, carried)
 
 
 def _is_carried(table: Table, row: Mapping[str, Any]) -> bool:
@@ -179,19 +207,9 @@ def _is_carried(table: Table, row: Mapping[str, Any]) -> bool:
 
 
 def _all_rows(database: Database, table: Table) -> Iterator[list[dict[str, Any]]]:
-    key = next(iter(table.primary_key))
-    query = select(table).order_by(key).limit(_PAGE)
-    last: Any = None
-    while True:
-        with database.read() as work:
-            page = query if last is None else query.where(key > last)
-            rows = [dict(row) for row in work.connection.execute(page).mappings()]
-        if rows:
-            last = rows[-1][key.name]
-            # Numbers of rows are given anew: PostgreSQL would not know that they are taken.
-            yield [{name: value for name, value in row.items() if name != "id"} for row in rows]
-        if len(rows) < _PAGE:
-            return
+    for rows in pages(database, select(table), next(iter(table.primary_key))):
+        # Numbers of rows are given anew: PostgreSQL would not know that they are taken.
+        yield [{name: value for name, value in row.items() if name != "id"} for row in rows]
 
 
 def stored_times(database: Database, sop_instance_uids: Sequence[str]) -> dict[str, int]:
@@ -215,3 +233,33 @@ def set_stored_times(connection: Connection, times: Mapping[str, int]) -> None:
             .values(stored_ms=bindparam("at")),
             [{"of": uid, "at": at} for uid, at in sorted(times.items())],
         )
+
+
+def begin_files(database: Database) -> None:
+    """Make the note of the files that were read, unless it is there."""
+    with database.write() as work:
+        work.connection.execute(CreateTable(_FILES, if_not_exists=True))
+
+
+def note_files(connection: Connection, changed_s: Mapping[str, float]) -> None:
+    """Note files that are in the index now: when each had changed last, by its relative path."""
+    rows = [{"relative_path": path, "changed_s": at} for path, at in sorted(changed_s.items())]
+    if rows:
+        connection.execute(insert(_FILES), rows)
+
+
+def noted_files(database: Database, relative_paths: Sequence[str]) -> dict[str, float]:
+    """Those of the files that were noted."""
+    columns = _FILES.c
+    with database.read() as work:
+        return {
+            row.relative_path: row.changed_s
+            for some in chunks(relative_paths)
+            for row in work.connection.execute(select(_FILES).where(columns.relative_path.in_(some)))
+        }
+
+
+def end_files(database: Database) -> None:
+    """Forget the note: the index is whole."""
+    with database.write() as work:
+        work.connection.execute(DropTable(_FILES, if_exists=True))

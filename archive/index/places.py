@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import func, select
 
+from archive.index.pages import pages
 from archive.index.reader import joined, stored_instance
 from archive.index.schema import instances, series, studies
 from archive.values import StoredInstance
 from dicomrelay.ledger.engine import Database, chunks
-
-_PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +73,8 @@ class Places:
 
     def by_uid(self) -> Iterator[StoredInstance]:
         """All instances in the order of their SOP Instance UIDs, compared byte by byte."""
-        query = joined().order_by(instances.c.sop_instance_uid).limit(_PAGE)
-        last = ""
-        while True:
-            with self._database.read() as work:
-                page = (
-                    work.connection.execute(query.where(instances.c.sop_instance_uid > last)).mappings().all()
-                )
-            for row in page:
-                yield stored_instance(row)
-            if len(page) < _PAGE:
-                return
-            last = page[-1]["sop_instance_uid"]
+        for rows in pages(self._database, joined(), instances.c.sop_instance_uid):
+            yield from map(stored_instance, rows)
 
     def study_counts(self, study_uids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """How many series and instances those of the studies have that the index has."""

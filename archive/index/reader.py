@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, select
 
+from archive.index.pages import pages
 from archive.index.schema import instances, series, studies
 from archive.values import StoredInstance
 from dicomrelay.ledger.engine import Database, chunks
@@ -58,16 +59,8 @@ class IndexReader:
         query = joined().add_columns(instances.c.id).where(studies.c.study_instance_uid == study_uid)
         if series_uid:
             query = query.where(series.c.series_instance_uid == series_uid)
-        last = 0
-        while True:
-            page = query.where(instances.c.id > last).order_by(instances.c.id).limit(_PAGE)
-            with self._database.read() as work:
-                rows = work.connection.execute(page).mappings().all()
-            for row in rows:
-                yield stored_instance(row)
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1]["id"]
+        for rows in pages(self._database, query, instances.c.id, size=_PAGE):
+            yield from map(stored_instance, rows)
 
     def answers(self) -> None:
         """Ask something small. Raises ServiceUnavailable when the database does not answer."""

@@ -62,6 +62,13 @@ def _attribute_columns(
     return columns
 
 
+def _grouped_names(table: str, name: str) -> Index:
+    """An index of the names that have more than one component group, such as one in Japanese (`archive.index.names`)."""
+    key = f"{name}_key"
+    is_grouped = sql(f"replace({key}, '=', '') <> {key}")
+    return Index(f"ix_{table}_{name}_groups", key, sqlite_where=is_grouped, postgresql_where=is_grouped)
+
+
 patients = Table(
     "archive_patients",
     metadata,
@@ -69,6 +76,7 @@ patients = Table(
     Column("patient_key", text(), nullable=False, unique=True),
     *_attribute_columns(Level.STUDY, only=PATIENT_COLUMNS),
     Index("ix_archive_patients_patient_name_key", "patient_name_key"),
+    _grouped_names("archive_patients", "patient_name"),
     Index("ix_archive_patients_patient_id_key", "patient_id_key"),
 )
 
@@ -87,12 +95,14 @@ studies = Table(
     Column("modalities", text(), nullable=False, server_default=""),
     Index("ix_archive_studies_patient", "patient"),
     Index("ix_archive_studies_patient_name_key", "patient_name_key"),
+    _grouped_names("archive_studies", "patient_name"),
     Index("ix_archive_studies_patient_id", "patient_id"),
     Index("ix_archive_studies_patient_id_key", "patient_id_key"),
     Index("ix_archive_studies_study_date", "study_date"),
     Index("ix_archive_studies_accession_number", "accession_number"),
     Index("ix_archive_studies_accession_number_key", "accession_number_key"),
     Index("ix_archive_studies_referring_physician_name_key", "referring_physician_name_key"),
+    _grouped_names("archive_studies", "referring_physician_name"),
     Index("ix_archive_studies_study_description_key", "study_description_key"),
     Index("ix_archive_studies_study_id_key", "study_id_key"),
     Index("ix_archive_studies_created_ms", "created_ms"),

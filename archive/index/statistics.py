@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Table, func, literal_column, select
+from sqlalchemy import Table, UnaryExpression, case, func, select
 
+from archive.index.date_columns import is_date
 from archive.index.schema import conflicts, disagreements, instances, patients, series, studies, tombstones
 from archive.values import Amount, Statistics
 from dicomrelay.ledger.engine import Database, Work
 
 _UNKNOWN = ""
-_YEAR_DIGITS = 4
 
 
 def statistics(database: Database) -> Statistics:
     """The numbers, as of one moment. Raises ServiceUnavailable when the index does not answer."""
     with database.read() as work:
         by_modality, by_year = _by_modality(work), _by_year(work)
-        dates = work.connection.execute(
-            select(func.min(studies.c.study_date), func.max(studies.c.study_date))
-        ).one()
+        dates = _first_date(work, studies.c.study_date.asc()), _first_date(work, studies.c.study_date.desc())
         stored = work.connection.execute(
             select(func.min(studies.c.created_ms), func.max(studies.c.created_ms))
         ).one()
@@ -61,22 +59,26 @@ def _by_modality(work: Work) -> dict[str, Amount]:
     return dict(sorted(found.items()))
 
 
+def _first_date(work: Work, order: UnaryExpression[str]) -> str | None:
+    """The first of the study dates, along their index; what is no date is passed over."""
+    query = select(studies.c.study_date).where(is_date(studies.c.study_date)).order_by(order).limit(1)
+    return work.connection.execute(query).scalar_one_or_none()
+
+
 def _by_year(work: Work) -> dict[str, Amount]:
-    # In words: a server that is given the numbers twice takes them for different ones.
-    year: ColumnElement[str] = literal_column("substr(coalesce(archive_studies.study_date, ''), 1, 4)")
+    # A date that is none counts among the unknown.
+    year = case((is_date(studies.c.study_date), func.substr(studies.c.study_date, 1, 4)), else_=_UNKNOWN)
+    each = select(
+        year.label("year"), studies.c.series_count, studies.c.instance_count, studies.c.byte_count
+    ).subquery()
     rows = work.connection.execute(
         select(
-            year,
+            each.c.year,
             func.count(),
-            func.sum(studies.c.series_count),
-            func.sum(studies.c.instance_count),
-            func.sum(studies.c.byte_count),
-        ).group_by(year)
+            func.sum(each.c.series_count),
+            func.sum(each.c.instance_count),
+            func.sum(each.c.byte_count),
+        ).group_by(each.c.year)
     )
-    found: dict[str, Amount] = {}
-    for name, *amounts in rows:
-        # A date that is none counts among the unknown.
-        is_year = len(name) == _YEAR_DIGITS and name.isascii() and name.isdigit()
-        key = name if is_year else _UNKNOWN
-        found[key] = found.get(key, Amount()) + Amount(*map(int, amounts))
+    found = {name: Amount(*map(int, amounts)) for name, *amounts in rows}
     return dict(sorted(found.items()))

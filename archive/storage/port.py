@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,29 @@ class Writing(Protocol):
         """
 
 
+class Replacing(Protocol):
+    """Several objects that are to take the place of others: made ready, which takes its time, then put, which takes a moment.
+
+    As a context: what was not put is let go of at its end.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def add(self, key: str, wanted: Put) -> None:
+        """Make one ready; its source stays as it is until it is put. Raises as `Writing.put`, but for FileExistsError."""
+
+    def flush(self) -> Mapping[str, OSError]:
+        """Make what is ready durable; what is not, by key, and why. That is not put."""
+
+    def put(self, key: str) -> int:
+        """Put one in its place, whole or not at all, and return its size in bytes. Raises OSError, ServiceUnavailable."""
+
+    def settle(self) -> None:
+        """Make durable that they are in their places. Raises OSError: nothing is known of any of them then."""
+
+
 class Storage(Protocol):
     """Keeps files by key. Threads may share it.
 
@@ -98,8 +121,20 @@ class Storage(Protocol):
     def at_once(self) -> int:
         """How many threads may put into one `Writing` at a time, and should: what is far away takes its time for each."""
 
+    def require(self) -> None:
+        """See that there is a place for stored files: without one each of them would seem to be gone.
+
+        Raises
+        ------
+        ServiceUnavailable
+            Its file system is not mounted, say, or its bucket is gone.
+        """
+
     def writing(self) -> Writing:
         """A batch of objects to put."""
+
+    def replacing(self) -> Replacing:
+        """Objects to put over others."""
 
     def put(self, key: str, wanted: Put, *, over: bool = False) -> int:
         """One object, durable when this returns. Raises as `Writing.put` and `Writing.flush`."""
@@ -140,7 +175,10 @@ class Storage(Protocol):
         """The same, and the file stays until the block ends."""
 
     def delete(self, key: str) -> None:
-        """Let go of an object; one that is gone is fine."""
+        """Let go of an object; one that is gone is fine. Durable after `flush_deletions`."""
+
+    def flush_deletions(self, keys: Sequence[str]) -> None:
+        """Make durable that these are gone."""
 
     def list(self, prefix: str) -> Iterator[list[StoredObject]]:
         """The objects below a folder's name (`data`), in pages of at most 1000, in an order that does not matter."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import obstore
 
 from archive.storage.cache import Cache
+from archive.storage.direct_replacing import DirectReplacing
 from archive.storage.port import Put, StoredObject
 from archive.storage.s3_faults import no_bucket, translated
 from archive.storage.upload import Parts, whole
@@ -68,6 +69,10 @@ class S3Storage:
     def writing(self) -> S3Storage:
         """See `Storage`."""
         return self
+
+    def replacing(self) -> DirectReplacing:
+        """See `Storage`."""
+        return DirectReplacing(self.put)
 
     def flush(self) -> Mapping[str, OSError]:
         """Nothing is left to do: a service acknowledges what is durable."""
@@ -162,7 +167,7 @@ class S3Storage:
         try:
             return _stored(key, self._head(key))
         except FileNotFoundError:
-            self._require_bucket()
+            self.require()
             return None
 
     def stats(self, keys: Sequence[str]) -> tuple[StoredObject | None, ...]:
@@ -203,6 +208,9 @@ class S3Storage:
         with suppress(FileNotFoundError), translated(self._name):
             obstore.delete(self._store, _checked(key))
 
+    def flush_deletions(self, keys: Sequence[str]) -> None:
+        """See `Storage`: a service acknowledges what is durable."""
+
     def list(self, prefix: str) -> Iterator[list[StoredObject]]:
         """See `Storage`."""
         try:
@@ -239,8 +247,8 @@ class S3Storage:
             file.write(chunk)
             moved()
 
-    def _require_bucket(self) -> None:
-        """A bucket that is gone says of every object that there is none: nobody shall take that for an answer."""
+    def require(self) -> None:
+        """See `Storage`. A bucket that is gone says of every object that there is none: nobody shall take that for an answer."""
         for _ in self.list("bucket-is-there"):
             return
 

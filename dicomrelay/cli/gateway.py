@@ -48,4 +48,5 @@ def command(invocation: Invocation, /, **_options: object) -> None:
         stop=stop,
         reports=ReportPort(wake=lambda: wake_ups.send(Task.REPORTS), knows=Transactions(settings)),
         moves=MovePort(held=ledger.held, book=ledger.book),
+        came=ledger.came,
     )

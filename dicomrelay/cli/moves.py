@@ -1,9 +1,13 @@
-"""What a C-MOVE asks the ledger: whether its destination is held, and its turn on a line with a limit. Never for a C-STORE."""
+"""What is asked of the ledger for those who ask the gateway; never for a C-STORE.
+
+Of a C-MOVE whether its destination is held, and its turn on a line with a limit; of storage commitment what came.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 
 from dicomrelay.errors import RelayError
 from dicomrelay.ledger import Ledger
@@ -33,6 +37,10 @@ class MoveLedger:
             return self._ledger().flow.book(name, count=count, bytes_per_s=bytes_per_s)
         except RelayError:
             return None
+
+    def came(self, sop_instance_uids: Sequence[str]) -> dict[str, set[str]]:
+        """Digests of all data sets that came under these UIDs. Raises ServiceUnavailable when the ledger does not say."""
+        return self._ledger().came(sop_instance_uids)
 
     def _ledger(self) -> Ledger:
         pid = os.getpid()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
+
+from pydicom.dataelem import DataElement
 
 from dicomrelay.dicom.uids import is_tolerable_uid
 
@@ -21,6 +23,15 @@ _FRACTION: Final = re.compile(r"\.0*$|(\.[0-9]*?)0+$", re.ASCII)
 
 class Invalid(ValueError):
     """A value that its attribute cannot have; says what one is and never quotes it."""
+
+
+def text_of(element: DataElement) -> str:
+    """The value of a key as text; several parted by backslashes."""
+    value: Any = element.value
+    if value is None:
+        return ""
+    values = value if isinstance(value, list | tuple) or hasattr(value, "append") else [value]
+    return "\\".join(str(each).strip(" \0") for each in values)
 
 
 def normalised(vr: str, value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from dicomrelay.ledger import (
+    arrived,
     attention,
     claiming,
     destinations,
@@ -100,6 +101,11 @@ class Ledger:
             return destinations.find(work, name)
 
     # Arrivals
+
+    def came(self, sop_instance_uids: Sequence[str]) -> dict[str, set[str]]:
+        """Digests of the data sets that came under these UIDs, what is set aside and what is released too."""
+        with self._database.read() as work:
+            return arrived.digests(work, sop_instance_uids)
 
     def register(self, arrivals: Sequence[Arrival]) -> list[Registered]:
         """Register arrivals, in one transaction, and say of each what it is.

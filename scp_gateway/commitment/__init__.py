@@ -1,5 +1,5 @@
 """Storage commitment as SCP (docs/design/commitment-scp.md)."""
 
-from scp_gateway.commitment.commitments import Commitments
+from scp_gateway.commitment.commitments import Commitments, nothing_came
 
-__all__ = ["Commitments"]
+__all__ = ["Commitments", "nothing_came"]

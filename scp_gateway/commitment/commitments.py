@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from dicomrelay.dicom.commitment import ReportStatus
@@ -25,6 +25,11 @@ _log = get_logger("dicomrelay.gateway")
 _AT_ONCE: Final = 4
 # From the report to its answer, on the same association.
 _ANSWER_S: Final = 30.0
+
+
+def nothing_came(_sop_instance_uids: Sequence[str]) -> Mapping[str, set[str]]:
+    """Without a ledger to ask."""
+    return {}
 
 
 class Commitments:

@@ -14,6 +14,7 @@ from dicomrelay.dicom.query_models import RETRIEVE_MODELS, QueryModel
 from dicomrelay.dicom.query_status import CANCELLED, PENDING, PENDING_UNSUPPORTED_KEYS
 from dicomrelay.dicom.status import Status
 from dicomrelay.dimse.identifier import decode_identifier
+from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS, TooManyElements
 from dicomrelay.dimse.messages import CFindResponse
 from dicomrelay.errors import ConfigurationError, MalformedDataSet, RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
@@ -140,7 +141,11 @@ class FindService:
         if not operation.identifier:
             return _NO_IDENTIFIER
         try:
-            identifier = decode_identifier(operation.identifier, operation.transfer_syntax_uid)
+            identifier = decode_identifier(
+                operation.identifier, operation.transfer_syntax_uid, max_elements=MAX_ELEMENTS
+            )
+        except TooManyElements as error:
+            return Refusal(Status.CANNOT_UNDERSTAND, str(error))
         except MalformedDataSet:
             return _UNREADABLE
         return read_query(
@@ -156,7 +161,8 @@ class FindService:
         response = CFindResponse(request.message_id, status, request.sop_class_uid)
         if not self._threads.acquire(blocking=False):
             return _TOO_MANY
-        found = self._ahead(query)
+        stop = threading.Event()
+        found = self._ahead(query, stop.is_set)
         try:
             while (taken := found.take(_HEAR_EVERY_S)) is not None:
                 if not taken:
@@ -177,6 +183,7 @@ class FindService:
                 Status.OUT_OF_RESOURCES, f"more than {settings.max_files} files to look into, ask for less"
             )
         finally:
+            stop.set()
             found.close()
         return _CANCELLED if operation.is_cancelled else _SUCCESS
 
@@ -189,16 +196,18 @@ class FindService:
             return Refusal(Status.OUT_OF_RESOURCES, f"not done in {limit_s:g} s, ask for less")
         return None
 
-    def _ahead(self, query: FindQuery) -> Ahead[tuple[Row, Dataset | None]]:
+    def _ahead(self, query: FindQuery, is_stopped: Callable[[], bool]) -> Ahead[tuple[Row, Dataset | None]]:
         """What matches, looked for in a thread of its own."""
         try:
-            return Ahead(self._matches(query), self._threads.release)
+            return Ahead(self._matches(query, is_stopped), self._threads.release)
         except RuntimeError as error:
             self._threads.release()
             raise ServiceUnavailable("no thread for a query") from error
 
-    def _matches(self, query: FindQuery) -> Generator[tuple[Row, Dataset | None], None, None]:
-        """Rows that match, with what was looked up beside."""
+    def _matches(
+        self, query: FindQuery, is_stopped: Callable[[], bool]
+    ) -> Generator[tuple[Row, Dataset | None], None, None]:
+        """Rows that match, with what was looked up beside; nothing is begun any more once it is stopped."""
         rows = self._archive.rows(
             query.level,
             query.matches,
@@ -208,6 +217,8 @@ class FindService:
         tags = [int(key.tag) for key in query.beside]
         looked_into = 0
         for row in rows:
+            if is_stopped():
+                return
             if not all(fits(row) for fits in query.filters):
                 continue
             if not tags:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
@@ -15,9 +15,10 @@ from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.elements import tag_name
 from dicomrelay.dicom.query_models import UNIQUE_KEYS, Level, QueryModel
-from dicomrelay.dicom.query_values import Invalid, normalised
+from dicomrelay.dicom.query_values import Invalid, normalised, text_of
 from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.wildcards import Wildcards
+from dicomrelay.dimse.identifier_bounds import foreign_vr
 from scp_gateway.archive_port import SOP_CLASSES, IndexedAttribute
 from scp_gateway.query.beside import check, is_beside
 from scp_gateway.query.character_sets import CharacterSet
@@ -101,6 +102,7 @@ def read_query(
         Ours: Retrieve AE Title of all answers.
     """
     try:
+        _require_vrs(identifier)
         level = _level(identifier, model)
         if not agreed.relational:
             _require_unique_keys(identifier, model, level)
@@ -125,6 +127,12 @@ def read_query(
         beside=tuple(draft.beside),
         character_set=CharacterSet.of(_value(identifier, _CHARACTER_SET).split("\\")),
     )
+
+
+def _require_vrs(identifier: Dataset) -> None:
+    """What has another VR than its attribute has another meaning, and may be anything."""
+    if (tag := foreign_vr(identifier)) is not None:
+        raise _Refused(_MISMATCH, f"{keyword_for_tag(tag)} {tag_name(tag)}: not its VR", tag)
 
 
 def _level(identifier: Dataset, model: QueryModel) -> Level:
@@ -157,7 +165,7 @@ def _read(
     tag = int(element.tag)
     if tag in (RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY):
         value = draft.constants[tag] = ae_title if tag == RETRIEVE_AE_TITLE else _ONLINE
-        asked = _text(element)
+        asked = text_of(element)
         if asked and not any(Wildcards(pattern).matches(value) for pattern in asked.split("\\")):
             draft.filters.append(lambda _row: False)
         return
@@ -173,7 +181,7 @@ def _read(
         _read_beside(element, draft)
         return
     draft.wanted[keyword] = attribute
-    value = "" if element.VR == "SQ" else _text(element)
+    value = text_of(element)
     if value.strip("*"):
         _match(attribute, value, draft)
 
@@ -239,13 +247,4 @@ _UNIQUE_TAGS: Final = {
 
 
 def _value(identifier: Dataset, tag: int) -> str:
-    return _text(identifier[tag]) if tag in identifier else ""
-
-
-def _text(element: DataElement) -> str:
-    """The value as text; several parted by backslashes."""
-    value: Any = element.value
-    if value is None:
-        return ""
-    values = value if isinstance(value, list | tuple) or hasattr(value, "append") else [value]
-    return "\\".join(str(each).strip(" \0") for each in values)
+    return text_of(identifier[tag]) if tag in identifier else ""

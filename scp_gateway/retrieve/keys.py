@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
+from dicomrelay.dicom.elements import tag_name
 from dicomrelay.dicom.query_models import RETRIEVE_MODELS, UNIQUE_KEYS, Level, QueryModel
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.identifier import decode_identifier
+from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS, TooManyElements, foreign_vr
 from dicomrelay.errors import MalformedDataSet, RelayError
 
 CANNOT_PROCESS: Final = 0xC000
@@ -52,6 +55,19 @@ class Keys:
     sop_instance_uids: tuple[str, ...] = ()
 
 
+def refuse_patterns(keys: Keys) -> None:
+    """Nothing was found. An id may have these characters in it; who meant a pattern is told so.
+
+    Raises
+    ------
+    RetrieveRefused
+        There are some in Patient ID.
+    """
+    if "*" in keys.patient_id or "?" in keys.patient_id:
+        words = "PatientID: nobody has it, and wildcards are not matched here"
+        raise RetrieveRefused(DOES_NOT_MATCH, words, _TAGS[Level.PATIENT])
+
+
 def model_of(sop_class_uid: str) -> QueryModel | None:
     """The information model that a C-MOVE or C-GET SOP class is of."""
     return next(
@@ -77,9 +93,14 @@ def read_keys(
     if not identifier:
         raise RetrieveRefused(CANNOT_PROCESS, "the request has no identifier")
     try:
-        found = decode_identifier(identifier, transfer_syntax_uid)
+        found = decode_identifier(identifier, transfer_syntax_uid, max_elements=MAX_ELEMENTS)
+    except TooManyElements as error:
+        raise RetrieveRefused(CANNOT_PROCESS, str(error)) from None
     except MalformedDataSet:
         raise RetrieveRefused(CANNOT_PROCESS, "the identifier cannot be read") from None
+    tag = foreign_vr(found)
+    if tag is not None:
+        raise RetrieveRefused(DOES_NOT_MATCH, f"{keyword_for_tag(tag)} {tag_name(tag)}: not its VR", tag)
     level = _level(model, found)
     given = {
         each: _values(found, each, is_own=each is level, may_miss=relational and each is not level)

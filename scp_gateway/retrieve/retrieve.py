@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from dicomrelay.delivery import Answer as Sent
 from dicomrelay.delivery import deliver_over
 from dicomrelay.dicom.query_models import RETRIEVE_MODELS
-from dicomrelay.dicom.status import Status
 from dicomrelay.dimse.messages import CGetRequest, CMoveRequest
-from dicomrelay.errors import RelayError
 from dicomrelay.log import get_logger
 from dicomrelay.net.provided_operations import failure
 from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation, SubOperations
@@ -23,20 +20,17 @@ from dicomrelay.transcode import TranscodeLimits
 from scp_gateway.archive_port import ArchivePort
 from scp_gateway.retrieve.counting import CANNOT_SEND, Counting, RetrieveRequest
 from scp_gateway.retrieve.files import RetrievedFiles
-from scp_gateway.retrieve.keys import RetrieveRefused, model_of, read_keys
+from scp_gateway.retrieve.keys import RetrieveRefused
 from scp_gateway.retrieve.moving import Mover
 from scp_gateway.retrieve.port import MovePort
+from scp_gateway.retrieve.selecting import Selection, keys_of
 from scp_gateway.retrieve.targets import MoveTarget, Targets
 from scp_gateway.retrieve.turns import Turns
-
-if TYPE_CHECKING:
-    from scp_gateway.archive_port import StoredInstance
 
 _log = get_logger("dicomrelay.gateway")
 
 MOVE_CLASSES: Final = frozenset(model.move for model in RETRIEVE_MODELS.values())
 GET_CLASSES: Final = frozenset(model.get for model in RETRIEVE_MODELS.values())
-CANNOT_COUNT: Final = 0xA701
 _NO_LEDGER: Final = MovePort()
 # How long an answer is waited for before the peer is heard, and between two that tell how far it is.
 _LOOK_S: Final = 0.2
@@ -116,36 +110,13 @@ class Retrieve:
         finally:
             _told(association, operation, journal, self._clock() - began)
 
-    def _selected(
+    def _selection(
         self, request: RetrieveRequest, operation: RequestedOperation, journal: _Journal
-    ) -> list[StoredInstance]:
-        """What is to be sent, in order. Raises RetrieveRefused."""
-        model = model_of(request.sop_class_uid)
-        if model is None:
-            raise RetrieveRefused(Status.SOP_CLASS_NOT_SUPPORTED, "no information model of a retrieve")
-        keys = read_keys(
-            model,
-            operation.identifier,
-            operation.transfer_syntax_uid,
-            relational=self._settings.query.relational == "always",
-        )
+    ) -> Selection:
+        """What its identifier names. Raises RetrieveRefused."""
+        keys = keys_of(request, operation, self._settings)
         journal.level = keys.level.value
-        most = self._settings.retrieve.max_instances
-        try:
-            found = self._archive.select(
-                patient_id=keys.patient_id,
-                study_uids=keys.study_uids,
-                series_uids=keys.series_uids,
-                sop_instance_uids=keys.sop_instance_uids,
-            )
-            stored = [*islice(found, most + 1)]
-        except RelayError as error:
-            _log.warning("the archive cannot be asked", action="retrieve.no-archive", error=str(error))
-            raise RetrieveRefused(CANNOT_COUNT, "the archive does not answer, ask again later") from None
-        if len(stored) > most:
-            raise RetrieveRefused(CANNOT_COUNT, f"more than {most} instances at once, ask for less")
-        journal.instances = len(stored)
-        return stored
+        return Selection(self._archive, keys, self._settings.retrieve.max_instances)
 
     # ---- C-MOVE
 
@@ -155,31 +126,57 @@ class Retrieve:
         request = operation.request
         if not isinstance(request, CMoveRequest):
             raise TypeError(type(request).__name__)
-        stored = self._selected(request, operation, journal)
+        selection = self._selection(request, operation, journal)
         target = self._targets.find(request.move_destination)
         journal.destination = target.name
-        counting = journal.counting = Counting(request, len(stored))
-        if not stored:
-            return counting.last(operation.transfer_syntax_uid)
-        originator = association.calling_ae_title.strip(), request.message_id
-        files = RetrievedFiles(self._archive, stored, originator)
-        if not (yield from self._turn(operation, counting, target)):
-            return counting.last(operation.transfer_syntax_uid, is_cancelled=True)
-        mover = Mover(files, target, counting, self._port, over=lambda: self._turns.give(target.name))
-        mover.start()
+        if not self._turns.take(target.name, target.settings.associations, 0.0):
+            # It is counted, and not held: many may wait, and each would hold a hundred megabytes.
+            waiting = journal.counting = Counting(request, selection.count())
+            journal.instances = waiting.remaining
+            if not waiting.remaining:
+                return waiting.last(operation.transfer_syntax_uid)
+            if not (yield from self._turn(operation, waiting, target)):
+                return waiting.last(operation.transfer_syntax_uid, is_cancelled=True)
+        mover = self._begun(selection, target, association, request, journal)
+        if mover is None:
+            return Counting(request, 0).last(operation.transfer_syntax_uid)
         try:
             yield from self._until_over(mover, operation)
         finally:
             mover.stop()
         return mover.last(operation.transfer_syntax_uid, is_cancelled=operation.is_cancelled)
 
+    def _begun(
+        self,
+        selection: Selection,
+        target: MoveTarget,
+        association: AssociationInfo,
+        request: CMoveRequest,
+        journal: _Journal,
+    ) -> Mover | None:
+        """It is its turn: who sends it, and ends the turn; None when there is nothing to send. Raises RetrieveRefused."""
+        mover: Mover | None = None
+        try:
+            stored = selection.read()
+            journal.instances = len(stored)
+            journal.counting = counting = Counting(request, len(stored))
+            if stored:
+                originator = association.calling_ae_title.strip(), request.message_id
+                files = RetrievedFiles(self._archive, stored, originator)
+                mover = Mover(files, target, counting, self._port, over=lambda: self._turns.give(target.name))
+        finally:
+            if mover is None:
+                self._turns.give(target.name)
+        if mover is not None:
+            mover.start()
+        return mover
+
     def _turn(
         self, operation: RequestedOperation, counting: Counting, target: MoveTarget
     ) -> Generator[Answer | None, None, bool]:
         """Wait for a turn; False when the peer has cancelled meanwhile. Raises RetrieveRefused when none comes."""
         began = told = self._clock()
-        wait_s = 0.0
-        while not self._turns.take(target.name, target.settings.associations, wait_s):
+        while not self._turns.take(target.name, target.settings.associations, _LOOK_S):
             now = self._clock()
             if operation.is_cancelled:
                 return False
@@ -192,7 +189,6 @@ class Retrieve:
                 yield Answer(counting.pending())
             else:
                 yield None
-            wait_s = _LOOK_S
         return True
 
     def _until_over(
@@ -221,7 +217,8 @@ class Retrieve:
         request, stores = operation.request, operation.stores
         if not isinstance(request, CGetRequest) or stores is None:
             raise TypeError(type(request).__name__)
-        stored = self._selected(request, operation, journal)
+        stored = self._selection(request, operation, journal).read()
+        journal.instances = len(stored)
         yield None  # a C-CANCEL that came with the request is heard
         counting = journal.counting = Counting(request, len(stored))
         files = RetrievedFiles(self._archive, stored)

@@ -1,4 +1,4 @@
-"""Who is meant by a Move Destination, and whether anything may go there now (PS3.4 Section C.4.2.1.1)."""
+"""Who is meant by a Move Destination (PS3.4 Section C.4.2.1.3), and whether anything may go there now."""
 
 from __future__ import annotations
 

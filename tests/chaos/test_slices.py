@@ -39,6 +39,7 @@ def _kept(row: Row) -> bool:
     ("name", "trials"),
     [
         ("R2", 5),
+        ("R3b", 4),
         ("R12", 5),
         ("R14", 2),
         ("R19-sender", 1),

@@ -14,6 +14,7 @@ from dicomrelay.dicom.uids import (
     IMPLEMENTATION_VERSION_NAME,
 )
 from dicomrelay.dimse.commitment import MAX_REFERENCES, MAX_REPORT_BYTES
+from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS
 from dicomrelay.net import provider
 from dicomrelay.net.proposal import MAX_PDU_BYTES
 from dicomrelay.net.replies import REPLIES
@@ -142,7 +143,11 @@ def test_keys_of_a_query() -> None:
 
 
 def test_bounds_of_a_query() -> None:
-    """The defaults are those of the settings that are named."""
+    """The defaults are those of the settings that are named; what is fixed is the number of elements."""
     for _, default, setting in table("bound"):
-        value = getattr(QuerySettings(), setting.strip("`").removeprefix("query."))
+        value = (
+            MAX_ELEMENTS
+            if setting == "fixed"
+            else getattr(QuerySettings(), setting.strip("`").removeprefix("query."))
+        )
         assert float(default.split()[0].replace(",", "")) == value, setting

@@ -8,7 +8,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr
 
 from archive import Archive
 from dicomrelay.dicom.commitment import STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE
+from dicomrelay.ledger import migrate
 from dicomrelay.net.requestor import RemoteAe
+from dicomrelay.runtime import home
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import Settings
 from tests.support.archives import orthanc, store
 from tests.support.gateway import running
 from tests.support.house import wait_for
+from tests.support.ledger import arrival
 from tests.support.queries import ROOT, STUDIES, fill_archive, write_studies
 from workers.commit_reports import Reporter
 from workers.rooms import Rooms
@@ -117,17 +120,23 @@ def references_of(paths: Sequence[Path]) -> list[tuple[str, str]]:
     return [(str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in found]
 
 
+def _rooms(settings: Settings) -> Rooms:
+    home.prepare(settings)
+    migrate(home.ledger_url(settings))
+    return Rooms.open(settings)
+
+
 def _report(settings: Settings) -> int:
     """What the scheduler does when its time comes, once."""
-    rooms = Rooms.open(settings)
+    rooms = _rooms(settings)
     try:
         return Reporter(rooms, threading.Event()).report_due()
     finally:
         rooms.close()
 
 
-def _states(home: Path) -> dict[str, int]:
-    with closing(Archive.open(home / "archive")) as archive:
+def _states(folder: Path) -> dict[str, int]:
+    with closing(Archive.open(folder / "archive")) as archive:
         return archive.commitments.counts()
 
 
@@ -189,6 +198,54 @@ def test_what_is_on_its_way_is_waited_for(tmp_path: Path, files: list[Path]) -> 
         wait_for(lambda: _report(gateway.settings) > 0, timeout_s=10, what="a report")
         assert peer.wait()[0] == 1
         assert _states(tmp_path / "home") == {"answered": 1}
+
+
+def test_other_bytes_that_came_just_before(tmp_path: Path, files: list[Path]) -> None:
+    """Acknowledged, and not judged yet: it is not known to be what the archive has."""
+    other = dcmread(files[0])
+    other.PatientComments = "not what the archive has"
+    with (
+        asker() as peer,
+        running(tmp_path / "home", sections=_sections(peer.port, wait_s=0, same_association_s=5)) as gateway,
+    ):
+        _send(gateway.remote, other)
+        references = references_of(files[:1])
+        assert peer.ask(gateway.remote, references, stays_s=5) == 0
+        event_type, information, _ = peer.wait()
+        assert (event_type, [item.FailureReason for item in information.FailedSOPSequence]) == (2, [0x0110])
+        (came,) = gateway.spool.arrivals(10)
+        gateway.spool.remove([came.id])
+        assert peer.ask(gateway.remote, references, transaction_uid="2.25.2", stays_s=5) == 0
+        assert peer.wait(2)[0] == 1
+
+
+def test_what_the_ledger_has_set_aside(tmp_path: Path, files: list[Path]) -> None:
+    """The archive never saw it: on the same association, and from the scheduler."""
+    (reference,) = references_of(files[:1])
+    with (
+        asker() as peer,
+        running(
+            tmp_path / "home",
+            sections=_sections(peer.port, same_association_s=0),
+        ) as gateway,
+    ):
+        rooms = _rooms(gateway.settings)
+        try:
+            rooms.ledger.register([replace(arrival(1), sop_instance_uid=reference[1], digest="f" * 64)])
+        finally:
+            rooms.close()
+        assert peer.ask(gateway.remote, [reference]) == 0
+        wait_for(lambda: _report(gateway.settings) > 0, timeout_s=10, what="a report")
+        event_type, information, _ = peer.wait()
+        assert (event_type, [item.FailureReason for item in information.FailedSOPSequence]) == (2, [0x0110])
+
+
+def _send(gateway: RemoteAe, data_set: Dataset) -> None:
+    ae = AE("CT1")
+    ae.add_requested_context(data_set.SOPClassUID, data_set.file_meta.TransferSyntaxUID)
+    association = ae.associate(gateway.host, gateway.port)
+    assert association.send_c_store(data_set).Status == 0
+    association.release()
 
 
 def test_a_gateway_that_is_killed_after_its_answer(tmp_path: Path, files: list[Path]) -> None:

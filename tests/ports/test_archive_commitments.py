@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from archive import Archive
 from archive.committing import CommitmentDesk
 from archive.index import commitments as module
 from archive.index.commitments import CommitmentIndex, State, Taken
-from dicomrelay.dimse.commitment_request import CommitmentRequested
+from archive.index.schema import commitments
+from archive.values import Policy, StoreOutcome, StoreRequest
+from dicomrelay.dimse.commitment_request import CommitmentRequested, CommitmentResult
+from dicomrelay.errors import ServiceUnavailable, SpoolError
+from dicomrelay.ledger import Ledger
 from tests.support.archive import pydicom_file, request_for
+from tests.support.ledger import arrival
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -50,10 +57,13 @@ def test_one_claim_at_a_time(index: CommitmentIndex) -> None:
     """What is claimed is nobody else's for so long; what is not due yet is nobody's."""
     index.take("CT1", "2.25.1", "a", due_in_ms=0)
     index.take("CT1", "2.25.2", "a", due_in_ms=60_000)
-    (claimed,) = index.claim(limit=10, lease_ms=100)
+    (claimed,) = index.claim(limit=10, lease_ms=600_000)
     assert (claimed.transaction_uid, claimed.attempts, claimed.result) == ("2.25.1", 0, None)
-    assert index.claim(limit=10, lease_ms=100) == []
-    time.sleep(0.15)
+    assert index.claim(limit=10, lease_ms=600_000) == []
+    with index._database.write() as work:  # ten minutes later
+        work.connection.exec_driver_sql(
+            f"UPDATE archive_commitments SET due_ms = due_ms - 600000 WHERE id = {claimed.id}"
+        )
     (again,) = index.claim(limit=10, lease_ms=60_000)
     assert again.id == claimed.id
     index.later(again.id, due_in_ms=0, attempted=True)
@@ -141,3 +151,120 @@ def test_presence_class_and_digest(archive: Archive, tmp_path: Path) -> None:
     again = desk.take("CT1", wanted, due_in_ms=0)
     assert again.id == kept.id
     assert desk.settled(again, wait_ms=60_000) == result  # said once, and told as it was
+
+
+# ---- other bytes under the same UID
+
+
+def _other_bytes(request: StoreRequest, folder: Path) -> StoreRequest:
+    """The same instance with its last bit flipped."""
+    content = bytearray(request.source.read_bytes())
+    content[-1] ^= 1
+    path = folder / "other.dcm"
+    path.write_bytes(content)
+    return replace(request_for(path), sop_instance_uid=request.sop_instance_uid)
+
+
+def _asked(desk: CommitmentDesk, request: StoreRequest, *, wait_ms: int = 60_000) -> CommitmentResult | None:
+    wanted = CommitmentRequested("2.25.1", ((request.sop_class_uid, request.sop_instance_uid),))
+    return desk.settled(desk.take("CT1", wanted, due_in_ms=0), wait_ms=wait_ms)
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_an_instance_that_came_with_other_bytes(empty_url: str, tmp_path: Path, policy: Policy) -> None:
+    """Whoever sent the bytes that are not served must not delete them, whatever the policy does with them."""
+    archive = Archive.open(tmp_path / "archive", database_url=empty_url, policy=policy)
+    try:
+        request = request_for(pydicom_file("CT_small.dcm"))
+        (stored,) = archive.store([request])
+        assert stored.outcome is StoreOutcome.STORED
+        archive.store([_other_bytes(request, tmp_path)])
+        result = _asked(CommitmentDesk(archive), request)
+        assert result is not None
+        assert result.committed == ()
+        assert [reason for *_, reason in result.failed] == [0x0110]
+    finally:
+        archive.close()
+
+
+def test_other_bytes_that_only_the_ledger_knows(archive: Archive, ledger: Ledger) -> None:
+    """The relay sets them aside in its spool, and the archive never sees them."""
+    request = request_for(pydicom_file("CT_small.dcm"))
+    archive.store([request])
+    came = replace(arrival(1), sop_instance_uid=request.sop_instance_uid, digest=request.digest)
+    ledger.register([came])
+    first = _asked(CommitmentDesk(archive, ledger.came), request)
+    assert first is not None
+    assert [uid for _, uid in first.committed] == [request.sop_instance_uid]
+    ledger.register([replace(came, spool_id="spool-2", digest="f" * 64)])
+    desk = CommitmentDesk(archive, ledger.came)
+    wanted = CommitmentRequested("2.25.2", ((request.sop_class_uid, request.sop_instance_uid),))
+    result = desk.settled(desk.take("CT1", wanted, due_in_ms=0), wait_ms=60_000)
+    assert result is not None
+    assert [reason for *_, reason in result.failed] == [0x0110]
+
+
+def test_nothing_is_said_before_the_relay_has_judged_what_came(archive: Archive) -> None:
+    """What was acknowledged before the request may be a conflict; who waits too long is told that we do not know."""
+    request = request_for(pydicom_file("CT_small.dcm"))
+    archive.store([request])
+    asked: list[int] = []
+
+    def waits(until_ms: int) -> bool:
+        asked.append(until_ms)
+        return True
+
+    desk = CommitmentDesk(archive, waits=waits)
+    assert _asked(desk, request) is None
+    assert abs(asked[0] - time.time() * 1000) < 10_000
+    result = _asked(desk, request, wait_ms=0)
+    assert result is not None
+    assert [reason for *_, reason in result.failed] == [0x0110]
+
+
+def test_a_relay_that_does_not_answer_is_asked_again(archive: Archive) -> None:
+    """Ledger and spool: neither's silence is a yes."""
+    request = request_for(pydicom_file("CT_small.dcm"))
+    archive.store([request])
+
+    def away(_uids: Sequence[str]) -> dict[str, set[str]]:
+        raise ServiceUnavailable("no ledger")
+
+    def unreadable(_until_ms: int) -> bool:
+        raise SpoolError("no spool")
+
+    assert _asked(CommitmentDesk(archive, away), request) is None
+    assert _asked(CommitmentDesk(archive, waits=unreadable), request) is None
+    result = _asked(CommitmentDesk(archive), request)
+    assert result is not None
+    assert len(result.committed) == 1
+
+
+# ---- what must not be believed
+
+
+def test_the_bytes_on_the_disk_are_read(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a storage remembers of a file is not asked."""
+    request = request_for(pydicom_file("CT_small.dcm"))
+    archive.store([request])
+    fresh: list[bool] = []
+    real = archive.storage.digest
+
+    def digest(relative_path: str, offset: int, **how: bool) -> str:
+        fresh.append(how.get("fresh", False))
+        return real(relative_path, offset, **how)
+
+    monkeypatch.setattr(archive.storage, "digest", digest)
+    assert _asked(CommitmentDesk(archive), request) is not None
+    assert fresh == [True]
+
+
+def test_what_is_over_keeps_its_attempts(index: CommitmentIndex) -> None:
+    """A process that was late must not touch it."""
+    _, kept = index.take("CT1", "2.25.1", "a", due_in_ms=0)
+    assert kept is not None
+    index.end(kept.id, State.ANSWERED)
+    index.later(kept.id, due_in_ms=0, attempted=True)
+    with index._database.read() as work:
+        row = work.connection.execute(select(commitments)).one()
+    assert (row.state, row.due_ms, row.attempts) == ("answered", None, 0)

@@ -73,7 +73,7 @@ def test_more_than_a_page(
     archives: tuple[Archive, Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages of two, and differences at their borders."""
-    monkeypatch.setattr("archive.index.places._PAGE", 2)
+    monkeypatch.setattr("archive.index.pages.PAGE", 2)
     here, there = archives
     paths = [instance(tmp_path / "in", 1, 1, number) for number in range(1, 10)]
     stored(here, paths[:7])

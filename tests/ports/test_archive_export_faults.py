@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -18,10 +20,11 @@ import pytest
 from archive import Archive, StoreOutcome
 from archive.disk import Disk
 from archive.export_folder import FolderTarget
-from archive.export_values import ExportOutcome, ExportProgress
+from archive.export_values import ExportOutcome, ExportProgress, ExportReport
 from archive.exporting import export
 from archive.removal import remove
 from archive.values import Policy, Selection
+from archive.zipped import ZipTarget
 from dicomrelay.errors import ArchiveError, ConfigurationError
 from tests.support.archive import request_for
 from tests.support.exports import damage, data_sets, instance, names, stored, without
@@ -240,3 +243,71 @@ def test_what_changes_meanwhile_leaves_as_it_is(
         **without(held, "1.2.2.1.1"),
         "1.2.1.2.2": request_for(other).digest,
     }
+
+
+def test_what_is_being_replaced_is_not_called_damaged(
+    archive: Archive, empty_url: str, tmp_path: Path
+) -> None:
+    """Its file is the new one already, and its row is the old one until the commit."""
+    other = instance(tmp_path / "other", 1, 2, 2, PixelData=bytes(256), Columns=16)
+    replacing = Archive.open(archive.layout.root, database_url=empty_url, policy=Policy.REPLACE)
+    reports: list[ExportReport] = []
+
+    class Slow(Disk):
+        """Somebody exports between the new name and the commit."""
+
+        def replace(self, temporary: Path, target: Path) -> None:
+            super().replace(temporary, target)
+            exporting.start()
+            exporting.join(0.5)
+
+    exporting = threading.Thread(target=lambda: reports.append(export(archive, ALL, tmp_path / "out")))
+    replacing.disk = Slow()
+    [result] = replacing.store([request_for(other)])
+    exporting.join(20)
+    replacing.close()
+
+    assert result.outcome is StoreOutcome.REPLACED
+    assert [report.counts for report in reports] == [{EXPORTED: 5}]
+    assert data_sets(tmp_path / "out")["1.2.1.2.2"] == request_for(other).digest
+
+
+def test_a_zip_file_that_another_export_has_just_named_is_left_alone(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one opened the unfinished file, and then the first one finished it."""
+    out = tmp_path / "out.zip"
+    first = ZipTarget(out, overwrite=True)
+    first.put_file("a", [b"image" * 1000], size=5000)
+    lock = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        first.finish()
+        first.close()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    second = ZipTarget(out, overwrite=True)
+    with zipfile.ZipFile(out) as whole:
+        assert whole.read("a") == b"image" * 1000
+    second.close()
+    assert out.stat().st_size
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_a_file_that_somebody_takes_away_ends_a_file_set_in_words(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it has its record."""
+    put = FolderTarget.put
+
+    def taken(self: FolderTarget, name: str, *of: object, **more: object) -> object:
+        outcome = put(self, name, *of, **more)  # type: ignore[arg-type]
+        (self.path / name).unlink()
+        return outcome
+
+    monkeypatch.setattr(FolderTarget, "put", taken)
+    with pytest.raises(ArchiveError, match=r"DICOM/PA000001/.* cannot be read any more") as raised:
+        export(archive, ALL, tmp_path / "out", dicomdir=True, workers=1)
+    assert "P1" not in str(raised.value)

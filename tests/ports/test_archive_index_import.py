@@ -117,6 +117,18 @@ def test_a_path_that_leaves_the_root_is_not_opened(
     assert "1.2.1.1.1" not in held(archive)
 
 
+def test_a_name_that_no_file_system_has_is_told_of_its_entry(archive: Archive, old: Path) -> None:
+    """And the rest comes."""
+    path, index = edited(old)
+    index["patients"][0]["studies"][0]["series"][0]["instances"][0]["filePath"] = "data/" + "x" * 3000
+    path.write_text(json.dumps(index), "utf-8")
+    report = import_index(archive, path)
+
+    assert (report.outside, report.gone, report.counts) == (0, 1, {STORED: 3})
+    [told] = [each for each in report.mismatches if each.field == "filePath"]
+    assert "File name too long" in told.found
+
+
 def test_files_that_are_gone_or_no_instances(archive: Archive, old: Path) -> None:
     """They are told, and the rest comes."""
     files = [old / name for name in names(old) if name.startswith("data/")]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from archive import Archive, Policy, StoreOutcome, StoreRequest
 from archive.attributes import Level
@@ -371,6 +372,58 @@ def test_a_rebuild_that_was_interrupted_begins_anew_when_a_file_is_gone_since(
     report = rebuild_index(root, database_url=empty_url, workers=1)
 
     assert (report.resumed, report.instances) == (0, 248)
+
+
+def test_a_rebuild_that_was_interrupted_begins_anew_when_a_file_was_replaced_since(
+    archive: Archive, root: Path, folder: Path, empty_url: str
+) -> None:
+    """By one of the same size: the new index has the digest that its file has."""
+    requests = [instance(folder, number) for number in range(1, 250)]
+    outcomes(archive, *requests)
+    archive.close()
+    asked = iter([False, True])
+    rebuild_index(root, database_url=empty_url, workers=1, should_stop=lambda: next(asked))
+    again = Archive.open(root, database_url=empty_url, policy=Policy.REPLACE)
+    new = instance(folder, 1, fill=9)
+    assert outcomes(again, new) == [StoreOutcome.REPLACED]
+    again.close()
+
+    report = rebuild_index(root, database_url=empty_url, workers=1)
+
+    assert (report.resumed, report.instances) == (0, 249)
+    rebuilt = Archive.open(root, database_url=empty_url)
+    assert held_digest(rebuilt, new) == new.digest
+    check_whole(rebuilt)
+    with rebuilt._database.read() as work, pytest.raises(DBAPIError):
+        work.connection.exec_driver_sql("SELECT 1 FROM archive_rebuild_files")
+    rebuilt.close()
+
+
+def test_what_came_after_an_interruption_is_taken_over(
+    archive: Archive, root: Path, folder: Path, empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rebuild is cut when all is copied; the old index serves on, and what it was told then is not lost."""
+    outcomes(archive, *(instance(folder, fill=fill) for fill in (1, 2)))
+    archive.close()
+
+    def cut(*_: object) -> None:
+        raise OSError("cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("archive.rebuild.IndexPlace.take_place", cut)
+        with pytest.raises(OSError, match="cut"):
+            rebuild_index(root, database_url=empty_url, workers=1)
+    again = Archive.open(root, database_url=empty_url, policy=Policy.REFUSE)
+    outcomes(again, instance(folder, fill=3))
+    listed = list(again.conflicts())
+    again.close()
+
+    rebuild_index(root, database_url=empty_url, workers=1)
+
+    rebuilt = Archive.open(root, database_url=empty_url)
+    assert list(rebuilt.conflicts()) == listed
+    assert len(listed) == 2
+    rebuilt.close()
 
 
 def test_a_rebuild_names_what_it_cannot_take(

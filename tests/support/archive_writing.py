@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -20,6 +23,7 @@ from tests.support.archive import request_for
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 STUDY = "1.2.826.0.1.3680043.10.7.1"
+_ROOM_BYTES = 32 << 20
 
 
 def write_instance(
@@ -178,3 +182,17 @@ def aside_digests(archive: Archive) -> set[str]:
         assert path.stem == digest
         found.add(digest)
     return found
+
+
+@contextmanager
+def in_memory(folder: Path) -> Iterator[Path]:
+    """A folder in memory where there is room, else the one that is given.
+
+    What kill -9 leaves does not depend on the disk, whose flushes take most of the time of a test of every step.
+    """
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or shutil.disk_usage(memory).free < _ROOM_BYTES:
+        yield folder
+        return
+    with TemporaryDirectory(dir=memory, prefix="dicomrelay-test-") as made:
+        yield Path(made)

@@ -66,7 +66,7 @@ BARS = {
     "slow-destination": 3,
     "backlog": 3,
     "archive": 3,
-    "retrieve": 8,
+    "retrieve": 4,
     "frames": 5,
     "first-frame": 1,
     "streams": 3,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from archive import Archive
+from archive.root import mark_as_of_a_relay
 from archive.storage.opening import open_storage
 from dicomrelay.dicom.scan import Header
 from dicomrelay.errors import ServiceUnavailable
@@ -70,6 +71,7 @@ def rooms_at(folder: Path, toml: str = "") -> Iterator[tuple[Rooms, NotedWakeUps
         wake_ups=cast("WakeUps", wake_ups),
         host=home.spool_name(settings),
     )
+    mark_as_of_a_relay(settings.archive_path)
     rooms.ledger.sync_destinations(configured(settings.destinations))
     try:
         yield rooms, wake_ups

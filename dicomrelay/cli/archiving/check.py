@@ -38,6 +38,7 @@ _DO: Final = {
     Fault.DISAGREES: "`dicomrelay archive rebuild-index` files it anew",
     Fault.COUNTERS: "`dicomrelay archive rebuild-index` counts anew",
     Fault.ORPHAN: "`dicomrelay archive rebuild-index` takes it in, where it is an instance",
+    Fault.ASIDE: "nothing else has these bytes: whoever sent them sends them again, and they are set aside anew",
     Fault.LEFTOVER: "remove the file: a crash left it, and nothing reads it",
 }
 
@@ -75,7 +76,7 @@ def command(
             account.looked[what] = done
             progresses.tick(what, done, max(total, done), data_bytes)
 
-        for finding in check(archive, levels, on_progress=tick):
+        for finding in check(archive, levels, on_progress=tick, on_young=account.pass_over):
             account.add(finding)
     seconds = time.monotonic() - started
     code = ExitCode.INTEGRITY if account.faults else ExitCode.OK
@@ -117,7 +118,12 @@ class _Account:
     kept: dict[Fault, list[Finding]] = field(default_factory=dict)
     faults: int = 0
     notes: int = 0
+    young: int = 0
     _seen: set[tuple[Fault, str]] = field(default_factory=set)
+
+    def pass_over(self, count: int) -> None:
+        """Files without a row that are too young to be judged."""
+        self.young = count
 
     def add(self, finding: Finding) -> None:
         """One more; what the scrub has found is not told again when it is seen again."""
@@ -147,11 +153,18 @@ class _Account:
         """What to do about each kind."""
         for fault, count in self.counts.items():
             click.echo(f"{count} × {fault.value}\n      → {_DO[fault]}")
+        if self.young:
+            one = self.young == 1
+            click.echo(
+                f"{many(self.young, 'file')} without a row {'is' if one else 'are'} younger than an hour: not judged, for "
+                f"{'it' if one else 'they'} may be about to get one"
+            )
 
     def as_json(self) -> dict[str, Any]:
         return {
             "faults": self.faults,
             "notes": self.notes,
+            "not_judged": self.young,
             "counts": {fault.value: self.counts[fault] for fault in Fault},
             "findings": [
                 {

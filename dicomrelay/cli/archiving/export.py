@@ -14,7 +14,7 @@ from archive.exporting import export
 from dicomrelay.cli.archiving.filters import Asked, asked, filter_options
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.words import many, took
-from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.outputs import refuse_own_folders
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.errors import ConfigurationError, ExitCode, InstanceNotFound
@@ -40,7 +40,7 @@ _FAULTS: Final = (ExportOutcome.DAMAGED, ExportOutcome.MISSING)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     required=True,
     help="Folder for the files, made if need be; with --zip the ZIP file.",
 )

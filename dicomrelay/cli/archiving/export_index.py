@@ -11,7 +11,7 @@ from archive.json_index import INDEX_NAME, write_index
 from dicomrelay.cli.archiving.filters import asked, filter_options
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.words import many
-from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.outputs import refuse_own_folders
 from dicomrelay.errors import ConfigurationError, ExitCode
 
@@ -27,7 +27,7 @@ from dicomrelay.errors import ConfigurationError, ExitCode
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     help="File to write, or a folder for archive_index.json.  [default: the archive's folder]",
 )
 @filter_options()

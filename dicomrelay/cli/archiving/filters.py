@@ -10,9 +10,11 @@ import click
 from pydicom._uid_dict import UID_dictionary
 
 from archive.attributes import ATTRIBUTES, Level
+from archive.index.conditions import is_universal, level_of
 from archive.values import Selection
 from dicomrelay.cli.archiving.columns import LEVELS
 from dicomrelay.cli.archiving.dates import date_range
+from dicomrelay.cli.archiving.words import LEVEL_NAMES
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.query_keys import parse_key
 from dicomrelay.errors import ConfigurationError
@@ -93,6 +95,22 @@ class Asked:
         """The level of the most particular filter; STUDY when there is none."""
         return max((_level_of(keyword) for keyword in self.matches), key=LEVELS.index, default=Level.STUDY)
 
+    def at(self, level: Level) -> None:
+        """Rows of a level: raise ConfigurationError, with the option and a way out, when they cannot be asked for by a filter."""
+        for keyword in self.matches:
+            if keyword == "Modality" and level is Level.STUDY:
+                continue
+            try:
+                level_of(level, keyword)
+            except ConfigurationError:
+                filters = (each for each in (*_FILTERS, *_UIDS) if each.keyword == keyword)
+                option = next((each.option for each in filters), f"--key {keyword}")
+                own = LEVEL_NAMES[_level_of(keyword)]
+                raise ConfigurationError(
+                    f"{option}: {level.value} cannot be searched by it: leave --level {LEVEL_NAMES[level]} out, or say "
+                    f"--level {own}"
+                ) from None
+
     def selection(self) -> Selection:
         """The same as a choice of instances."""
         matches = dict(self.matches)
@@ -109,6 +127,11 @@ class Asked:
             sop_instance_uids=_given(uids["SOPInstanceUID"]),
             matches=matches,
         )
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it asks for all there is, in no or in so many words: every value is a bare `*`."""
+        return all(is_universal(keyword, value) for keyword, value in self.matches.items())
 
     def __bool__(self) -> bool:
         return bool(self.matches)

@@ -11,7 +11,7 @@ from archive.import_batch import FileOutcome, ImportedFile
 from archive.importing import ImportProgress, ImportReport, import_files
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.words import many, took
-from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.cli.signals import cancel_on_signals
 from dicomrelay.errors import ExitCode
@@ -19,6 +19,7 @@ from dicomrelay.text import shown
 
 _FEW: Final = 10
 INTERRUPTED: Final = "interrupted"
+FINISHING: Final = "interrupted: finishing what is under way, for it is stored whole; once more ends at once"
 
 
 @relay_command(
@@ -32,7 +33,7 @@ INTERRUPTED: Final = "interrupted"
     "dicomrelay archive import /mnt/old --recursive --workers 8 --json",
 )
 @archive_option
-@click.argument("paths", metavar="FILES...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="FILES...", nargs=-1, required=True, type=GivenPath(path_type=Path))
 @click.option("-r", "--recursive", is_flag=True, help="Folders in folders too.")
 @click.option(
     "--skip-duplicates",
@@ -54,7 +55,32 @@ def command(
     skip_duplicates: bool,
     workers: int | None,
 ) -> int:
-    stop = cancel_on_signals()
+    report = ImportReport()
+    try:
+        _import(invocation, folder, paths, report, recursive=recursive, workers=workers)
+    except KeyboardInterrupt:
+        # What was done is done, and told; what was under way is found by the next one.
+        report.stopped = INTERRUPTED
+        if invocation.as_json:
+            invocation.emit(_as_json(report, ExitCode.INTERRUPTED))
+        raise
+    code = _code(report, skip_duplicates=skip_duplicates)
+    if invocation.as_json:
+        invocation.emit(_as_json(report, code))
+    _say(invocation, report, paths, recursive=recursive)
+    return code
+
+
+def _import(
+    invocation: Invocation,
+    folder: Path | None,
+    paths: tuple[Path, ...],
+    report: ImportReport,
+    *,
+    recursive: bool,
+    workers: int | None,
+) -> None:
+    stop = cancel_on_signals(say=FINISHING)
     with opened(invocation, folder) as archive, Progress("imported") as progress:
 
         def tick(now: ImportProgress) -> None:
@@ -68,7 +94,7 @@ def command(
         def line(file: ImportedFile) -> None:
             invocation.say(_line(file))
 
-        report = import_files(
+        import_files(
             archive,
             paths,
             recursive=recursive,
@@ -76,12 +102,8 @@ def command(
             on_progress=tick,
             on_file=line if invocation.verbose else None,
             should_stop=stop,
+            report=report,
         )
-    code = _code(report, skip_duplicates=skip_duplicates)
-    if invocation.as_json:
-        invocation.emit(_as_json(report, code))
-    _say(invocation, report, paths, recursive=recursive)
-    return code
 
 
 def _code(report: ImportReport, *, skip_duplicates: bool) -> ExitCode:
@@ -109,6 +131,11 @@ def _say(invocation: Invocation, report: ImportReport, paths: tuple[Path, ...], 
     if report.stored_bytes:
         counts.append(f"{size(report.stored_bytes)} new")
     invocation.say(f"{many(report.files, 'file')}: {', '.join(counts) or 'none'}; {_rate(report)}")
+    if report.made_up_studies:
+        invocation.say(
+            f"{many(report.made_up_studies, 'file')} without a Study Instance UID: each stands in a study of its own, "
+            "under a UID that is made from its SOP Instance UID (2.25.…)"
+        )
     if report.counts[FileOutcome.CONFLICT]:
         invocation.say("`dicomrelay archive conflicts list` shows what has other bytes than the archive")
     if report.stopped:
@@ -128,6 +155,7 @@ def _as_json(report: ImportReport, code: ExitCode) -> dict[str, Any]:
         "files": report.files,
         **{outcome.name.lower(): report.counts[outcome] for outcome in FileOutcome},
         "stored_bytes": report.stored_bytes,
+        "made_up_studies": report.made_up_studies,
         "seconds": round(report.seconds, 3),
         "stopped": report.stopped or None,
         "problems": [

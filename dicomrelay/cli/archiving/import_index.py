@@ -11,9 +11,10 @@ from archive.import_batch import FileOutcome
 from archive.index_import import IndexImportReport, IndexMismatch, import_index
 from archive.initialising import initialise
 from archive.json_index import INDEX_NAME
+from archive.json_index_reader import read_index
 from dicomrelay.cli.archiving.opening import archive_option, opened_at, place_of, refuse_what_is_none
 from dicomrelay.cli.archiving.words import many
-from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.progress import Progress
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.text import shown
@@ -29,10 +30,10 @@ _FEW: Final = 10
     "dicomrelay archive import-index index.json --root /mnt/old --archive /data/archive --json",
 )
 @archive_option
-@click.argument("index", metavar="INDEX", type=click.Path(path_type=Path))
+@click.argument("index", metavar="INDEX", type=GivenPath(path_type=Path))
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     metavar="DIRECTORY",
     help="What the paths in the index start from.  [default: the folder of the index]",
 )
@@ -52,6 +53,9 @@ def command(
         raise ConfigurationError(f"--root {root}: there is no such folder")
     place = place_of(invocation, folder)
     if not place.is_there:
+        # What is no index leaves no empty archive behind.
+        with read_index(index):
+            pass
         initialise(place.root, database_url=place.database_url)
     refuse_what_is_none(place)
     with opened_at(place) as archive, Progress("entries") as progress:

@@ -9,7 +9,7 @@ import click
 from archive import Policy
 from archive.initialising import initialise
 from dicomrelay.cli.archiving.opening import place_of
-from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.errors import ConfigurationError, ExitCode
 
 
@@ -24,7 +24,7 @@ from dicomrelay.errors import ConfigurationError, ExitCode
     "-p",
     "--path",
     "folder",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     metavar="DIRECTORY",
     help="Where to make it.  [default: archive.path of the settings, or archive/ in the home]",
 )

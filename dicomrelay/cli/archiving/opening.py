@@ -11,11 +11,11 @@ from typing import Any, Final
 import click
 
 from archive import Archive, Policy
-from archive.archive import INDEX
 from archive.layout import DATA
+from archive.root import FACTS, INDEX
 from archive.storage import Storage
 from archive.storage.opening import open_storage
-from dicomrelay.cli.options import Invocation
+from dicomrelay.cli.options import GivenPath, Invocation
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.runtime import home
 from dicomrelay.settings.storage import StorageSettings
@@ -70,7 +70,7 @@ def archive_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "-a",
         "--archive",
         "folder",
-        type=click.Path(path_type=Path),
+        type=GivenPath(path_type=Path),
         metavar="DIRECTORY",
         help="The archive.  [default: archive.path of the settings, or archive/ in the home]",
     )(function)
@@ -141,12 +141,16 @@ def _not_there(place: Place) -> str:
 
 def _instead(place: Place) -> str:
     root = place.root
+    has_files = (root / DATA).is_dir()
+    # Its own word goes before a file that another program, or an export, may have left there.
+    if has_files and (root / FACTS).is_file():
+        return f"is an archive whose index ({INDEX}) is gone: `dicomrelay archive rebuild-index` makes it from its files"
     if (root / JSON_INDEX).is_file():
         return (
             f"is no archive of dicomrelay, but has an {JSON_INDEX}: take it over with "
             f"`dicomrelay archive import-index {JSON_INDEX} --archive NEW`"
         )
-    if (root / DATA).is_dir():
+    if has_files:
         return "has files and no index: `dicomrelay archive rebuild-index` makes it from them"
     if not place.is_named:
         return _not_there(place)

@@ -58,6 +58,7 @@ def command(
 ) -> int:
     what = asked(options)
     at = level_named(level) if level else what.level
+    what.at(at)
     make_writer = WRITERS[format_named(invocation, form, "table")]
     query = SearchQuery(at, what.matches, sort=ordering(sort, reverse=reverse), fuzzy=fuzzy)
     with opened(invocation, folder) as archive:

@@ -38,7 +38,7 @@ _FEW: Final = 10
 def command(invocation: Invocation, folder: Path | None, workers: int | None) -> int:
     place = place_of(invocation, folder)
     _refuse_where_nothing_is(place)
-    stop = cancel_on_signals()
+    stop = cancel_on_signals(say="interrupted: finishing what is under way; once more ends at once")
     with Progress("in the new index") as progress:
 
         def tick(now: RebuildReport) -> None:

@@ -20,6 +20,7 @@ from dicomrelay.cli.archiving.conflicts_list import write_rows
 from dicomrelay.cli.archiving.dates import shown_time
 from dicomrelay.cli.archiving.filters import asked, filter_options
 from dicomrelay.cli.archiving.opening import archive_option, opened
+from dicomrelay.cli.archiving.relays import undelivered, warning_of
 from dicomrelay.cli.archiving.words import many
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import Progress, size
@@ -64,10 +65,10 @@ def command(
             count = write_rows(_tombstones(archive), _REMOVED, as_json=invocation.as_json)
         invocation.say(f"{many(count, 'instance')} removed")
         return ExitCode.OK
-    if not what:
+    if what.is_everything:
         raise ConfigurationError(
-            "say what to remove: --study-uid, --series-uid, --sop-uid, --patient-id, or any other filter; to be rid of a whole "
-            "archive, delete its folder"
+            "say what to remove (a bare * is everything): --study-uid, --series-uid, --sop-uid, --patient-id, or any other "
+            "filter; to be rid of a whole archive, delete its folder"
         )
     if not (reason and reason.strip()) and not dry_run:
         raise ConfigurationError("say why: --reason TEXT; it is kept with what is known of the instances")
@@ -77,22 +78,27 @@ def command(
         if not count:
             raise InstanceNotFound(f"the archive has nothing with {what}: nothing was removed")
         amount = f"{many(count, 'instance')} ({size(data_bytes)}) of {studies} {'study' if studies == 1 else 'studies'}"
+        open_here = undelivered(invocation, folder, archive, selection)
+        if warning := warning_of(open_here):
+            invocation.say(f"warning: {warning}")
+        found = {"selected": count, "bytes": data_bytes, "undelivered": open_here}
         if dry_run:
             invocation.say(f"would remove {amount}")
-            return _emit(invocation, count, data_bytes, removed=0, is_dry_run=True)
+            return _emit(invocation, found, count, removed=0, is_dry_run=True)
         _ask(amount, is_sure=yes)
         removed = _remove(archive, selection, str(reason), count)
     invocation.say(f"{many(removed, 'instance')} removed")
     if removed < count:
         invocation.say(f"{count - removed} were changed meanwhile, and stay: run it again if they are to go")
-    return _emit(invocation, count, data_bytes, removed=removed, is_dry_run=False)
+    return _emit(invocation, found, count, removed=removed, is_dry_run=False)
 
 
-def _emit(invocation: Invocation, count: int, data_bytes: int, *, removed: int, is_dry_run: bool) -> int:
+def _emit(
+    invocation: Invocation, found: dict[str, int | None], count: int, *, removed: int, is_dry_run: bool
+) -> int:
     code = ExitCode.OK if is_dry_run or removed >= count else ExitCode.SOME_FAILED
     if invocation.as_json:
-        found = {"selected": count, "bytes": data_bytes, "removed": removed, "dry_run": is_dry_run}
-        invocation.emit({"exit_code": int(code), **found})
+        invocation.emit({"exit_code": int(code), **found, "removed": removed, "dry_run": is_dry_run})
     return code
 
 

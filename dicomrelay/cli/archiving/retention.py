@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from archive import Archive, StoredInstance
+from archive import Archive
 from archive.removal import remove
 from archive.retention import BY, Candidate, Deliveries, Stays, candidates, run
 from archive.values import Selection
-from dicomrelay.cli.archiving.opening import archive_option, opened, place_of
+from dicomrelay.cli.archiving.opening import archive_option, opened
+from dicomrelay.cli.archiving.relays import deliveries_of
 from dicomrelay.cli.archiving.words import many
-from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import size
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.settings.storage import ArchiveRetentionRule, ArchiveRetentionSettings
-from workers.archive_retention import LedgerDeliveries
 
 _KEPT: Final = 1000
 
@@ -30,7 +27,9 @@ _KEPT: Final = 1000
 @relay_command(
     about="Remove studies that are old enough, or too many, oldest first: by the rules of [archive.retention] in the "
     "settings, or by the options here. A study goes only when everything of it has been delivered wherever it was to "
-    "go, as the ledger says; what the ledger does not know stays, unless --undocumented. The scheduler of the relay "
+    "go, as the ledger says, nobody holds it and nothing of it is in conflict; what the ledger does not know stays, unless "
+    "--undocumented. The archive of a relay wants the settings of that relay: --home or --config. What came within "
+    "archive.retention.min_days stays in any case, also with these options. The scheduler of the relay "
     "does the same every hour.",
     examples="dicomrelay archive retention --dry-run\n"
     "dicomrelay archive retention --older-than 3650 --modality CT --modality MR --dry-run\n"
@@ -72,13 +71,13 @@ def command(
 ) -> int:
     bounds = _bounds(invocation, days, modalities, max_bytes, undocumented=undocumented)
     account = _Account(says=not invocation.as_json, verbose=invocation.verbose)
-    with opened(invocation, folder) as archive, _deliveries(invocation, folder) as deliveries:
+    with opened(invocation, folder) as archive, deliveries_of(invocation, folder) as deliveries:
         if not dry_run and not yes:
             _ask(archive, bounds, deliveries)
         work = (
-            candidates(archive, bounds, deliveries)
+            candidates(archive, bounds, deliveries, with_young=True)
             if dry_run
-            else run(archive, bounds, deliveries, remove=_remove)
+            else run(archive, bounds, deliveries, remove=_remove, with_young=True)
         )
         for candidate in work:
             account.add(candidate)
@@ -89,6 +88,9 @@ def command(
     invocation.say(
         f"{'would go' if dry_run else 'removed'}: {amount}; {account.stay} stay though a bound would let them go"
     )
+    if young := account.staying[Stays.YOUNG]:
+        least = f"{bounds.min_days:g} {'day' if bounds.min_days == 1 else 'days'}"
+        invocation.say(f"    {young} of them younger than archive.retention.min_days ({least})")
     return ExitCode.OK
 
 
@@ -115,23 +117,6 @@ def _bounds(
             "nothing says what may go: --older-than DAYS, --max-bytes, or [archive.retention] in the settings"
         )
     return bounds
-
-
-class _NobodyKnows:
-    """An archive that is none of a relay: no ledger says what was delivered."""
-
-    def needed(self, stored: Sequence[StoredInstance]) -> Mapping[str, Stays]:
-        return dict.fromkeys((each.sop_instance_uid for each in stored), Stays.UNDOCUMENTED)
-
-
-@contextmanager
-def _deliveries(invocation: Invocation, folder: Path | None) -> Iterator[Deliveries]:
-    """Who knows what is still needed: the ledger, of the home's archive."""
-    if place_of(invocation, folder).storage is None:
-        yield _NobodyKnows()
-        return
-    with opened_ledger(invocation.settings) as ledger:
-        yield LedgerDeliveries(ledger)
 
 
 def _ask(archive: Archive, bounds: ArchiveRetentionSettings, deliveries: Deliveries) -> None:

@@ -27,10 +27,10 @@ _AMOUNTS: Final = (
 )
 # What wants to be looked at, and the command that shows it.
 _ATTENTION: Final = {
-    "damaged": "damaged files: `dicomrelay archive check --damaged`",
-    "conflicts": "conflicts: `dicomrelay archive conflicts list`",
-    "disagreements": "disagreements between instances: `dicomrelay archive conflicts list --disagreements`",
-    "removed": "instances removed: `dicomrelay archive remove --list`",
+    "damaged": "damaged file{s}: `dicomrelay archive check --damaged`",
+    "conflicts": "conflict{s}: `dicomrelay archive conflicts list`",
+    "disagreements": "disagreement{s} between instances: `dicomrelay archive conflicts list --disagreements`",
+    "removed": "instance{s} removed: `dicomrelay archive remove --list`",
 }
 
 
@@ -90,7 +90,7 @@ def _show(root: Path, numbers: Statistics) -> None:
     if attention:
         click.echo()
     for words, count in attention.items():
-        click.echo(f"{count:,} {words}")
+        click.echo(f"{count:,} {words.format(s='' if count == 1 else 's')}")
 
 
 def _amounts(heading: str, amounts: Mapping[str, Amount]) -> None:

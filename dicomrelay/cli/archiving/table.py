@@ -16,6 +16,8 @@ _FIRST_PAGE: Final = 500
 _GAP: Final = "  "
 # A column that may shrink: so far while UIDs stay in the row, and so far in the end.
 _COMFORTABLE, _LEAST = 16, 10
+# No free text takes more of a table, in a pipe either: one name of 3000 characters would pad every row.
+_WIDEST: Final = 64
 
 
 def terminal_width() -> int | None:
@@ -68,6 +70,10 @@ class TableWriter:
             max(cell_len(column.heading), *(cell_len(row[place]) for row in self._page))
             for place, column in enumerate(self._columns)
         ]
+        natural = [
+            min(width, _WIDEST) if self._columns[place].may_shrink else width
+            for place, width in enumerate(natural)
+        ]
         self._widths, self._below = self._lay_out(natural)
         heads = [self._fit(column.heading, place) for place, column in enumerate(self._columns)]
         click.echo(click.style(self._joined(heads), bold=True))
@@ -112,8 +118,11 @@ class TableWriter:
         width = widths[place] if widths is not None else 0
         length = cell_len(text)
         if length > width:
-            may_cut = self._width is not None and self._columns[place].vr != "UI"
-            return f"{set_cell_size(text, width - 1)}…" if may_cut else text
+            column = self._columns[place]
+            # In a pipe widths are only a matter of looks, but for the longest.
+            most = width if self._width is not None else max(width, _WIDEST)
+            may_cut = column.vr != "UI" and (self._width is not None or column.may_shrink)
+            return f"{set_cell_size(text, most - 1)}…" if may_cut and length > most else text
         padding = " " * (width - length)
         return padding + text if self._columns[place].is_right else text + padding
 

@@ -10,7 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from archive.storage.opening import open_storage
 from dicomrelay.cli.checks.finding import Finding, failed, ok, warning
 from dicomrelay.errors import ConfigurationError, ExitCode, RelayError, ServiceUnavailable
-from dicomrelay.ledger.engine import mapped_errors, open_engine
+from dicomrelay.ledger.database_errors import mapped_errors
+from dicomrelay.ledger.engine import open_engine
 from dicomrelay.ledger.migrate import current_revision, newest_revision
 from dicomrelay.runtime import broker, home
 from dicomrelay.runtime.queue import WakeUps

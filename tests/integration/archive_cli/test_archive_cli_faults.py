@@ -21,6 +21,7 @@ from rich.cells import cell_len
 from dicomrelay.cli.main import cli
 from tests.support.archive_command import ArchiveCommand, header_values, sample_files, sample_folder
 from tests.support.markdown import ROOT, blocks, prose
+from tests.support.processes import environment
 
 INSTANCES = header_values(sample_folder())
 # Every command that needs an archive, with what else it cannot be without.
@@ -215,16 +216,40 @@ def test_an_option_of_the_group_is_told_where_it_goes(relay: ArchiveCommand, tmp
     assert "--archive goes behind the command: dicomrelay archive COMMAND --archive" in told.err
 
 
-def test_whoever_stops_reading_is_no_fault(relay: ArchiveCommand, filled: Path) -> None:
-    """`… | head -1` ends without a word of complaint."""
-    done = subprocess.run(
-        f"{sys.executable} -m dicomrelay archive list --show-instances -a {filled} --home {relay.home} | head -1",
-        shell=True, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+@pytest.mark.parametrize("words", [("list", "--show-instances"), ("stats", "--json"), ("query", "--help")])
+def test_whoever_stops_reading_is_no_fault(
+    relay: ArchiveCommand, filled: Path, words: tuple[str, ...]
+) -> None:
+    """`… | head -1` ends without a word of complaint, and with the code of a program that SIGPIPE ended."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "dicomrelay", "archive", *words, "-a", str(filled), "--home", str(relay.home)],
+            stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60, check=False, env=environment({}),
+        )  # fmt: skip
 
-    assert done.stdout.count("\n") == 1
-    assert "Traceback" not in done.stderr
-    assert "Broken" not in done.stderr
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words", [("query",), ("list",), ("stats", "--json"), ("query", "-f", "csv"), ("query", "--help")]
+)
+def test_output_on_a_full_disk_is_told_in_a_sentence(
+    relay: ArchiveCommand, filled: Path, words: tuple[str, ...]
+) -> None:
+    """`… > /dev/full`: exit code 1, and no traceback."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dicomrelay", "archive", *words, "-a", str(filled), "--home", str(relay.home)],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False, env=environment({}),
+        )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "standard output cannot be written" in done.stderr
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def every_command(group: click.Group, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:

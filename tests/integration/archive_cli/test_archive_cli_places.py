@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from archive.root import mark_as_of_a_relay
 from tests.support.archive_command import ArchiveCommand, header_values, sample_files, sample_folder
-from tests.support.integrity import PACS, STUDY, whole_home
+from tests.support.integrity import PACS, STUDY, Home, whole_home
 from tests.support.postgresql import running_server
 from tests.support.processes import environment, until
 from tests.support.small_disk import small_disk
@@ -123,6 +126,14 @@ def _uid(content: bytes) -> bytes:
     return content[start : start + length].rstrip(b"\0")
 
 
+def forget_what_is_aside(home: Home) -> None:
+    """As if somebody had decided."""
+    with closing(sqlite3.connect(home.settings.path("db", "ledger.sqlite"))) as database, database:
+        database.execute("DELETE FROM instances WHERE state = 'set_aside'")
+    for path in home.settings.path("spool", "aside").glob("*"):
+        path.unlink()
+
+
 def test_the_archive_of_a_relay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,9 +143,27 @@ def test_the_archive_of_a_relay(
         bounds = "[archive.retention]\nmin_days = 0\nmax_bytes = 1\n"
         (relay.home / "relay.toml").write_text(f"{PACS}{bounds}")
         there = relay.good("query", "--level", "instance", "--json").json
+        mark_as_of_a_relay(home.settings.archive_path)
+        elsewhere = ArchiveCommand(tmp_path / "elsewhere", monkeypatch, capsys)
+        strange = (
+            "retention",
+            "-a",
+            home.settings.archive_path,
+            "--max-bytes",
+            "1",
+            "--undocumented",
+            "--yes",
+        )
+        strangers = elsewhere(*strange)
+        warned = relay.good("remove", "--study-uid", STUDY, "--dry-run")
+        unknown = elsewhere.good(
+            "remove", "-a", home.settings.archive_path, "--study-uid", STUDY, "--dry-run", "--json"
+        )
         undelivered = relay.good("retention", "--yes", "--json").json
         for number in range(7):
             home.release(f"{STUDY}.{number}")
+        in_conflict = relay.good("retention", "--yes", "--json").json
+        forget_what_is_aside(home)
         refused = relay("retention")
         rehearsed = relay.good("retention", "--dry-run", "--verbose")
         gone = relay.good("retention", "--yes", "--json").json
@@ -143,6 +172,11 @@ def test_the_archive_of_a_relay(
 
     assert len(there) == 7
     assert (undelivered["studies"], undelivered["stay"]["undelivered"]) == (0, 1)
+    assert (strangers.code, "is the archive of a relay" in strangers.err) == (2, True)
+    assert "7 instances of this are not delivered everywhere" in warned.err
+    assert unknown.json["undelivered"] is None
+    assert "not known here: name the relay" in unknown.err
+    assert (in_conflict["studies"], in_conflict["stay"]["conflict"]) == (0, 1)
     assert refused.code == 2
     assert "this would remove 1 study with 7 instances" in refused.err
     assert rehearsed.out.startswith(f"goes  {STUDY}  7 instances")

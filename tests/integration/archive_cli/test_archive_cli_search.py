@@ -181,7 +181,7 @@ def test_query_formats(relay: ArchiveCommand, filled: Path) -> None:
         (("--format", "csv", "--json"), "--json and --format csv"),
         (
             ("--level", "patient", "--series-uid", "1.2"),
-            "SeriesInstanceUID: patients cannot be searched by it",
+            "--series-uid: patients cannot be searched by it",
         ),
         (("--level", "study", "--sort", "SeriesNumber"), "SeriesNumber"),
         (("--key", "Nonsense=1"), "Nonsense"),

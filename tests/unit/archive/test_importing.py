@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from archive import Archive, Policy
 from archive.import_batch import FileOutcome, ImportedFile
 from archive.importing import BATCH_FILES, ImportProgress, import_files
+from dicomrelay.dicom.quick_scan import quick_scan
 from tests.support.archive import pydicom_file
 from tests.support.archive_writing import aside_digests, check_whole, held_digest, instance, write_instance
 from tests.support.processes import until
@@ -53,15 +55,16 @@ def test_every_file_has_one_outcome_and_a_reason_where_it_is_not_there(
         FileOutcome.ALREADY_THERE: 1,
         FileOutcome.CONFLICT: 1,
         FileOutcome.REFUSED: 2,
-        FileOutcome.SKIPPED: 4,
+        FileOutcome.SKIPPED: 5,
     }
     by_name = {Path(file.path).name: file for file in told}
-    assert len(told) == report.files == 9
+    assert len(told) == report.files == 10
     assert {name for name, file in by_name.items() if file.outcome is FileOutcome.SKIPPED} == {
         "readme.txt",
         "empty.dcm",
         "DICOMDIR",
         "pipe",
+        "up",
     }
     assert all(file.reason for file in told if file.outcome is not FileOutcome.STORED and file.is_problem)
     assert "truncated" in by_name["cut.dcm"].reason
@@ -254,7 +257,7 @@ def test_a_full_disk_stops_an_import_with_words(tmp_path: Path) -> None:
         archive.close()
 
     assert report.stopped
-    assert report.stopped.endswith(("No space left on device", "database or disk is full"))
+    assert report.stopped.endswith(("No space left on device", "make room, then run it again"))
     assert report.counts[FileOutcome.REFUSED] > 0
     assert report.files < 1000
 
@@ -290,3 +293,28 @@ def test_a_policy_holds_in_the_processes_too(tmp_path: Path) -> None:
     assert report.counts == {FileOutcome.REPLACED: 40}
     check_whole(archive)
     archive.close()
+
+
+@pytest.mark.parametrize("by", [-(1 << 20), 2], ids=["shrinks", "grows"])
+def test_a_large_file_that_changes_while_it_is_read_is_refused(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: int
+) -> None:
+    """It, and no other file: of a mapped one that shrinks the system would kill whoever reads it."""
+    path = write_instance(tmp_path / "in")
+    ds = dcmread(path)
+    ds.Rows, ds.Columns, ds.PixelData = 2048, 2560, bytes(2 * 2048 * 2560)
+    ds.save_as(path)
+    write_instance(tmp_path / "in", 2)
+
+    def change(*of: object) -> object:
+        if of[2] == size:
+            os.truncate(path, size + by)
+        return scan(*of)  # type: ignore[arg-type]
+
+    scan, size = quick_scan, path.stat().st_size
+    monkeypatch.setattr("archive.file_reading.quick_scan", change)
+
+    report = import_files(archive, [tmp_path / "in"])
+
+    assert report.counts == {FileOutcome.REFUSED: 1, FileOutcome.STORED: 1}
+    assert [problem.reason for problem in report.problems] == ["changed while it was read"]

@@ -53,7 +53,7 @@ def test_what_is_written_is_read(value: Any, indent: Any, ascii_only: bool, drip
     "text",
     [
         "", "{", "[", '{"a"', '{"a":', '{"a":1', '{"a":1,', '{"a":1,}', "[1,]", "[1 2]", '{"a":1}x', "{1:2}", '["a', "nul",
-        "[" * 100_000,
+        "[" * 100_000, '{"a":' + "9" * 5000 + "}",
     ],
 )  # fmt: skip
 def test_what_is_no_json_is_refused_with_its_place(text: str) -> None:

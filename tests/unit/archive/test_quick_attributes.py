@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 
 from archive import attributes
 from archive.attributes import read_attributes
 from archive.quick_attributes import quick_values
 from dicomrelay.errors import DataSetError
-from tests.support.archive import pydicom_files, request_for, shared_files
+from tests.support.archive import pydicom_file, pydicom_files, request_for, shared_files
 from tests.support.archive_writing import write_instance
 
 
@@ -89,3 +91,30 @@ def test_what_is_no_data_set_is_for_pydicom(data: bytes, implicit: bool) -> None
     """It gives up, whatever it gets."""
     found = quick_values(data, {0x00100010: "PN"}, implicit=implicit, is_whole=True)
     assert found in (None, {})
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "read"),
+    [
+        ("2004.12.31", "14:05:30.5", ("20041231", "140530.5")),
+        ("2004.12.31", "14:05", ("20041231", "1405")),
+        ("notadate", "noon", ("notadate", "noon")),
+        ("2004-12-", "14:05:", ("2004-12-", "14:05:")),
+        ("20041231", "140530", ("20041231", "140530")),
+    ],
+)
+def test_dates_and_times_of_acr_nemas_day_are_read_in_todays_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, date: str, time: str, read: tuple[str, str]
+) -> None:
+    """PS3.5 Section 6.2; what is neither is kept as it came. Both ways of reading do it."""
+    data_set = dcmread(pydicom_file("CT_small.dcm"))
+    config = pydicom.config.settings
+    monkeypatch.setattr(config, "writing_validation_mode", pydicom.config.IGNORE)
+    monkeypatch.setattr(config, "reading_validation_mode", pydicom.config.IGNORE)
+    data_set.StudyDate, data_set.StudyTime = date, time
+    path = tmp_path / "old.dcm"
+    data_set.save_as(path)
+    one, other, _ = _both(path, monkeypatch)
+    assert one == other
+    assert isinstance(one, attributes.InstanceAttributes)
+    assert (one.text("study_date"), one.text("study_time")) == read

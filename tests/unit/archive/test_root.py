@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from archive import Archive, Policy
 from archive.initialising import initialise
-from archive.root import FACTS, UseLock, read_facts
+from archive.root import FACTS, UseLock, mark_as_of_a_relay, read_facts
 from dicomrelay.errors import ArchiveError, ConfigurationError, ServiceUnavailable
 from tests.support.archive_writing import check_whole, held_digest, instance
 
@@ -139,3 +140,17 @@ def test_nobody_opens_what_one_has_alone(tmp_path: Path) -> None:
         Archive.open(root)
 
     Archive.open(root).close()
+
+
+def test_that_it_is_a_relays_is_written_once_and_stays(tmp_path: Path) -> None:
+    """Policy and time are those of before; opened again, it still says so. A folder that is no archive gets nothing."""
+    root = initialise(tmp_path / "archive", policy=Policy.REPLACE).root
+    before = read_facts(root)
+    mark_as_of_a_relay(root)
+    Archive.open(root).close()
+    mark_as_of_a_relay(tmp_path)
+
+    assert before is not None
+    assert not before.of_a_relay
+    assert read_facts(root) == dataclasses.replace(before, of_a_relay=True)
+    assert not (tmp_path / FACTS).exists()

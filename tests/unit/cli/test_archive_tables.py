@@ -60,6 +60,17 @@ def test_in_a_pipe_nothing_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     assert "X" * 60 in second
 
 
+@pytest.mark.parametrize("before", [0, 600])
+def test_one_endless_name_does_not_pad_every_row(capsys: pytest.CaptureFixture[str], before: int) -> None:
+    """It is cut at 64, in a pipe too, wherever it comes; a UID never is."""
+    rows = [_study()] * before + [_study(patient_name="N" * 3000)]
+    _table([*rows, _study()], None)
+    written = capsys.readouterr().out.splitlines()
+    assert max(map(len, written)) < 260
+    assert "N" * 63 + "…" in written[-2]
+    assert all(line.endswith(UID) for line in written[1:])
+
+
 def test_a_column_in_which_nothing_stands_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """Not so when rows were written before the last one came: then it is not known yet."""
     _table([_study(accession_number=None)], None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from pydicom.dataset import Dataset
 
@@ -113,6 +115,24 @@ def test_a_key_that_is_wrong_is_named(
 def test_what_is_no_identifier(raw: bytes) -> None:
     """Missing, cut off, or no data set."""
     with pytest.raises(RetrieveRefused) as refused:
+        read_keys(STUDY_ROOT, raw, EXPLICIT)
+    assert refused.value.status == 0xC000
+
+
+def test_a_key_of_another_vr_is_named() -> None:
+    """A sequence has no value that could be a UID; and what is below the level is looked at too."""
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    sequence = struct.pack("<HH2sHI", 0x0020, 0x000D, b"SQ", 0, len(item)) + item
+    raw = struct.pack("<HH2sH", 0x0008, 0x0052, b"CS", 6) + b"STUDY " + sequence
+    with pytest.raises(RetrieveRefused, match=r"StudyInstanceUID \(0020,000D\): not its VR") as refused:
+        read_keys(STUDY_ROOT, raw, EXPLICIT)
+    assert (refused.value.status, refused.value.offending) == (0xA900, (0x0020000D,))
+
+
+def test_too_many_elements() -> None:
+    """C000, and said so."""
+    raw = b"".join(struct.pack("<HH2sH", 9, number, b"LO", 0) for number in range(0x10, 6000))
+    with pytest.raises(RetrieveRefused, match="more than 5000 elements") as refused:
         read_keys(STUDY_ROOT, raw, EXPLICIT)
     assert refused.value.status == 0xC000
 

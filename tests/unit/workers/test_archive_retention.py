@@ -15,6 +15,7 @@ from archive.removal import remove
 from archive.retention import Stays
 from archive.values import Selection
 from dicomrelay.errors import ServiceUnavailable
+from dicomrelay.ledger.values_operations import Subject, SubjectKind
 from tests.support.rooms import rooms_at, spooled
 from workers.archive_retention import LedgerDeliveries, retain
 from workers.group import group_arrivals
@@ -100,6 +101,43 @@ def done_with(rooms: Rooms) -> None:
     archive_batch(rooms)
     release_batch(rooms)
     frames_batch(rooms)
+
+
+def test_what_is_in_conflict_stays(rooms: Rooms) -> None:
+    """Other bytes are set aside, and somebody is to decide which are right: then both must be there."""
+    done_with(rooms)
+    spooled(rooms, UID, more=b"\x28\x00\x10\x00US\x02\x00\x01\x00")
+    group_arrivals(rooms)
+
+    assert why(rooms) is Stays.CONFLICT
+    assert retain(rooms, threading.Event()) == {"studies_kept": 1}
+    assert len(stored(rooms)) == 1
+
+
+def test_a_standing_hold_on_a_study_that_is_done_keeps_it(rooms: Rooms) -> None:
+    """For one destination too; released, it goes."""
+    done_with(rooms)
+    study = Subject(SubjectKind.STUDY, STUDY)
+    rooms.ledger.operations.hold(study, destination="pacs")
+
+    assert why(rooms) is Stays.HELD
+    assert retain(rooms, threading.Event()) == {"studies_kept": 1}
+    rooms.ledger.operations.release(study)
+    assert retain(rooms, threading.Event())["studies"] == 1
+
+
+def test_a_standing_hold_on_a_job_keeps_what_it_was_to_send(rooms: Rooms) -> None:
+    """The job is over for this instance, and its order stands."""
+    spooled(rooms, UID, job_id="job-1", send_to=("OTHER@127.0.0.1:11113",))
+    group_arrivals(rooms)
+    archive_batch(rooms)
+    frames_batch(rooms)
+    rooms.ledger.operations.cancel(Subject(SubjectKind.STUDY, STUDY), destination="OTHER@127.0.0.1:11113")
+    release_batch(rooms)
+    before = why(rooms)
+    rooms.ledger.operations.hold(Subject(SubjectKind.JOB, "job-1"))
+
+    assert (before, why(rooms)) == (None, Stays.HELD)
 
 
 def test_it_goes_with_a_tombstone_and_a_line(rooms: Rooms) -> None:

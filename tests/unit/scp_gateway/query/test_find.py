@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 import tracemalloc
@@ -179,6 +180,56 @@ def test_questions_that_hang_are_counted() -> None:
         assert time.monotonic() < deadline
 
 
+class SlowFiles(MemoryArchive):
+    """Nothing matches, and each file takes its time."""
+
+    def head(self, row: Mapping[str, Any], tags: Collection[int]) -> Dataset | None:
+        self.looked_into += 1
+        time.sleep(0.02)
+        return None
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "abandoned", "out of time"])
+def test_no_file_is_looked_into_once_it_is_over(ending: str) -> None:
+    """Nor is the place of the question taken any longer."""
+    archive = SlowFiles(100_000)
+    settings = QuerySettings(timeout_s=0.5)
+    service = FindService(settings, "OURS", archive, most_at_once=1)
+    operation = asked("QueryRetrieveLevel=STUDY", "PatientAge=001Y")
+    answers = service.serve(PEER, operation, Agreed())
+    assert next(answers) is None
+    assert archive.looked_into > 0
+    if ending == "cancelled":
+        operation.is_cancelled = True
+        assert statuses(answers) == [0xFE00]
+    elif ending == "abandoned":
+        answers.close()  # type: ignore[attr-defined] - a generator: as when the peer has gone
+    else:
+        assert statuses(answers) == [0xA700]
+    looked_into = archive.looked_into
+    assert looked_into < 1000
+    deadline = time.monotonic() + 5
+    operation = asked("QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2")
+    while last(service.serve(PEER, operation, Agreed())).error_comment.startswith("too many queries"):
+        assert time.monotonic() < deadline
+    assert archive.looked_into <= looked_into + 1
+
+
+def test_a_question_that_gets_no_thread_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told to ask again, and what it would have held is free."""
+    service = FindService(QuerySettings(), "OURS", MemoryArchive(1), Clock(), most_at_once=1)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            answer = last(service.serve(PEER, asked(), Agreed()))
+            assert (answer.status, answer.error_comment[:19]) == (0xA700, "the archive's index")
+    assert statuses(service.serve(PEER, asked(), Agreed())) == [0xFF00, 0]
+
+
 def test_memory_does_not_grow_with_the_answers() -> None:
     """Twenty thousand of them in the room of a few hundred."""
     answers = serve(MemoryArchive(20_000), asked(), max_answers=100_000)
@@ -223,6 +274,29 @@ def test_what_is_no_identifier_is_c000() -> None:
     for raw in (b"", b"\xff" * 11, whole[:-1], whole[:7]):
         operation.identifier = raw
         assert statuses(serve(MemoryArchive(1), operation)) == [0xC000]
+
+
+def _raw(*elements: bytes) -> RequestedOperation:
+    level = struct.pack("<HH2sH", 0x0008, 0x0052, b"CS", 6) + b"STUDY "
+    return RequestedOperation(CFindRequest(7, STUDY_ROOT.find), 1, level + b"".join(elements), EXPLICIT)
+
+
+@pytest.mark.parametrize("tag", [0x00080020, 0x00101010, 0x0020000D, 0x00080054])
+def test_a_sequence_in_the_place_of_a_text_is_a900(tag: int) -> None:
+    """Not a fault of ours, and not passed over."""
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    answer = last(
+        serve(MemoryArchive(3), _raw(struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, b"SQ", 0, 8), item))
+    )
+    assert (answer.status, answer.offending_element) == (0xA900, (tag,))
+    assert answer.error_comment.endswith("not its VR")
+
+
+def test_too_many_elements_are_c000_and_said() -> None:
+    """Before they are decoded."""
+    many = (struct.pack("<HH2sH", 9, number, b"LO", 0) for number in range(0x10, 6000))
+    answer = last(serve(MemoryArchive(3), _raw(*many)))
+    assert (answer.status, answer.error_comment) == (0xC000, "an identifier of more than 5000 elements")
 
 
 def test_another_sop_class_is_0122() -> None:
