@@ -105,6 +105,10 @@ def machine(tmp_path: Path) -> FreshMachine:
         "strace",
         "ip",
         "mkfs.ext4",
+        "wrk",
+        "nginx",
+        "chromium",
+        "chromedriver",
         "python3",
         "apt-get",
     )
