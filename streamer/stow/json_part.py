@@ -26,6 +26,7 @@ from dicomrelay.net.replies import reply_to
 from dicomrelay.net.service import StoreReply, finish
 from dicomrelay.spool import SpoolRecord
 from streamer.stow.file_part import Begin
+from streamer.stow.json_values import NotStorable, storable
 from streamer.stow.outcomes import Failed, Outcome, Stored
 
 MOST_JSON_BYTES: Final = 4 * 1024 * 1024
@@ -34,15 +35,11 @@ _UTF_8: Final = "ISO_IR 192"
 _CHARACTER_SET: Final = 0x00080005
 # Objects of pydicom take many times the bytes of the text: one such text at a time.
 _ONE_AT_A_TIME: Final = threading.Lock()
-# What pydicom raises on values that are none of their representation.
+# What pydicom raises on what it cannot write; OSError too, though no disk is asked.
 _NOT_MADE: Final = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, RecursionError, OverflowError,
-    LookupError, struct.error,
+    LookupError, OSError, struct.error,
 )  # fmt: skip
-
-
-class _Refused(Exception):
-    """The words are for the client."""
 
 
 class JsonPart:
@@ -91,9 +88,8 @@ class JsonPart:
     def _one(self, model: Any) -> Outcome:
         uids = _uid(model, "00080016"), _uid(model, "00080018")
         try:
-            _check(model, 0)
-            encoded = _encoded(model)
-        except _Refused as error:
+            encoded = _encoded(_checked(model, 0))
+        except NotStorable as error:
             return _failed(str(error), *uids)
         except _NOT_MADE:
             # The message of pydicom may quote a value.
@@ -126,22 +122,32 @@ def _uid(model: Any, tag: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _check(model: Any, depth: int) -> None:
-    """That it is a data set in the model, and is whole."""
+def _checked(model: Any, depth: int) -> dict[str, Any]:
+    """The data set as it will be stored. Raises NotStorable: it is none in the model, or not whole."""
     if depth > _MOST_DEPTH:
-        raise _Refused(f"sequences are nested more than {_MOST_DEPTH} deep")
+        raise NotStorable(f"sequences are nested more than {_MOST_DEPTH} deep")
     if not isinstance(model, dict):
-        raise _Refused("a data set is no JSON object")
-    for tag, element in model.items():
-        if len(tag) != 8 or not all(digit in "0123456789ABCDEFabcdef" for digit in tag):
-            raise _Refused("an attribute is not named by its tag: eight hexadecimal digits")
+        raise NotStorable("a data set is no JSON object")
+    found: dict[str, Any] = {}
+    for name, element in model.items():
+        tag = name.upper()
+        if len(tag) != 8 or not all(digit in "0123456789ABCDEF" for digit in tag):
+            raise NotStorable("an attribute is not named by its tag: eight hexadecimal digits")
+        if tag in found:
+            raise NotStorable(f"{tag} stands there twice")
         if not isinstance(element, dict) or not isinstance(element.get("vr"), str):
-            raise _Refused(f"{tag} has no vr")
+            raise NotStorable(f"{tag} has no vr")
         if "BulkDataURI" in element:
-            raise _Refused(f"{tag} stands elsewhere (BulkDataURI): send a file")
-        if element["vr"] == "SQ":
-            for item in element.get("Value", ()):
-                _check(item, depth + 1)
+            raise NotStorable(f"{tag} stands elsewhere (BulkDataURI): send a file")
+        found[tag] = _sequence(tag, element, depth) if element["vr"] == "SQ" else storable(tag, element)
+    return found
+
+
+def _sequence(tag: str, element: dict[str, Any], depth: int) -> dict[str, Any]:
+    items = element.get("Value", [])
+    if not isinstance(items, list) or "InlineBinary" in element:
+        raise NotStorable(f"{tag} has no list of items")
+    return {"vr": "SQ", "Value": [_checked(item, depth + 1) for item in items]}
 
 
 def _encoded(model: dict[str, Any]) -> bytes:
