@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
 from dicomrelay.settings import StreamerSettings
 from streamer.answers import (
@@ -25,6 +24,8 @@ from streamer.rates import Rate
 
 # In the scope, and the prefix of the subprotocol by which a browser's WebSocket shows its token.
 CALLER: Final = "dicomrelay.caller"
+# In the scope of what a page of another site asks that cors_origins let in.
+FOREIGN: Final = "dicomrelay.foreign"
 TOKEN_PROTOCOL: Final = "dicomrelay.bearer."  # noqa: S105 - a prefix
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS: Final = frozenset({"/health"})
@@ -79,9 +80,11 @@ class _Origins:
         if _is_preflight(scope) and self._origins:
             await self._preflight(send, given[0] if is_listed else None)
             return
+        is_foreign = not self._is_own(scope, given)
         if is_listed and scope["type"] == "http":
+            scope[FOREIGN] = is_foreign
             send = _shared(send, given[0])
-        elif not is_listed and not self._is_own(scope, given) and scope.get("method", "") not in _READS:
+        elif not is_listed and is_foreign and scope.get("method", "") not in _READS:
             await refuse(
                 scope, send, HttpError(403, "pages of this origin may not do that: see streamer.cors_origins")
             )
@@ -89,7 +92,7 @@ class _Origins:
         await self._app(scope, receive, send)
 
     def _is_own(self, scope: Scope, given: list[str]) -> bool:
-        return given == [self._own] or _is_same(scope, given)
+        return given == [self._own] != [""] or _is_same(scope, given)
 
     async def _preflight(self, send: Send, origin: str | None) -> None:
         if origin is None:
@@ -140,17 +143,21 @@ class _Identified:
 
     async def _caller(self, scope: Scope) -> str:
         address = address_of(scope)
-        self._let_guess(address)
         fields = header_values(scope, b"authorization")
         if not fields and scope["type"] == "websocket":
             fields = _token_of(scope)
-        if len(fields) != 1:
+        field = fields[0].encode("latin-1") if len(fields) == 1 else b""
+        # A token is too long to be guessed: who knows it comes in, whoever else fails at the same address.
+        is_token = field[:7].lower() == b"bearer "
+        caller = self._credentials.known(field) if is_token else None
+        if caller is not None:
+            return caller
+        self._let_guess(address)
+        if not field:
             # Not a failure: browsers ask without first (RFC 7235 Section 2.1).
             raise self._unknown("show who you are: the Authorization field, once")
-        field = fields[0].encode("latin-1")
-        caller = self._credentials.known(field)
-        if caller is None:
-            caller = await self._slowly(field, address)
+        if not is_token:
+            caller = self._credentials.known(field) or await self._slowly(field, address)
         if caller is None:
             self._failures.take(address)
             raise self._unknown("nobody has this token, or this name and password")
@@ -209,8 +216,9 @@ def _token_of(scope: Scope) -> list[str]:
 
 def _origin_of(url: str) -> str:
     """The origin of a URL; "" of none."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
+    scheme, _, rest = url.partition("://")
+    place = rest.partition("/")[0]
+    return f"{scheme}://{place}".lower() if place else ""
 
 
 def _is_preflight(scope: Scope) -> bool:
@@ -224,7 +232,7 @@ def _is_preflight(scope: Scope) -> bool:
 def _is_same(scope: Scope, given: list[str]) -> bool:
     """Whether the one origin is the name that was asked for. The scheme is not compared: a proxy may have taken TLS off."""
     hosts = header_values(scope, b"host")
-    return len(given) == len(hosts) == 1 and urlsplit(given[0]).netloc == hosts[0].lower() != ""
+    return len(given) == len(hosts) == 1 and given[0].partition("://")[2].lower() == hosts[0].lower() != ""
 
 
 def _shared(send: Send, origin: str) -> Send:

@@ -39,7 +39,8 @@ class StreamerAccessSettings(Section):
         10,
         ge=1,
         le=1000,
-        description="Failures from one address in a minute before others from there are refused unchecked (429).",
+        description="Failures from one address in a minute before passwords and wrong tokens from there are refused unchecked "
+        "(429). A right token is let in.",
     )
 
     @field_validator("tokens_file", "users_file")
@@ -83,7 +84,11 @@ class StreamerStowSettings(Section):
         16 * 1024**3, ge=65_536, le=2**50, description="The body of one request, at most, in bytes."
     )
     max_requests: int = Field(
-        8, ge=1, le=256, description="Requests that store at once, in each process; one more is answered 503."
+        8,
+        ge=1,
+        le=256,
+        description="Requests that store at once, in each process; one more is answered 503. From four on, one user or address "
+        "has at most three quarters of them.",
     )
 
 
@@ -111,7 +116,8 @@ class StreamerSettings(Section):
     cors_origins: list[str] = Field(
         [],
         max_length=64,
-        description='Origins whose pages may read answers, such as https://viewer.example; "*" for all. None: no other page.',
+        description='Origins whose pages may read answers, such as https://viewer.example; "*" for all. They store only with a '
+        "token or password of [streamer.access]. None: no other page.",
     )
     requests_per_s: float | None = Field(
         None,

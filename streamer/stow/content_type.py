@@ -13,10 +13,9 @@ from streamer.media_types import DICOM, MULTIPART
 DICOM_JSON: Final = "application/dicom+json"
 _LONGEST: Final = 1024
 _VALUE: Final = r'(?:"(?:[^"\\]|\\.)*"|[^\s;,"]*)'
-_FIELD: Final = re.compile(
-    rf"\s*([\w!#$&^.+-]+/[\w!#$&^.+-]+)\s*((?:;\s*(?:[\w-]+\s*=\s*{_VALUE})?\s*)*)", re.ASCII
-)
-_PARAMETER: Final = re.compile(rf";\s*([\w-]+)\s*=\s*({_VALUE})", re.ASCII)
+# One of them at a time: an expression for all parameters at once would try every way to share out what stands between them.
+_NAME: Final = re.compile(r"([\w!#$&^.+-]+/[\w!#$&^.+-]+)\s*", re.ASCII)
+_PARAMETER: Final = re.compile(rf";\s*(?:([\w-]+)\s*=\s*({_VALUE}))?\s*", re.ASCII)
 _ESCAPED: Final = re.compile(r"\\(.)")
 # RFC 2046 Section 5.1.1, and what clients write beyond it.
 _BOUNDARY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?", re.ASCII)
@@ -70,11 +69,16 @@ def form_of(values: Sequence[str]) -> Form:
 
 def parsed(value: str) -> tuple[str, dict[str, str]]:
     """Media type and parameters, names in lower case. Raises HttpError 400."""
-    found = _FIELD.fullmatch(value.rstrip()) if len(value) <= _LONGEST else None
-    if found is None:
+    text = value.strip() if len(value) <= _LONGEST else ""
+    found = name = _NAME.match(text)
+    parameters = {}
+    while found is not None and found.end() < len(text):
+        found = _PARAMETER.match(text, found.end())
+        if found is not None and found[1]:
+            parameters[found[1].lower()] = _plain(found[2])
+    if found is None or name is None:
         raise HttpError(400, "Content-Type is no media type")
-    parameters = {name.lower(): _plain(text) for name, text in _PARAMETER.findall(found[2])}
-    return found[1].lower(), parameters
+    return name[1].lower(), parameters
 
 
 def _plain(text: str) -> str:

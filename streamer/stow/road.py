@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Final, TypeVar
 
 from starlette.requests import Request
@@ -23,29 +22,25 @@ from dicomrelay.spool import Provenance, SpoolRecord
 from streamer import media_types
 from streamer.addresses import base_url
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
-from streamer.door import CALLER, address_of
+from streamer.door import CALLER, FOREIGN, address_of
 from streamer.frames import checked_uids
 from streamer.stow.content_type import DICOM_JSON, Form, form_of
 from streamer.stow.outcomes import Stored, as_json, http_status
 from streamer.stow.port import Intake
+from streamer.stow.reading import PACE, Gone, Pace, Places, Reader
 from streamer.stow.session import Body
 
 _log = get_logger("dicomrelay.streamer")
 
 PROTOCOL: Final = "STOW-RS"
 PATH: Final = re.compile(r"/studies(?:/(?P<study>[^/]+))?")
-_BATCH_BYTES: Final = 256 * 1024
-_BATCH_S: Final = 60
 _MOST_COMMITS: Final = 8
 _RETRY_AFTER_S: Final = 30
 _CLOSE: Final = (b"connection", b"close")
 _FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"})
 _NOBODY_KNOWN: Final = "nobody shows here who it is: set [streamer.access]"
+_OF_A_PAGE: Final = "pages of another site store only where they show who they are: set [streamer.access]"
 _Result = TypeVar("_Result")
-
-
-class _Gone(Exception):
-    """The client is."""
 
 
 class Stow:
@@ -55,20 +50,19 @@ class Stow:
     ----------
     intake : Intake
         Where instances go; its owner's to close.
-    batch_s : float
-        How long the next 256 KiB may take to come; in seconds.
+    pace : Pace
+        How slowly a body may come.
     """
 
-    def __init__(self, settings: Settings, intake: Intake, *, batch_s: float = _BATCH_S) -> None:
+    def __init__(self, settings: Settings, intake: Intake, *, pace: Pace = PACE) -> None:
         stow = settings.streamer.stow
         self._intake = intake
-        self._batch_s = batch_s
+        self._pace = pace
         self._ae_titles = stow.ae_title, settings.gateway.ae_title
         self._has_archive = settings.archive.enabled
         self._public_url = settings.streamer.public_url
         self._most_bytes = stow.max_request_bytes
-        self._most_requests = stow.max_requests
-        self._under_way = 0
+        self._places = Places(stow.max_requests)
         # Threads are made as they are needed. Those that commit wait for nothing but the disk.
         self._threads = ThreadPoolExecutor(stow.max_requests, thread_name_prefix="stow")
         self._commits = ThreadPoolExecutor(
@@ -94,17 +88,15 @@ class Stow:
         """Answer one."""
         try:
             origin, form, study = self._judged(scope)
-            if self._under_way >= self._most_requests:
-                raise _later(f"{self._most_requests} requests store already")
-            self._under_way += 1
-            try:
+            holder = origin.user or origin.peer_address
+            if why := self._places.full(holder):
+                raise _later(why)
+            with self._places.one(holder):
                 await self._room(origin)
                 await self._store(scope, receive, send, origin, form, study)
-            finally:
-                self._under_way -= 1
         except HttpError as error:
             await send_error(send, error)
-        except _Gone:
+        except Gone:
             return
 
     def close(self) -> None:
@@ -119,6 +111,7 @@ class Stow:
         why = (
             self.closed
             or _by_proxy(scope, caller)
+            or _by_a_page(scope, caller)
             or self._intake.refusal(calling, address, is_identified=bool(caller))
         )
         if why:
@@ -166,7 +159,7 @@ class Stow:
 
         body, reader = (
             Body(form, begin, commits=self._commits),
-            _Reader(receive, self._most_bytes, self._batch_s),
+            Reader(receive, self._most_bytes, self._pace),
         )
         refusal: HttpError | None = None
         try:
@@ -182,7 +175,7 @@ class Stow:
             raise refusal
         await self._answer(scope, send, body, status, study, ends=reader.is_late)
 
-    async def _read(self, reader: _Reader, body: Body) -> HttpError | None:
+    async def _read(self, reader: Reader, body: Body) -> HttpError | None:
         """The body into the spool; the refusal of a request that is at fault, if nothing was stored."""
         while not (reader.is_whole or reader.is_late or body.is_over):
             pieces = await reader.next()
@@ -220,36 +213,6 @@ class Stow:
         )
 
 
-class _Reader:
-    """The body of a request, in batches; counted."""
-
-    def __init__(self, receive: Receive, most_bytes: int, batch_s: float) -> None:
-        self._receive = receive
-        self._most_bytes = most_bytes
-        self._batch_s = batch_s
-        self.bytes = 0
-        self.is_whole = self.is_late = False
-
-    async def next(self) -> list[bytes]:
-        """The next batch, or what came of it when it `is_late`. Raises _Gone when the client is."""
-        pieces: list[bytes] = []
-        size = 0
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._batch_s) as limit:
-                while size < _BATCH_BYTES and not self.is_whole:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise _Gone
-                    piece = message.get("body", b"")
-                    if piece:
-                        pieces.append(bytes(piece))
-                        size += len(piece)
-                    self.is_whole = not message.get("more_body", False)
-        self.is_late = limit.expired()
-        self.bytes += size
-        return pieces
-
-
 def _closed(settings: Settings) -> str:
     """Why nobody may store here; "" when some may."""
     streamer = settings.streamer
@@ -264,6 +227,11 @@ def _by_proxy(scope: Scope, caller: str) -> str:
     """On loopback a proxy has the address of this machine: who is behind it must say who it is."""
     is_forwarded = any(name in _FORWARDED for name, _ in scope["headers"])
     return _NOBODY_KNOWN if is_forwarded and not caller else ""
+
+
+def _by_a_page(scope: Scope, caller: str) -> str:
+    """cors_origins let pages of other sites read. What they would store, the person in front of the browser does not see."""
+    return _OF_A_PAGE if scope.get(FOREIGN) and not caller else ""
 
 
 def _later(words: str) -> HttpError:

@@ -15,7 +15,7 @@ from dicomrelay.net.identity import PasscodeHash
 from dicomrelay.settings import StreamerAccessSettings, StreamerSettings
 from streamer.answers import Message, Receive, Scope, Send, send_whole
 from streamer.credentials import Credentials
-from streamer.door import CALLER, guarded
+from streamer.door import CALLER, FOREIGN, guarded
 from streamer.rates import Rate
 
 TOKEN = "0123456789abcdef"
@@ -122,18 +122,31 @@ def test_health_is_open() -> None:
 
 
 def test_guessing_comes_to_an_end() -> None:
-    """429 with the time to wait, for the right token too; another address is not touched, nor who shows nothing."""
-    guessed = door(access={"token": TOKEN, "max_failures": 3})
+    """429 with the time to wait, for the right password too; another address is not touched, nor who shows nothing."""
+    guessed = door(access={"token": TOKEN, "user": "zoe", "password": "right", "max_failures": 3})
+    assert guessed.ask(basic("zoe", "right"))[0] == 200
     for _ in range(5):
         assert guessed.ask()[0] == 401
     for _ in range(3):
         assert guessed.ask(bearer("x" * 16))[0] == 401
 
-    status, headers, _ = guessed.ask(bearer(TOKEN))
+    status, headers, _ = guessed.ask(basic("zoe", "right"))
 
     assert status == 429
     assert 0 < int(headers[b"retry-after"]) <= 60
-    assert guessed.ask(bearer(TOKEN), client=("10.0.0.2", 1))[0] == 200
+    assert guessed.ask(bearer("y" * 16))[0] == 429
+    assert guessed.ask(basic("zoe", "right"), client=("10.0.0.2", 1))[0] == 200
+
+
+def test_who_knows_a_token_is_not_locked_out_by_who_guesses() -> None:
+    """Behind one proxy they have one address. A token is too long to be found by trying."""
+    guessed = door(access={"token": TOKEN, "max_failures": 3})
+    for _ in range(9):
+        guessed.ask(bearer("x" * 16))
+
+    assert guessed.ask(bearer("x" * 16))[0] == 429
+    assert guessed.ask(bearer(TOKEN))[::2] == (200, b"token")
+    assert guessed.socket(protocols=[f"dicomrelay.bearer.{TOKEN}"])["type"] == "websocket.accept"
 
 
 def test_guesses_that_come_at_once_are_counted_before_they_cost() -> None:
@@ -273,7 +286,11 @@ def test_a_preflight_needs_no_token() -> None:
     assert listed.ask(*other, method="OPTIONS")[0] == 403
 
 
-@pytest.mark.parametrize("origin", [b"https://evil.example", b"null", b"http://relay.local:81"])
+@pytest.mark.parametrize(
+    "origin",
+    [b"https://evil.example", b"null", b"http://relay.local:81", b"http://[", b"http://[::1", b"", b"relay.local:80",
+     b"://", b"http://x@relay.local:80", b"http://relay.local:80/", b"\xff"],
+)  # fmt: skip
 def test_pages_of_other_sites_change_nothing(origin: bytes) -> None:
     """A form or a WebSocket of theirs would go out with what the browser knows (no CORS there); ours and no page at all may."""
     host = (b"host", b"relay.local:80")
@@ -285,6 +302,28 @@ def test_pages_of_other_sites_change_nothing(origin: bytes) -> None:
         assert asked.ask(host, (b"origin", b"http://relay.local:80"), method="POST")[0] == 200
         assert asked.ask(host, method="POST")[0] == 200
         assert asked.socket(host, (b"origin", b"http://relay.local:80"))["type"] == "websocket.accept"
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_foreign"),
+    [(b"https://viewer.example", True), (b"http://relay.local", False), (b"http://[", True)],
+)
+def test_pages_of_other_sites_are_known_as_such_where_they_are_let_in(
+    origin: bytes, is_foreign: bool
+) -> None:
+    """What they may read they may not change; routes that store look at this."""
+    scope = {"type": "http", "method": "POST", "headers": [(b"host", b"relay.local"), (b"origin", origin)]}
+    seen: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope.get(FOREIGN))
+        await shown(scope, receive, send)
+
+    let_in = Door(StreamerSettings(cors_origins=["*"]))
+    let_in.app = guarded(app, StreamerSettings(cors_origins=["*"]))
+    let_in.sent(scope)
+
+    assert seen == [is_foreign]
 
 
 def test_pages_of_the_public_address_are_ours() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import closing
+import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from dicomrelay.spool import Provenance, SpoolRecord
 from dicomrelay.spool.records import decode_head, encode_head, encode_record, head_bytes
 from scp_gateway.web_intake import WebIntake
 from streamer.answers import HttpError, Message
+from streamer.door import CALLER, FOREIGN
 from streamer.stow.content_type import Form, form_of
 from streamer.stow.outcomes import Failed, Stored, as_json, http_status
+from streamer.stow.reading import BATCH_BYTES, Pace, Places
 from streamer.stow.road import Stow
 from streamer.stow.session import Body
 from tests.support.data_sets import ENCODERS, EXPLICIT
@@ -59,6 +62,22 @@ def test_other_forms_are_refused(texts: list[str], status: int) -> None:
     with pytest.raises(HttpError) as found:
         form_of(texts)
     assert found.value.status == status
+
+
+@pytest.mark.parametrize(
+    "text", [f'a/b{"; " * 22}"', f"a/b{' ;' * 22} x", f'{" " * 500}a/b;{" " * 500}"', "a/b" + ';a="' * 200]
+)
+def test_a_form_is_read_in_no_time(text: str) -> None:
+    """Whatever stands between parameters: the event loop waits for it."""
+    began = time.perf_counter()
+    with pytest.raises(HttpError):
+        form_of([text])
+    assert time.perf_counter() - began < 0.3
+
+
+def test_a_parameter_may_be_empty() -> None:
+    """RFC 9110 Section 5.6.6 lets senders write nothing between two semicolons."""
+    assert form_of([f"{DICOM};"]) == form_of([f"{DICOM} ; ;"]) == Form(DICOM)
 
 
 @pytest.mark.parametrize(
@@ -109,10 +128,11 @@ def test_more_parts_than_may_be_end_the_request() -> None:
 
 
 class Asked:
-    """One request without a server; `messages` come, and then nothing more."""
+    """One request without a server; `messages` come, and then nothing more, or one of them again and again."""
 
-    def __init__(self, stow: Stow, *messages: Message) -> None:
+    def __init__(self, stow: Stow, *messages: Message, every_s: float = 0, **more: object) -> None:
         self._messages = [*messages]
+        self._every_s = every_s
         self.sent: list[Message] = []
         fields = [(b"content-type", MULTIPART["content-type"].encode()), (b"host", b"localhost")]
         scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/studies", "scheme": "http"}
@@ -121,10 +141,13 @@ class Asked:
             "query_string": b"",
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
-        }
+        } | more
         asyncio.run(stow(scope, self._receive, self._send))
 
     async def _receive(self) -> Message:
+        if self._every_s:
+            await asyncio.sleep(self._every_s)
+            return self._messages[0]
         if not self._messages:
             await asyncio.Event().wait()
         return self._messages.pop(0)
@@ -144,7 +167,7 @@ def test_a_body_that_does_not_go_on_is_ended(tmp_path: Path, files: list[str], s
     body = body_of([part10(uid) for uid in files])[: -len(BOUNDARY) - 10]
     with (
         closing(WebIntake(settings, wake=lambda: None)) as intake,
-        closing(Stow(settings, intake, batch_s=0.2)) as stow,
+        closing(Stow(settings, intake, pace=Pace(batch_s=0.2))) as stow,
     ):
         start, content = Asked(stow, coming(body)).sent
         left = begun(tmp_path)
@@ -155,6 +178,53 @@ def test_a_body_that_does_not_go_on_is_ended(tmp_path: Path, files: list[str], s
     assert list(spooled(tmp_path)) == files[:-1]
     if status == 202:
         assert names(json.loads(content["body"])) == files[:-1]
+
+
+def test_a_body_that_trickles_for_long_is_ended(tmp_path: Path) -> None:
+    """Each batch in time, and too little of them: 408. The place is for others."""
+    settings = settings_of(tmp_path)
+    pace = Pace(least_bytes=100 * BATCH_BYTES, within_s=0.2)
+    with (
+        closing(WebIntake(settings, wake=lambda: None)) as intake,
+        closing(Stow(settings, intake, pace=pace)) as stow,
+    ):
+        start, _ = Asked(stow, coming(bytes(BATCH_BYTES)), every_s=0.05).sent
+
+    assert start["status"] == 408
+
+
+def test_one_holder_leaves_places_to_others() -> None:
+    """Six of eight; where there are few, all of them may be one's."""
+    places, few = Places(8), Places(2)
+    with ExitStack() as held:
+        for _ in range(6):
+            assert not places.full("user zoe")
+            held.enter_context(places.one("user zoe"))
+        assert "6 of your requests" in places.full("user zoe")
+        for _ in range(2):
+            assert not places.full("10.0.0.1")
+            held.enter_context(places.one("10.0.0.1"))
+            assert not few.full("10.0.0.1")
+            held.enter_context(few.one("10.0.0.1"))
+        assert "8 requests" in places.full("10.0.0.2")
+        assert "2 requests" in few.full("10.0.0.2")
+    assert not places.full("user zoe")
+
+
+def test_a_page_of_another_site_stores_only_as_somebody(tmp_path: Path) -> None:
+    """On loopback everybody may, and cors_origins let pages read: together they would let any page store."""
+    settings = settings_of(tmp_path)
+    body = {"type": "http.request", "body": body_of([part10()]), "more_body": False}
+    with (
+        closing(WebIntake(settings, wake=lambda: None)) as intake,
+        closing(Stow(settings, intake)) as stow,
+    ):
+        refused, _ = Asked(stow, body, **{FOREIGN: True}).sent
+        assert not (tmp_path / "spool").exists()
+        known, _ = Asked(stow, body, **{FOREIGN: True, CALLER: "token 1"}).sent
+        own, _ = Asked(stow, body, **{FOREIGN: False}).sent
+
+    assert [each["status"] for each in (refused, known, own)] == [403, 200, 200]
 
 
 def test_a_client_that_goes_away_is_not_answered(tmp_path: Path) -> None:
