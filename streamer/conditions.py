@@ -14,7 +14,7 @@ from streamer.answers import HttpError, Scope
 
 _LONGEST_FIELD: Final = 4096
 _TAGS: Final = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
-_SPAN: Final = re.compile(r"([0-9]{1,19})-([0-9]{0,19})|-([0-9]{1,19})", re.ASCII)
+_SPAN: Final = re.compile(r"([0-9]+)-([0-9]*)|-([0-9]+)", re.ASCII)
 _CONDITIONS: Final = frozenset({b"range", b"if-range", b"if-none-match"})
 _UNIT: Final = "bytes="
 Fields = list[tuple[bytes, bytes]]

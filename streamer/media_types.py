@@ -17,9 +17,12 @@ ZIP: Final = "application/zip"
 MULTIPART: Final = "multipart/related"
 _LONGEST_HEADER: Final = 4096
 _MOST_PARAMETERS: Final = 256
-_SOME_RANGE: Final = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+", re.ASCII)
-_RANGE = re.compile(r'\s*([^;,\s]+)((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^;,\s]*))*)\s*(?:,|$)')
-_PARAMETER = re.compile(r';\s*([\w-]+)\s*=\s*(?:"([^"]*)"|([^;,\s]*))')
+_TYPE: Final = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+", re.ASCII)
+_BETWEEN: Final = re.compile(r'[\s;,="]+')
+# Each is looked for at one place only, so that the time taken is that of the length.
+_ENTRY: Final = re.compile(r'(?:[^",]|"[^"]*")+')
+_NAME: Final = re.compile(r"([^;\s]+)\s*")
+_PARAMETER: Final = re.compile(r';\s*(?:([\w-]+)\s*=\s*(?:"([^"]*)"|([^;"\s]*)))?\s*')
 
 # PS3.18 Table 8.7.3-5.
 _FRAME_TYPES: Final = {
@@ -83,21 +86,43 @@ def wanted(scope: Scope) -> list[MediaRange]:
 def ranges_of(values: Sequence[str]) -> list[MediaRange]:
     """`parse_accept` of fields that must make sense. Raises HttpError 400."""
     ranges = parse_accept(values)
-    if not ranges and any(
-        value.strip() and not _SOME_RANGE.search(value[:_LONGEST_HEADER]) for value in values
-    ):
+    if not ranges and any(value.strip() and not _has_type(value[:_LONGEST_HEADER]) for value in values):
         raise HttpError(400, f"Accept: {values[0][:80]!r} has no media range such as application/dicom")
     return ranges
 
 
 def parse_accept(values: Iterable[str]) -> list[MediaRange]:
-    """The ranges of Accept headers, the most wanted first. What is malformed or longer than 4 KiB is left out."""
+    """The ranges of Accept headers, the most wanted first. What is malformed, or behind 4 KiB of them all, is left out.
+
+    Those that are not wanted (q=0) are left out too, unless there are no others: then nothing is wanted.
+    """
     found: list[MediaRange] = []
+    left = _LONGEST_HEADER
     for value in values:
-        for name, parameters in _RANGE.findall(value[:_LONGEST_HEADER]):
-            pairs = {key.lower(): quoted or bare for key, quoted, bare in _PARAMETER.findall(parameters)}
-            found.append(MediaRange(name.lower(), pairs, _quality(pairs.pop("q", "1"))))
-    return sorted((entry for entry in found if entry.quality > 0), key=lambda entry: -entry.quality)
+        found += filter(None, map(_range, _ENTRY.findall(value[:left])))
+        left -= len(value)
+        if left <= 0:
+            break
+    wanted = [entry for entry in found if entry.quality > 0]
+    return sorted(wanted, key=lambda entry: -entry.quality) or found
+
+
+def _range(text: str) -> MediaRange | None:
+    """One entry; None when it is malformed."""
+    text = text.strip()
+    found = name = _NAME.match(text)
+    pairs: dict[str, str] = {}
+    while found is not None and found.end() < len(text):
+        found = _PARAMETER.match(text, found.end())
+        if found is not None and found[1]:
+            pairs[found[1].lower()] = found[2] or found[3] or ""
+    if found is None or name is None:
+        return None
+    return MediaRange(name[1].lower(), pairs, _quality(pairs.pop("q", "1")))
+
+
+def _has_type(text: str) -> bool:
+    return any(_TYPE.fullmatch(part) for part in _BETWEEN.split(text))
 
 
 def frame_type(transfer_syntax_uid: str) -> str:
@@ -139,6 +164,8 @@ def choose(
     if not ranges:
         return Choice(types[0], is_multipart=True)
     for entry in ranges:
+        if not entry.quality:
+            continue
         if entry.name in {"*/*", "multipart/*"}:
             return Choice(types[0], is_multipart=True)
         is_multipart = entry.name == MULTIPART
@@ -167,7 +194,8 @@ def _other(asked: str | None, syntax_uid: str) -> str:
 
 def accepts(ranges: list[MediaRange], *types: str) -> bool:
     """Whether one of the types is taken; without a header all are."""
-    return not ranges or any(_covers(entry.name, name) for entry in ranges for name in types)
+    wanted = [entry.name for entry in ranges if entry.quality]
+    return not ranges or any(_covers(each, name) for each in wanted for name in types)
 
 
 def _covers(wanted: str, name: str) -> bool:

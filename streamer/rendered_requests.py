@@ -91,6 +91,8 @@ def _form(request: Request, *, several: bool) -> tuple[str, bool]:
     if not ranges:
         return JPEG, several
     for entry in ranges:
+        if not entry.quality:
+            continue
         is_multipart = entry.name in {media_types.MULTIPART, "multipart/*"}
         if not is_multipart and several and entry.name != "*/*":
             continue

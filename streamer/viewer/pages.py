@@ -41,7 +41,11 @@ class Viewer:
     def page(self, request: Request) -> Response:
         """The viewer where a page is wanted, the plain one for everybody else."""
         ranges = media_types.parse_accept(request.headers.getlist("accept"))
-        page = files.built("index.html") if any(each.name == "text/html" for each in ranges) else None
+        page = (
+            files.built("index.html")
+            if any(each.name == "text/html" and each.quality for each in ranges)
+            else None
+        )
         if page is None:
             answer: Response = self._plain.show(request)
             answer.headers["vary"] = "Accept"

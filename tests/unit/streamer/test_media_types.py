@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import pytest
 
-from streamer.media_types import Choice, choose, frame_type, parse_accept, served_transfer_syntax
+from streamer.answers import HttpError
+from streamer.media_types import (
+    Choice,
+    accepts,
+    choose,
+    frame_type,
+    parse_accept,
+    ranges_of,
+    served_transfer_syntax,
+)
 
 J2K, EXPLICIT = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.1"
 OCTETS, JP2 = "application/octet-stream", "image/jp2"
@@ -34,7 +46,11 @@ def chosen(accept: str, *, syntax: str = J2K, single: bool = True) -> Choice | N
         ("image/jpeg", None),
         ('multipart/related; type="image/jls"', None),
         (f"application/octet-stream; transfer-syntax={EXPLICIT}", None),
-        ("application/octet-stream;q=0", Choice(JP2, True)),
+        ("application/octet-stream;q=0", None),
+        ("application/octet-stream;q=0, image/jp2", Choice(JP2, False)),
+        ("image/jpeg;q=0, */*;q=0", None),
+        ("image/jp2;", Choice(JP2, False)),
+        ('image/jpeg; a="x,y", image/jp2;q=0.1', Choice(JP2, False)),
         ("text/html", None),
     ],
 )
@@ -71,6 +87,22 @@ def test_native_frames_are_named_explicit_little_endian() -> None:
     for uid in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", EXPLICIT):
         assert served_transfer_syntax(uid) == EXPLICIT
     assert served_transfer_syntax(J2K) == J2K
+
+
+def test_what_is_not_wanted_is_not_taken() -> None:
+    """q=0 (RFC 9110 Section 12.4.2)."""
+    assert not accepts(parse_accept(["application/json;q=0"]), "application/json")
+    assert accepts(parse_accept(["text/html;q=0, application/json"]), "application/json")
+    assert accepts(parse_accept([""]), "application/json")
+
+
+@pytest.mark.parametrize("value", [" " * 4096, "a" * 4096, "a;" * 2048, ";" * 4096, '"' * 4095, "a/" * 2048])
+def test_a_header_takes_the_time_of_its_length(value: str) -> None:
+    """As often as it stands in a request: 60 KiB of it hold up nobody."""
+    began = time.perf_counter()
+    with suppress(HttpError):
+        ranges_of([value] * 15)
+    assert time.perf_counter() - began < 0.1
 
 
 @pytest.mark.parametrize(
