@@ -28,6 +28,10 @@ _KEPT_PREFIXES: Final = ("LC_", "PYTHON")
 _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
+class ChildGoneError(NotTranscodable):
+    """It was dead before it was asked: what it was asked for is not to blame."""
+
+
 class Child:
     """The process, and the lines to and from it.
 
@@ -53,6 +57,8 @@ class Child:
 
         Raises
         ------
+        ChildGoneError
+            It was dead already.
         NotTranscodable
             It died, or it takes too long.
         """
@@ -63,7 +69,7 @@ class Child:
             stdin.write(json.dumps(asked).encode("ascii") + b"\n")
             stdin.flush()
         except BrokenPipeError:
-            raise self._died() from None
+            raise ChildGoneError(str(self._died())) from None
         poll = select.poll()  # select() takes no descriptor above 1023
         poll.register(stdout, select.POLLIN)
         line = b""

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final
 
 from dicomrelay.errors import NotTranscodable
-from dicomrelay.transcode.process import Child
+from dicomrelay.transcode.process import Child, ChildGoneError
 from dicomrelay.transcode.values import Copy, Source, TranscodeLimits
 
 # A copy may lie beside an intermediate form of itself.
@@ -87,16 +87,19 @@ class Workshop:
         waiting: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """Have the child make the file at `path`, which is not there afterwards when it did not. Raises as `copy`."""
-        if self._child is None:
-            self._child = Child(self.module, self._limits)
         seconds = self._limits.seconds + reads_bytes * 10 / self._limits.bytes_per_second
         made = False
         try:
-            answer = self._child.ask({**asked, "copy": str(path), "most": self._room()}, seconds, waiting)
+            line = {**asked, "copy": str(path), "most": self._room()}
+            try:
+                answer = self._child_now().ask(line, seconds, waiting)
+            except ChildGoneError:
+                # Killed while it had nothing to do, as by a kernel that is short of memory.
+                self._end_child()
+                answer = self._child_now().ask(line, seconds, waiting)
             made = "length" in answer
         except BaseException:
-            self._child.end()
-            self._child = None
+            self._end_child()
             raise
         finally:
             if not made:
@@ -113,13 +116,21 @@ class Workshop:
 
     def close(self) -> None:
         """End the child, and remove what is left."""
-        if self._child is not None:
-            self._child.end()
-            self._child = None
+        self._end_child()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
             self._folder = None
+
+    def _child_now(self) -> Child:
+        if self._child is None:
+            self._child = Child(self.module, self._limits)
+        return self._child
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.end()
+            self._child = None
 
     def __enter__(self) -> Workshop:
         return self

@@ -140,10 +140,33 @@ def test_a_decoder_that_dies_costs_one_instance(tmp_path: Path) -> None:
     """The next one gets a new child."""
     with Workshop(tmp_path / "copies") as workshop:
         workshop.copy(_plain(tmp_path), IMPLICIT)
-        os.kill(_child_of(workshop), signal.SIGSEGV)
-        with pytest.raises(NotTranscodable, match=r"died over it \(signal 11\)"):
-            workshop.copy(_plain(tmp_path), IMPLICIT)
+        child = _child_of(workshop)
+        os.kill(child, signal.SIGSTOP)
+        with pytest.raises(NotTranscodable, match=r"died over it \(signal 9\)"):
+            workshop.copy(_plain(tmp_path), IMPLICIT, waiting=lambda: os.kill(child, signal.SIGKILL))
         assert workshop.copy(_plain(tmp_path), IMPLICIT).length
+
+
+def test_a_decoder_that_died_while_it_was_idle_costs_nothing(tmp_path: Path) -> None:
+    """As where the kernel is short of memory: the instance that comes next is not to blame."""
+    with Workshop(tmp_path / "copies") as workshop:
+        workshop.copy(_plain(tmp_path), IMPLICIT)
+        assert workshop._child is not None
+        idle = workshop._child._process
+        idle.kill()
+        idle.wait()
+        assert workshop.copy(_plain(tmp_path), IMPLICIT).length
+        assert _child_of(workshop) != idle.pid
+
+
+def test_a_decoder_that_cannot_even_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not tried for ever."""
+    monkeypatch.setattr(Workshop, "module", "dicomrelay.no_such_module")
+    with (
+        Workshop(tmp_path / "copies") as workshop,
+        pytest.raises(NotTranscodable, match=r"died over it \(exit code 1\)"),
+    ):
+        workshop.copy(_plain(tmp_path), IMPLICIT)
 
 
 def test_a_stop_that_reaches_the_child_too_costs_no_instance(tmp_path: Path) -> None:
