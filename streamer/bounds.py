@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from dicomrelay.log import get_logger
 from streamer import zero_copy
 from streamer.answers import PROBLEM_JSON, SECURITY_HEADERS, AsgiApp, problem
+from streamer.cut_short import without_tracebacks
 
 _log = get_logger("dicomrelay.streamer")
 
@@ -230,12 +231,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _body_too_large(self) -> tuple[int, str]:
         most = self._most_body_bytes
-        words = (
-            "nothing here takes a body, and this one has"
-            if most == self.bounds.body_bytes
-            else "the body has"
-        )
-        return 413, f"{words} more than {most} bytes"
+        return 413, f"the body has more than the {most} bytes that are taken here"
 
     def _is_answering(self) -> bool:
         # None before the first request, whatever uvicorn declares.
@@ -272,6 +268,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 def bounded(bounds: Bounds) -> type[BoundedHttp]:
     """The protocol for uvicorn, with limits of its own."""
+    without_tracebacks()
 
     class Bounded(BoundedHttp):
         pass

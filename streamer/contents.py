@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from archive import Archive, StoredInstance
 from archive.frame_reader import CHUNK_BYTES, read_exactly
 from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
-from dicomrelay.errors import ArchiveError
+from dicomrelay.errors import ArchiveError, FrameError
 from dicomrelay.transcode.syntaxes import COMPRESSED
 from dicomrelay.transcode.values import Source
 from streamer.conditions import Span
@@ -24,6 +24,7 @@ class Content:
     descriptor: int
     offset: int
     size: int
+    sop_instance_uid: str = ""
 
     @property
     def length(self) -> int:
@@ -36,9 +37,7 @@ class Content:
         Raises
         ------
         ArchiveError
-            The file cannot be read.
-        FrameError
-            It ends before.
+            The file cannot be read, or ends before.
         """
         start, end = (0, self.length) if span is None else (span.start, span.end)
         begin, stop = (max(0, edge - len(self.head)) for edge in (start, end))
@@ -47,8 +46,11 @@ class Content:
                 yield self.head[start:end]
             for at in range(begin, stop, CHUNK_BYTES):
                 yield read_exactly(self.descriptor, min(CHUNK_BYTES, stop - at), self.offset + at)
-        except OSError as error:
-            raise ArchiveError(f"a file cannot be read: {error.strerror or type(error).__name__}") from None
+        except (OSError, FrameError) as error:
+            why = str(error) if isinstance(error, FrameError) else error.strerror or type(error).__name__
+            raise ArchiveError(
+                f"the file of {self.sop_instance_uid or 'a value'} cannot be read: {why}"
+            ) from None
         finally:
             self.close()
 
@@ -107,11 +109,14 @@ class Contents:
         """
         if transfer_syntax_uid in {"", stored.transfer_syntax_uid}:
             descriptor = opened(self._archive, stored)
-            return Content(file_meta(stored), descriptor, stored.data_set_offset, stored.data_set_bytes)
+            head, size = file_meta(stored), stored.data_set_bytes
+            return Content(head, descriptor, stored.data_set_offset, size, stored.sop_instance_uid)
         if transfer_syntax_uid in COMPRESSED:
             copy = self.transcoding.compressed(stored, transfer_syntax_uid)
-            return Content(file_meta(stored, transfer_syntax_uid), copy.descriptor, 0, copy.length)
-        with self._archive.reading(stored) as path:
-            source = Source(path, stored.data_set_offset, stored.data_set_bytes, stored.transfer_syntax_uid)
-            copy = self.transcoding.copy(source, transfer_syntax_uid)
-        return Content(file_meta(stored, transfer_syntax_uid), copy.descriptor, 0, copy.length)
+        else:
+            with self._archive.reading(stored) as path:
+                size, syntax = stored.data_set_bytes, stored.transfer_syntax_uid
+                source = Source(path, stored.data_set_offset, size, syntax)
+                copy = self.transcoding.copy(source, transfer_syntax_uid)
+        head = file_meta(stored, transfer_syntax_uid)
+        return Content(head, copy.descriptor, 0, copy.length, stored.sop_instance_uid)

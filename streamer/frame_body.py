@@ -14,6 +14,7 @@ from dicomrelay.log import get_logger
 from streamer import media_types
 from streamer.answers import Receive, Scope, Send
 from streamer.conditions import Fields, wanted_span
+from streamer.cut_short import CutShortError
 from streamer.decoded_frames import DecodedFrames
 from streamer.open_frames import OpenFrames
 from streamer.pieces import FilePiece, frame_pieces, has_file_pieces
@@ -116,7 +117,7 @@ async def send_body(scope: Scope, receive: Receive, send: Send, body: FrameBody,
 
     Raises
     ------
-    ConnectionAbortedError
+    CutShortError
         Something is wrong with the frames after the status went out: the answer has to end short of its length.
     """
     headers = [
@@ -141,7 +142,7 @@ async def send_body(scope: Scope, receive: Receive, send: Send, body: FrameBody,
     except (RelayError, OSError, EOFError) as error:
         # The status is out already: ending short of the announced length is what tells the client.
         _log.error("frames cut short", action="streamer.frames", path=scope["path"], error=str(error))
-        raise ConnectionAbortedError("frames cut short") from error
+        raise CutShortError("frames cut short") from None
     finally:
         if gone is not None:
             gone.cancel()

@@ -43,7 +43,7 @@ class Making:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._patience_s)
         except TimeoutError:
-            raise _busy() from None
+            raise self._not_done(future) from None
 
     def waited(self, work: Callable[[], _T]) -> _T:
         """Its result, for a thread. Raises as `made`."""
@@ -51,8 +51,7 @@ class Making:
         try:
             return future.result(self._patience_s)
         except NotDone:
-            future.cancel()
-            raise _busy() from None
+            raise self._not_done(future) from None
 
     def close(self) -> None:
         """Let what is under way come to its end, and nothing else begin."""
@@ -71,14 +70,20 @@ class Making:
         future.add_done_callback(lambda _: self._end())
         return future
 
+    def _not_done(self, future: Future[_T]) -> HttpError:
+        if future.cancel():
+            return _busy()  # no thread was free for it
+        return _later(f"the picture is not done after {self._patience_s:.0f} s, and is being made still")
+
     def _end(self) -> None:
         with self._lock:
             self._taken -= 1
 
 
 def _busy() -> HttpError:
-    return HttpError(
-        503,
-        "too many pictures are being made: ask again later",
-        headers=((b"retry-after", str(_RETRY_AFTER_S).encode()),),
-    )
+    return _later("too many pictures are being made")
+
+
+def _later(words: str) -> HttpError:
+    retry = (b"retry-after", str(_RETRY_AFTER_S).encode())
+    return HttpError(503, f"{words}: ask again later", headers=(retry,))

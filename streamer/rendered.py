@@ -21,6 +21,7 @@ from archive.renditions.request import PictureRequest
 from dicomrelay.errors import FramesNotAddressable, NotTranscodable
 from streamer.answers import HttpError
 from streamer.conditions import Caching, as_text, weak
+from streamer.cut_short import told_later
 from streamer.frames import frame_numbers
 from streamer.making import Making
 from streamer.rendered_requests import of_wado_uri, rendered, small
@@ -178,7 +179,8 @@ class Rendered:
 
         if request.method == "HEAD":
             return Response(None, headers={**fields, "content-type": content_type})
-        return StreamingResponse(parts(), headers={**fields, "content-type": content_type})
+        body = told_later(parts(), request.url.path)
+        return StreamingResponse(body, headers={**fields, "content-type": content_type})
 
     # ---- thumbnails
 

@@ -34,6 +34,7 @@ from streamer.conditions import (
     weak,
 )
 from streamer.contents import Contents, file_meta
+from streamer.cut_short import told
 from streamer.frames import checked_uids
 
 BOUNDARY: Final = f"dicomrelay-{uuid.uuid4().hex}"
@@ -228,7 +229,7 @@ def answer(
     if request.method == "HEAD":
         _closed(body)
         return _HeadOnly(status_code=status, headers=headers)
-    return StreamingResponse(body, status, headers=headers)
+    return StreamingResponse(told(body, request.url.path), status, headers=headers)
 
 
 class _HeadOnly(Response):

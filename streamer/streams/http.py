@@ -10,6 +10,7 @@ from typing import Any, Final
 from dicomrelay.errors import RelayError
 from dicomrelay.log import get_logger
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
+from streamer.cut_short import CutShortError
 from streamer.streams.messages import WordsError, parse_objects
 from streamer.streams.registry import Registry
 from streamer.streams.session import Session, StreamBrokenError
@@ -81,7 +82,7 @@ async def _stream(session: Session, listed: list[Mapping[str, Any]], receive: Re
         # No end of the chunks: the client sees that something is missing.
         if isinstance(error, StreamBrokenError):
             _log.error("stream broken off", action="streamer.stream", error=str(error))
-        raise ConnectionAbortedError("stream broken off") from error
+        raise CutShortError("stream broken off") from None
     finally:
         said.cancel()
         gone.cancel()
