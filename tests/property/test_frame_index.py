@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from archive.frame_header import FrameIndexHeader, FrameLayout, Geometry, PixelKind, decode_header
 from archive.frame_index import FrameIndex, encode_fragment_entry, encode_frame_entry
-from dicomrelay.errors import FrameError
+from dicomrelay.errors import FrameError, FrameIndexDamaged
 
 U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
@@ -139,6 +139,25 @@ def test_a_damaged_row_is_noticed_when_it_is_used(
     try:
         with pytest.raises(FrameError):
             index.locate(number)
+    finally:
+        index.close()
+
+
+@given(HEADERS, st.integers(2, 20), st.data())
+def test_a_row_in_the_place_of_another_is_noticed(
+    header: FrameIndexHeader, count: int, data: st.DataObject
+) -> None:
+    """Each is whole, and of another frame: it would show one frame for another."""
+    descriptor = write(header, [[100]] * count)
+    rows_at = os.fstat(descriptor).st_size - (16 + 32) * count
+    one, other = data.draw(st.lists(st.integers(1, count), min_size=2, max_size=2, unique=True))
+    row = os.pread(descriptor, 32, rows_at + 32 * (other - 1))
+    os.pwrite(descriptor, row, rows_at + 32 * (one - 1))
+    index = FrameIndex(descriptor)
+    try:
+        index.locate(other)
+        with pytest.raises(FrameIndexDamaged, match=f"at frame {one}$"):
+            index.locate(one)
     finally:
         index.close()
 

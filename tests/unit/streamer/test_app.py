@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from archive import Archive
 from archive.disk import Disk
 from archive.index.database import open_database
 from archive.layout import Layout
+from dicomrelay.settings import StreamerSettings
 from streamer.answers import Message
 from streamer.app import create_app
 from streamer.host_check import is_ours
@@ -117,6 +122,48 @@ def test_no_host_and_two_hosts_are_refused(archive: Archive) -> None:
 def test_a_host_that_is_not_ours_is_told_apart(host: str) -> None:
     """Names that only look like ours, and fields that are none."""
     assert not is_ours(host, name="127.0.0.1")
+
+
+def test_every_route_but_health_asks_who_comes(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the route table has, and what goes by roads of its own; each method, and WebSockets."""
+    paths = [
+        "/studies/1.2/series/1.3/instances/1.4/frames/1",
+        "/streams",
+        "/streams/a",
+        "/nothing",
+        "/health/",
+    ]
+
+    class Listed(Starlette):
+        def __init__(self, *, routes: Sequence[Route], **more: Any) -> None:
+            paths.extend(re.sub(r"\{[^}]*\}", "1.2", route.path) for route in routes)
+            super().__init__(routes=routes, **more)
+
+    monkeypatch.setattr("streamer.app.Starlette", Listed)
+    app = create_app(archive, settings=StreamerSettings.model_validate({"access": {"token": "x" * 16}}))
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def ask_all() -> None:
+        for path in paths:
+            scope = {"path": path, "query_string": b"", "headers": [(b"host", b"localhost")]}
+            await app(scope | {"type": "websocket"}, receive, send)
+            for method in () if path == "/health" else ("GET", "HEAD", "POST", "PUT", "OPTIONS"):
+                await app(scope | {"type": "http", "method": method}, receive, send)
+
+    asyncio.run(ask_all())
+
+    assert len(paths) > 30
+    assert {"/health", "/", "/viewer/names.json", "/ohif/1.2", "/wado"} <= {*paths}
+    assert {each["code"] for each in sent if each["type"] == "websocket.close"} == {1008}
+    started = [each["status"] for each in sent if each["type"] == "http.response.start"]
+    assert started == [401] * 5 * (len(paths) - 1)
+    assert sum(each["type"] == "websocket.close" for each in sent) >= len(paths) - 1
 
 
 def test_long_uids_wrap_on_the_page(archive: Archive) -> None:
