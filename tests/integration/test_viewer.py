@@ -85,6 +85,12 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, D
     report.save_as(folder / "report.dcm")
     broken = instance(dcmread(pydicom_file("MR_truncated.dcm")), study="1.9", number=3, description="Cut")
     broken.save_as(folder / "broken.dcm")
+    for number in range(1, 111):
+        ds = instance(dcmread(pydicom_file("MR_small.dcm")), study="1.8", number=1, description="Long")
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.8.1.{number}"
+        ds.InstanceNumber, ds.PatientName, ds.StudyDate = number, "Long^John", "20000101"
+        ds.save_as(folder / f"long{number}.dcm")
+    requests += [request_for(folder / f"long{number}.dcm") for number in range(1, 111)]
     requests += [request_for(folder / f"{name}.dcm") for name in ("evil", "report", "broken")]
     with closing(Archive.open(folder / "archive")) as archive:
         archive.store(requests)
@@ -249,7 +255,7 @@ def test_the_list_is_searched_and_leads_to_a_study(browser: Browser, server: htt
     """What is typed is in no address; thumbnails are drawn."""
     browser.go("about:blank")
     browser.go(f"{server.base_url}/")
-    browser.wait("document.querySelectorAll('.list tbody tr').length === 2")
+    browser.wait("document.querySelectorAll('.list tbody tr').length === 3")
     browser.screenshot(Path(SCREENSHOTS) / "list.png" if SCREENSHOTS else None)
     browser.run(
         "document.querySelector('[name=name]').value = arguments[0]; document.querySelector('form').requestSubmit()",
@@ -258,7 +264,7 @@ def test_the_list_is_searched_and_leads_to_a_study(browser: Browser, server: htt
     browser.wait("document.querySelector('.hint')?.textContent === 'No study matches.'")
     browser.run(
         "document.querySelector('[name=name]').value = arguments[0]; document.querySelector('form').requestSubmit()",
-        "doe jane",
+        "oe, jan",
     )
     browser.wait("document.querySelectorAll('.list tbody tr').length === 1")
     assert "jane" not in browser.run("return location.href")
@@ -275,6 +281,87 @@ def test_the_list_is_searched_and_leads_to_a_study(browser: Browser, server: htt
         "return Math.max(...each.getContext('2d').getImageData(0, 0, each.width, each.height).data.filter((_, at) => at % 4 < 3))"
     )
     assert drawn > 100
+
+
+def test_every_field_of_the_search_narrows_it(browser: Browser, server: httpx.Client) -> None:
+    """Words anywhere in a name; several modalities; the accession number. The newest study comes first."""
+    browser.go("about:blank")
+    browser.go(f"{server.base_url}/")
+    browser.wait("document.querySelectorAll('.list tbody tr').length === 3")
+    found = {
+        ("name", "ong oh"): 1,
+        ("name", "ong, jo"): 1,
+        ("modality", "sr"): 1,
+        ("modality", "sr, ct"): 2,
+        ("accession", "there is none"): 0,
+    }
+    for (name, typed), count in found.items():
+        browser.run(
+            "for (const each of document.querySelectorAll('.search input')) each.value = '';"
+            "document.querySelector(`[name=${arguments[0]}]`).value = arguments[1];"
+            "document.querySelector('.list').dataset.state = 'left'; document.querySelector('form').requestSubmit()",
+            name,
+            typed,
+        )
+        browser.wait("document.querySelector('.list').dataset.state === 'shown'")
+        rows = browser.run("return document.querySelectorAll('.list tbody tr').length")
+        assert (name, typed, rows) == (name, typed, count)
+    browser.run(
+        "[...document.querySelectorAll('button')].find((each) => each.textContent === 'Clear').click()"
+    )
+    browser.wait("document.querySelectorAll('.list tbody tr').length === 3")
+    assert "Long John" in browser.run("return document.querySelector('.list tbody tr:last-child').innerText")
+
+
+def test_one_set_of_graphics_lasts_for_many_studies(browser: Browser, server: httpx.Client) -> None:
+    """Browsers have few WebGL contexts; going to and fro makes no more."""
+    browser.go("about:blank")
+    browser.go(f"{server.base_url}/")
+    browser.run(
+        "window.contexts = 0; for (const kind of [HTMLCanvasElement, OffscreenCanvas]) {"
+        " const before = kind.prototype.getContext; kind.prototype.getContext = function (name, ...more) {"
+        " if (String(name).startsWith('webgl') && !this.counted) { this.counted = true; window.contexts++; }"
+        " return before.call(this, name, ...more); }; }"
+    )
+    counts = []
+    for study, series in ((STUDY, f"{STUDY}.1"), ("1.9", "1.9.1"), (STUDY, f"{STUDY}.2"), ("1.9", "1.9.1")):
+        browser.run("location.hash = arguments[0]", f"#/{study}/{series}")
+        browser.wait(
+            f"document.querySelector('.card.on')?.dataset.series === '{series}' && {STATE} === 'shown'"
+        )
+        counts.append(browser.run("return window.contexts"))
+
+    assert counts[1:] == counts[:1] * 3
+
+
+def test_a_page_with_a_password_in_its_address_works(browser: Browser, server: httpx.Client) -> None:
+    """As links of other programs have it; workers and what they fetch too."""
+    browser.go("about:blank")
+    base = str(server.base_url).rstrip("/").replace("://", "://user:password@")
+    browser.go(f"{base}/#/{STUDY}/{STUDY}.9")
+    browser.wait(f"['shown', 'failed'].includes({STATE})")
+
+    assert browser.run(f"return {STATE}") == "shown", words(browser)
+
+
+def test_a_long_series_is_shown_before_all_of_it_is_known(browser: Browser, server: httpx.Client) -> None:
+    """Its first image; a key that is pressed meanwhile counts once the rest is there."""
+    browser.go("about:blank")
+    browser.go(f"{server.base_url}/")
+    # The metadata of the series waits until it is let go.
+    browser.run(
+        "const before = window.fetch; window.fetch = async (...asked) => {"
+        " if (String(asked[0]).endsWith('/series/1.8.1/metadata'))"
+        " await new Promise((go) => (window.go = go)); return before(...asked); }"
+    )
+    browser.run("location.hash = '#/1.8/1.8.1'")
+    browser.wait(f"{STATE} === 'shown'")
+    assert "The first image; the others follow" in words(browser)
+    browser.run("document.querySelector('.image').focus()")
+    browser.press("\ue010", "\ue013")  # End, up
+    browser.run("window.go()")
+    browser.wait("document.querySelector('.image')?.dataset.index === '108'")
+    assert "Image 109 of 110" in words(browser)
 
 
 def test_metadata_is_a_table_that_can_be_searched(

@@ -19,6 +19,7 @@ export const TAG = {
   sopClass: "00080016",
   sopInstance: "00080018",
   studyDate: "00080020",
+  accession: "00080050",
   modality: "00080060",
   modalitiesInStudy: "00080061",
   studyDescription: "00081030",
@@ -119,7 +120,8 @@ export class RequestFailed extends Error {
 export async function get(path: string, accept: string, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(path, { headers: { Accept: accept }, credentials: "same-origin", signal: signal ?? null });
+    // By this page's origin: a page that was opened with a name and a password in its address may ask for no relative one.
+    response = await fetch(new URL(path, location.origin), { headers: { Accept: accept }, credentials: "same-origin", signal: signal ?? null });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new RequestFailed("The server does not answer. Is it running, and is the network there?", 0);

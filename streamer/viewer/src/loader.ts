@@ -61,7 +61,10 @@ class Workers {
     if (found) return found;
     if (this.made < WORKERS) {
       this.made++;
-      return new Worker(new URL(`./${WORKER}`, import.meta.url), { type: "module" });
+      const at = new URL(`./${WORKER}`, import.meta.url);
+      // What it fetches itself stands beside it, and no fetch takes an address with a password in it.
+      at.username = at.password = "";
+      return new Worker(at, { type: "module" });
     }
     return new Promise((resolve) => this.waiting.push(resolve));
   }

@@ -45,8 +45,8 @@ export class Stack {
   ) {
     register();
     core.cache.setMaxCacheSize(CACHE_BYTES);
-    core.getRenderingEngine(ENGINE)?.destroy();
-    this.engine = new core.RenderingEngine(ENGINE);
+    // One for the page's life: browsers have few WebGL contexts, and one that is given up goes when it is collected.
+    this.engine = (core.getRenderingEngine(ENGINE) as core.RenderingEngine | undefined) ?? new core.RenderingEngine(ENGINE);
     this.engine.enableElement({ viewportId: VIEWPORT, type: core.Enums.ViewportType.STACK, element });
     this.sizes.observe(element);
     element.addEventListener(core.Enums.Events.IMAGE_RENDERED, () => this.placed());
@@ -68,6 +68,16 @@ export class Stack {
     return this.engine.getViewport(VIEWPORT) as StackViewport;
   }
 
+  /** The whole of a series of which one image is shown: the window that was chosen stays. */
+  async grow(frames: Frame[], index: number): Promise<void> {
+    const { chosen, isInverted } = this;
+    await this.open(frames, index);
+    if (!chosen && !isInverted) return;
+    this.chosen = chosen;
+    this.isInverted = isInverted;
+    this.applied();
+  }
+
   /** Show other frames, from one of them on. */
   async open(frames: Frame[], index = 0): Promise<void> {
     this.frames = frames;
@@ -86,11 +96,11 @@ export class Stack {
     this.index = this.wanted = 0;
   }
 
-  /** Give up what drawing needs; the frames that are cached go too. */
+  /** Give up the element; the frames that are cached go too. */
   close(): void {
     this.clear();
     this.sizes.disconnect();
-    this.engine.destroy();
+    this.engine.disableElement(VIEWPORT);
     core.cache.purgeCache();
   }
 

@@ -11,10 +11,11 @@ interface Wanted {
   from: string;
   to: string;
   modality: string;
+  accession: string;
   description: string;
 }
 
-const NOTHING: Wanted = { name: "", id: "", from: "", to: "", modality: "", description: "" };
+const NOTHING: Wanted = { name: "", id: "", from: "", to: "", modality: "", accession: "", description: "" };
 let wanted: Wanted = NOTHING;
 let offset = 0;
 
@@ -22,16 +23,19 @@ let offset = 0;
 export function parameters(what: Wanted, from: number): URLSearchParams {
   const found = new URLSearchParams();
   const anywhere = (words: string): string => (/[*?]/.test(words) ? words : `*${words}*`);
-  if (what.name) found.set("PatientName", anywhere(what.name.replaceAll(" ", "*")));
+  // Words in their order; a comma stands between family name and given name.
+  if (what.name) found.set("PatientName", anywhere(what.name).replace(/\s*,\s*/, "*^").replaceAll(" ", "*"));
   if (what.id) found.set("PatientID", anywhere(what.id));
   if (what.description) found.set("StudyDescription", anywhere(what.description));
-  if (what.modality) found.set("ModalitiesInStudy", what.modality.toUpperCase());
+  if (what.accession) found.set("AccessionNumber", anywhere(what.accession));
+  if (what.modality) found.set("ModalitiesInStudy", what.modality.toUpperCase().split(/[\s,;\\]+/).filter(Boolean).join("\\"));
   const days = [what.from, what.to].map((day) => day.replaceAll("-", ""));
   if (days[0] || days[1]) found.set("StudyDate", `${days[0]}-${days[1]}`);
   // One more than is shown tells whether there is another page.
   found.set("limit", String(PAGE + 1));
   found.set("offset", String(from));
   found.set("includefield", "StudyDescription");
+  found.set("orderby", "-StudyDate,-StudyTime");
   return found;
 }
 
@@ -65,7 +69,8 @@ function search(go: (what: Wanted) => void): HTMLElement {
     input("id", "Patient ID", { type: "search" }),
     input("from", "From", { type: "date" }),
     input("to", "To", { type: "date" }),
-    input("modality", "Modality", { type: "search", size: "6", placeholder: "CT" }),
+    input("modality", "Modality", { type: "search", size: "6", placeholder: "CT, MR" }),
+    input("accession", "Accession", { type: "search", size: "10" }),
     input("description", "Description", { type: "search" }),
     el("button", { type: "submit", class: "main" }, "Search"),
     button("Clear", "Search for everything", () => {
@@ -108,7 +113,7 @@ async function show(list: HTMLElement, signal: AbortSignal): Promise<void> {
 }
 
 function table(rows: Attributes[]): HTMLElement {
-  const heads = ["Patient", "Patient ID", "Date", "Modalities", "Description", "Series", "Instances"];
+  const heads = ["Patient", "Patient ID", "Date", "Accession", "Modalities", "Description", "Series", "Instances"];
   return el(
     "table",
     {},
@@ -123,6 +128,7 @@ function row(study: Attributes): HTMLElement {
   const cells = [
     text(study, TAG.patientId),
     date(text(study, TAG.studyDate)),
+    text(study, TAG.accession),
     modalities,
     text(study, TAG.studyDescription),
     text(study, TAG.seriesOfStudy),

@@ -2,8 +2,9 @@
 
 import { showAttributes } from "./attributes";
 import { Cine } from "./cine";
+import { downloads } from "./downloads";
 import { button, el, failure, fill } from "./dom";
-import { date, get, getAttributes, instancePath, number, seriesPath, TAG, text, type Attributes } from "./dicomweb";
+import { date, getAttributes, instancePath, number, seriesPath, TAG, text, type Attributes } from "./dicomweb";
 import { frameRate, framesOf, placeOf, type Frame } from "./frames";
 import { handle, keys, type Hands, type Tool } from "./hands";
 import { help } from "./help";
@@ -45,6 +46,8 @@ class StudyPage {
   private hands!: Hands;
   private instances: Attributes[] = [];
   private chosen = "";
+  // Steps that were asked for while the rest of a long series is still to come; null when it is there.
+  private meanwhile: number[] | null = null;
 
   constructor(
     private readonly place: HTMLElement,
@@ -109,32 +112,16 @@ class StudyPage {
       button("Reset", "Window, zoom and place as at first (R)", () => this.stack.reset()),
       el("div", { class: "tools" }, this.play, this.rate),
       button("Metadata", "All attributes (M)", () => this.metadata()),
-      this.downloads(),
+      downloads(() => this.stack.frame?.attributes ?? this.instances[0], (error) => this.say(error)),
       button("?", "Keys (?)", help),
     ];
-  }
-
-  private downloads(): HTMLElement {
-    const menu: HTMLSelectElement = el(
-      "select",
-      { title: "Download", "aria-label": "Download" },
-      el("option", { value: "" }, "Download"),
-      el("option", { value: "instance" }, "This instance (DICOM)"),
-      el("option", { value: "series" }, "This series (ZIP)"),
-      el("option", { value: "study" }, "This study (ZIP)"),
-    );
-    menu.addEventListener("change", () => {
-      const what = menu.value;
-      menu.value = "";
-      this.download(what).catch((error: unknown) => this.say(error));
-    });
-    return menu;
   }
 
   private table(): Record<string, () => void> {
     const step = (by: number) => () => {
       this.cine.stop();
-      void this.stack.show(Math.min(Math.max(this.stack.current + by, 0), this.stack.length - 1));
+      if (this.meanwhile) this.meanwhile.push(by);
+      else void this.stack.show(stepped(this.stack.current, by, this.stack.length));
     };
     const table: Record<string, () => void> = {
       ArrowDown: step(1), ArrowRight: step(1), ArrowUp: step(-1), ArrowLeft: step(-1),
@@ -156,7 +143,7 @@ class StudyPage {
     const words = [text(series, TAG.modality), text(series, TAG.seriesNumber) && `#${text(series, TAG.seriesNumber)}`, text(series, TAG.instancesOfSeries)];
     return el(
       "button",
-      { type: "button", class: "card", "data-series": uid, onclick: () => void this.open(uid) },
+      { type: "button", class: "card", "data-series": uid, "data-instances": text(series, TAG.instancesOfSeries), onclick: () => void this.open(uid) },
       canvas,
       el("strong", {}, text(series, TAG.seriesDescription) || "(no description)"),
       el("span", {}, words.filter(Boolean).join(" · ")),
@@ -170,8 +157,15 @@ class StudyPage {
     this.cine.stop();
     this.image.dataset["state"] = "loading";
     this.blank("One moment …");
+    // What is still under way of the series before is shown no more.
+    this.stack.clear();
+    this.instances = [];
+    this.meanwhile = [];
     try {
-      const instances = await getAttributes(`${seriesPath(this.uid, series)}/metadata`, this.signal);
+      const whole = getAttributes(`${seriesPath(this.uid, series)}/metadata`, this.signal);
+      const early = this.early(series, whole);
+      const instances = await whole;
+      const shown = await early;
       if (this.chosen !== series) return;
       this.instances = instances;
       const frames = framesOf(instances);
@@ -180,12 +174,39 @@ class StudyPage {
       this.position.hidden = frames.length < 2;
       this.cine.framesPerSecond = frameRate(frames[0]!) ?? 15;
       this.rate.value = String(Math.round(this.cine.framesPerSecond));
-      await this.stack.open(frames);
+      const first = Math.max(frames.findIndex((frame) => frame.place.instance === shown), 0);
+      const index = this.meanwhile.reduce((at, by) => stepped(at, by, frames.length), first);
+      this.meanwhile = null;
+      if (shown) await this.stack.grow(frames, index);
+      else await this.stack.open(frames, index);
     } catch (error) {
       if (this.signal.aborted || this.chosen !== series) return;
+      this.meanwhile = null;
       this.stack.clear();
       this.image.dataset["state"] = "failed";
       this.say(error);
+    }
+  }
+
+  /** Show the first image of a long series while the rest is asked for; its SOP Instance UID, "" where there was no need. */
+  private async early(series: string, whole: Promise<Attributes[]>): Promise<string> {
+    const count = Number(this.side.querySelector<HTMLElement>(`.card[data-series="${series}"]`)?.dataset["instances"] ?? 0);
+    if (count < LONG) return "";
+    let isWhole = false;
+    const done = (): boolean => (isWhole = true);
+    whole.then(done, done);
+    try {
+      const [row] = await getAttributes(`${seriesPath(this.uid, series)}/instances?orderby=InstanceNumber&limit=1`, this.signal);
+      if (!row || isWhole) return "";
+      const first = await getAttributes(`${instancePath(placeOf(row))}/metadata`, this.signal);
+      const frames = framesOf(first);
+      if (isWhole || this.chosen !== series || !frames.length) return "";
+      this.instances = first;
+      this.position.hidden = true;
+      await this.stack.open(frames);
+      return this.chosen === series ? text(first[0]!, TAG.sopInstance) : "";
+    } catch {
+      return ""; // what is wrong is said of the whole
     }
   }
 
@@ -198,7 +219,7 @@ class StudyPage {
     const texts = [
       [text(attributes, TAG.patientName), text(attributes, TAG.patientId)],
       [text(attributes, TAG.seriesDescription), text(attributes, TAG.modality), date(text(attributes, TAG.studyDate))],
-      [`Image ${index + 1} of ${this.stack.length}`, multi, syntaxName(text(attributes, TAG.transferSyntax))],
+      [this.meanwhile ? "The first image; the others follow …" : `Image ${index + 1} of ${this.stack.length}`, multi, syntaxName(text(attributes, TAG.transferSyntax))],
       [`Zoom ${Math.round(zoom * 100)} %`, window ? `Centre ${round(window.center)}  Width ${round(window.width)}` : "Colour", isInverted ? "Inverted" : ""],
     ];
     this.corners.forEach((corner, at) => fill(corner, ...texts[at]!.filter(Boolean).map((words) => el("div", {}, words))));
@@ -230,20 +251,6 @@ class StudyPage {
     if (attributes) void showAttributes(attributes, `Instance ${text(attributes, TAG.instanceNumber)}`);
   }
 
-  private async download(what: string): Promise<void> {
-    const attributes = this.stack.frame?.attributes ?? this.instances[0];
-    if (!attributes || !what) return;
-    const at = placeOf(attributes);
-    const isOne = what === "instance";
-    const path = isOne ? instancePath(at) : what === "series" ? seriesPath(at.study, at.series) : `/studies/${at.study}`;
-    const response = await get(path, isOne ? "application/dicom" : "application/zip");
-    const url = URL.createObjectURL(await response.blob());
-    // Its UID and nothing of the patient is in the file's name.
-    const name = isOne ? `${at.instance}.dcm` : `${what === "series" ? at.series : at.study}.zip`;
-    el("a", { href: url, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 60_000);
-  }
-
   private failed(error: unknown, index: number): void {
     this.position.value = String(index);
     this.blank("");
@@ -262,4 +269,8 @@ class StudyPage {
   }
 }
 
+// So many instances take a server a moment to describe.
+const LONG = 100;
+
+const stepped = (at: number, by: number, length: number): number => Math.min(Math.max(at + by, 0), length - 1);
 const round = (value: number): string => String(Math.abs(value) >= 10 ? Math.round(value) : Number(value.toPrecision(3)));
