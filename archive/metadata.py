@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
 from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
 
 from archive.attributes import UNREADABLE
 from archive.bulk_data import as_read, pixel_value, plain_data_set, read_before_pixels, vr_of
@@ -69,6 +71,22 @@ def instance_metadata(path: Path, stored: StoredInstance, *, bulk_url: str = "")
             found[key] = {"vr": "UI", "Value": [uid]}
     found["00083002"] = {"vr": "UI", "Value": [stored.transfer_syntax_uid]}
     return dict(sorted(found.items()))
+
+
+def head_metadata(head: Dataset, tags: Collection[int]) -> dict[str, Any]:
+    """Some attributes of what `archive.heads.read_head` has read, as DICOM JSON; binary values over 1 KiB are left out."""
+    wanted = Dataset()
+    for tag in tags:
+        if tag in head:
+            wanted[tag] = head[tag]
+    try:
+        found: dict[str, Any] = wanted.to_json_dict(
+            bulk_data_threshold=_BULK_BYTES, bulk_data_element_handler=_left_out, suppress_invalid_tags=True
+        )
+    except UNREADABLE:
+        return {}
+    _address(found, "")
+    return found
 
 
 def bare_metadata(stored: StoredInstance) -> dict[str, Any]:

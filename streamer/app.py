@@ -58,7 +58,7 @@ from streamer.rendered import AT_ONCE, Rendered
 from streamer.retrieve_routes import Retrieval
 from streamer.search import Search
 from streamer.stow.port import Intake
-from streamer.stow.road import Stow
+from streamer.stow.road import PATH, Stow
 from streamer.streams.http import MOST_BODY_BYTES
 from streamer.streams.protocol import WRITE_S, BoundedWebSocket
 from streamer.streams.routes import Streams
@@ -127,6 +127,7 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
     frame_road = frames.Frames(cache, caching=caching, transcoding=retrieval.transcoding)
     starlette = _starlette(archive, retrieval, rendered, viewers)
     starlette.state.public_url = settings.public_url
+    starlette.state.stores = stow is not None
     others = compressed(starlette)
     streams = Streams(archive, cache, most=settings.streams, folder=streams_folder)
 
@@ -212,12 +213,14 @@ def _relay_error(request: Request, error: Exception) -> Response:
 
 def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this kind only
-    words = {
-        404: f"there is nothing at {request.url.path[:200]}; see /",
-        405: "this server is read: GET or HEAD",
-    }
+    where, headers = request.url.path, dict(error.headers or {})
+    words = {404: f"there is nothing at {where[:200]}; see /"}
+    if error.status_code == 405:
+        stores = request.app.state.stores and PATH.fullmatch(where)
+        headers["Allow"] = "GET, HEAD, POST" if stores else "GET, HEAD"
+        words[405] = f"{request.method[:20]} is not for {where[:200]}, which takes {headers['Allow']}"
     body = problem(error.status_code, words.get(error.status_code, error.detail))
-    return Response(body, error.status_code, headers=error.headers, media_type=PROBLEM_JSON.decode())
+    return Response(body, error.status_code, headers=headers, media_type=PROBLEM_JSON.decode())
 
 
 def _text(fields: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:

@@ -72,7 +72,8 @@ def row_as_json(
         if attribute.column in row and _is_wanted(attribute, levels, include):
             found[f"{attribute.tag:08X}"] = _element(attribute.vr, row[attribute.column])
     for keyword, (tag, vr) in _COUNTED.items():
-        if keyword in row:
+        # A study without a modality has no element: viewers take one without values for a failure of the whole list.
+        if row.get(keyword) not in (None, []):
             found[f"{tag:08X}"] = _element(vr, row[keyword])
     return dict(sorted(found.items()))
 

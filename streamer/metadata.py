@@ -6,6 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from starlette.requests import Request
@@ -21,8 +22,10 @@ from dicomrelay.log import get_logger
 from streamer import media_types
 from streamer.addresses import base_url
 from streamer.answers import HttpError
-from streamer.conditions import Caching, Span, span_fields, strong, weak
+from streamer.compression import takes_gzip
+from streamer.conditions import Caching, Fields, Span, span_fields, strong, weak
 from streamer.contents import Content, opened
+from streamer.kept_metadata import LEAST_INSTANCES, KeptMetadata, key_of, plain
 from streamer.open_frames import FrameCache
 from streamer.retrieve import BOUNDARY, answer, begun, find, listed, not_modified, some, span_of
 from streamer.search import DICOM_JSON
@@ -34,24 +37,35 @@ _log = get_logger("dicomrelay.streamer")
 class Metadata:
     """`GET .../metadata` of a study, a series or an instance."""
 
-    def __init__(self, archive: Archive, caching: Caching) -> None:
+    def __init__(self, archive: Archive, caching: Caching, kept: KeptMetadata) -> None:
         self._archive = archive
         self._caching = caching
+        self._kept = kept
 
     def show(self, request: Request) -> Response:
         """The attributes of all instances that the URL names."""
         if not media_types.accepts(media_types.wanted(request.scope), DICOM_JSON, "application/json"):
             raise HttpError(406, f"metadata is there as {DICOM_JSON}")
         base = base_url(request)
-        known = listed(some(self._archive, request)).digest
-        etag = weak(known, f"j{dicomrelay.__version__}-{zlib.crc32(base.encode()):08x}")
+        listing = listed(some(self._archive, request))
+        etag = weak(listing.digest, f"j{dicomrelay.__version__}-{zlib.crc32(base.encode()):08x}")
         fields = self._caching.fields(etag, lasts=False)
         if unchanged := not_modified(request, etag, fields):
             return unchanged
-        body = self._items(some(self._archive, request), base)
+        left_out: list[str] = []
+        # No more than were counted: what comes meanwhile is in the next answer.
+        body = self._items(islice(some(self._archive, request), listing.count), base, left_out)
+        if listing.count >= LEAST_INSTANCES and request.method == "GET":
+            key = key_of(listing.digest, base)
+            if zipped := self._kept.open(key):
+                if not takes_gzip(request.headers.getlist("accept-encoding")):
+                    return answer(request, plain(zipped), DICOM_JSON, fields)
+                coding: Fields = [(b"content-encoding", b"gzip"), (b"vary", b"Accept, Accept-Encoding")]
+                return answer(request, zipped, DICOM_JSON, [*fields, *coding])
+            body = self._kept.keeping(key, body, lambda: not left_out)
         return answer(request, body, DICOM_JSON, fields)
 
-    def _items(self, found: Iterator[StoredInstance], base: str) -> Iterator[bytes]:
+    def _items(self, found: Iterator[StoredInstance], base: str, left_out: list[str]) -> Iterator[bytes]:
         separator = b"["
         for stored in found:
             try:
@@ -61,6 +75,7 @@ class Metadata:
             except (ArchiveError, FileNotFoundError) as error:
                 _log.warning("metadata left out", action="streamer.metadata", error=str(error))
                 item = bare_metadata(stored)
+                left_out.append(stored.sop_instance_uid)
             yield separator + json.dumps(item, ensure_ascii=False).encode("utf-8", "replace")
             separator = b","
         yield b"]"

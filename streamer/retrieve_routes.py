@@ -13,6 +13,7 @@ from archive import Archive
 from archive.renditions.renditions import Renditions
 from streamer.conditions import Caching
 from streamer.contents import Contents
+from streamer.kept_metadata import KeptMetadata
 from streamer.metadata import BulkData, Metadata
 from streamer.open_frames import FrameCache
 from streamer.retrieve import Retrieve
@@ -37,7 +38,7 @@ class Retrieval:
     render : callable, optional
         Makes the images of WADO-URI.
     renditions : Renditions, optional
-        Makes compressed copies.
+        Makes compressed copies, and keeps metadata of many instances beside them.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class Retrieval:
     ) -> None:
         self.transcoding = Transcoding(copies, renditions=renditions)
         retrieve = Retrieve(archive, Contents(archive, self.transcoding), caching)
-        metadata, bulk_data = Metadata(archive, caching), BulkData(archive, cache, caching)
+        kept = KeptMetadata(renditions.cache if renditions is not None else None)
+        metadata, bulk_data = Metadata(archive, caching, kept), BulkData(archive, cache, caching)
         self.routes: Routes = (
             (_STUDY, retrieve.several),
             (_STUDY + "/metadata", metadata.show),

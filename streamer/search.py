@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -16,7 +17,8 @@ from streamer import media_types
 from streamer.addresses import base_url
 from streamer.answers import HttpError
 from streamer.dicom_json import row_as_json
-from streamer.search_query import asked
+from streamer.search_beside import Beside
+from streamer.search_query import Asked, asked
 
 DICOM_JSON: Final = "application/dicom+json"
 _NOTHING: Final = SearchPage((), has_more=False)
@@ -52,11 +54,12 @@ class Search:
         if not media_types.accepts(media_types.wanted(request.scope), DICOM_JSON, "application/json"):
             raise HttpError(406, f"searches are answered as {DICOM_JSON}")
         search = asked(level, request.query_params.multi_items(), request.path_params)
-        page = self._archive.search(search.query) if search.query is not None else _NOTHING
+        page, besides = self._found(search)
         base = base_url(request)
         rows = [
             row_as_json(row, levels=levels, include=search.include, retrieve_url=base + _path(row, level))
-            for row in page.rows
+            | beside
+            for row, beside in zip(page.rows, besides, strict=True)
         ]
         warnings = [*search.warnings]
         if page.has_more and search.query is not None:
@@ -68,6 +71,24 @@ class Search:
             media_type=DICOM_JSON,
             headers={"Warning": told} if told else None,
         )
+
+    def _found(self, search: Asked) -> tuple[SearchPage, list[dict[str, Any]]]:
+        """One page, and what was looked up beside the index of each of its rows."""
+        query = search.query
+        if query is None:
+            return _NOTHING, []
+        if not search.beside and not search.looked_up:
+            page = self._archive.search(query)
+            return page, [{} for _ in page.rows]
+        look = Beside(self._archive, search.beside, search.looked_up)
+        if not search.beside:
+            page = self._archive.search(query)
+            return page, [beside for _, beside in look.fitting(iter(page.rows))]
+        # Which of the rows match is known one by one.
+        matching = look.fitting(iter(self._archive.scan(query)))
+        found = [*islice(matching, query.offset, query.offset + query.limit + 1)]
+        rows = [row for row, _ in found[: query.limit]]
+        return SearchPage(rows, len(found) > query.limit), [beside for _, beside in found[: query.limit]]
 
 
 def _path(values: Mapping[str, Any], level: Level) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from archive.attributes import ATTRIBUTES, Level
@@ -12,6 +12,7 @@ from dicomrelay.dicom.query_values import Invalid, normalised
 from streamer.answers import HttpError
 from streamer.dicom_json import ALL, is_attribute, is_kept, keyword_of
 from streamer.frames import checked_uids
+from streamer.search_beside import looked_up, request_key
 
 _DEFAULT_LIMIT: Final = 100
 _LARGEST_COUNT_DIGITS: Final = 9
@@ -38,11 +39,17 @@ class Asked:
         Keywords that are wanted besides those that always come; `ALL` for everything.
     warnings : tuple of str
         What is not done as it was asked.
+    beside : mapping
+        What items of the Request Attributes Sequence are to have, by keyword; not in the index.
+    looked_up : frozenset of int
+        Tags of what is wanted besides, and not in the index.
     """
 
     query: SearchQuery | None
     include: frozenset[str]
     warnings: tuple[str, ...] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
+    looked_up: frozenset[int] = frozenset()
 
 
 def asked(level: Level, parameters: Iterable[tuple[str, str]], path: Mapping[str, str]) -> Asked:
@@ -63,6 +70,7 @@ def asked(level: Level, parameters: Iterable[tuple[str, str]], path: Mapping[str
     said: dict[str, str] = {}
     lists: dict[str, list[str]] = {name: [] for name in _LISTS}
     matches: dict[str, str] = {}
+    beside: dict[str, str] = {}
     for name, value in parameters:
         if name in _LISTS:
             lists[name] += [each.strip() for each in value.split(",") if each.strip()]
@@ -70,6 +78,10 @@ def asked(level: Level, parameters: Iterable[tuple[str, str]], path: Mapping[str
             if name in said:
                 raise HttpError(400, f"{name} is given twice")
             said[name] = value
+        elif key := request_key(name, level):
+            if key in beside:
+                raise HttpError(400, f"{name[:80]} is given twice")
+            beside[key] = value
         elif name not in _OTHERS:
             _add(matches, name, value)
     flags = {name: _flag(name, said.get(name, "false")) for name in _FLAGS}
@@ -86,7 +98,13 @@ def asked(level: Level, parameters: Iterable[tuple[str, str]], path: Mapping[str
         fuzzy=flags["fuzzymatching"],
     )
     # What was matched is told too (PS3.18 Table 10.6.3-3).
-    return Asked(query if can_match and limit else None, include | matches.keys(), tuple(warnings))
+    return Asked(
+        query if can_match and limit else None,
+        include | matches.keys(),
+        tuple(warnings),
+        beside,
+        frozenset(filter(None, (looked_up(name, level) for name in include if not is_kept(name, level)))),
+    )
 
 
 def _add(matches: dict[str, str], name: str, value: str) -> None:
@@ -126,12 +144,12 @@ def _included(level: Level, names: list[str], warnings: list[str]) -> frozenset[
             continue
         if not all(is_attribute(part) for part in name.split(".")):
             raise HttpError(400, f"includefield: {name[:80]!r} is no attribute, and not {ALL}")
-        if not is_kept(keyword_of(name), level):
+        if not is_kept(keyword_of(name), level) and not looked_up(name, level):
             missing.append(name[:80])
     if missing:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
         listed = ", ".join(missing[:_MOST_NAMED])
-        warnings.append(f"includefield: {listed}{more} are not in the index at this level, see /metadata")
+        warnings.append(f"includefield: {listed}{more} are not told at this level, see /metadata")
     return frozenset(keyword_of(name) for name in names)
 
 

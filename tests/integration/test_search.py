@@ -27,6 +27,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     data_set.PatientName, data_set.PatientID = "Müller^Jörg", "77"
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         setattr(data_set, keyword, f"{data_set[keyword].value[:40]}.77")
+    request = Dataset()
+    request.ScheduledProcedureStepID, request.RequestedProcedureID = "STEP 7", "REQ 77"
+    data_set.RequestAttributesSequence = [request]
     data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
     data_set.save_as(umlaut)
     with closing(Archive.open(home / "archive")) as archive:
@@ -105,14 +108,52 @@ def test_text_is_utf_8(client: httpx.Client) -> None:
 def test_fields_are_added_and_what_is_not_there_is_said(client: httpx.Client) -> None:
     """By keyword, tag and all; an attribute that is matched comes too."""
     plain = found(client, "/instances?limit=1")[0]
-    more = client.get("/instances?limit=1&includefield=00081010,BodyPartExamined&includefield=PixelSpacing")
+    more = client.get("/instances?limit=1&includefield=00081010,BodyPartExamined&includefield=PixelData")
     everything = found(client, "/instances?limit=1&includefield=all")[0]
     matched = found(client, "/studies?IssuerOfPatientID=&limit=1")[0]
 
     assert {"00081010", "00180015"} <= set(more.json()[0]) - set(plain)
-    assert "PixelSpacing" in more.headers["warning"]
+    assert "PixelData" in more.headers["warning"]
     assert set(more.json()[0]) < set(everything)
     assert "00100021" in matched
+
+
+def test_what_the_index_has_not_is_looked_up_in_the_file(client: httpx.Client) -> None:
+    """Of an instance anything but bulk data; of a series what is the same in all of it."""
+    [ct] = found(
+        client, "/instances?PatientID=1CT1&includefield=PixelSpacing,00080008,OtherPatientIDsSequence"
+    )
+    stored = dcmread(pydicom_file("CT_small.dcm"))
+
+    assert ct["00280030"]["Value"] == [float(each) for each in stored.PixelSpacing]
+    assert ct["00080008"]["Value"] == list(stored.ImageType)
+    assert len(ct["00101002"]["Value"]) == len(stored.OtherPatientIDsSequence)
+    [series] = found(client, "/series?PatientID=1CT1&includefield=ManufacturerModelName,PixelSpacing")
+    assert (series["00081090"]["Value"], "00280030" in series) == ([stored.ManufacturerModelName], False)
+
+
+def test_a_series_is_found_by_its_request(client: httpx.Client) -> None:
+    """Inside of the Request Attributes Sequence, by keywords and by tags, with what else was asked (PS3.18 Table 10.6.1-5)."""
+    by_step = found(client, "/series?RequestAttributesSequence.ScheduledProcedureStepID=STEP*&limit=5")
+    by_tags = found(client, "/series?00400275.00401001=REQ%2077&PatientID=77")
+    instances = found(client, "/instances?00400275.00401001=REQ%2077&PatientID=77")
+
+    assert values(by_step, "00100020") == values(by_tags, "00100020") == ["77"]
+    [item] = by_step[0]["00400275"]["Value"]
+    assert (item["00400009"]["Value"], item["00401001"]["Value"]) == (["STEP 7"], ["REQ 77"])
+    assert len(instances) == 1
+    assert found(client, "/series?00400275.00401001=other&PatientID=77") == []
+    assert client.get("/studies?00400275.00401001=1").status_code == 400
+    assert client.get("/series?00400275.00100020=1").status_code == 400
+
+
+def test_a_study_without_a_modality_has_no_element_for_it(client: httpx.Client) -> None:
+    """Viewers of others read its first value, and show no study at all when there is none."""
+    rows = found(client, "/studies?limit=1000")
+    without = [row for row in rows if "00080061" not in row]
+
+    assert without
+    assert all(row["00080061"]["Value"] for row in rows if row not in without)
 
 
 def test_values_have_the_representation_of_the_standard(client: httpx.Client) -> None:

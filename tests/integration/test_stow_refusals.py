@@ -108,6 +108,15 @@ def test_only_two_addresses_take_a_body(client: httpx.Client) -> None:
     for path, status in (("/series", 405), ("/studies/1.2/series", 405), ("/studies/1.2/x", 404), ("/", 405)):
         assert client.post(path, headers=MULTIPART, content=b"x").status_code == status
         assert client.post(path, headers=MULTIPART, content=bytes(100_000)).status_code == 413
+    for path, allowed in (
+        ("/series", "GET, HEAD"),
+        ("/studies", "GET, HEAD, POST"),
+        ("/studies/1.2", "GET, HEAD, POST"),
+    ):
+        for method in ("PUT", "OPTIONS"):
+            refused = client.request(method, path)
+            assert {*refused.headers["allow"].split(", ")} == {*allowed.split(", ")}
+            assert refused.json()["detail"].startswith(f"{method} is not for {path}, which takes ")
 
 
 def test_nothing_is_stored_that_cannot_be_answered_or_comes_from_elsewhere(
