@@ -26,6 +26,8 @@ from dicomrelay.ledger.engine import Database, Work, chunks
 FILES: Final = "archive.files"
 CHANGE: Final = "change:"
 _IMPORT: Final = "import:"
+# That instances came in as files once: the ledger of a relay knows nothing of them.
+IMPORTED: Final = "imported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +179,11 @@ class IndexChanges:
                 section.record(found)
 
     def begin_import(self) -> str:
-        """Note that files come in; `end_import` takes the name of the note."""
+        """Note that files come in, and for good that some did; `end_import` takes the name of the first note."""
         name = f"{_IMPORT}{uuid.uuid4().hex}"
         with self._database.write() as work:
             work.connection.execute(insert(meta), [{"name": name, "value": str(work.now)}])
+            work.insert_missing(meta, [{"name": IMPORTED, "value": str(work.now)}])
         return name
 
     def end_import(self, *names: str) -> None:

@@ -19,7 +19,10 @@ from dicomrelay.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What came of one study. `streamed` counts the instances whose frames, or whose file, the streamer gave."""
+    """What came of one study. `streamed` counts the instances whose frames, or whose file, the streamer gave.
+
+    `framed` counts the instances whose frames a worker has counted, none included; only then `frames` is all of them.
+    """
 
     study_instance_uid: str
     modalities: str
@@ -27,13 +30,15 @@ class StudyResult:
     received: int
     delivered: int
     archived: int
+    framed: int
     frames: int
     streamed: int
 
     @property
     def complete(self) -> bool:
         """Whether every instance is everywhere."""
-        return {self.received, self.delivered, self.archived, self.streamed} == {self.instances}
+        counts = self.received, self.delivered, self.archived, self.framed, self.streamed
+        return {*counts} == {self.instances}
 
 
 def check(
@@ -57,6 +62,7 @@ def _study(
         received=study.instances if study else 0,
         delivered=sum(_same_bytes(file, received / f"{file.sop_instance_uid}.dcm") for file in files),
         archived=study.archived if study else 0,
+        framed=study.framed if study else 0,
         frames=study.frames if study else 0,
         streamed=sum(_streams(file, settings) for file in files),
     )

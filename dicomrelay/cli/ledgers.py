@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import text
@@ -17,6 +18,7 @@ from dicomrelay.settings import Settings
 
 # In words, for what reads the archive's tables brings pydicom with it, and a status should be quick.
 _ARCHIVED: Final = text("SELECT count(*) FROM archive_instances")
+_IMPORTED: Final = text("SELECT count(*) FROM archive_meta WHERE name = 'imported'")
 
 
 def has_run(settings: Settings) -> bool:
@@ -44,24 +46,33 @@ def _refuse_when_lost(settings: Settings) -> None:
     )
 
 
-def not_in_the_ledger(settings: Settings, ledger: Ledger) -> int:
-    """At least so many instances of the archive are unknown to the ledger; two counts, and no row is read.
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """Instances of the archive that the ledger does not know: at least so many, and whether files were ever imported."""
 
-    Every instance of the archive is in the ledger, so that one that has fewer lacks the difference; what else the ledger
-    has, in the spool only, hides as many.
+    instances: int = 0
+    was_imported: bool = False
+
+
+def not_in_the_ledger(settings: Settings, ledger: Ledger) -> Unlisted:
+    """What of the archive is unknown to the ledger; counts alone, and no row is read.
+
+    Every instance that the relay archived is in the ledger, so that one that has fewer lacks the difference, or the
+    difference was imported; what else the ledger has, in the spool only, hides as many.
     """
     index = settings.archive_path / "index.sqlite"
     url = home.archive_url(settings)
     if url is None and not index.is_file():
-        return 0
+        return Unlisted()
     database = Database(url or f"sqlite:///{index}", whose=ARCHIVE_INDEX)
     try:
         # The ledger after the archive: what is archived meanwhile was in the ledger before.
         with database.read() as work:
             archived: int = work.connection.execute(_ARCHIVED).scalar_one()
-        return max(0, archived - ledger.inventory.counts().instances)
+            was_imported = bool(work.connection.execute(_IMPORTED).scalar_one())
+        return Unlisted(max(0, archived - ledger.inventory.counts().instances), was_imported)
     except RelayError:  # no archive yet, or one that cannot be asked: its own checks tell of that
-        return 0
+        return Unlisted()
     finally:
         database.dispose()
 

@@ -11,7 +11,7 @@ import click
 
 from dicomrelay.cli import status_lines
 from dicomrelay.cli.discretion import in_our_words
-from dicomrelay.cli.ledgers import not_in_the_ledger, opened_ledger
+from dicomrelay.cli.ledgers import Unlisted, not_in_the_ledger, opened_ledger
 from dicomrelay.cli.operating.stopping import outside_now
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.status_lines import Fault, Findings
@@ -29,7 +29,7 @@ _MEASURED_FILES = 4_000
 @relay_command(
     about="What runs, what lies in the spool, the newest studies and how far each is, what needs attention, and what to do next. "
     "Exit code 1 when something needs attention, 4 when spool items are damaged, the spool has lost "
-    "its name, or the ledger does not know what the archive has.",
+    "its name, or the ledger does not know what the archive has though nothing was imported into it.",
     examples="dicomrelay status\ndicomrelay status --studies 50 --json",
 )
 @click.option(
@@ -90,6 +90,7 @@ def look(settings: Settings, count: int) -> Findings:
         sources=_bounds(settings),
         unverified=unverified,
         faults=_faults(settings, unlisted),
+        notes=_notes(unlisted),
         outside=sorted(outside_now(settings)),
     )
 
@@ -110,11 +111,12 @@ def _as_json(found: Findings) -> dict[str, Any]:
         "unverified": [dataclasses.asdict(row) for row in found.unverified],
         "needs_attention": [{**dataclasses.asdict(row), "kind": row.kind.value} for row in found.attention],
         "faults": [{"words": fault.words, "do": fault.do} for fault in found.faults],
+        "notes": list(found.notes),
         "next": status_lines.next_line(found),
     }
 
 
-def _faults(settings: Settings, unlisted: int) -> list[Fault]:
+def _faults(settings: Settings, unlisted: Unlisted) -> list[Fault]:
     """What no study and no destination shows."""
     found = []
     try:
@@ -123,10 +125,20 @@ def _faults(settings: Settings, unlisted: int) -> list[Fault]:
         found.append(Fault(str(error), "`dicomrelay repair`"))
     except OSError as error:
         found.append(Fault(f"spool/identity cannot be read: {error.strerror}", "look at the disk"))
-    if unlisted:
-        words = f"the archive holds at least {unlisted} instances that the ledger does not know"
+    if unlisted.instances and not unlisted.was_imported:
+        words = f"the archive holds at least {unlisted.instances} instances that the ledger does not know"
         found.append(Fault(words, "`dicomrelay repair` makes them known; nothing is sent"))
     return found
+
+
+def _notes(unlisted: Unlisted) -> list[str]:
+    """What is as it should be, and might surprise."""
+    if not (unlisted.instances and unlisted.was_imported):
+        return []
+    words = f"the archive holds at least {unlisted.instances} instances that the ledger does not know"
+    return [
+        f"{words}: files were imported; they are found and served, and `dicomrelay repair` makes them known"
+    ]
 
 
 def _damaged(settings: Settings) -> list[str]:

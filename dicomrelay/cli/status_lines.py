@@ -61,6 +61,7 @@ class Findings:
     sources: Sequence[dict[str, Any]]
     unverified: tuple[Unverified, ...] = ()
     faults: Sequence[Fault] = ()
+    notes: Sequence[str] = ()
     outside: Sequence[str] = ()  # destinations that are outside of their time windows
 
     @property
@@ -132,6 +133,8 @@ def _head(found: Findings) -> Iterator[str]:
             yield f"bound   {who}: {held} in the spool, {bound} allowed; answered A700 until some of it is delivered"
     for fault in found.faults:
         yield f"fault   {fault.words}"
+    for note in found.notes:
+        yield f"note    {note}"
     if found.low_disk:
         mark = size(found.low_water_mark)
         yield f"disk    under the low-water mark of {mark}: instances are answered A700 until there is room"

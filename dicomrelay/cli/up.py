@@ -11,6 +11,7 @@ from dicomrelay.cli.services import services
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.errors import ExitCode, LedgerError, PortInUse, ServiceUnavailable
 from dicomrelay.ledger import migrate
+from dicomrelay.ledger.settling import settle
 from dicomrelay.net import tls
 from dicomrelay.net.acceptor import listen
 from dicomrelay.net.certificates import out_of_date
@@ -84,6 +85,8 @@ def run(
         finally:
             say("stopping")
             supervisor.stop()
+            # Processes of a worker's pool end without closing what they have open, and nobody else knows that all are gone.
+            settle([settings.path("db", "ledger.sqlite"), settings.archive_path / "index.sqlite"])
         say("stopped; what was acknowledged is in the spool")
     finally:
         lock.release()

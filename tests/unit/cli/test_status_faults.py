@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from archive import Archive
+from archive.import_batch import FileOutcome
+from archive.importing import import_files
 from dicomrelay.cli import status
 from dicomrelay.cli.checks.finding import Verdict
 from dicomrelay.cli.checks.storage import check_spool
@@ -16,6 +21,7 @@ from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger import migrate
 from dicomrelay.runtime.home import HomeLock, ledger_url
+from tests.support.archive import pydicom_file
 from tests.support.integrity import Home, whole_home
 
 
@@ -54,6 +60,30 @@ def test_an_archive_that_the_ledger_does_not_know_is_told(home: Home) -> None:
     assert "the archive holds at least 7 instances that the ledger does not know" in said
     assert home.repair()
     assert _status(home)[1].count("does not know") == 0
+
+
+def test_what_was_imported_is_no_fault(home: Home, tmp_path: Path) -> None:
+    """An import is an ordinary state: a note, and the exit code is what it was."""
+    before, _ = _status(home)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in ("MR_small_RLE.dcm", "CT_small.dcm"):
+        shutil.copy(pydicom_file(name), folder)
+    with closing(Archive.open(home.settings.archive_path)) as archive:
+        report = import_files(archive, [folder], workers=1)
+    assert report.counts[FileOutcome.STORED] == 2
+
+    code, said = _status(home)
+    told = json.loads(_status(home, "--json")[1])
+
+    assert (code, told["faults"]) == (before, [])
+    assert "not all is well" not in said
+    assert (
+        "note    the archive holds at least 1 instances that the ledger does not know: files were imported"
+        in said
+    )
+    (note,) = told["notes"]
+    assert "files were imported" in note
 
 
 @pytest.mark.parametrize("runs", [True, False])
