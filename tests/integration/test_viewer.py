@@ -314,7 +314,7 @@ def test_every_field_of_the_search_narrows_it(browser: Browser, server: httpx.Cl
 
 
 def test_one_set_of_graphics_lasts_for_many_studies(browser: Browser, server: httpx.Client) -> None:
-    """Browsers have few WebGL contexts; going to and fro makes no more."""
+    """Browsers have few WebGL contexts; going on and back makes no more."""
     browser.go("about:blank")
     browser.go(f"{server.base_url}/")
     browser.run(
