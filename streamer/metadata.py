@@ -31,6 +31,7 @@ from streamer.retrieve import BOUNDARY, answer, begun, find, listed, not_modifie
 from streamer.search import DICOM_JSON
 
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f]{8}(?:/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8}){0,16}", re.ASCII)
+_PIECE_BYTES: Final = 64 * 1024
 _log = get_logger("dicomrelay.streamer")
 
 
@@ -66,7 +67,7 @@ class Metadata:
         return answer(request, body, DICOM_JSON, fields)
 
     def _items(self, found: Iterator[StoredInstance], base: str, left_out: list[str]) -> Iterator[bytes]:
-        separator = b"["
+        held, separator = bytearray(), b"["
         for stored in found:
             try:
                 item = instance_metadata(
@@ -76,9 +77,13 @@ class Metadata:
                 _log.warning("metadata left out", action="streamer.metadata", error=str(error))
                 item = bare_metadata(stored)
                 left_out.append(stored.sop_instance_uid)
-            yield separator + json.dumps(item, ensure_ascii=False).encode("utf-8", "replace")
+            held += separator + json.dumps(item, ensure_ascii=False).encode("utf-8", "replace")
             separator = b","
-        yield b"]"
+            # Each piece is a way to another thread and back.
+            if len(held) >= _PIECE_BYTES:
+                yield bytes(held)
+                held.clear()
+        yield bytes(held) + b"]"
 
 
 class BulkData:
