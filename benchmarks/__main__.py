@@ -27,6 +27,7 @@ from benchmarks.questions import (
     engine,
     headers,
     huge,
+    imports,
     memory,
     nagle,
     pipeline,
@@ -51,6 +52,7 @@ QUESTIONS: dict[str, Callable[[Run], Iterator[Section]]] = {
     "slow-destination": slow_destination.measure,
     "backlog": backlog.measure,
     "archive": archive.measure,
+    "import": imports.measure,
     "retrieve": retrieve.measure,
 }
 WITH_PEERS = frozenset({"engine", "durable", "nagle", "associations", "pipeline", "retrieve"})

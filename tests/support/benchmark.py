@@ -65,6 +65,7 @@ BARS = {
     "slow-destination": 3,
     "backlog": 3,
     "archive": 3,
+    "import": 1,
     "retrieve": 4,
 }
 # Of those with a load for each table, the one that is quick.
