@@ -33,7 +33,7 @@ _THERE: Final = text(
     "SELECT sop_instance_uid FROM archive_instances WHERE sop_instance_uid IN :uids"
 ).bindparams(bindparam("uids", expanding=True))
 _DAMAGED: Final = text(
-    "SELECT sop_instance_uid FROM archive_instances WHERE damage IS NOT NULL ORDER BY id LIMIT :most"
+    "SELECT sop_instance_uid FROM archive_instances WHERE damage IS NOT NULL LIMIT :most"
 )
 
 
