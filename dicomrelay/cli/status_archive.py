@@ -32,9 +32,7 @@ _REMOVED: Final = text(
 _THERE: Final = text(
     "SELECT sop_instance_uid FROM archive_instances WHERE sop_instance_uid IN :uids"
 ).bindparams(bindparam("uids", expanding=True))
-_DAMAGED: Final = text(
-    "SELECT sop_instance_uid FROM archive_instances WHERE damage IS NOT NULL LIMIT :most"
-)
+_DAMAGED: Final = text("SELECT sop_instance_uid FROM archive_instances WHERE damage IS NOT NULL LIMIT :most")
 
 
 @dataclass(frozen=True, slots=True)
