@@ -6,24 +6,23 @@ migration. Reading is tolerant: a file that pydicom cannot read has no attribute
 
 from __future__ import annotations
 
-import io
 import struct
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
+from archive.date_values import in_todays_form
 from archive.quick_attributes import quick_values
-from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
+from archive.tag_reading import reading_tags
+from dicomrelay.dicom.transfer_syntaxes import TransferSyntax, transfer_syntax
 
 Value = str | int | None
 
@@ -48,7 +47,7 @@ class Attribute:
     level : Level
         Where it is kept: patient attributes as they stand in the study.
     column : str
-        Its column. A person name has a second one, folded for matching, with `_key` after it.
+        Its column. Others may be made from it: `derived_columns`.
     """
 
     keyword: str
@@ -61,6 +60,18 @@ class Attribute:
     def is_number(self) -> bool:
         """Whether the column holds integers."""
         return self.vr in {"IS", "US", "UL"}
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is matched without regard to case where the pattern has wildcards."""
+        return self.vr in {"PN", "LO", "SH", "CS"}
+
+    @property
+    def derived_columns(self) -> tuple[str, ...]:
+        """What `archive.index.keys` makes from it: `_key`, folded, of text; `_words`, for fuzzy matching, of a person name."""
+        if self.vr == "PN":
+            return f"{self.column}_key", f"{self.column}_words"
+        return (f"{self.column}_key",) if self.is_text else ()
 
 
 _STUDY = (
@@ -108,20 +119,23 @@ ATTRIBUTES: Final = tuple(
     for level, rows in ((Level.STUDY, _STUDY), (Level.SERIES, _SERIES), (Level.INSTANCE, _INSTANCE))
     for keyword, tag, vr, column in rows
 )
+# Of those of the study: what is the patient's.
+PATIENT_COLUMNS: Final = frozenset(
+    {"patient_name", "patient_id", "issuer_of_patient_id", "patient_birth_date", "patient_sex"}
+)
 # Facts of the request: what the data set says about them is not asked again.
 _GIVEN: Final = frozenset(
     {"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "AvailableTransferSyntaxUID"}
 )
 _READ: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.keyword not in _GIVEN)
 _TAGS: Final[list[BaseTag | int]] = [attribute.tag for attribute in _READ]
-_VRS: Final = {attribute.tag: attribute.vr for attribute in _READ}
 _LAST_TAG: Final = max(attribute.tag for attribute in _READ)
+_VRS: Final = {attribute.tag: attribute.vr for attribute in _READ}
+# Enough of most files for all that stands before their pixel data.
+_QUICK_HEAD_BYTES: Final = 32_768
 _LONGEST_CHARACTERS: Final = 1024
 _LARGEST_NUMBER: Final = 2**31 - 1
 # Everything wanted lies in front of pixel data; so much of a deflated data set is inflated to find it.
-_INFLATED_HEAD_BYTES: Final = 16 * 1024 * 1024
-# Of most instances everything wanted lies in so much of their beginning.
-_QUICK_HEAD_BYTES: Final = 16_384
 # What pydicom raises on bytes that are no data set.
 UNREADABLE: Final = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, RecursionError,
@@ -145,32 +159,22 @@ class InstanceAttributes:
 def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: str) -> InstanceAttributes:
     """The attributes of the data set that begins at `data_set_offset`, in bytes, of a file.
 
-    Text is decoded by the Specific Character Set. Nothing behind the last attribute wanted is read, pixel data never.
+    Text is decoded by the Specific Character Set; dates and times of ACR-NEMA are read in today's form.
+    Nothing behind the last attribute wanted is read, pixel data never.
     """
     syntax = transfer_syntax(transfer_syntax_uid)
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            file.seek(data_set_offset)
-            source: BinaryIO = file
-            if syntax.is_little_endian and not syntax.is_deflated:
-                quick = quick_values(file.read(_QUICK_HEAD_BYTES), _VRS, implicit=syntax.is_implicit_vr)
-                if quick is not None:
-                    return InstanceAttributes(_quick(quick))
-                file.seek(data_set_offset)
-            if syntax.is_deflated:
-                head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(
-                    file.read(_INFLATED_HEAD_BYTES), _INFLATED_HEAD_BYTES
-                )
-                source = io.BytesIO(head)
-            data_set = read_dataset(
-                source,
-                syntax.is_implicit_vr,
-                syntax.is_little_endian,
-                stop_when=lambda tag, _vr, _length: tag > _LAST_TAG,
-                defer_size=65_536,
-                specific_tags=_TAGS,
-            )
+        quick = _quick_attributes(path, data_set_offset, syntax)
+        if quick is not None:
+            return quick
+        with reading_tags(
+            path,
+            data_set_offset,
+            transfer_syntax_uid,
+            end=_LAST_TAG + 1,
+            tags=_TAGS,
+            defer_bytes=65_536,
+        ) as data_set:
             values = {attribute.column: _value(data_set, attribute) for attribute in _READ}
     except UNREADABLE as error:
         # The message of pydicom may quote a value: only its kind is kept.
@@ -178,16 +182,26 @@ def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: st
     return InstanceAttributes(values)
 
 
-def _quick(found: Mapping[int, str]) -> dict[str, Value]:
+def _quick_attributes(path: Path, data_set_offset: int, syntax: TransferSyntax) -> InstanceAttributes | None:
+    """The same of a plain data set, without pydicom; None where it must look. Raises OSError."""
+    if syntax.is_deflated or not syntax.is_little_endian:
+        return None
+    with path.open("rb", buffering=0) as file:
+        file.seek(data_set_offset)
+        head = file.read(_QUICK_HEAD_BYTES)
+    is_whole = len(head) < _QUICK_HEAD_BYTES
+    found = quick_values(head, _VRS, implicit=syntax.is_implicit_vr, is_whole=is_whole)
+    if found is None:
+        return None
     values: dict[str, Value] = {}
     for attribute in _READ:
-        text = found.get(attribute.tag, "")
-        if text and attribute.is_number:
-            number = int(text)
-            values[attribute.column] = number if abs(number) <= _LARGEST_NUMBER else None
-        else:
-            values[attribute.column] = clean(text) or None
-    return values
+        value = found.get(attribute.tag)
+        if isinstance(value, str):
+            value = in_todays_form(attribute.vr, clean(value)) or None
+        elif value is not None and abs(value) > _LARGEST_NUMBER:
+            value = None
+        values[attribute.column] = value
+    return InstanceAttributes(values)
 
 
 def _value(data_set: Dataset, attribute: Attribute) -> Value:
@@ -200,7 +214,7 @@ def _value(data_set: Dataset, attribute: Attribute) -> Value:
         if attribute.is_number:
             number = int(raw)
             return number if abs(number) <= _LARGEST_NUMBER else None
-        return clean(str(raw)) or None
+        return in_todays_form(attribute.vr, clean(str(raw))) or None
     except UNREADABLE:
         return None
 
@@ -209,8 +223,3 @@ def clean(text: str) -> str:
     """Text that every database takes: no NUL, no unpaired surrogate, no padding, at most 1024 characters."""
     encodable = text.replace("\0", "").encode("utf-8", "replace").decode()
     return encodable.strip(" ")[:_LONGEST_CHARACTERS]
-
-
-def folded(text: str) -> str:
-    """A name as it is compared: without regard to case and to empty trailing components (PS3.4 Section C.2.2.2.4)."""
-    return text.casefold().rstrip("^= ")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,6 +21,43 @@ CHUNK_BYTES: Final = 1024 * 1024
 _NO_LINK: Final = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
 )
+
+
+# From so many files on, the file system is flushed and not each of them. Linux alone promises to tell what went wrong.
+_MANY: Final = 8
+_SYNCFS: Final = (
+    getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if sys.platform == "linux" else None
+)
+
+
+# Linux 3.15, glibc 2.28: rename, and fail where there is something. Some file systems do not know it.
+_RENAMEAT2: Final = (
+    getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+)
+_HERE: Final = -100
+_NO_REPLACE: Final = 1
+_UNKNOWN: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
+
+
+@dataclass(slots=True)
+class Draft:
+    """A copy that is written and neither flushed nor under its name; its descriptor is open.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256 of the source's bytes from where it was asked for, in hexadecimal.
+    """
+
+    descriptor: int
+    size_bytes: int
+    digest: str
+
+    def abandon(self) -> None:
+        """Give the descriptor back."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class Disk:
@@ -46,17 +86,15 @@ class Disk:
         """Give a finished file its name, never over another one. Raises FileExistsError."""
         if self.link(temporary, target):
             temporary.unlink()
-        elif target.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         else:
-            temporary.rename(target)
+            _rename_where_free(temporary, target)
 
     def replace(self, temporary: Path, target: Path) -> None:
         """Give a finished file its name, over an older one."""
         temporary.replace(target)
 
-    def copy(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> str:
-        """Copy a file, whole or its data set behind a new preface, and flush it.
+    def draft(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> Draft:
+        """Copy a file, whole or its data set behind a new preface; it is to be flushed yet.
 
         Parameters
         ----------
@@ -64,27 +102,55 @@ class Disk:
             When not empty, it takes the place of what is in front of `digest_from`.
         digest_from : int
             From which byte of the source the digest is taken.
-
-        Returns
-        -------
-        str
-            SHA-256 of the source's bytes from `digest_from`, in hexadecimal.
         """
         digest = hashlib.sha256()
-        with source.open("rb", buffering=0) as reader, new_file(target, buffering=0) as writer:
-            _write_all(writer.write, preface)
-            position = reader.seek(digest_from if preface else 0)
-            while chunk := reader.read(CHUNK_BYTES):
-                digest.update(memoryview(chunk)[max(0, digest_from - position) :])
-                position += len(chunk)
-                _write_all(writer.write, chunk)
-            flush(writer.fileno())
-        return digest.hexdigest()
+        written = len(preface)
+        with source.open("rb", buffering=0) as reader:
+            descriptor = _private(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+            try:
+                _write_all(descriptor, preface)
+                position = reader.seek(digest_from if preface else 0)
+                while chunk := reader.read(CHUNK_BYTES):
+                    digest.update(memoryview(chunk)[max(0, digest_from - position) :])
+                    position += len(chunk)
+                    written += len(chunk)
+                    _write_all(descriptor, chunk)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        return Draft(descriptor, written, digest.hexdigest())
+
+    def flush(self, draft: Draft) -> None:
+        """Make the bytes of a copy durable."""
+        try:
+            flush(draft.descriptor)
+        finally:
+            draft.abandon()
+
+    def flush_all(self, drafts: Sequence[Draft]) -> dict[int, OSError]:
+        """Make the bytes of copies durable; what went wrong, by their place.
+
+        Many are flushed at once with their file system: one flush of its journal and one of the drive, where each file would
+        ask for its own. Their descriptors know of every error since they were opened.
+        """
+        if len(drafts) >= _MANY and _SYNCFS is not None:
+            failure = _sync_file_system(drafts[0].descriptor)
+            for draft in drafts:
+                draft.abandon()
+            return {} if failure is None else dict.fromkeys(range(len(drafts)), failure)
+        failed: dict[int, OSError] = {}
+        for number, draft in enumerate(drafts):
+            try:
+                self.flush(draft)
+            except OSError as error:
+                draft.abandon()
+                failed[number] = error
+        return failed
 
     def write(self, target: Path, data: bytes) -> None:
         """Write a new file and flush it."""
         with new_file(target, buffering=0) as writer:
-            _write_all(writer.write, data)
+            _write_all(writer.fileno(), data)
             flush(writer.fileno())
 
     def remove(self, path: Path) -> None:
@@ -100,6 +166,29 @@ def new_file(path: Path, *, buffering: int = -1) -> BinaryIO:
 def flush(descriptor: int) -> None:
     """Make the bytes of a file durable, also in the drive's cache."""
     OperatingSystem().sync_data(descriptor)
+
+
+def _sync_file_system(descriptor: int) -> OSError | None:
+    """Flush the file system of a descriptor; the error since it was opened (Linux 5.8)."""
+    if _SYNCFS is None or _SYNCFS(descriptor) == 0:
+        return None
+    code = ctypes.get_errno()
+    return OSError(code, os.strerror(code))
+
+
+def _rename_where_free(source: Path, target: Path) -> None:
+    """Rename, never over something. Raises FileExistsError."""
+    if _RENAMEAT2 is not None:
+        names = os.fsencode(source), os.fsencode(target)
+        if _RENAMEAT2(_HERE, names[0], _HERE, names[1], _NO_REPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in _UNKNOWN:
+            raise OSError(code, os.strerror(code), str(source), None, str(target))
+    # The name is taken by an empty file: of two who want it one gets it. A crash here leaves that, which holds other bytes
+    # than anybody's; nobody reads it before there is a row.
+    os.close(_private(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
+    source.replace(target)
 
 
 def temporary_name(target: Path) -> Path:
@@ -121,7 +210,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _write_all(write: Callable[[memoryview], int | None], data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[write(view) or 0 :]
+        view = view[os.write(descriptor, view) :]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, Final
@@ -23,8 +23,9 @@ from archive.native import uniform_frames
 from archive.pixel_element import UNDEFINED_LENGTH, PixelElement, find_pixel_element
 from archive.values import FrameSummary, StoredInstance
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TransferSyntax, transfer_syntax
-from dicomrelay.errors import FrameError, FramesNotAddressable, MalformedDataSet
+from dicomrelay.errors import FrameError, FramesNotAddressable, MalformedDataSet, RelayError
 
+Reading = Callable[[StoredInstance], AbstractContextManager[Path]]
 INFLATED: Final = "inflated"
 _COPY_BYTES: Final = 1024 * 1024
 
@@ -47,13 +48,22 @@ class _Tables:
     fragments: Fragments
 
 
-def build_frame_index(stored: StoredInstance, *, layout: Layout, disk: Disk) -> FrameSummary:
+def build_frame_index(
+    stored: StoredInstance, *, layout: Layout, disk: Disk, reading: Reading
+) -> FrameSummary:
     """Write the frame index of an instance, durable when this returns; one that fits is kept.
+
+    Parameters
+    ----------
+    reading : callable
+        Opens a stored file for reading: `Archive.reading`.
 
     Raises
     ------
     OSError
         The stored file cannot be read, or the index cannot be written.
+    ServiceUnavailable
+        The storage of the archive does not answer.
     """
     relative = index_path(stored)
     target = layout.resolve(relative)
@@ -68,10 +78,12 @@ def build_frame_index(stored: StoredInstance, *, layout: Layout, disk: Disk) -> 
             new_file(temporary) as output,
             tempfile.TemporaryFile(dir=layout.root) as rows,
         ):
-            header, tables = _examine(stored, layout=layout, disk=disk, files=files, rows=rows)
+            header, tables = _examine(
+                stored, layout=layout, disk=disk, reading=reading, files=files, rows=rows
+            )
             _write(output, header, tables)
         disk.replace(temporary, target)
-    except (OSError, FrameError):
+    except (OSError, RelayError):
         disk.remove(temporary)
         raise
     disk.sync_directory(target.parent)
@@ -97,7 +109,13 @@ def existing_index(path: Path, stored: StoredInstance) -> FrameIndexHeader | Non
 
 
 def _examine(
-    stored: StoredInstance, *, layout: Layout, disk: Disk, files: ExitStack, rows: IO[bytes]
+    stored: StoredInstance,
+    *,
+    layout: Layout,
+    disk: Disk,
+    reading: Reading,
+    files: ExitStack,
+    rows: IO[bytes],
 ) -> tuple[FrameIndexHeader, _Tables | None]:
     header = FrameIndexHeader(
         layout=FrameLayout.NONE,
@@ -117,7 +135,7 @@ def _examine(
         geometry=Geometry(),
     )
     try:
-        data = _data_file(stored, layout=layout, disk=disk)
+        data = _data_file(stored, files.enter_context(reading(stored)), layout=layout, disk=disk)
         header = replace(header, data_path=data.relative_path, data_bytes=data.path.stat().st_size)
         file = files.enter_context(data.path.open("rb"))
         element = find_pixel_element(
@@ -170,8 +188,7 @@ def _divide(
     return uniform, None
 
 
-def _data_file(stored: StoredInstance, *, layout: Layout, disk: Disk) -> _Data:
-    path = layout.resolve(stored.relative_path)
+def _data_file(stored: StoredInstance, path: Path, *, layout: Layout, disk: Disk) -> _Data:
     syntax = transfer_syntax(stored.transfer_syntax_uid)
     if not syntax.is_deflated:
         return _Data(stored.relative_path, path, stored.data_set_offset, syntax)

@@ -14,6 +14,8 @@ from dicomrelay.errors import ArchiveError
 
 DATA: Final = "data"
 FRAMES: Final = "frames"
+CONFLICTS: Final = "conflicts"
+REMOVED: Final = "removed"
 
 
 class Layout:
@@ -40,14 +42,35 @@ class Layout:
         folders = (FRAMES, component(study_uid), component(series_uid))
         return "/".join((*folders, f"{component(sop_instance_uid)}.{suffix}"))
 
-    def resolve(self, relative: str) -> Path:
+    @staticmethod
+    def conflict(sop_instance_uid: str, digest: str) -> str:
+        """The relative path of what is set aside: `conflicts/SOP_INSTANCE_UID/<digest>.dcm`."""
+        return "/".join((CONFLICTS, component(sop_instance_uid), f"{component(digest)}.dcm"))
+
+    @staticmethod
+    def removal(change_id: str) -> str:
+        """The relative path of the tombstones of a removal: `removed/<id>.json`."""
+        return f"{REMOVED}/{component(change_id)}.json"
+
+    def resolve(self, relative: str, folders: dict[str, Path] | None = None) -> Path:
         """The path for a relative path of ours, checked to lie under the root.
+
+        Parameters
+        ----------
+        folders : dict, optional
+            Folders that were looked at already, by relative path; those that are looked at now are added. For one batch.
 
         Raises
         ------
         ArchiveError
             It is absolute, empty, climbs, or a symbolic link leads out of the archive.
         """
+        folder, _, name = relative.rpartition("/")
+        known = folders.get(folder) if folders else None
+        if known is not None and name not in ("", ".", "..") and "\0" not in name:
+            path = known / name
+            if not path.is_symlink():
+                return path
         parts = PurePosixPath(relative).parts
         if "\0" in relative or not parts or parts[0] == "/" or ".." in parts:
             raise ArchiveError(f"{_last(relative)!r} has no path in the archive {self.root}")
@@ -57,6 +80,8 @@ class Layout:
             raise ArchiveError(
                 f"{_last(relative)!r} leads out of the archive {self.root}; is a folder a symbolic link?"
             )
+        if folders is not None:
+            folders[folder] = path.parent
         return path
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.filereader import read_dataset
 
 from archive.attributes import UNREADABLE
+from archive.tag_reading import reading_tags
 from archive.values import StoredInstance
-from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.errors import ArchiveError
 
 _BULK_BYTES: Final = 1024
@@ -30,22 +26,15 @@ def instance_metadata(path: Path, stored: StoredInstance) -> dict[str, Any]:
     ArchiveError
         The data set cannot be read.
     """
-    syntax = transfer_syntax(stored.transfer_syntax_uid)
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            file.seek(stored.data_set_offset)
-            source: BinaryIO = file
-            if syntax.is_deflated:
-                inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-                source = io.BytesIO(inflater.decompress(file.read(_INFLATED_BYTES), _INFLATED_BYTES))
-            data_set = read_dataset(
-                source,
-                syntax.is_implicit_vr,
-                syntax.is_little_endian,
-                stop_when=lambda tag, _vr, _length: tag >= _FIRST_PIXEL_TAG,
-                defer_size=_DEFERRED_BYTES,
-            )
+        with reading_tags(
+            path,
+            stored.data_set_offset,
+            stored.transfer_syntax_uid,
+            end=_FIRST_PIXEL_TAG,
+            defer_bytes=_DEFERRED_BYTES,
+            inflated_bytes=_INFLATED_BYTES,
+        ) as data_set:
             for tag in [*data_set.keys()]:
                 element: Any = data_set.get_item(tag)
                 # pydicom has skipped the value, so it is longer than anything that is wanted here.

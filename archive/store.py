@@ -2,261 +2,248 @@
 
 Order (docs/design/archive.md): file in place (link, or copy and flush), folders flushed, one index transaction. The file
 without an index row is the only thing that a crash can leave beside temporary names; the next try finds it, compares
-digests and puts it into the index.
+digests and puts it into the index. What meets other bytes, or a damaged file, is dealt with after the rest is durable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
-from archive.attributes import InstanceAttributes, read_attributes
-from archive.disk import Disk, digest_of, temporary_name
-from archive.index.writer import FileSize, IndexWriter, Known, NewInstance
-from archive.layout import Layout
+from archive.attributes import read_attributes
+from archive.conflicts import settle_conflicts
+from archive.head_digest import head_digest
+from archive.index.writer import Known, NewInstance
+from archive.putting_back import put_back, take_back
+from archive.storage import Writing
 from archive.values import StoreOutcome, StoreRequest, StoreResult
-from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
-from dicomrelay.errors import ArchiveError, ConflictingInstance, IntegrityMismatch
-
-_PREFIX_OFFSET: Final = 128
-_PREFIX: Final = b"DICM"
-# Folders known to be durable in their parents; forgotten all at once when there are too many.
-_REMEMBERED_FOLDERS: Final = 100_000
+from archive.writing import (
+    TAKEN_AWAY,
+    WritingTools,
+    check_same,
+    failed,
+    failed_by,
+    relative_path_of,
+    wanted,
+    why,
+)
+from dicomrelay.errors import ArchiveError, ConflictingInstance
 
 
 @dataclass(slots=True)
-class Placing:
-    """The files of one batch on their way: what was put where, and which folders have new names in them."""
+class _Batch:
+    """A batch on its way.
 
-    layout: Layout
-    disk: Disk
-    durable_folders: set[Path]
-    created: dict[str, Path] = field(default_factory=dict)
-    resized: dict[str, FileSize] = field(default_factory=dict)
-    changed: dict[Path, None] = field(default_factory=dict)
+    Attributes
+    ----------
+    results : dict
+        By the place of the request.
+    new, first : dict
+        What is to become a row, by SOP Instance UID, and the place of its request; `created` of them are files of ours.
+    clashing, damaged, repeated : list of int
+        Requests that are dealt with once the rest is durable.
+    """
 
-    def place(self, request: StoreRequest, relative_path: str, *, over: bool = False) -> int:
-        """Put the file of a request under its name and return its size in bytes.
-
-        Parameters
-        ----------
-        over : bool
-            A file of that name is ours and damaged: a copy takes its place.
-
-        Raises
-        ------
-        ConflictingInstance
-            The name is taken by other bytes.
-        IntegrityMismatch
-            The source's data set is not what the request says.
-        ArchiveError, OSError
-            It cannot be done; nothing of it is left under the name.
-        """
-        target = self.layout.resolve(relative_path)
-        expected = request.data_set_offset + request.data_set_bytes
-        actual = request.source.stat().st_size
-        if actual != expected:
-            raise ArchiveError(f"{request.source} has {actual} bytes where {expected} were announced")
-        self._make_folders(target.parent)
-        try:
-            self._put(request, target, over=over)
-            self.created[request.sop_instance_uid] = target
-        except FileExistsError:
-            self._check_same(request, target)
-        self.changed[target.parent] = None
-        return target.stat().st_size
-
-    def put_back(self, request: StoreRequest, known: Known) -> None:
-        """Put an instance of the index back in its place when its file is gone or damaged. Raises as `place` does."""
-        size = _size(self.layout.resolve(known.relative_path))
-        if size == known.file_bytes:
-            return
-        size = self.place(request, known.relative_path, over=size is not None)
-        if size != known.file_bytes:
-            # The same data set behind another file meta.
-            self.resized[request.sop_instance_uid] = FileSize(size, size - request.data_set_bytes)
-
-    def make_durable(self) -> None:
-        """Flush every folder with new names, from the leaves up, each once."""
-        for folder in sorted(self.changed, key=lambda path: len(path.parts), reverse=True):
-            self.disk.sync_directory(folder)
-        if len(self.durable_folders) > _REMEMBERED_FOLDERS:
-            self.durable_folders.clear()
-        self.durable_folders.update(self.changed)
-        self.changed.clear()
-
-    def take_back(self, uids: Sequence[str]) -> None:
-        """Remove what this batch created for these instances."""
-        for uid in uids:
-            if uid in self.created:
-                self.disk.remove(self.created.pop(uid))
-            self.resized.pop(uid, None)
-
-    def _make_folders(self, folder: Path) -> None:
-        """Make the folder and those above it; their names are flushed with this batch unless known to be durable."""
-        missing = []
-        while folder != self.layout.root and folder not in self.durable_folders:
-            missing.append(folder)
-            folder = folder.parent
-        for path in reversed(missing):
-            self.disk.make_directory(path)
-            self.changed[path.parent] = None
-
-    def _put(self, request: StoreRequest, target: Path, *, over: bool) -> None:
-        with request.source.open("rb") as source:
-            head = source.read(_PREFIX_OFFSET + len(_PREFIX))
-        is_part10 = head[_PREFIX_OFFSET:] == _PREFIX and request.data_set_offset > _PREFIX_OFFSET
-        if is_part10 and request.may_link and not over and self.disk.link(request.source, target):
-            return
-        if not over and target.exists():
-            raise FileExistsError(str(target))
-        temporary = temporary_name(target)
-        try:
-            preface = b"" if is_part10 else _file_meta(request)
-            digest = self.disk.copy(
-                request.source, temporary, preface=preface, digest_from=request.data_set_offset
-            )
-            if digest != request.digest:
-                raise IntegrityMismatch(
-                    f"{request.source} has another digest than announced: was it changed?",
-                    expected=request.digest,
-                    actual=digest,
-                )
-            if over:
-                self.disk.replace(temporary, target)
-            else:
-                self.disk.publish(temporary, target)
-        except (OSError, IntegrityMismatch):
-            self.disk.remove(temporary)
-            raise
-
-    @staticmethod
-    def _check_same(request: StoreRequest, target: Path) -> None:
-        """A file of that name is there: left by a crash, or somebody else's bytes. The data set is its tail."""
-        offset = target.stat().st_size - request.data_set_bytes
-        if offset < 0 or digest_of(target, offset=offset) != request.digest:
-            raise ConflictingInstance(f"a file in the place of {request.sop_instance_uid} holds other bytes")
+    tools: WritingTools
+    requests: Sequence[StoreRequest]
+    writing: Writing
+    results: dict[int, StoreResult] = field(default_factory=dict)
+    new: dict[str, NewInstance] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
+    created: dict[str, str] = field(default_factory=dict)
+    clashing: list[int] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
+    repeated: list[int] = field(default_factory=list)
 
 
-def store_batch(
-    requests: Sequence[StoreRequest],
-    *,
-    layout: Layout,
-    disk: Disk,
-    index: IndexWriter,
-    durable_folders: set[Path],
-) -> list[StoreResult]:
-    """Store a batch; durable when it returns. Raises ServiceUnavailable or LedgerError when the index does not work."""
-    placing = Placing(layout, disk, durable_folders)
-    there = index.known([request.sop_instance_uid for request in requests])
-    new: dict[str, NewInstance] = {}
-    results = [_store_one(request, placing, there, new) for request in requests]
+def store_batch(requests: Sequence[StoreRequest], tools: WritingTools) -> list[StoreResult]:
+    """Store a batch; durable when it returns. Raises ServiceUnavailable or LedgerError when index or storage do not work."""
+    batch = _Batch(tools, requests, tools.storage.writing())
+    known = tools.index.known([request.sop_instance_uid for request in requests])
+    for number, answer in _all_begun(batch, known):
+        if answer is not None:
+            batch.results[number] = answer
+    step = "files or folders cannot be flushed"
     try:
-        placing.make_durable()
+        refused = batch.writing.flush()
+        step = "what was put there cannot be looked at"
+        _not_kept(batch, refused)
+        _into_the_index(batch)
     except OSError as error:
         # What a failed flush left on the disk is unknown, and flushing again would not tell (never retry an fsync).
-        lost = {*new, *placing.created}
-        placing.take_back([*placing.created])
-        return [_after_failed_flush(result, lost, _why(error)) for result in results]
-    if placing.resized:
-        index.resize(placing.resized)
-    winners = index.add(list(new.values())) if new else {}
-    return [_settle(result, new, winners, placing) for result in results]
+        take_back(tools, batch.created)
+        for uid, number in batch.first.items():
+            batch.results[number] = StoreResult(uid, StoreOutcome.FAILED, reason=f"{step}: {why(error)}")
+    for number in batch.damaged:
+        batch.results[number] = put_back(tools, requests[number])
+    for number in batch.repeated:
+        _compare_with_first(batch, number)
+    batch.clashing.sort()
+    settled = settle_conflicts([requests[number] for number in batch.clashing], tools)
+    batch.results.update(zip(batch.clashing, settled, strict=True))
+    return [batch.results[number] for number in range(len(requests))]
 
 
-def _store_one(
-    request: StoreRequest, placing: Placing, there: dict[str, Known], new: dict[str, NewInstance]
-) -> StoreResult:
+def _all_begun(batch: _Batch, known: Mapping[str, Known]) -> Iterator[tuple[int, StoreResult | None]]:
+    """Each of the batch, several at a time where the storage likes that; of two with one UID the second after the first."""
+    uids = [request.sop_instance_uid for request in batch.requests]
+
+    def begin(number: int) -> tuple[int, StoreResult | None]:
+        return number, _begin(batch, number, known.get(uids[number]))
+
+    at_once = batch.tools.storage.at_once
+    if at_once == 1 or len(uids) == 1:
+        yield from map(begin, range(len(uids)))
+        return
+    firsts: dict[str, int] = {}
+    for number, uid in enumerate(uids):
+        firsts.setdefault(uid, number)
+    with ThreadPoolExecutor(at_once, thread_name_prefix="store") as pool:
+        yield from pool.map(begin, firsts.values())
+    yield from (begin(number) for number, uid in enumerate(uids) if firsts[uid] != number)
+
+
+def _begin(batch: _Batch, number: int, known: Known | None) -> StoreResult | None:
+    """Put a file under its name; an answer where nothing is left to do."""
+    request = batch.requests[number]
     uid = request.sop_instance_uid
-    try:
-        if uid in new:
-            known = Known(new[uid].request.digest, new[uid].relative_path, new[uid].file_bytes)
-            return _compare(request, known)
-        if uid in there:
-            answer = _compare(request, there[uid])
-            if answer.outcome is StoreOutcome.ALREADY_THERE:
-                placing.put_back(request, there[uid])
-            return answer
-        attributes = read_attributes(
-            request.source,
-            data_set_offset=request.data_set_offset,
-            transfer_syntax_uid=request.transfer_syntax_uid,
-        )
-        relative_path = _relative_path(request, attributes)
-        size = placing.place(request, relative_path)
-    except ConflictingInstance as error:
-        return StoreResult(uid, StoreOutcome.CONFLICT, reason=str(error))
-    except ArchiveError as error:
-        return StoreResult(uid, StoreOutcome.FAILED, reason=str(error))
-    except OSError as error:
-        # The path of the source is its sender's or the spool's; one in the archive holds the patient id.
-        where = request.source if error.filename == str(request.source) else f"instance {uid} in the archive"
-        return StoreResult(uid, StoreOutcome.FAILED, reason=f"{where}: {_why(error)}")
-    new[uid] = NewInstance(request, attributes, relative_path, size)
-    return StoreResult(uid, StoreOutcome.STORED, relative_path, attributes.problem)
-
-
-def _compare(request: StoreRequest, known: Known) -> StoreResult:
-    if known.digest == request.digest:
-        return StoreResult(request.sop_instance_uid, StoreOutcome.ALREADY_THERE, known.relative_path)
-    return StoreResult(
-        request.sop_instance_uid,
-        StoreOutcome.CONFLICT,
-        reason=f"the archive holds other bytes under {request.sop_instance_uid}",
-    )
-
-
-def _settle(
-    result: StoreResult, new: dict[str, NewInstance], winners: dict[str, Known], placing: Placing
-) -> StoreResult:
-    """Compare with what the index holds after the transaction: another process may have been first."""
-    item = new.get(result.sop_instance_uid)
-    if item is None or result.outcome is not StoreOutcome.STORED:
-        return result
-    winner = winners[result.sop_instance_uid]
-    if winner.relative_path == item.relative_path and winner.digest == item.request.digest:
-        return result
-    if winner.relative_path != item.relative_path:
-        placing.take_back([result.sop_instance_uid])
-    return _compare(item.request, winner)
-
-
-def _after_failed_flush(result: StoreResult, lost: set[str], why: str) -> StoreResult:
-    if result.sop_instance_uid not in lost or result.outcome is StoreOutcome.CONFLICT:
-        return result
-    return StoreResult(
-        result.sop_instance_uid, StoreOutcome.FAILED, reason=f"a folder cannot be flushed: {why}"
-    )
-
-
-def _size(path: Path) -> int | None:
-    """The size of a file in bytes; None when there is none."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
+    if _is_repeated(batch, number):
         return None
+    try:
+        if known is None:
+            _place(batch, number)
+            return None
+        if known.digest != request.digest:
+            batch.clashing.append(number)
+            return None
+        there = batch.tools.storage.stat(known.relative_path)
+        if there is None or there.size_bytes != known.file_bytes or known.is_damaged:
+            batch.damaged.append(number)
+            return None
+    except ConflictingInstance:
+        batch.clashing.append(number)
+        return None
+    except ArchiveError as error:
+        return failed(request, str(error))
+    except OSError as error:
+        return failed_by(request, error)
+    return StoreResult(uid, StoreOutcome.ALREADY_THERE, known.relative_path)
 
 
-def _why(error: OSError) -> str:
-    return error.strerror or type(error).__name__
+def _is_repeated(batch: _Batch, number: int) -> bool:
+    """Whether its UID came before in the batch: then it is dealt with after that one."""
+    uid = batch.requests[number].sop_instance_uid
+    if uid in batch.new:
+        batch.repeated.append(number)
+        return True
+    if any(batch.requests[other].sop_instance_uid == uid for other in batch.clashing):
+        # In their order: under `replace` the last one stays.
+        batch.clashing.append(number)
+        return True
+    return False
 
 
-def _relative_path(request: StoreRequest, attributes: InstanceAttributes) -> str:
-    return Layout.instance(
-        attributes.text("patient_id"),
-        request.study_instance_uid,
-        request.series_instance_uid,
-        request.sop_instance_uid,
+def _place(batch: _Batch, number: int) -> None:
+    """Put the file of a new instance under its name. Raises ConflictingInstance, ArchiveError, OSError, ServiceUnavailable."""
+    request = batch.requests[number]
+    uid = request.sop_instance_uid
+    expected = request.data_set_offset + request.data_set_bytes
+    actual = request.source.stat().st_size
+    if actual != expected:
+        raise ArchiveError(f"the file has {actual} bytes where {expected} were announced")
+    attributes = read_attributes(
+        request.source,
+        data_set_offset=request.data_set_offset,
+        transfer_syntax_uid=request.transfer_syntax_uid,
     )
+    relative_path = relative_path_of(request, attributes)
+    what = wanted(request)
+    head = head_digest(what)
+    try:
+        size = batch.writing.put(relative_path, what)
+        batch.created[uid] = relative_path
+    except FileExistsError:
+        try:
+            size = check_same(batch.tools.storage, request, relative_path)
+        except FileNotFoundError:
+            raise ArchiveError(TAKEN_AWAY) from None
+        # Its data set is the same; what is in front of it may be of another sender.
+        head = ""
+    batch.new[uid] = NewInstance(request, attributes, relative_path, size, head)
+    batch.first[uid] = number
 
 
-def _file_meta(request: StoreRequest) -> bytes:
-    return encode_file_meta(
-        FileMeta(
-            sop_class_uid=request.sop_class_uid,
-            sop_instance_uid=request.sop_instance_uid,
-            transfer_syntax_uid=request.transfer_syntax_uid,
+def _not_kept(batch: _Batch, refused: Mapping[str, OSError]) -> None:
+    """What could not be kept in the end: somebody else was first, or the system said no."""
+    if not refused:
+        return
+    for uid, path in list(batch.created.items()):
+        error = refused.get(path)
+        if error is None:
+            continue
+        del batch.created[uid]
+        number = batch.first[uid]
+        request = batch.requests[number]
+        try:
+            if not isinstance(error, FileExistsError):
+                raise error
+            size = check_same(batch.tools.storage, request, path)
+            batch.new[uid] = replace(batch.new[uid], file_bytes=size)
+            continue
+        except ConflictingInstance:
+            batch.clashing.append(number)
+        except ArchiveError as caught:
+            batch.results[number] = failed(request, str(caught))
+        except OSError as caught:
+            batch.results[number] = failed_by(request, caught)
+        del batch.new[uid]
+
+
+def _into_the_index(batch: _Batch) -> None:
+    """One transaction for all; then a look at what the index holds, for another process may have been first."""
+    if not batch.new:
+        return
+    storage = batch.tools.storage
+    before = storage.stats([item.relative_path for item in batch.new.values()])
+
+    def are_there(new: Sequence[NewInstance]) -> list[bool]:
+        now = storage.stats([item.relative_path for item in new])
+        return [then is not None and then == each for then, each in zip(before, now, strict=True)]
+
+    held, taken = batch.tools.changes.add(list(batch.new.values()), are_there=are_there)
+    elsewhere: dict[str, str] = {}
+    for uid, item in batch.new.items():
+        number, winner = batch.first[uid], held.get(uid)
+        if uid in taken or winner is None:
+            batch.results[number] = StoreResult(uid, StoreOutcome.FAILED, reason=TAKEN_AWAY)
+            continue
+        if winner.relative_path != item.relative_path and uid in batch.created:
+            elsewhere[uid] = batch.created[uid]
+        if winner.digest != item.request.digest:
+            batch.clashing.append(number)
+        elif winner.relative_path != item.relative_path:
+            batch.results[number] = StoreResult(uid, StoreOutcome.ALREADY_THERE, winner.relative_path)
+        else:
+            batch.results[number] = StoreResult(
+                uid, StoreOutcome.STORED, item.relative_path, item.attributes.problem
+            )
+    take_back(batch.tools, elsewhere)
+
+
+def _compare_with_first(batch: _Batch, number: int) -> None:
+    """An instance that came before in the same batch."""
+    request = batch.requests[number]
+    first = batch.first[request.sop_instance_uid]
+    if request.digest != batch.requests[first].digest:
+        batch.clashing.append(number)
+        return
+    result = batch.results.get(first)
+    if result is None:  # it clashes itself
+        batch.clashing.append(number)
+    elif result.outcome is StoreOutcome.STORED:
+        batch.results[number] = StoreResult(
+            request.sop_instance_uid, StoreOutcome.ALREADY_THERE, result.relative_path
         )
-    )
+    else:
+        batch.results[number] = result

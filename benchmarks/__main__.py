@@ -20,15 +20,18 @@ from benchmarks.folders import folder_in
 from benchmarks.machine import describe, memory_directory
 from benchmarks.peers import PACKAGES, RunFailed, install, require
 from benchmarks.questions import (
+    archive,
     associations,
     backlog,
     durable,
     engine,
     headers,
     huge,
+    imports,
     memory,
     nagle,
     pipeline,
+    retrieve,
     slow_destination,
     together,
 )
@@ -48,8 +51,11 @@ QUESTIONS: dict[str, Callable[[Run], Iterator[Section]]] = {
     "pipeline": pipeline.measure,
     "slow-destination": slow_destination.measure,
     "backlog": backlog.measure,
+    "archive": archive.measure,
+    "import": imports.measure,
+    "retrieve": retrieve.measure,
 }
-WITH_PEERS = frozenset({"engine", "durable", "nagle", "associations", "pipeline"})
+WITH_PEERS = frozenset({"engine", "durable", "nagle", "associations", "pipeline", "retrieve"})
 FIRST_MISS = 10
 FAILED = 1
 
@@ -61,6 +67,7 @@ _QUICK = {
     "headers": 2000,
     "open_associations": 20,
     "backlog": 10_000,
+    "archive": 5_000,
     "ease": QUICK_EASE,
 }
 
@@ -165,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--headers", type=int, help="files to scan; default 100000")
     add("--open-associations", type=int, help="held open for the memory question; default 200")
     add("--backlog", type=int, help="instances to queue; default 100000")
+    add("--archive", type=int, help="instances in the archive's index; default 1000000")
     add("--only-ours", action="store_true", help="without DCMTK, Orthanc and pynetdicom")
     add(
         "--install",

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable
 
 # Program to Debian package; pynetdicom comes with our own lock file.
-PACKAGES = {"storescu": "dcmtk", "storescp": "dcmtk", "Orthanc": "orthanc"}
+PACKAGES = {"storescu": "dcmtk", "storescp": "dcmtk", "dcmqrscp": "dcmtk", "Orthanc": "orthanc"}
 
 
 class RunFailed(Exception):

@@ -46,6 +46,12 @@ class Run:
     headers: int = 100_000
     open_associations: int = 200
     backlog: int = 100_000
+    archive: int = 1_000_000
+
+    @property
+    def is_eased(self) -> bool:
+        """Whether it only looks for what is broken."""
+        return self.ease < 1
 
     def load(self, name: str, *, instances: int = 0) -> DataSets:
         """A load, made smaller; of so many instances where that is said."""

@@ -29,6 +29,8 @@ RelayError(exit_code, retryable)
     InstanceNotFound
     ConflictingInstance         same SOP Instance UID, other bytes
     IntegrityMismatch           expected, actual digest
+  ArchiveIndexError             the database of the archive's index refused a statement
+    ArchiveIndexDamaged         its file is damaged
   FrameError
     FrameOutOfRange             number, count
     FramesNotAddressable        why the stored file has no single frames
@@ -55,6 +57,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     INTEGRITY = 4
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
 
 class RelayError(Exception):
@@ -279,6 +282,16 @@ class IntegrityMismatch(ArchiveError):
         super().__init__(message)
         self.expected = expected
         self.actual = actual
+
+
+class ArchiveIndexError(RelayError):
+    """The database of the archive's index refused a statement."""
+
+
+class ArchiveIndexDamaged(ArchiveIndexError):
+    """The file of the archive's index is damaged; the stored files are what it can be made anew from."""
+
+    exit_code = ExitCode.INTEGRITY
 
 
 class FrameError(RelayError):

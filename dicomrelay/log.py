@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 
 import structlog
 
@@ -47,8 +48,10 @@ def configure(*, verbose: bool = False, quiet: bool = False, json: bool | None =
     root.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     for noisy in ("alembic", "kombu", "amqp", "tornado.access", "uvicorn.access", "pynetdicom"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # It quotes values that it cannot read, and those are a patient's.
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    # It quotes values that it cannot read, and those are a patient's. A level would not last: its import sets one.
+    pydicom = logging.getLogger("pydicom")
+    pydicom.propagate, pydicom.disabled = False, True
+    warnings.simplefilter("ignore", UserWarning)  # the same words, on the same standard error
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,

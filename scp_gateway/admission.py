@@ -6,6 +6,8 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
 from dicomrelay.dicom.wildcards import Wildcards
 from dicomrelay.net.callers import IpAddress, parse_ip_address
@@ -17,6 +19,19 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOOPBACK = ("127.0.0.0/8", "::1")
 _FINGERPRINT = re.compile("[0-9a-f]{64}")  # SHA-256
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+class Right(StrEnum):
+    """What a peer may do here, as the settings spell it; C-ECHO is for all who may call."""
+
+    STORE = "store"
+    QUERY = "query"
+    MOVE = "move"
+    GET = "get"
+    COMMITMENT = "commitment"
+
+
+ALL_RIGHTS: Final = frozenset(Right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,7 @@ class Peer:
     max_associations: int | None  # None: no limit of its own
     transfer_syntaxes: tuple[str, ...] | None  # UIDs, the best first; None: all
     identity_required: bool | None  # None: as the gateway
+    rights: frozenset[Right]
 
     @classmethod
     def of(cls, settings: PeerSettings, where: str) -> Peer:
@@ -85,6 +101,7 @@ class Peer:
             settings.max_associations,
             transfer_syntax_uids(names, f"{where}.transfer_syntaxes") if names is not None else None,
             settings.identity_required,
+            frozenset(map(Right, settings.rights)),
         )
 
     def covers(self, address: IpAddress) -> bool:
@@ -97,7 +114,10 @@ class Peer:
 
 
 class Peers:
-    """Decides by the peers of the settings; with none, any AE title may call from loopback and nobody from elsewhere.
+    """Decides by the peers of the settings.
+
+    With none any AE title may call from loopback, and do everything: this machine has the files themselves. Nobody may from
+    elsewhere.
 
     Raises
     ------
@@ -106,7 +126,7 @@ class Peers:
     """
 
     def __init__(self, peers: Sequence[PeerSettings]) -> None:
-        listed = peers or [PeerSettings(host=network) for network in _LOOPBACK]
+        listed = peers or [PeerSettings(host=network, rights=[*ALL_RIGHTS]) for network in _LOOPBACK]
         self._peers = tuple(Peer.of(peer, f"peers.{number}") for number, peer in enumerate(listed))
         self._names_addresses = any(peer.network is not None for peer in self._peers)
 

@@ -5,34 +5,40 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dicomrelay.dicom.sop_classes import storage_sop_classes
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import Acceptor, listen
-from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.tls import acceptor_context, door
-from dicomrelay.runtime.descriptors import want_descriptors
-from dicomrelay.settings import GatewaySettings, Settings, is_loopback
+from dicomrelay.settings import Settings, is_loopback
 from dicomrelay.spool import Spool
 from dicomrelay.spool.reports import ReportBox
 from scp_gateway import reception
 from scp_gateway.admission import Peers
+from scp_gateway.archive_port import ArchivePort, Came, open_archive
+from scp_gateway.commitment import Commitments, nothing_came
+from scp_gateway.limits import limits_of, make_room_for_descriptors
 from scp_gateway.notifier import Notifier
+from scp_gateway.operations import Operations
 from scp_gateway.processes import run_processes
+from scp_gateway.query.find import FindService
 from scp_gateway.reports import ReportPort, Reports
+from scp_gateway.retrieve import MovePort, Retrieve
 from scp_gateway.room import Room
 from scp_gateway.service import GatewayService
 
+if TYPE_CHECKING:
+    from scp_gateway.archive_port import CommitmentDesk
+
 _log = get_logger("dicomrelay.gateway")
 
-# Log, listener, spool, its reserve of empty files, and whatever libraries hold.
-_OTHER_DESCRIPTORS: Final = 256
 _GRACE_S: Final = 5.0
 _LAST_WAKE_UP_S: Final = 1.0
 
 
 _NO_PORT: Final = ReportPort()
+_NO_LEDGER: Final = MovePort()
 
 
 def run(
@@ -43,6 +49,8 @@ def run(
     stop: threading.Event,
     ended: Callable[[Sequence[str]], None] | None = None,
     reports: ReportPort = _NO_PORT,
+    moves: MovePort = _NO_LEDGER,
+    came: Came = nothing_came,
 ) -> None:
     """Listen until `stop` is set, then let open associations finish for a few seconds.
 
@@ -57,6 +65,10 @@ def run(
         As `wake`, with the ids of associations over which nothing more comes.
     reports : ReportPort
         Who is told of reports of storage commitment, and who knows their transactions.
+    moves : MovePort
+        What a C-MOVE asks the ledger.
+    came : Callable
+        Digests of all data sets that came under some UIDs; may take its time, and raise RelayError.
 
     Raises
     ------
@@ -93,7 +105,18 @@ def run(
             processes=gateway.processes,
         )
         if gateway.processes == 1:
-            _serve(settings, spool, listener, wake=wake, ready=ready, stop=stop, ended=ended, reports=reports)
+            _serve(
+                settings,
+                spool,
+                listener,
+                wake=wake,
+                ready=ready,
+                stop=stop,
+                ended=ended,
+                reports=reports,
+                moves=moves,
+                came=came,
+            )
         else:
             run_processes(
                 gateway.processes,
@@ -106,6 +129,8 @@ def run(
                     stop=stopping,
                     ended=ended,
                     reports=reports,
+                    moves=moves,
+                    came=came,
                 ),
                 ready=ready,
                 stop=stop,
@@ -114,31 +139,6 @@ def run(
     finally:
         listener.close()
     spool.close()
-
-
-def descriptors_of(gateway: GatewaySettings) -> int:
-    """Those of a full house.
-
-    A socket for each association and for each that is rejected, a file for each instance under way, and the two ends
-    of the pipe that an association with a window is woken by.
-    """
-    under_way = max(1, gateway.max_outstanding)
-    each = 1 + under_way + (2 if under_way > 1 else 0)
-    return gateway.max_associations * each + limits_of(gateway).max_refusals + _OTHER_DESCRIPTORS
-
-
-def make_room_for_descriptors(gateway: GatewaySettings) -> None:
-    """As many as a full house needs, or a word in the log that it may run out of them."""
-    wanted = descriptors_of(gateway)
-    limit = want_descriptors(wanted)
-    if limit < wanted:
-        _log.warning(
-            "fewer open files are allowed than a full house may need: raise the hard limit (LimitNOFILE=), or lower "
-            "gateway.max_associations or gateway.max_outstanding",
-            action="gateway.few-descriptors",
-            limit=limit,
-            wanted=wanted,
-        )
 
 
 def _open_spool(settings: Settings) -> Spool:
@@ -153,7 +153,7 @@ def _nothing() -> None:
     """A child is ready when its parent is: the socket listens already."""
 
 
-def _serve(
+def _serve(  # noqa: PLR0913 - the composition root: one for each part
     settings: Settings,
     spool: Spool,
     listener: socket.socket,
@@ -163,12 +163,15 @@ def _serve(
     stop: threading.Event,
     ended: Callable[[Sequence[str]], None] | None,
     reports: ReportPort,
+    moves: MovePort,
+    came: Came,
 ) -> None:
     notifier, report_notifier = Notifier(wake, ended=ended), Notifier(reports.wake)
     taker = Reports(
         settings.destinations, _report_box(settings), kept=report_notifier.notify, knows=reports.knows
     )
     room = Room(settings)
+    archive = open_archive(settings)
     service = GatewayService(
         settings.gateway,
         Peers(settings.peers),
@@ -177,6 +180,9 @@ def _serve(
         taker,
         room,
         notifier.association_ended,
+        _operations(
+            settings, archive, moves, desk=lambda: archive.commitments(came, spool.has_arrivals_until)
+        ),
     )
     tls = settings.gateway.tls
     acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
@@ -192,21 +198,23 @@ def _serve(
     finally:
         notifier.stop(_LAST_WAKE_UP_S)
         report_notifier.stop(_LAST_WAKE_UP_S)
+        archive.close()
+
+
+def _operations(
+    settings: Settings, archive: ArchivePort, moves: MovePort, *, desk: Callable[[], CommitmentDesk]
+) -> Operations | None:
+    """What is asked of the archive, where there is one. Nothing of it is opened before somebody asks."""
+    if not settings.archive.enabled:
+        return None
+    return Operations(
+        settings.query,
+        FindService(settings.query, settings.gateway.ae_title, archive),
+        Retrieve(settings, archive, moves),
+        Commitments(settings.commitment, settings.gateway, desk),
+    )
 
 
 def _stop_when_told(acceptor: Acceptor, stop: threading.Event) -> None:
     stop.wait()
     acceptor.stop(_GRACE_S)
-
-
-def limits_of(gateway: GatewaySettings) -> AcceptorLimits:
-    """The acceptor's limits, from the settings."""
-    return AcceptorLimits(
-        max_associations=gateway.max_associations,
-        max_associations_per_peer=gateway.max_associations_per_peer,
-        reserved_associations=gateway.reserved_room,
-        max_pdu_bytes=gateway.max_pdu_bytes,
-        association_timeout_s=gateway.association_timeout_s,
-        pdu_timeout_s=gateway.pdu_timeout_s,
-        idle_timeout_s=gateway.idle_timeout_s,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from dicomrelay.dicom.status import Status
@@ -19,9 +20,10 @@ from dicomrelay.net.service import (
 )
 from dicomrelay.settings import GatewaySettings, Settings
 from dicomrelay.ul.pdu import AssociateRequest
-from scp_gateway.admission import Peer, Peers
+from scp_gateway.admission import Peer, Peers, Right
 from scp_gateway.identity import Identified, IdentityCheck, Refused
-from scp_gateway.negotiation import StorableClasses, answer
+from scp_gateway.negotiation import NO_SERVICES, Services, StorableClasses, answer
+from scp_gateway.operations import Operations
 from scp_gateway.reports import Reports
 from scp_gateway.seats import Seats
 
@@ -37,6 +39,7 @@ _NO_ENTRY: Final = Refused(CALLING_AE_TITLE_NOT_RECOGNISED, "no [[peers]] entry 
 _NOT_OURS: Final = Refused(CALLED_AE_TITLE_NOT_RECOGNISED, "the called AE title is not ours")
 _NO_SEAT: Final = Refused(NO_ROOM_FOR_THIS_PEER, "the associations of its [[peers]] entry are taken")
 _NOT_STORED: Final = StoreReply(Status.SOP_CLASS_NOT_SUPPORTED, "no storage SOP class")
+_NO_RIGHT: Final = StoreReply(Status.NOT_AUTHORIZED, "no right to store: [[peers]] rights")
 _NO_UID: Final = StoreReply(Status.INVALID_SOP_INSTANCE, "Affected SOP Instance UID (0000,1000) is no UID")
 
 
@@ -58,6 +61,8 @@ class Reception:
     ----------
     reports : Reports, optional
         Takes reports of storage commitment; None takes none.
+    operations : Operations, optional
+        What is served beyond storing; None serves nothing else.
 
     Raises
     ------
@@ -65,8 +70,18 @@ class Reception:
         A passcode hash or the key file of [gateway.identity] cannot be used.
     """
 
-    def __init__(self, settings: GatewaySettings, peers: Peers, reports: Reports | None = None) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        peers: Peers,
+        reports: Reports | None = None,
+        operations: Operations | None = None,
+    ) -> None:
         self._settings = settings
+        self._operations = operations
+        self._services = (
+            Services(operations.services, operations.extended) if operations is not None else NO_SERVICES
+        )
         self._reports = reports
         self._peers = peers
         self._seats = Seats()
@@ -98,6 +113,9 @@ class Reception:
     def refusal(self, association: AssociationInfo, request: CStoreRequest) -> StoreReply | None:
         """Why that instance is not taken, as far as its command tells."""
         sop_class = request.sop_class_uid
+        peer = self._seats.of(association.id).peer
+        if peer is not None and Right.STORE not in peer.rights:
+            return _NO_RIGHT
         if (
             not self._storable.stores(sop_class)
             and sop_class not in self._seats.of(association.id).specialised
@@ -131,13 +149,23 @@ class Reception:
             user=identified.user,
             specialised=self._storable.specialised(request.user_information),
         )
-        return answer(
+        acceptance = answer(
             request,
             self._storable,
             preferred=peer.transfer_syntaxes,
             max_outstanding=self._settings.max_outstanding,
             identity_response=identified.response,
             reports=self._report_handler(request.calling_ae_title),
+            rights=peer.rights,
+            services=self._services,
+        )
+        if self._operations is None:
+            return acceptance
+        answered = {each.sop_class_uid: each.application_information for each in acceptance.extended}
+        return replace(
+            acceptance,
+            operations=self._operations.handler(peer.rights, answered),
+            actions=self._operations.actions(peer.rights),
         )
 
     def _report_handler(self, calling_ae_title: str) -> ReportHandler | None:

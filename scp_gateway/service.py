@@ -22,6 +22,7 @@ from dicomrelay.settings import GatewaySettings
 from dicomrelay.spool import Provenance, Spool, SpoolRecord
 from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peers
+from scp_gateway.operations import Operations
 from scp_gateway.reception import Reception, tls_facts
 from scp_gateway.reports import Reports
 from scp_gateway.room import Room
@@ -47,6 +48,8 @@ class GatewayService:
         Bounds on what the spool holds; None for none.
     ended : Callable
         Called with the id of each association that is over and has stored something; must return at once.
+    operations : Operations, optional
+        What is served beyond storing; None serves nothing else.
 
     Raises
     ------
@@ -63,9 +66,10 @@ class GatewayService:
         reports: Reports | None = None,
         room: Room | None = None,
         ended: Callable[[str], None] = _nobody,
+        operations: Operations | None = None,
     ) -> None:
         self._peers = peers
-        self._reception = Reception(settings, peers, reports)
+        self._reception = Reception(settings, peers, reports, operations)
         self._spool = spool
         self._committed = committed
         self._room = room
@@ -140,6 +144,7 @@ class GatewayService:
             echoes=ending.echoes,
             stored=ending.stored,
             refused=ending.failed,
+            operations=ending.operations,
             bytes=ending.bytes_received,
             seconds=round(ending.duration_s, 3),
             **({"user": user} if user else {}),

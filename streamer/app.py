@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from archive import Archive
+from archive.storage.opening import open_storage
 from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import listen
@@ -164,7 +165,11 @@ def run(
     """
     listener = listen(settings.streamer.host, settings.streamer.port)
     with contextlib.closing(listener):
-        archive = Archive.open(settings.archive_path, database_url=home.archive_url(settings))
+        archive = Archive.open(
+            settings.archive_path,
+            database_url=home.archive_url(settings),
+            storage=open_storage(settings.archive, settings.archive_path),
+        )
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
             create_app(archive, only_host=settings.streamer.host if is_loopback(host) else None),

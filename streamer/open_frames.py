@@ -12,7 +12,7 @@ from typing import Final
 
 from archive import Archive
 from archive.frame_index import FrameIndex
-from dicomrelay.errors import ArchiveError, FrameError, ServiceUnavailable
+from dicomrelay.errors import ArchiveError, FrameError, RelayError, ServiceUnavailable
 from streamer.answers import HttpError
 
 Key = tuple[str, str, str]
@@ -156,7 +156,11 @@ class FrameCache:
     def _open_at(self, path: Path) -> OpenFrames:
         identity = _identity(path)
         index = FrameIndex.open(path)
-        data_path = self._archive.layout.resolve(index.header.data_path)
+        try:
+            data_path = self._archive.frame_data(index.header)
+        except (OSError, RelayError):
+            index.close()
+            raise
         return OpenFrames(index, path, data_path, identity or (0, 0, 0, 0))
 
 

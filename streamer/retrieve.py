@@ -10,7 +10,6 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, TypeVar
 
 from starlette.requests import Request
@@ -47,10 +46,11 @@ class Retrieve:
         meta = _file_meta(stored)
         if choice.is_multipart:
             return StreamingResponse(_begun(self._parts(iter([stored]))), media_type=_MULTIPART)
-        path = self._archive.path_of(stored)
         headers = {"content-length": str(len(meta) + stored.data_set_bytes)}
         content_type = f"{media_types.DICOM}; transfer-syntax={stored.transfer_syntax_uid}"
-        return StreamingResponse(_begun(_file(path, stored, meta)), media_type=content_type, headers=headers)
+        return StreamingResponse(
+            _begun(_file(self._archive, stored, meta)), media_type=content_type, headers=headers
+        )
 
     def several(self, request: Request) -> Response:
         """`GET /studies/{study}` and `GET /studies/{study}/series/{series}`: always multipart."""
@@ -80,7 +80,7 @@ class Retrieve:
         for stored in found:
             content_type = f"{media_types.DICOM}; transfer-syntax={stored.transfer_syntax_uid}"
             head = f"--{_BOUNDARY}\r\nContent-Type: {content_type}\r\n\r\n".encode()
-            yield from _file(self._archive.path_of(stored), stored, head + _file_meta(stored))
+            yield from _file(self._archive, stored, head + _file_meta(stored))
             yield b"\r\n"
         yield f"--{_BOUNDARY}--\r\n".encode()
 
@@ -89,7 +89,7 @@ class Retrieve:
         for stored in found:
             try:
                 item = instance_metadata(self._archive.path_of(stored), stored)
-            except ArchiveError as error:
+            except (ArchiveError, FileNotFoundError) as error:
                 _log.warning("metadata left out", action="streamer.metadata", error=str(error))
                 item = bare_metadata(stored)
             yield separator + json.dumps(item, ensure_ascii=False).encode("utf-8", "replace")
@@ -107,11 +107,11 @@ def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
     return _with_first(next(body), body)
 
 
-def _file(path: Path, stored: StoredInstance, head: bytes) -> Iterator[bytes]:
-    """Something in front, and the data set of a stored file. Raises ArchiveError, which names no path."""
+def _file(archive: Archive, stored: StoredInstance, head: bytes) -> Iterator[bytes]:
+    """Something in front, and the data set of a stored file. Raises ArchiveError, which names no path, and ServiceUnavailable."""
     descriptor = -1
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(archive.path_of(stored), os.O_RDONLY | os.O_CLOEXEC)
         actual = os.fstat(descriptor).st_size
         if actual != stored.file_bytes:
             raise ArchiveError(

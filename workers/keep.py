@@ -6,19 +6,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from archive import Archive, StoreOutcome, StoreRequest, StoreResult
-from dicomrelay.errors import ArchiveError, RelayError
+from dicomrelay.errors import ArchiveError, RelayError, ServiceUnavailable
 from dicomrelay.ledger.values import InstanceFacts, Stage, StageItem, StageResult
 from dicomrelay.log import get_logger
 from dicomrelay.routing import retry_delay_s
 from workers.lease import LEASE_MS, LeaseKeeper
+from workers.locating import locate, verified
 from workers.rooms import Rooms
-from workers.sending import locate, verified
 
 _log = get_logger("dicomrelay.keep")
 # Copying a batch of large instances takes its time; nobody works on one for longer than this.
 _PATIENCE_S = 600.0
 _ATTEMPTS = 20
 _RETRY_INITIAL_S, _RETRY_MAX_S = 2.0, 300.0
+_AWAY_MAX_S = 60.0
 
 
 def archive_batch(rooms: Rooms) -> int:
@@ -67,7 +68,10 @@ def _archive_all(rooms: Rooms, items: Sequence[StageItem]) -> list[StageResult]:
             results.append(_failed(item, str(error), retryable=error.retryable))
         except OSError as error:
             results.append(_failed(item, f"the bytes cannot be read now: {error.strerror}", retryable=True))
-    stored = rooms.archive.store([request for _, request in found])
+    try:
+        stored = rooms.archive.store([request for _, request in found])
+    except ServiceUnavailable as error:
+        return results + [_later(item, error) for item, _ in found]
     return results + [_archived(item, result) for (item, _), result in zip(found, stored, strict=True)]
 
 
@@ -103,7 +107,7 @@ def _request(facts: InstanceFacts, source: Path) -> StoreRequest:
 
 
 def _archived(item: StageItem, result: StoreResult) -> StageResult:
-    if result.outcome in (StoreOutcome.STORED, StoreOutcome.ALREADY_THERE):
+    if result.outcome in (StoreOutcome.STORED, StoreOutcome.ALREADY_THERE, StoreOutcome.REPLACED):
         return StageResult(item.instance.instance_id, done=True, archive_path=result.relative_path)
     return _failed(item, result.reason, retryable=result.outcome is StoreOutcome.FAILED)
 
@@ -124,6 +128,12 @@ def _failed(item: StageItem, reason: str, *, retryable: bool) -> StageResult:
     if retryable and item.attempt < _ATTEMPTS:
         retry_in_ms = round(1000 * retry_delay_s(item.attempt, _RETRY_INITIAL_S, _RETRY_MAX_S, 0.5))
     return StageResult(item.instance.instance_id, done=False, reason=reason, retry_in_ms=retry_in_ms)
+
+
+def _later(item: StageItem, error: ServiceUnavailable) -> StageResult:
+    """The storage or the index is away, and it is no fault of the instance: tried again for as long as that takes."""
+    retry_in_ms = round(1000 * retry_delay_s(item.attempt, _RETRY_INITIAL_S, _AWAY_MAX_S, 0.5))
+    return StageResult(item.instance.instance_id, done=False, reason=str(error), retry_in_ms=retry_in_ms)
 
 
 def _report(what: str, results: list[StageResult]) -> None:

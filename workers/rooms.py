@@ -6,6 +6,9 @@ import threading
 from dataclasses import dataclass, field
 
 from archive import Archive
+from archive.root import mark_as_of_a_relay
+from archive.storage.opening import open_storage
+from archive.values import Policy
 from dicomrelay.ledger import Ledger
 from dicomrelay.runtime import home
 from dicomrelay.runtime.owner import own_name
@@ -31,11 +34,18 @@ class Rooms:
     def open(cls, settings: Settings) -> Rooms:
         """Open them; connections are made when first used."""
         ledger = Ledger.open(home.ledger_url(settings))
+        archive = Archive.open(
+            settings.archive_path,
+            database_url=home.archive_url(settings),
+            storage=open_storage(settings.archive, settings.archive_path),
+            policy=Policy.named(settings.archive.policy),
+        )
+        mark_as_of_a_relay(settings.archive_path)
         return cls(
             settings=settings,
             ledger=ledger,
             spool=Spool(settings.path("spool"), min_free_bytes=settings.gateway.min_free_bytes),
-            archive=Archive.open(settings.archive_path, database_url=home.archive_url(settings)),
+            archive=archive,
             wake_ups=WakeUps(settings),
             host=home.spool_name(settings),
         )

@@ -13,12 +13,15 @@ from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 from dicomrelay.transcode import sweep as sweep_copies
 from workers import answers
+from workers.archive_retention import retain_until
+from workers.commit_reports import report_until
 from workers.complete import complete_until
 from workers.count import ask_until
 from workers.identity_watch import IdentityWatch
 from workers.prune import prune_until
 from workers.reconcile import reconcile
 from workers.rooms import Rooms
+from workers.scrub import scrub_until
 from workers.sweep import Sweeper
 
 _log = get_logger("dicomrelay.scheduler")
@@ -46,6 +49,9 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     threading.Thread(target=complete_until, args=(rooms, stop), name="complete", daemon=True).start()
     threading.Thread(target=ask_until, args=(rooms, stop), name="count", daemon=True).start()
     threading.Thread(target=prune_until, args=(rooms, stop), name="prune", daemon=True).start()
+    threading.Thread(target=report_until, args=(rooms, stop), name="commitments", daemon=True).start()
+    threading.Thread(target=scrub_until, args=(rooms, stop), name="scrub", daemon=True).start()
+    threading.Thread(target=retain_until, args=(rooms, stop), name="archive-retention", daemon=True).start()
     ready()
     troubled = ""
     while not stop.wait(settings.worker.sweep_seconds):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import Select, select
 
+from archive.index.pages import pages
 from archive.index.schema import instances, series, studies
 from archive.values import StoredInstance
 from dicomrelay.ledger.engine import Database, chunks
@@ -58,16 +59,8 @@ class IndexReader:
         query = joined().add_columns(instances.c.id).where(studies.c.study_instance_uid == study_uid)
         if series_uid:
             query = query.where(series.c.series_instance_uid == series_uid)
-        last = 0
-        while True:
-            page = query.where(instances.c.id > last).order_by(instances.c.id).limit(_PAGE)
-            with self._database.read() as work:
-                rows = work.connection.execute(page).mappings().all()
-            for row in rows:
-                yield stored_instance(row)
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1]["id"]
+        for rows in pages(self._database, query, instances.c.id, size=_PAGE):
+            yield from map(stored_instance, rows)
 
     def answers(self) -> None:
         """Ask something small. Raises ServiceUnavailable when the database does not answer."""
@@ -85,6 +78,6 @@ def joined() -> Select[Any]:
     return select(*_COLUMNS).join_from(instances, series).join(studies)
 
 
-def stored_instance(row: RowMapping) -> StoredInstance:
+def stored_instance(row: Mapping[Any, Any]) -> StoredInstance:
     """The value of a row of `joined`."""
     return StoredInstance(**{column.name: row[column.name] for column in _COLUMNS})

@@ -15,7 +15,12 @@ from dicomrelay.cli.checks.finding import Finding, Verdict, exit_code, failed, o
 from dicomrelay.cli.checks.home import check_home
 from dicomrelay.cli.checks.integrity import check_integrity
 from dicomrelay.cli.checks.ports import check_ports
-from dicomrelay.cli.checks.storage import check_broker, check_ledger, check_spool
+from dicomrelay.cli.checks.storage import (
+    check_archive_storage,
+    check_broker,
+    check_ledger,
+    check_spool,
+)
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import RelayError
 from dicomrelay.runtime.home import HomeLock
@@ -83,6 +88,7 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
         "ports": lambda: check_ports(settings, is_up=is_up),
         "broker": lambda: check_broker(settings, is_up=is_up),
         "ledger": lambda: check_ledger(settings),
+        "archive": lambda: check_archive_storage(settings),
         "spool": lambda: check_spool(settings),
         "integrity": lambda: check_integrity(settings, is_up=is_up),
         "tls": lambda: check_certificates(settings),

@@ -29,14 +29,17 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
 @click.option("--host", help="Address to listen on.  [default: gateway.host]")
 @click.option("-p", "--port", type=int, help="Port to listen on.  [default: gateway.port]")
 def command(invocation: Invocation, /, **_options: object) -> None:
-    from dicomrelay.cli.transactions import Transactions  # noqa: PLC0415 - a service is imported where it runs
+    from dicomrelay.cli.moves import MoveLedger  # noqa: PLC0415 - a service is imported where it runs
+    from dicomrelay.cli.transactions import Transactions  # noqa: PLC0415
     from scp_gateway import app  # noqa: PLC0415
     from scp_gateway.reports import ReportPort  # noqa: PLC0415
+    from scp_gateway.retrieve import MovePort  # noqa: PLC0415
 
     settings = invocation.settings
     home.prepare(settings)
     wake_ups = WakeUps(settings)
     stop = stop_on_signals()
+    ledger = MoveLedger(settings)
     app.run(
         settings,
         wake=lambda: wake_ups.send(Task.GROUP),
@@ -44,4 +47,6 @@ def command(invocation: Invocation, /, **_options: object) -> None:
         ready=notify_ready,
         stop=stop,
         reports=ReportPort(wake=lambda: wake_ups.send(Task.REPORTS), knows=Transactions(settings)),
+        moves=MovePort(held=ledger.held, book=ledger.book),
+        came=ledger.came,
     )

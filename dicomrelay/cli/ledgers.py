@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from dicomrelay.errors import ConfigurationError, RelayError, ServiceUnavailable
 from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.database_errors import ARCHIVE_INDEX
 from dicomrelay.ledger.engine import Database
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
@@ -53,7 +54,7 @@ def not_in_the_ledger(settings: Settings, ledger: Ledger) -> int:
     url = home.archive_url(settings)
     if url is None and not index.is_file():
         return 0
-    database = Database(url or f"sqlite:///{index}")
+    database = Database(url or f"sqlite:///{index}", whose=ARCHIVE_INDEX)
     try:
         # The ledger after the archive: what is archived meanwhile was in the ledger before.
         with database.read() as work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from traceback import walk_tb
 from typing import Final, NoReturn
 
 import click
@@ -24,6 +25,7 @@ _COMMANDS: Final = {
     "jobs": ("jobs", "What is under way: list, show, retry, hold, release, cancel, replay."),
     "destinations": ("destinations", "How each destination is doing; hold and release one."),
     "report": ("report", "What was sent, when, with which answer: a file that proves itself."),
+    "archive": ("archive", "The archive: query, list, import, export, check, and more."),
     "echo": ("echo", "C-ECHO toward destinations: is it there, does it know us."),
     "find": ("find", "C-FIND: what a peer has, or a worklist."),
     "move": ("move", "C-MOVE: let a peer send to a third AE."),
@@ -41,8 +43,12 @@ _COMMANDS: Final = {
 }
 
 
-# Options that every command takes, and the group does not.
-_OF_COMMANDS: Final = frozenset({"--config", "--home", "--json", "--verbose", "-v"})
+# Options that every command takes, or every one of a group, and the group does not.
+_OF_COMMANDS: Final = frozenset({"--config", "--home", "--json", "--verbose", "-v", "--archive", "-a"})
+# Before the reason, such as a full disk.
+_NO_OUTPUT: Final = (
+    "standard output cannot be written, and what was to be said is cut; what was done before is done"
+)
 
 
 @click.group(
@@ -50,7 +56,7 @@ _OF_COMMANDS: Final = frozenset({"--config", "--home", "--json", "--verbose", "-
     modules={name: (f"dicomrelay.cli.{module}", text) for name, (module, text) in _COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 all well, 1 some instance failed, 2 wrong usage or settings, 3 peer or service not reachable, "
-    "4 integrity fault, 130 interrupted.",
+    "4 integrity fault, 130 interrupted, 141 nobody reads the output any more.",
 )
 @click.version_option(__version__, prog_name="dicomrelay")
 def cli() -> None:
@@ -59,6 +65,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run a command and leave with the exit code that tells how it went."""
+    output = sys.stdout
     try:
         result = cli.main(prog_name="dicomrelay", standalone_mode=False)
         code = int(result) if isinstance(result, int) else ExitCode.OK
@@ -69,14 +76,32 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter would complain once more when it closes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
     except RelayError as error:
         _show(error)
         code = error.exit_code
+    except SystemExit:
+        # Whoever read our output has seen enough: click puts another one in its place then, and ends with 1.
+        if sys.stdout is output:
+            raise
+        _give_up_output()
+        code = ExitCode.OUTPUT_CLOSED
+    except OSError as error:
+        if not _is_of_output(error):
+            raise
+        _give_up_output()
+        click.echo(f"dicomrelay: {_NO_OUTPUT}: {error.strerror}", err=True)
+        code = ExitCode.SOME_FAILED
     sys.exit(int(code))
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether it came of writing what is said, and of no file."""
+    return any(frame.f_code is click.echo.__code__ for frame, _ in walk_tb(error.__traceback__))
+
+
+def _give_up_output() -> None:
+    """Nothing more goes there; the interpreter would complain once more when it closes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
 
 def _place(error: click.NoSuchOption) -> click.UsageError:
@@ -84,7 +109,7 @@ def _place(error: click.NoSuchOption) -> click.UsageError:
     name = error.option_name
     if error.ctx is None or not isinstance(error.ctx.command, click.Group) or name not in _OF_COMMANDS:
         return error
-    path = "dicomrelay" if error.ctx.parent is None else f"dicomrelay {error.ctx.info_name}"
+    path = error.ctx.command_path
     return click.UsageError(f"{name} goes behind the command: {path} COMMAND {name} ...", error.ctx)
 
 

@@ -37,6 +37,21 @@ class Invocation:
         click.echo(json.dumps(data, indent=2, default=str))
 
 
+class GivenPath(click.Path):
+    """A path that somebody gave: `""`, such as of a variable that is not set, is not the current folder."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """As `click.Path`. Raises click.BadParameter when it is empty."""
+        if not str(value).strip():
+            self.fail("is empty: name a file or a folder (`.` is the current one)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def relay_command(
     *,
     about: str,

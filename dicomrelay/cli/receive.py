@@ -29,7 +29,7 @@ from dicomrelay.runtime import home
 from dicomrelay.runtime.readiness import notify_ready
 from dicomrelay.settings import PeerSettings, Settings, is_loopback
 from scp_gateway.admission import Peers
-from scp_gateway.app import limits_of, make_room_for_descriptors
+from scp_gateway.limits import limits_of, make_room_for_descriptors
 from scp_gateway.reception import Reception
 
 _GRACE_S: Final = 5.0

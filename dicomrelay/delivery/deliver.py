@@ -13,8 +13,9 @@ from dicomrelay.delivery.values import Answer, Instance, Target
 from dicomrelay.errors import AssociationError
 from dicomrelay.net.alternatives import alternatives_for
 from dicomrelay.net.outgoing_store import StoreItem
+from dicomrelay.net.service import StoreChannel
 from dicomrelay.settings import TransferSyntaxPolicy
-from dicomrelay.transcode import Workshop, producible
+from dicomrelay.transcode import TranscodeLimits, Workshop, producible
 
 
 def deliver(
@@ -89,6 +90,43 @@ def deliver(
                         raise
             if sending.stopped:
                 return
+
+
+def deliver_over(
+    channel: StoreChannel,
+    instances: Sequence[Instance],
+    *,
+    copies: Path,
+    limits: TranscodeLimits,
+    locate: Callable[[Instance], Path],
+    answered: Callable[[Answer], None],
+    keep_going: Callable[[], bool],
+) -> None:
+    """Send what is given over an association that is there, in what it has accepted; copies without loss where it has to be.
+
+    Parameters
+    ----------
+    copies : Path
+        Where copies are made.
+    locate, answered, keep_going : callable
+        As of `deliver`.
+
+    Raises
+    ------
+    Exception
+        The association is over; what was answered by then was told.
+    """
+    with Workshop(copies, limits) as workshop:
+        sending = Sending(
+            instances,
+            Preparation(workshop, _alternatives, locate=locate, waiting=lambda: None),
+            answered=answered,
+            keep_going=keep_going,
+            pace=None,
+            longest_pause_s=float("inf"),
+        )
+        while sending.find_next():
+            sending.send(channel)
 
 
 def _alternatives(item: StoreItem) -> Sequence[str]:

@@ -14,8 +14,7 @@ from dicomrelay.delivery.preparing import Preparation, Wanted
 from dicomrelay.delivery.values import Answer, Instance
 from dicomrelay.errors import AssociationError, NotTranscodable, RelayError, SpoolError
 from dicomrelay.net.outgoing_store import StoreItem
-from dicomrelay.net.requestor import Association
-from dicomrelay.net.service import StoreReply
+from dicomrelay.net.service import StoreChannel, StoreReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Sending:
                 return True
         return False
 
-    def send(self, association: Association) -> None:
+    def send(self, association: StoreChannel) -> None:
         """Send what is left; some may be left afterwards, for another association.
 
         Raises
@@ -109,7 +108,7 @@ class Sending:
             if not self._is_given_up or self._in_hand:
                 raise
 
-    def _items(self, association: Association) -> Iterator[StoreItem]:
+    def _items(self, association: StoreChannel) -> Iterator[StoreItem]:
         """What the association takes up next; drawn from while the answer to the one before is awaited."""
         waits_since = monotonic()
         while self._left:
@@ -132,7 +131,7 @@ class Sending:
             yield item
             waits_since = monotonic()
 
-    def _prepared(self, wanted: Wanted, association: Association) -> StoreItem | None:
+    def _prepared(self, wanted: Wanted, association: StoreChannel) -> StoreItem | None:
         """The instance as it can be sent, or None when it cannot, and that was told."""
         instance = wanted.instance
         syntaxes = self._preparation.syntaxes(wanted)
@@ -152,7 +151,7 @@ class Sending:
             self._answered(not_readable(instance, error))
         return None
 
-    def _before_bytes(self, association: Association, count: int) -> None:
+    def _before_bytes(self, association: StoreChannel, count: int) -> None:
         """Bytes are to be sent: the last moment not to begin an instance, when nothing else is under way."""
         if self._is_prepared and not association.outstanding and not self._keep_going():
             self.stopped = True

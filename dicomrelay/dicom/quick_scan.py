@@ -47,7 +47,7 @@ _MAX_DEPTH: Final = 16
 
 
 class GivenUp(Exception):
-    """Not the rule: the general way decides."""
+    """Not the rule: the general scan must look."""
 
 
 def quick_scan(data: Data, start: int, size: int, transfer_syntax_uid: str) -> Header | None:
@@ -101,7 +101,7 @@ def _walk_explicit(data: Data, pos: int, size: int) -> dict[int, str]:
             (length,) = _LENGTH(data, pos + 8)
             pos += 12
             if length == UNDEFINED_LENGTH and group not in _ODD_GROUPS:
-                pos = _past_undefined(data, pos, group << 16 | element, vr)
+                pos = past_undefined(data, pos, group << 16 | element, vr)
                 continue
         else:
             raise GivenUp
@@ -150,8 +150,8 @@ def _look_at(found: dict[int, str], data: Data, tag: int, pos: int, length: int)
     found.setdefault(tag, text(value))
 
 
-def _past_undefined(data: Data, pos: int, tag: int, vr: bytes) -> int:
-    """Where what has no length ends: a sequence, or the fragments of pixel data."""
+def past_undefined(data: Data, pos: int, tag: int, vr: bytes) -> int:
+    """Where what has no length ends: a sequence, or the fragments of pixel data. Raises GivenUp, struct.error."""
     if tag == _PIXEL_DATA:
         return _past_fragments(data, pos)
     if vr == b"SQ":
@@ -172,7 +172,7 @@ def _past_fragments(data: Data, pos: int) -> int:
 
 
 def past_sequence(data: Data, pos: int, depth: int, *, explicit: bool) -> int:
-    """Where a sequence of undefined length ends whose first item begins at `pos`. Raises GivenUp, struct.error."""
+    """Where a sequence without a length that begins at `pos` ends. Raises GivenUp, struct.error."""
     if depth > _MAX_DEPTH:
         raise GivenUp
     for _ in range(_MAX_ELEMENTS):

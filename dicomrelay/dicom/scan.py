@@ -109,15 +109,23 @@ class HeaderScanner:
         By default 4 GiB, 64 MiB of a deflated data set, and wide ones for a whole scan.
     whole : bool
         Walk to the end of the data set, so that `finish` can tell a truncated one.
+    may_list : bool
+        The data set is an identifier: a UID of it may be a list of any length, which is then not kept.
     """
 
     def __init__(
-        self, transfer_syntax_uid: str, *, limits: ScanLimits | None = None, whole: bool = False
+        self,
+        transfer_syntax_uid: str,
+        *,
+        limits: ScanLimits | None = None,
+        whole: bool = False,
+        may_list: bool = False,
     ) -> None:
         syntax = transfer_syntax(transfer_syntax_uid)
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if syntax.is_deflated else None
         self._limits = limits or _LIMITS[whole, syntax.is_deflated]
         self._whole = whole
+        self._may_list = may_list
         self._syntax = ElementSyntax.of(implicit=syntax.is_implicit_vr, little_endian=syntax.is_little_endian)
         self._place = _Place.DATA_SET
         self._open: list[
@@ -332,7 +340,7 @@ class HeaderScanner:
 
     def _keep(self, data: memoryview, offset: int, tag: int, value: int, length: int) -> int:
         if length > MAX_VALUE_BYTES:
-            if tag in _UIDS:
+            if tag in _UIDS and not self._may_list:
                 raise MalformedDataSet(
                     f"byte {offset}: {tag_name(tag)} has {length} bytes, a UID has 64 at most", offset=offset
                 )

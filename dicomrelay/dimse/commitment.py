@@ -7,7 +7,7 @@ nothing is kept but UIDs and failure reasons.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -30,18 +30,18 @@ MAX_REFERENCES: Final = 20_000
 MAX_ELEMENTS: Final = 200_000
 MAX_DEPTH: Final = 4
 
-_REFERENCED_SOP_CLASS_UID: Final = 0x0008_1150
-_REFERENCED_SOP_INSTANCE_UID: Final = 0x0008_1155
-_TRANSACTION_UID: Final = 0x0008_1195
-_FAILURE_REASON: Final = 0x0008_1197
-_FAILED_SOP_SEQUENCE: Final = 0x0008_1198
-_REFERENCED_SOP_SEQUENCE: Final = 0x0008_1199
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFE_E000, 0xFFFE_E00D, 0xFFFE_E0DD
+REFERENCED_SOP_CLASS_UID: Final = 0x0008_1150
+REFERENCED_SOP_INSTANCE_UID: Final = 0x0008_1155
+TRANSACTION_UID: Final = 0x0008_1195
+FAILURE_REASON: Final = 0x0008_1197
+FAILED_SOP_SEQUENCE: Final = 0x0008_1198
+REFERENCED_SOP_SEQUENCE: Final = 0x0008_1199
+ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFE_E000, 0xFFFE_E00D, 0xFFFE_E0DD
 _UNKNOWN_REASON: Final = 0x0110  # a failure without a reason is a failure all the same
 
 # What is kept, at the top and in an item; the longest value is a UID with its padding.
-_TOP: Final = frozenset({_TRANSACTION_UID, _REFERENCED_SOP_SEQUENCE, _FAILED_SOP_SEQUENCE})
-_REFERENCE: Final = frozenset({_REFERENCED_SOP_INSTANCE_UID, _FAILURE_REASON})
+TOP: Final = frozenset({TRANSACTION_UID, REFERENCED_SOP_SEQUENCE, FAILED_SOP_SEQUENCE})
+REFERENCE: Final = frozenset({REFERENCED_SOP_CLASS_UID, REFERENCED_SOP_INSTANCE_UID, FAILURE_REASON})
 _NOTHING: Final[frozenset[int]] = frozenset()
 _MAX_VALUE_BYTES: Final = 66
 
@@ -82,14 +82,14 @@ def encode_request(
     transfer_syntax_uid : str
         One of `COMMITMENT_TRANSFER_SYNTAXES`.
     """
-    encode = _implicit if transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN else _explicit
+    encode = element_encoder(transfer_syntax_uid)
     items = []
     for sop_class_uid, sop_instance_uid in references:
-        item = encode(_REFERENCED_SOP_CLASS_UID, b"UI", _uid(sop_class_uid))
-        item += encode(_REFERENCED_SOP_INSTANCE_UID, b"UI", _uid(sop_instance_uid))
-        items.append(struct.pack("<HHI", _ITEM >> 16, _ITEM & 0xFFFF, len(item)) + item)
-    return encode(_TRANSACTION_UID, b"UI", _uid(transaction_uid)) + encode(
-        _REFERENCED_SOP_SEQUENCE, b"SQ", b"".join(items)
+        item = encode(REFERENCED_SOP_CLASS_UID, b"UI", uid_bytes(sop_class_uid))
+        item += encode(REFERENCED_SOP_INSTANCE_UID, b"UI", uid_bytes(sop_instance_uid))
+        items.append(item_bytes(item))
+    return encode(TRANSACTION_UID, b"UI", uid_bytes(transaction_uid)) + encode(
+        REFERENCED_SOP_SEQUENCE, b"SQ", b"".join(items)
     )
 
 
@@ -103,14 +103,14 @@ def decode_report(raw: bytes, transfer_syntax_uid: str) -> CommitmentReport:
     MalformedDataSet
         The bytes are no data set, not a whole one, or have no Transaction UID. Nothing of them is quoted.
     """
-    reader = _Reader(raw, implicit=transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN)
-    found, _ = reader.elements(0, len(raw), 0, _TOP, is_bounded=True)
-    transaction_uid = found.get(_TRANSACTION_UID)
+    reader = CommitmentReader(raw, implicit=transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN)
+    found, _ = reader.elements(0, len(raw), 0, TOP, is_bounded=True)
+    transaction_uid = found.get(TRANSACTION_UID)
     uid = text(transaction_uid) if isinstance(transaction_uid, bytes) else ""
     if not is_tolerable_uid(uid):
-        raise MalformedDataSet(f"Transaction UID {tag_name(_TRANSACTION_UID)} is missing or is no UID")
-    failed = {uid: _reason(item) for uid, item in _references(found.get(_FAILED_SOP_SEQUENCE))}
-    committed = {uid for uid, _ in _references(found.get(_REFERENCED_SOP_SEQUENCE))}
+        raise MalformedDataSet(f"Transaction UID {tag_name(TRANSACTION_UID)} is missing or is no UID")
+    failed = {uid: _reason(item) for uid, item in _references(found.get(FAILED_SOP_SEQUENCE))}
+    committed = {uid for uid, _ in _references(found.get(REFERENCED_SOP_SEQUENCE))}
     return CommitmentReport(uid, frozenset(committed.difference(failed)), failed)
 
 
@@ -154,18 +154,29 @@ def read_report(
 
 def _references(items: _Value | None) -> Iterator[tuple[str, _Elements]]:
     for item in items if isinstance(items, list) else ():
-        raw = item.get(_REFERENCED_SOP_INSTANCE_UID)
+        raw = item.get(REFERENCED_SOP_INSTANCE_UID)
         uid = text(raw) if isinstance(raw, bytes) else ""
         if is_tolerable_uid(uid):
             yield uid, item
 
 
 def _reason(item: _Elements) -> int:
-    raw = item.get(_FAILURE_REASON)
+    raw = item.get(FAILURE_REASON)
     return int.from_bytes(raw, "little") if isinstance(raw, bytes) and len(raw) == 2 else _UNKNOWN_REASON
 
 
-def _uid(uid: str) -> bytes:
+def element_encoder(transfer_syntax_uid: str) -> Callable[[int, bytes, bytes], bytes]:
+    """Encodes an element of tag, VR and value, whose length is even."""
+    return _implicit if transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN else _explicit
+
+
+def item_bytes(elements: bytes) -> bytes:
+    """An item of a sequence, its length told."""
+    return struct.pack("<HHI", ITEM >> 16, ITEM & 0xFFFF, len(elements)) + elements
+
+
+def uid_bytes(uid: str) -> bytes:
+    """A UID as a value: ASCII, of an even length."""
     raw = uid.encode("ascii")
     return raw + b"\0" * (len(raw) & 1)
 
@@ -180,7 +191,7 @@ def _explicit(tag: int, vr: bytes, value: bytes) -> bytes:
     return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
 
 
-class _Reader:
+class CommitmentReader:
     """One walk through the bytes; it goes down `MAX_DEPTH` sequences at most."""
 
     def __init__(self, raw: bytes, *, implicit: bool) -> None:
@@ -204,8 +215,8 @@ class _Reader:
             if tag >> 16 == 0xFFFE:
                 raise MalformedDataSet(f"byte {at}: {tag_name(tag)} stands where an element must", offset=at)
             at = value + length
-            if tag in wanted and tag in _TOP and tag != _TRANSACTION_UID:
-                found[tag], at = self._items(value, length, stop, depth + 1, _REFERENCE)
+            if tag in wanted and tag in TOP and tag != TRANSACTION_UID:
+                found[tag], at = self._items(value, length, stop, depth + 1, REFERENCE)
             elif length == UNDEFINED_LENGTH:
                 _, at = self._items(value, length, stop, depth + 1, _NOTHING)
             elif tag in wanted and length <= _MAX_VALUE_BYTES:
@@ -227,7 +238,7 @@ class _Reader:
             tag, value, size = self._head(at, stop)
             if tag == _SEQUENCE_END and not is_bounded:
                 return items, value
-            if tag != _ITEM:
+            if tag != ITEM:
                 raise MalformedDataSet(f"byte {at}: {tag_name(tag)} stands where an item must", offset=at)
             item_is_bounded = size != UNDEFINED_LENGTH
             end = value + size if item_is_bounded else stop

@@ -168,6 +168,26 @@ def command_bytes(connection: Connection, context_id: int, command: bytes) -> by
     return b"".join(parts)
 
 
+def data_set_bytes(connection: Connection, context_id: int, data_set: bytes) -> bytes:
+    """The P-DATA-TF PDUs that carry a small data set, as bytes to send; what is large is no matter for memory.
+
+    Raises
+    ------
+    LocalProtocolError
+        As `command_bytes`.
+    """
+    step = largest_fragment(connection.peer_max_pdu_bytes)
+    parts: list[bytes] = []
+    for begin in range(0, max(len(data_set), 1), step):
+        piece = data_set[begin : begin + step]
+        is_last = begin + step >= len(data_set)
+        parts += (
+            connection.send_p_data_header(context_id, len(piece), is_command=False, is_last=is_last),
+            piece,
+        )
+    return b"".join(parts)
+
+
 def _unexpected(is_command: bool) -> RemoteProtocolError:
     if is_command:
         return _invalid("a command set where a data set must go on", "PS3.8 Annex E.1")

@@ -21,6 +21,7 @@ from pydicom.filewriter import write_dataset
 from dicomrelay.dicom.scan import HeaderScanner
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import is_tolerable_uid
+from dicomrelay.dimse.identifier_bounds import require_few_elements
 from dicomrelay.errors import ConfigurationError, MalformedDataSet
 
 # An answer with a few hundred attributes is some 10 kB; a list of 15,000 failed UIDs fits.
@@ -94,17 +95,27 @@ def encode_identifier(identifier: Dataset, transfer_syntax_uid: str) -> bytes:
     return bytes(buffer.getvalue())
 
 
-def decode_identifier(raw: bytes, transfer_syntax_uid: str) -> Dataset:
+def decode_identifier(raw: bytes, transfer_syntax_uid: str, *, max_elements: int | None = None) -> Dataset:
     """The data set of an identifier, every element of it decoded.
 
     A character set that is unknown or wrong costs the characters, not the answer.
 
+    Parameters
+    ----------
+    max_elements : int, optional
+        Elements and items at most, wherever they stand; an answer may have any number.
+
     Raises
     ------
+    TooManyElements
+        Before any of them is decoded.
     MalformedDataSet
         The bytes are no data set or not a whole one, or nest deeper than `MAX_DEPTH` sequences.
     """
-    scanner = HeaderScanner(transfer_syntax_uid, whole=True)  # pydicom takes a value that is cut off
+    if max_elements is not None:
+        require_few_elements(raw, transfer_syntax_uid, max_elements)
+    # pydicom takes a value that is cut off; a key may be a list of UIDs (PS3.4 Section C.2.2.2.2)
+    scanner = HeaderScanner(transfer_syntax_uid, whole=True, may_list=True)
     scanner.feed(memoryview(raw))
     scanner.finish()
     try:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from dicomrelay.dimse.codec import encode_message
+from dicomrelay.dimse.command_set import encode_element
 from dicomrelay.dimse.messages import CStoreRequest, CStoreResponse
 
 _GROUP_LENGTH = struct.Struct("<HHII")
@@ -23,10 +24,19 @@ _HEADER_BYTES: Final = 8
 _MAX_UID_BYTES: Final = 64
 _MESSAGE_ID: Final = 0x0110
 _SOP_INSTANCE_UID: Final = 0x1000
+_MOVE_ORIGINATOR_AE_TITLE: Final = 0x1030
+_MOVE_ORIGINATOR_MESSAGE_ID: Final = 0x1031
 
 
-def encode_store_request(message_id: int, sop_class_uid: str, sop_instance_uid: str) -> bytes:
+def encode_store_request(
+    message_id: int, sop_class_uid: str, sop_instance_uid: str, originator: tuple[str, int] | None = None
+) -> bytes:
     """The command set of a C-STORE-RQ of medium priority, a data set following.
+
+    Parameters
+    ----------
+    originator : tuple of (str, int), optional
+        AE title and message id of the C-MOVE that it is sent for.
 
     Raises
     ------
@@ -34,17 +44,27 @@ def encode_store_request(message_id: int, sop_class_uid: str, sop_instance_uid: 
         A UID or a message id that does not fit.
     """
     raw = _uid_bytes(sop_instance_uid)
+    ae_title, its_message_id = originator or ("", None)
     if raw is None or not 0 <= message_id <= 0xFFFF:
-        return encode_message(CStoreRequest(message_id, sop_class_uid, sop_instance_uid), has_data_set=True)
+        request = CStoreRequest(
+            message_id,
+            sop_class_uid,
+            sop_instance_uid,
+            move_originator_ae_title=ae_title,
+            move_originator_message_id=its_message_id,
+        )
+        return encode_message(request, has_data_set=True)
     before, between = _request_parts(sop_class_uid)
-    body_bytes = len(before) + 2 + len(between) + 4 + len(raw)
-    return b"%b%b%b%b%b%b" % (
+    behind = _originator_parts(ae_title, its_message_id) if its_message_id is not None else b""
+    body_bytes = len(before) + 2 + len(between) + 4 + len(raw) + len(behind)
+    return b"%b%b%b%b%b%b%b" % (
         _GROUP_LENGTH.pack(0, 0, 4, body_bytes),
         before,
         _US.pack(message_id),
         between,
         _UL.pack(len(raw)),
         raw,
+        behind,
     )
 
 
@@ -83,6 +103,13 @@ def _request_parts(sop_class_uid: str) -> tuple[bytes, bytes]:
     whole = encode_message(CStoreRequest(0, sop_class_uid, "1"), has_data_set=True)
     # (0000,0002), then (0000,0100) of 10 bytes, then the header of (0000,0110)
     return _parts(whole, _length_of_first(whole) + 10 + _HEADER_BYTES)
+
+
+@lru_cache(maxsize=64)
+def _originator_parts(ae_title: str, message_id: int) -> bytes:
+    """Both stand behind the SOP Instance UID, in ascending order (PS3.7 Section 6.3.1)."""
+    title = encode_element(_MOVE_ORIGINATOR_AE_TITLE, ae_title) if ae_title else b""
+    return title + encode_element(_MOVE_ORIGINATOR_MESSAGE_ID, message_id)
 
 
 @lru_cache(maxsize=256)

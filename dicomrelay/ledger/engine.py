@@ -16,20 +16,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any, Final, TypeAlias, TypeVar
+from urllib.parse import unquote
 from zlib import crc32
 
 from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError
 
-from dicomrelay.errors import ConfigurationError, LedgerError, ServiceUnavailable
+from dicomrelay.errors import ConfigurationError, ServiceUnavailable
 from dicomrelay.ledger.clock import NowMs
+from dicomrelay.ledger.database_errors import LEDGER, Undone, Whose, mapped_errors
 from dicomrelay.ledger.file_guard import FileGuard
 
 BUSY_TIMEOUT_MS: Final = 30_000
 CONNECT_TIMEOUT_S: Final = 5
+# In the URL of a SQLite file that cannot change, on a read-only file system: it is read without WAL and without locks.
+IMMUTABLE: Final = "immutable"
 _WAL_RETRY_S: Final = 0.01
 STATEMENT_TIMEOUT_MS: Final = 60_000
 # PostgreSQL takes 65,535 parameters in a statement, SQLite 32,766.
@@ -43,17 +46,11 @@ _SQLITE_POOL: Final[dict[str, int]] = {"pool_size": 10, "max_overflow": 500}
 # A server has a hundred for all; who finds none waits.
 _POSTGRESQL_POOL: Final[dict[str, int]] = {"pool_size": 5, "max_overflow": 15}
 
-# PostgreSQL's deadlock_detected and serialization_failure: this transaction was undone, so that another one could go on.
-_UNDONE: Final = ("40P01", "40001")
 _TURNS: Final = 4
 _TURN_S: Final = 0.05
 
 _READS: Final = "dicomrelay_reads"
 _T = TypeVar("_T")
-
-
-class Undone(ServiceUnavailable):
-    """The database undid a transaction, all of it, because it and another one waited for each other."""
 
 
 def chunks(values: Sequence[_T], size: int = PARAMETERS) -> Iterator[Sequence[_T]]:
@@ -94,7 +91,10 @@ def open_engine(text_url: str) -> Engine:
         engine = create_engine(
             url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **_SQLITE_POOL
         )
-        event.listen(engine, "connect", _prepare_sqlite)
+        if IMMUTABLE not in url.query:
+            event.listen(engine, "connect", _prepare_sqlite)
+        else:
+            event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     options: dict[str, str | int] = {
@@ -110,9 +110,14 @@ def open_engine(text_url: str) -> Engine:
     )
 
 
-def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
-    """WAL, a full flush with each commit, and no transactions that the driver begins by itself."""
+def _leave_transactions_to_us(connection: SqliteConnection, _record: object) -> None:
+    """No transactions that the driver begins by itself."""
     connection.isolation_level = None
+
+
+def _prepare_sqlite(connection: SqliteConnection, record: object) -> None:
+    """WAL, and a full flush with each commit."""
+    _leave_transactions_to_us(connection, record)
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     _use_wal(connection)
     # FULL: the spool settles an item once register() has returned, so that commit must survive a power cut.
@@ -178,12 +183,15 @@ class Database:
     url : str
     guarded : bool
         Of SQLite: look with each transaction whether the file that is open is still the file of that name.
+    whose : Whose
+        Whose database it is, for errors.
     """
 
-    def __init__(self, url: str, *, guarded: bool = False) -> None:
+    def __init__(self, url: str, *, guarded: bool = False, whose: Whose = LEDGER) -> None:
         self._engine = open_engine(url)
         self._reader = self._engine.execution_options(**{_READS: True})
-        self.shown_url = self._engine.url.render_as_string(hide_password=True)
+        self.shown_url = _shown(self._engine.url)
+        self._whose = whose
         # SQLite has one writer. Who waits for it in SQLite polls, with pauses that grow; who waits here is next when it is free.
         self._turn = threading.Lock() if self._engine.dialect.name == "sqlite" else None
         self._guard: FileGuard | None = None
@@ -258,7 +266,7 @@ class Database:
         generation, became = self._guard.begin() if since is None else (since, self._guard.end(since))
         if became:
             self._engine.dispose()
-            raise ServiceUnavailable(f"The ledger's file {self.shown_url} {became} while it was open")
+            raise ServiceUnavailable(f"{self._whose.name}'s file {self.shown_url} {became} while it was open")
         return generation
 
     @contextmanager
@@ -267,7 +275,7 @@ class Database:
             yield
             return
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
-            raise ServiceUnavailable(f"The ledger {self.shown_url} does not work: it is locked")
+            raise ServiceUnavailable(f"{self._whose.name} {self.shown_url} does not work: it is locked")
         try:
             yield
         finally:
@@ -275,29 +283,18 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        with mapped_errors(self.shown_url):
+        with mapped_errors(self.shown_url, self._whose):
             yield
-
-
-@contextmanager
-def mapped_errors(shown_url: str) -> Iterator[None]:
-    """Errors of the driver as ours. Their text holds no parameters."""
-    try:
-        yield
-    except PoolTimeout:
-        raise ServiceUnavailable(f"The ledger {shown_url} does not work: no connection is free") from None
-    except OperationalError as error:
-        kind = Undone if getattr(error.orig, "sqlstate", None) in _UNDONE else ServiceUnavailable
-        raise kind(f"The ledger {shown_url} does not work: {_first_line(error)}") from error
-    except DBAPIError as error:
-        raise LedgerError(f"The ledger {shown_url} refused a statement: {_first_line(error)}") from error
 
 
 def _now(connection: Connection) -> int:
     return connection.execute(select(NowMs())).scalar_one()
 
 
-def _first_line(error: DBAPIError) -> str:
-    # PostgreSQL's second line (DETAIL) quotes values.
-    lines = str(error.orig).strip().splitlines()
-    return lines[0] if lines else type(error.orig).__name__
+def _shown(url: URL) -> str:
+    """Where a database is, as people know it: a file, or a URL without its password."""
+    if url.get_backend_name() != "sqlite":
+        return url.render_as_string(hide_password=True)
+    # The name of a file that cannot change stands in a URI.
+    name = str(url.database)
+    return unquote(name.removeprefix("file:").partition("?")[0]) if name.startswith("file:") else name

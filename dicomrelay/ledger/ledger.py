@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from dicomrelay.ledger import (
+    arrived,
     attention,
     claiming,
     destinations,
@@ -100,6 +101,11 @@ class Ledger:
             return destinations.find(work, name)
 
     # Arrivals
+
+    def came(self, sop_instance_uids: Sequence[str]) -> dict[str, set[str]]:
+        """Digests of the data sets that came under these UIDs, what is set aside and what is released too."""
+        with self._database.read() as work:
+            return arrived.digests(work, sop_instance_uids)
 
     def register(self, arrivals: Sequence[Arrival]) -> list[Registered]:
         """Register arrivals, in one transaction, and say of each what it is.
@@ -305,13 +311,30 @@ class Ledger:
         with self._database.read() as work:
             return release.released(work, spool_ids)
 
-    def replace_spool_item(self, instance_id: str, *, spool_id: str, host: str, data_set_offset: int) -> None:
-        """Let another spool item with the same data set be the instance's file: for when its own is lost."""
+    def replace_spool_item(
+        self, instance_id: str, *, spool_id: str, host: str, data_set_offset: int, archive_again: bool = False
+    ) -> None:
+        """Let another spool item with the same data set be the instance's file: for when its own is lost.
+
+        Parameters
+        ----------
+        archive_again : bool
+            It was archived, and the archive has it no more, or not whole: it is archived once more.
+        """
         self._database.transact(
             lambda work: release.replace_item(
-                work, instance_id, spool_id=spool_id, host=host, data_set_offset=data_set_offset
+                work,
+                instance_id,
+                spool_id=spool_id,
+                host=host,
+                data_set_offset=data_set_offset,
+                archive_again=archive_again,
             )
         )
+
+    def archive_again(self, instance_id: str) -> bool:
+        """Archive once more, from the spool, what the archive has no more, or not whole; False when it is released there."""
+        return self._database.transact(lambda work: release.archive_again(work, instance_id))
 
     # Jobs and reports
 

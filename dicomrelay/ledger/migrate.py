@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, Engine
 
 from dicomrelay.errors import LedgerError, ServiceUnavailable
-from dicomrelay.ledger.engine import Work, mapped_errors, open_engine
+from dicomrelay.ledger.database_errors import mapped_errors
+from dicomrelay.ledger.engine import Work, open_engine
 from dicomrelay.ledger.file_guard import make_room
 from dicomrelay.log import get_logger
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, delete, select, update
 
 from dicomrelay.ledger import actions, orders
 from dicomrelay.ledger.engine import Work, chunks
-from dicomrelay.ledger.schema import RELEASABLE, instances
+from dicomrelay.ledger.new_rows import stage_row
+from dicomrelay.ledger.schema import RELEASABLE, instances, stages
+from dicomrelay.ledger.values import Stage
 
 
 def releasable_items(host: str | None, *, registered_before: int) -> Select[str]:
@@ -59,7 +61,9 @@ def released(work: Work, spool_ids: Iterable[str]) -> list[str]:
     return found
 
 
-def replace_item(work: Work, instance_id: str, *, spool_id: str, host: str, data_set_offset: int) -> None:
+def replace_item(
+    work: Work, instance_id: str, *, spool_id: str, host: str, data_set_offset: int, archive_again: bool
+) -> None:
     """See `Ledger.replace_spool_item`."""
     orders.unchanging(work)
     actions.bytes_are_back(work, instance_id)
@@ -70,3 +74,28 @@ def replace_item(work: Work, instance_id: str, *, spool_id: str, host: str, data
             spool_id=spool_id, host=host, data_set_offset=data_set_offset, source_path=b"", released_at=None
         )
     )
+    if archive_again:
+        # In the same transaction: an item that is archived and needed by nobody may be released at any moment.
+        _let_archive(work, instance_id, host)
+
+
+def archive_again(work: Work, instance_id: str) -> bool:
+    """See `Ledger.archive_again`."""
+    row = work.connection.execute(
+        select(instances.c.host)
+        .where(instances.c.id == instance_id, instances.c.released_at.is_(None))
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None:
+        return False
+    _let_archive(work, instance_id, row.host)
+    return True
+
+
+def _let_archive(work: Work, instance_id: str, host: str) -> None:
+    """As if it had never been archived; its spool item stays until it is."""
+    work.connection.execute(
+        update(instances).where(instances.c.id == instance_id).values(archive_path="", archive_wanted=True)
+    )
+    work.connection.execute(delete(stages).where(stages.c.instance_id == instance_id))
+    work.insert_missing(stages, [stage_row(instance_id, Stage.ARCHIVE, host, work.now)])

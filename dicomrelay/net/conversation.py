@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
+from typing import Final
 
 from dicomrelay.dicom.status import Status, is_warning
 from dicomrelay.dimse.codec import encode_message, encode_unsupported_response
@@ -20,6 +21,7 @@ from dicomrelay.dimse.messages import (
     CStoreRequest,
     NActionRequest,
     NEventReportRequest,
+    NEventReportResponse,
     UnsupportedRequest,
     UnsupportedResponse,
 )
@@ -29,7 +31,11 @@ from dicomrelay.net.commits import MAX_UNFINISHED, AssociationCommits, CommitPoo
 from dicomrelay.net.incoming_report import IncomingReport
 from dicomrelay.net.incoming_store import IncomingStore
 from dicomrelay.net.limits import AcceptorLimits
-from dicomrelay.net.service import AssociationInfo, AssociationService, ReportHandler, StoreReply
+from dicomrelay.net.proposal import RemoteAe
+from dicomrelay.net.provided_actions import ProvidedActions
+from dicomrelay.net.provided_operations import ProvidedOperations
+from dicomrelay.net.provider_stores import AssociationEnded, ProviderStores
+from dicomrelay.net.service import Acceptance, AssociationInfo, AssociationService, StoreReply
 from dicomrelay.net.transport import Transport
 from dicomrelay.ul.connection import ConnectionEvent
 from dicomrelay.ul.pdu import AbortReason, PDataTf, ReleaseRequest, ReleaseResponse
@@ -37,6 +43,8 @@ from dicomrelay.ul.state import State
 
 # Sta8: the peer has asked for the release, and what we still owe may be said before it is answered (AR-7).
 _MAY_ANSWER = frozenset({State.STA6_ESTABLISHED, State.STA8_AWAITING_LOCAL_RELEASE_RESPONSE})
+# How long the peer is listened to before a report that may be ready is asked for.
+_DUE_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -47,6 +55,7 @@ class Tally:
     stored: int = 0
     failed: int = 0
     bytes_received: int = 0
+    operations: int = 0
 
 
 class Conversation:
@@ -54,14 +63,13 @@ class Conversation:
 
     Parameters
     ----------
-    transfer_syntaxes : mapping of int to str
-        The accepted presentation contexts.
-    window : int
-        What the requestor may have outstanding, as negotiated: 0 means any number, 1 that everything is done in turn.
+    accepted : Acceptance
+        What was agreed on: contexts; the window, which may be 0 for any number, and 1 when everything is done in turn; and who
+        serves what beside C-STORE and C-ECHO. What nobody serves is answered 0211.
     pool : CommitPool
         Carries commits out when there is a window.
-    reports : callable, optional
-        Takes N-EVENT-REPORT requests; None answers them 0211.
+    storage : mapping of (str, str) to int
+        SOP class and transfer syntax to the presentation context in which the peer takes the sub-operations of a C-GET.
     """
 
     def __init__(
@@ -69,26 +77,35 @@ class Conversation:
         transport: Transport,
         service: AssociationService,
         association: AssociationInfo,
-        transfer_syntaxes: Mapping[int, str],
+        accepted: Acceptance,
         *,
         limits: AcceptorLimits,
-        window: int,
         pool: CommitPool,
-        reports: ReportHandler | None = None,
+        storage: Mapping[tuple[str, str], int],
     ) -> None:
         self.tally = Tally()
         self._transport = transport
         self._connection = transport.connection
         self._service = service
         self._association = association
-        self._transfer_syntaxes = transfer_syntaxes
+        self._transfer_syntaxes = {
+            each.context_id: each.transfer_syntax for each in accepted.contexts if each.is_accepted
+        }
         self._limits = limits
-        self._assembler = MessageAssembler(transfer_syntaxes)
+        self._assembler = MessageAssembler(self._transfer_syntaxes)
         self._incoming: IncomingStore | None = None
-        self._reports = reports
+        self._reports = accepted.reports
         self._report: IncomingReport | None = None
+        self._operations: ProvidedOperations | None = None
+        if accepted.operations is not None:
+            self._operations = ProvidedOperations(accepted.operations, association, self._stores(storage))
+        self._actions: ProvidedActions | None = None
+        if accepted.actions is not None:
+            self._actions = ProvidedActions(accepted.actions, association)
+        self._has_heard = False  # what came between two answers is looked at before the next one
         self._commits: AssociationCommits | None = None
         self._owed: list[bytes] = []  # answers that leave before we wait for more, together
+        window = accepted.window.invoked if accepted.window is not None else 1
         if window != 1:
             self._commits = AssociationCommits(pool, min(window or MAX_UNFINISHED, MAX_UNFINISHED))
             transport.wake_by(self._commits.wake)
@@ -105,11 +122,14 @@ class Conversation:
         while True:
             event = connection.next_event()
             if event is None:
-                self._receive()
-            elif type(event) is PDataTf:
+                event = self._next()
+            if event is None:
+                continue
+            if type(event) is PDataTf:
                 self._take(event)
             elif isinstance(event, ReleaseRequest):
                 self._drop_incoming()
+                self._drop_operations()
                 self.settle()
                 self._transport.send(connection.send(ReleaseResponse()))
                 return event
@@ -128,6 +148,7 @@ class Conversation:
     def end(self) -> None:
         """The association is over: forget what is half received, keep what is whole."""
         self._drop_incoming()
+        self._drop_operations()
         commits, self._commits = self._commits, None
         if commits is not None:
             for _, store, reply in commits.rest():
@@ -135,6 +156,35 @@ class Conversation:
             commits.close()
 
     # ---- inside
+
+    def _stores(self, storage: Mapping[tuple[str, str], int]) -> ProviderStores:
+        association = self._association
+        return ProviderStores(
+            association.id,
+            RemoteAe(association.calling_ae_title, association.peer_address, association.peer_port),
+            self._transport,
+            self._assembler,
+            storage,
+            response_s=self._limits.pdu_timeout_s,
+            others=self._beside,
+        )
+
+    def _beside(self, part: CommandReceived | DataSetReceived) -> None:
+        """What comes beside the responses to the sub-operations of a C-GET; its views do not last."""
+        if isinstance(part, DataSetReceived):
+            self._data_set(part)
+        else:
+            self._command(part)
+        if self._incoming is not None:
+            self._incoming.flush()
+
+    def _next(self) -> ConnectionEvent | None:
+        """Go on; what ended the association in the middle of a sub-operation, if anything did."""
+        try:
+            self._go_on()
+        except AssociationEnded as ended:
+            return ended.event
+        return None
 
     def _take(self, data: PDataTf) -> None:
         # A function of its own, so that no view outlives it: one would keep a buffer from being given back.
@@ -144,21 +194,45 @@ class Conversation:
             elif type(part) is CommandReceived:
                 self._command(part)
 
-    def _receive(self) -> None:
+    def _go_on(self) -> None:
+        """Nothing that came is left to look at: hear more, and say what an operation of the peer has to say."""
         if self._incoming is not None:
             self._incoming.flush()
         if self._owed:
             self._send_owed()
+        operations = self._operations
+        if operations is None or not len(operations):
+            self._receive()
+            return
+        self._has_heard = not self._has_heard and self._transport.receive_now()
+        if not self._has_heard:
+            ready = operations.answers(self._connection)
+            if ready:
+                self._transport.send(ready)
+        commits = self._commits
+        if commits is not None and commits.has_finished:
+            self._answer_finished(commits)
+
+    def _receive(self) -> None:
         commits = self._commits
         if not self._assembler.is_between_messages:
             self._transport.receive(monotonic() + self._limits.pdu_timeout_s, "message", more_is_due=True)
         elif commits is not None and len(commits):
             # A peer that waits for our answers is not idle. A disk has no deadline; the answer ends this wait.
             self._transport.receive(inf, "idle")
+        elif self._actions is not None and self._actions.is_due and not self._connection.has_partial_pdu:
+            self._hear_or_report(self._actions)
         else:
             self._transport.receive(monotonic() + self._limits.idle_timeout_s, "idle")
         if commits is not None and commits.has_finished:
             self._answer_finished(commits)
+
+    def _hear_or_report(self, actions: ProvidedActions) -> None:
+        """What the peer says goes first: it may be about to release."""
+        if not self._transport.receive_within(_DUE_S):
+            ready = actions.report(self._connection)
+            if ready:
+                self._transport.send(ready)
 
     def _command(self, received: CommandReceived) -> None:
         message = received.message
@@ -171,11 +245,19 @@ class Conversation:
             self.tally.echoes += 1
             response = CEchoResponse(message.message_id, Status.SUCCESS, message.sop_class_uid)
             self._respond(received.context_id, encode_message(response, has_data_set=False))
-        elif isinstance(message, NEventReportRequest) and self._reports is not None:
+        elif self._normalized(received):
+            pass
+        elif isinstance(message, CFindRequest | CGetRequest | CMoveRequest) and self._operations is not None:
+            self.tally.operations += 1
             syntax = self._transfer_syntaxes[received.context_id]
-            self._report = IncomingReport(self._reports, self._association, message, syntax)
-            if not received.has_data_set:
-                self._finish_report(received.context_id)
+            refusal = self._operations.begin(
+                message, received.context_id, syntax, has_identifier=received.has_data_set
+            )
+            if refusal is not None:
+                self._respond(received.context_id, encode_message(refusal, has_data_set=False))
+        elif isinstance(message, CCancelRequest):
+            if self._operations is not None:
+                self._operations.cancel(message)
         elif isinstance(
             message,
             UnsupportedRequest
@@ -189,12 +271,30 @@ class Conversation:
             self._respond(
                 received.context_id, encode_unsupported_response(message, Status.UNRECOGNISED_OPERATION)
             )
-        elif not isinstance(message, UnsupportedResponse | CCancelRequest):  # nothing to cancel: ignored
+        elif not isinstance(message, UnsupportedResponse):  # it answers nothing: ignored
             raise RemoteProtocolError(
                 f"a {type(message).__name__} is not what an SCP can take here",
                 section="PS3.7 Section 9.3",
                 abort_reason=AbortReason.UNEXPECTED_PARAMETER,
             )
+
+    def _normalized(self, received: CommandReceived) -> bool:
+        """Take a message of storage commitment; whether it was one, and is served here."""
+        message, context_id = received.message, received.context_id
+        if isinstance(message, NEventReportRequest) and self._reports is not None:
+            syntax = self._transfer_syntaxes[context_id]
+            self._report = IncomingReport(self._reports, self._association, message, syntax)
+            if not received.has_data_set:
+                self._finish_report(context_id)
+        elif isinstance(message, NActionRequest) and self._actions is not None:
+            self._actions.begin(message, self._transfer_syntaxes[context_id])
+            if not received.has_data_set:
+                self._finish_action(context_id)
+        elif isinstance(message, NEventReportResponse) and self._actions is not None:
+            self._actions.take_response(message)
+        else:
+            return False
+        return True
 
     def _data_set(self, part: DataSetReceived) -> None:
         incoming = self._incoming
@@ -203,6 +303,12 @@ class Conversation:
                 self._report.add(part.fragments)
                 if part.is_complete:
                     self._finish_report(part.context_id)
+            elif self._actions is not None and self._actions.is_receiving:
+                self._actions.add(part.fragments)
+                if part.is_complete:
+                    self._finish_action(part.context_id)
+            elif self._operations is not None:
+                self._operations.add(part.fragments, is_complete=part.is_complete)
             return
         incoming.add(part.fragments)
         if not part.is_complete:
@@ -228,6 +334,10 @@ class Conversation:
         report, self._report = self._report, None
         if report is not None:
             self._respond(context_id, encode_message(report.finish(), has_data_set=False))
+
+    def _finish_action(self, context_id: int) -> None:
+        if self._actions is not None:
+            self._respond(context_id, encode_message(self._actions.finish(context_id), has_data_set=False))
 
     def _answer_finished(self, commits: AssociationCommits) -> None:
         for context_id, store, reply in commits.finished():
@@ -257,6 +367,12 @@ class Conversation:
 
     def _respond(self, context_id: int, command: bytes) -> None:
         self._transport.send(command_bytes(self._connection, context_id, command))
+
+    def _drop_operations(self) -> None:
+        if self._operations is not None:
+            self._operations.close()
+        if self._actions is not None:
+            self._actions.close()
 
     def _drop_incoming(self) -> None:
         incoming, self._incoming = self._incoming, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from dicomrelay.errors import (
     AssociationAborted,
@@ -17,12 +17,26 @@ from dicomrelay.errors import (
 from dicomrelay.net.proposal import RemoteAe
 from dicomrelay.net.tls_faults import failed
 from dicomrelay.net.transport import Transport
-from dicomrelay.ul.connection import ConnectionClosed
+from dicomrelay.ul.connection import ConnectionClosed, ConnectionEvent
 from dicomrelay.ul.pdu import Abort, AbortSource, PDataTf, ReleaseRequest, ReleaseResponse
 from dicomrelay.ul.state import State
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+class StoreEndings(Protocol):
+    """What sending C-STORE requests needs to know of how its association ends, whoever asked for it."""
+
+    def guarded(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run a part of the conversation; when it raises, the association is over."""
+
+    def of(self, event: ConnectionEvent) -> Exception:
+        """The error for an event that ends the association."""
+
+    def abort(self) -> None:
+        """A-ABORT."""
+
 
 # How long we look for the words of a peer that has closed on us while we were sending.
 _LAST_WORD_S: Final = 0.5

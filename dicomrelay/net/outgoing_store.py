@@ -36,6 +36,8 @@ class StoreItem:
     ----------
     data_set_offset, data_set_bytes : int
         Where in the file the data set begins, behind preamble and file meta information, and how long it is.
+    originator : tuple of (str, int), optional
+        AE title and message id of the C-MOVE that it is sent for (PS3.7 Section 9.3.1.1).
     """
 
     sop_class_uid: str
@@ -44,6 +46,7 @@ class StoreItem:
     path: Path
     data_set_offset: int
     data_set_bytes: int
+    originator: tuple[str, int] | None = None
 
 
 class OutgoingStore:
@@ -104,9 +107,9 @@ class OutgoingStore:
         self._padding = b"\0" if item.data_set_bytes & 1 else b""
         if self._padding and not transfer_syntax(item.transfer_syntax_uid).is_deflated:
             raise SpoolCorrupt(
-                f"{item.path} has an odd number of data set bytes, which no peer accepts: not sent"
+                "the file has an odd number of data set bytes, which no peer accepts: not sent"
             )
-        command = encode_store_request(message_id, item.sop_class_uid, item.sop_instance_uid)
+        command = encode_store_request(message_id, item.sop_class_uid, item.sop_instance_uid, item.originator)
         answer = encode_store_response(message_id, Status.SUCCESS, item.sop_class_uid, item.sop_instance_uid)
         self._command = command_bytes(connection, context_id, command)
         self.success = p_data_header(context_id, len(answer), is_command=True, is_last=True) + answer

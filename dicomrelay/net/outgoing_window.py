@@ -6,10 +6,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from dicomrelay.dimse.fragments import CommandReceived, MessageAssembler
+from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived, MessageAssembler
 from dicomrelay.dimse.messages import CStoreResponse
 from dicomrelay.errors import RemoteProtocolError
-from dicomrelay.net.endings import Endings
+from dicomrelay.net.endings import StoreEndings
 from dicomrelay.net.outgoing_store import OutgoingStore, StoreItem
 from dicomrelay.net.service import StoreReply
 from dicomrelay.net.transport import Transport
@@ -30,8 +30,10 @@ class OutgoingWindow:
         Of what the peer sends.
     response_s : float
         How long one response may take.
-    endings : Endings
+    endings : StoreEndings
         Of the association.
+    others : callable, optional
+        Takes what comes beside the responses, at once; without it nothing may.
 
     Attributes
     ----------
@@ -44,6 +46,7 @@ class OutgoingWindow:
         "_early",
         "_endings",
         "_heard_at",
+        "_others",
         "_outstanding",
         "_response_s",
         "_sending",
@@ -56,12 +59,14 @@ class OutgoingWindow:
         transport: Transport,
         assembler: MessageAssembler,
         response_s: float,
-        endings: Endings,
+        endings: StoreEndings,
+        others: Callable[[CommandReceived | DataSetReceived], None] | None = None,
     ) -> None:
         self._transport = transport
         self._assembler = assembler
         self._response_s = response_s
         self._endings = endings
+        self._others = others
         self._outstanding: dict[int, OutgoingStore] = {}
         self._sending: OutgoingStore | None = (
             None  # and its answer, should it come before its last byte has left
@@ -145,6 +150,9 @@ class OutgoingWindow:
         if not isinstance(event, PDataTf):
             raise self._endings.of(event)
         for part in self._assembler.feed(event.pdvs):
+            if self._others is not None and not _is_response(part):
+                self._others(part)
+                continue
             if not isinstance(part, CommandReceived) or part.has_data_set:
                 raise RemoteProtocolError(
                     "a message that answers nothing we asked", section="PS3.7 Section 9.3"
@@ -202,6 +210,10 @@ class OutgoingWindow:
                 return True
             return False
         return False
+
+
+def _is_response(part: CommandReceived | DataSetReceived) -> bool:
+    return isinstance(part, CommandReceived) and isinstance(part.message, CStoreResponse)
 
 
 def _require_same_instance(response: CStoreResponse, item: StoreItem) -> None:

@@ -193,21 +193,22 @@ class ProviderAssociation:
         if error is not None:
             self._transport.send(self._connection.send(NO_REASON_FOR_NOW))
             raise _Finished(EndingKind.ABORTED_BY_US, "rejected: the service could not open the association")
-        conversation = self._converse(info, decided)
+        conversation = self._converse(info, request, decided)
         self._transport.send(self._connection.send(self._acceptance(request, decided)))
         return conversation
 
-    def _converse(self, info: AssociationInfo, decided: Acceptance) -> Conversation:
+    def _converse(
+        self, info: AssociationInfo, request: AssociateRequest, decided: Acceptance
+    ) -> Conversation:
         try:
             self._conversation = conversation = Conversation(
                 self._transport,
                 self._service,
                 info,
-                {each.context_id: each.transfer_syntax for each in decided.contexts if each.is_accepted},
+                decided,
                 limits=self._limits,
-                window=decided.window.invoked if decided.window is not None else 1,
                 pool=self._pool,
-                reports=decided.reports,
+                storage=_sub_operations(request, decided),
             )
         except OSError as error:  # no descriptor is left for the pipe of its window
             self._transport.send(self._connection.send(LOCAL_LIMIT_EXCEEDED))
@@ -270,9 +271,27 @@ class ProviderAssociation:
             ask(self._service.turned_away, self._address[0], reason)
             return
         ending = AssociationEnding(
-            kind, reason, tally.echoes, tally.stored, tally.failed, tally.bytes_received, duration_s
+            kind,
+            reason,
+            tally.echoes,
+            tally.stored,
+            tally.failed,
+            tally.bytes_received,
+            duration_s,
+            tally.operations,
         )
         ask(self._service.closed, self._info, ending)
+
+
+def _sub_operations(request: AssociateRequest, decided: Acceptance) -> dict[tuple[str, str], int]:
+    """The contexts in which the requestor takes C-STORE requests: it is SCP of their SOP class (PS3.7 Annex D.3.3.4)."""
+    scp_of = {role.sop_class_uid for role in decided.roles if role.scp}
+    abstract = {context.context_id: context.abstract_syntax for context in request.contexts}
+    found: dict[tuple[str, str], int] = {}
+    for each in decided.contexts:
+        if each.is_accepted and abstract[each.context_id] in scp_of:
+            found.setdefault((abstract[each.context_id], each.transfer_syntax), each.context_id)
+    return found
 
 
 def _ending_of(event: object) -> Exception:

@@ -5,12 +5,21 @@ The acceptor owns sockets, threads and deadlines; a service owns decisions and d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from dicomrelay.dimse.messages import CStoreRequest, NEventReportRequest
+from dicomrelay.dimse.messages import (
+    CStoreRequest,
+    Message,
+    NActionRequest,
+    NEventReportRequest,
+    QueryRetrieveRequest,
+    QueryRetrieveResponse,
+)
+from dicomrelay.errors import RelayError
+from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.ul.pdu import (
     AssociateReject,
     AssociateRequest,
@@ -96,6 +105,10 @@ class Acceptance:
         The server response; None when the requestor wants none (PS3.7 Annex D.3.3.7).
     reports : ReportHandler or None
         Takes the N-EVENT-REPORT requests of this association; None answers them 0211.
+    operations : OperationHandler or None
+        Serves the C-FIND, C-MOVE and C-GET requests of this association; None answers them 0211.
+    actions : ActionHandler or None
+        Takes the N-ACTION requests of this association; None answers them 0211.
     """
 
     contexts: Sequence[ContextDecision]
@@ -104,6 +117,8 @@ class Acceptance:
     window: AsynchronousOperations | None = None
     identity_response: bytes | None = field(default=None, repr=False)
     reports: ReportHandler | None = None
+    operations: OperationHandler | None = None
+    actions: ActionHandler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +166,138 @@ Commit = Callable[[], StoreReply]
 ReportHandler = Callable[[AssociationInfo, NEventReportRequest, bytes, str], int]
 
 
+class StoreChannel(Protocol):
+    """An association over which C-STORE requests can be sent, whoever asked for it."""
+
+    @property
+    def id(self) -> str:
+        """Of the association, for logs and provenance."""
+
+    @property
+    def accepted(self) -> Mapping[tuple[str, str], int]:
+        """SOP class and transfer syntax to the presentation context that carries them."""
+
+    @property
+    def outstanding(self) -> int:
+        """Requests sent, wholly or in part, whose response has not come."""
+
+    def stores(
+        self, items: Iterable[StoreItem], *, pace: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[StoreItem, StoreReply | RelayError | OSError]]:
+        """C-STORE many instances: `net.requestor.Association.stores`."""
+
+
+class SubOperations(StoreChannel, Protocol):
+    """The association of a C-GET, for the C-STORE requests that go back over it. Used while the answer is asked for, in the
+    association's thread; what the peer says beside its responses is served as usual meanwhile.
+    """
+
+    @property
+    def ended(self) -> Exception | None:
+        """What ended the association meanwhile: whoever serves the operation returns, and the rest is the engine's."""
+
+    def tell(self, context_id: int, response: Message) -> None:
+        """Send a pending response between two sub-operations."""
+
+
+@dataclass(slots=True)
+class RequestedOperation:
+    """A C-FIND, C-MOVE or C-GET that a peer asks for.
+
+    Attributes
+    ----------
+    context_id : int
+        Of the presentation context that it came in.
+    identifier : bytes
+        At most `dimse.identifier.MAX_IDENTIFIER_BYTES`, not yet read; empty when the request came without one.
+    transfer_syntax_uid : str
+        Of the identifier, and of those that answer it.
+    is_cancelled : bool
+        A C-CANCEL for it has come. Whoever serves it looks between two answers, and ends it then with FE00.
+    is_too_large : bool
+        Its identifier was, and is not here: such a one is answered by the engine.
+    stores : SubOperations or None
+        Of a C-GET: where its sub-operations go.
+    """
+
+    request: QueryRetrieveRequest
+    context_id: int
+    identifier: bytes = field(repr=False)
+    transfer_syntax_uid: str
+    is_cancelled: bool = False
+    is_too_large: bool = False
+    stores: SubOperations | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One response of an operation; `identifier` is its data set, in the transfer syntax of the request."""
+
+    response: QueryRetrieveResponse
+    identifier: bytes | None = field(default=None, repr=False)
+
+
+# Gives the responses one by one; the first that is not pending is the last that is taken. None means "nothing yet", and
+# gives the peer the chance to be heard: who waits does so for a quarter of a second at most. Called, and iterated, in the
+# association's thread; closed when the association ends sooner. What it raises is answered A700 or C000.
+OperationHandler = Callable[[AssociationInfo, RequestedOperation], Iterator[Answer | None]]
+
+
+# Gets the status of the response to a report; None when the association ended without one. May take its time.
+ReportAnswered = Callable[[int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EventReport:
+    """An N-EVENT-REPORT to send on the association of the N-ACTION that it is about.
+
+    Attributes
+    ----------
+    information : bytes
+        Its data set, in the transfer syntax of the request.
+    answered : callable
+        Called once, in the association's thread.
+    """
+
+    event_type_id: int
+    information: bytes = field(repr=False)
+    answered: ReportAnswered
+
+
+class DueReport(Protocol):
+    """What may come of an N-ACTION on the same association. Asked in the association's thread."""
+
+    def ready(self) -> EventReport | bool:
+        """The report; True for "not yet", False for "no more". Asked several times a second; must not wait."""
+
+    def gone(self) -> None:
+        """The association is over and nothing was reported. Called at most once, and not after `ready` gave its last word."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionReply:
+    """What an N-ACTION is answered.
+
+    Attributes
+    ----------
+    status : int
+        0 to 0xFFFF (PS3.7 Section 10.1.4.1.10).
+    comment : str
+        Error Comment (0000,0902); cut to 64 characters when sent.
+    due : DueReport, optional
+        What comes of it on the same association; None when nothing does.
+    """
+
+    status: int
+    comment: str = ""
+    due: DueReport | None = None
+
+
+# Gets an N-ACTION request, its data set (None when that was over its bound) and the transfer syntax of it. May wait for a
+# disk or a database. What it raises is answered 0110.
+ActionHandler = Callable[[AssociationInfo, NActionRequest, bytes | None, str], ActionReply]
+
+
 class EndingKind(Enum):
     """How an association ended."""
 
@@ -177,6 +324,8 @@ class AssociationEnding:
         Data set bytes of complete and of abandoned data sets.
     duration_s : float
         From the acceptance of the TCP connection.
+    operations : int
+        C-FIND, C-MOVE and C-GET requests that were begun.
     """
 
     kind: EndingKind
@@ -186,6 +335,7 @@ class AssociationEnding:
     failed: int = 0
     bytes_received: int = 0
     duration_s: float = 0.0
+    operations: int = 0
 
 
 class StoreSink(Protocol):

@@ -11,7 +11,7 @@ from dicomrelay.errors import (
     RelayError,
     SpoolCorrupt,
 )
-from dicomrelay.net.endings import Endings
+from dicomrelay.net.endings import StoreEndings
 from dicomrelay.net.outgoing_file import SendBuffer
 from dicomrelay.net.outgoing_store import OutgoingStore, StoreItem
 from dicomrelay.net.outgoing_window import OutgoingWindow
@@ -39,7 +39,7 @@ class StoreScu:
         connection: Connection,
         accepted: Mapping[tuple[str, str], int],
         outstanding: OutgoingWindow,
-        endings: Endings,
+        endings: StoreEndings,
         next_message_id: Callable[[], int],
     ) -> None:
         self._remote = remote

@@ -170,6 +170,33 @@ class Transport:
             self._interrupted()  # an acceptor that stops wakes us by closing this end
         connection.received(count)
 
+    def receive_now(self) -> bool:
+        """One read into the connection of what is there already; whether anything was. Voids the views of earlier events."""
+        if self._interrupted is not None:
+            self._interrupted()
+        space = self.connection.receive_buffer()
+        flags, self._receive_flags = self._receive_flags, socket.MSG_DONTWAIT
+        try:
+            count = self._read_into(space)
+        except BlockingIOError:
+            return False
+        except OSError:
+            count = 0  # reset: gone, as after a close
+        finally:
+            self._receive_flags = flags
+        if count == 0 and self._interrupted is not None:
+            self._interrupted()  # an acceptor that stops closes this end
+        self.connection.received(count)
+        return True
+
+    def receive_within(self, seconds: float) -> bool:
+        """As `receive_now`, once something is there or the time is over."""
+        if self.receive_now():
+            return True
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(max(1, round(seconds * 1000)))) and self.receive_now()
+
     def wake_by(self, descriptor: int) -> None:
         """From now on `receive` returns with nothing, too, when that descriptor can be read."""
         self._wakes = select.poll()

@@ -29,11 +29,12 @@ def decide(
 ) -> Decision:
     """Where an instance goes.
 
-    Without rules to every destination. With rules to the destinations of all the rules that match, with the highest of
-    their priorities; when none matches, or those that do send nowhere, to the archive only.
+    Without rules to every destination that is not for moves only. With rules to the destinations of all the rules that
+    match, with the highest of their priorities; when none matches, or those that do send nowhere, to the archive only.
     """
     if not rules:
-        return Decision(tuple(destination.name for destination in destinations), Priority.NORMAL, ())
+        wanted_always = tuple(each.name for each in destinations if not each.moves_only)
+        return Decision(wanted_always, Priority.NORMAL, ())
     matched = [(number, rule) for number, rule in enumerate(rules) if matches(rule.when, facts)]
     # A dictionary keeps the order and drops repeats.
     wanted = dict.fromkeys(name for _, rule in matched for name in rule.send_to)
@@ -51,7 +52,8 @@ def rules_version(rules: Sequence[RuleSettings], destinations: Sequence[Destinat
     Evidence says with it by which rules an instance went.
     """
     told = {
-        "destinations": [destination.name for destination in destinations],
+        # Without rules those for moves only are none to choose from.
+        "destinations": [each.name for each in destinations if rules or not each.moves_only],
         "rules": [rule.model_dump(mode="json") for rule in rules],
     }
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))

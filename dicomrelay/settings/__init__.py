@@ -4,6 +4,7 @@ Built once, at the composition root of each service, by `load`; no other module 
 described in docs/reference/settings.md, and a test holds the two together.
 """
 
+from dicomrelay.settings.archive import ArchiveSettings
 from dicomrelay.settings.destinations import (
     DestinationSettings,
     TransferSyntaxPolicy,
@@ -18,12 +19,12 @@ from dicomrelay.settings.identity import (
 from dicomrelay.settings.load import load
 from dicomrelay.settings.model import Settings
 from dicomrelay.settings.sections import (
-    ArchiveSettings,
     BrokerSettings,
     DatabaseSettings,
     GatewaySettings,
     MonitorSettings,
     PeerSettings,
+    QuerySettings,
     RetentionSettings,
     RuleCondition,
     RuleSettings,
@@ -46,6 +47,7 @@ __all__ = [
     "GatewaySettings",
     "MonitorSettings",
     "PeerSettings",
+    "QuerySettings",
     "RetentionSettings",
     "RuleCondition",
     "RuleSettings",

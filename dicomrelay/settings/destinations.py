@@ -38,6 +38,11 @@ class DestinationSettings(Section):
     calling_ae_title: AeTitle | None = Field(
         None, description="What we call ourselves; by default gateway.ae_title."
     )
+    moves_only: bool = Field(
+        False,
+        description="Only C-MOVE sends to it: without [[rules]] nothing is forwarded there."
+        " For workstations that ask for what they want.",
+    )
     associations: int = Field(
         2, ge=1, le=64, description="Associations to it at once, of all workers together."
     )

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dicomrelay.settings import sections
+from dicomrelay.settings.archive import ArchiveSettings
 from dicomrelay.settings.destinations import DestinationSettings
+from dicomrelay.settings.retrieve import CommitmentSettings, RetrieveSettings
 
 DEFAULT_HOME: Final = Path("var")
 
@@ -29,9 +31,12 @@ class Settings(BaseSettings):
     worker: sections.WorkerSettings = sections.WorkerSettings()
     send: sections.SendSettings = sections.SendSettings()
     retention: sections.RetentionSettings = sections.RetentionSettings()
-    archive: sections.ArchiveSettings = sections.ArchiveSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     streamer: sections.StreamerSettings = sections.StreamerSettings()
     monitor: sections.MonitorSettings = sections.MonitorSettings()
+    query: sections.QuerySettings = sections.QuerySettings()
+    retrieve: RetrieveSettings = RetrieveSettings()
+    commitment: CommitmentSettings = CommitmentSettings()
     peers: list[sections.PeerSettings] = Field(
         [], description="Who may call; none: any AE title from loopback, nobody from elsewhere."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -247,13 +246,6 @@ class SendSettings(Section):
     )
 
 
-class ArchiveSettings(Section):
-    """The archive."""
-
-    enabled: bool = Field(True, description="Keep every instance in the archive.")
-    path: Path | None = Field(None, description="Where the archive is; by default archive/ in the home.")
-
-
 class StreamerSettings(Section):
     """DICOMweb over HTTP."""
 
@@ -283,6 +275,35 @@ class MonitorSettings(Section):
         return self
 
 
+class QuerySettings(Section):
+    """C-FIND as SCP: what the archive is asked."""
+
+    max_answers: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Answers to one C-FIND; when more match these are given, and then A700, out of resources.",
+    )
+    timeout_s: float = Field(
+        120, gt=0, le=3600, description="Time for one C-FIND; over it A700, out of resources."
+    )
+    max_files: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="Stored instances that one C-FIND may look into, for keys that the index has not; over it A700.",
+    )
+    relational: Literal["negotiated", "always"] = Field(
+        "negotiated",
+        description='Queries that leave out the unique keys of the levels above: "negotiated" takes them when the peer has '
+        'agreed on relational queries with us, as the standard has it; "always" takes them of anybody.',
+    )
+    fuzzy_names: Literal["never", "negotiated", "always"] = Field(
+        "negotiated",
+        description="Person names by likeness: when the peer has agreed on fuzzy matching with us, never, or always.",
+    )
+
+
 class PeerSettings(Section):
     """Who may call."""
 
@@ -290,6 +311,15 @@ class PeerSettings(Section):
         "*", min_length=1, max_length=16, description="Calling AE title; * and ? are wildcards."
     )
     host: str = Field("*", description="Address or network (10.0.0.0/24) the peer calls from; * for any.")
+    rights: list[Literal["store", "query", "move", "get", "commitment"]] = Field(
+        ["store"],
+        description="What it may do here: C-STORE, C-FIND, C-MOVE, C-GET, and ask for storage commitment. C-ECHO is for all.",
+    )
+    port: Port | None = Field(
+        None,
+        description="Where it listens for our reports of storage commitment: an entry with one AE title, without wildcards, and "
+        "with one address as `host`. None: there is none, unless it is one of [[destinations]].",
+    )
     max_associations: int | None = Field(
         None,
         ge=1,

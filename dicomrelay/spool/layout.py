@@ -30,6 +30,14 @@ def writer_token(item_id: str) -> str:
     return item_id[_TIME_DIGITS : _TIME_DIGITS + _TOKEN_DIGITS]
 
 
+def begun_ms(name: str) -> int:
+    """When the item of that id, or of that file, was begun, in milliseconds since the epoch; 0 of a name that is not ours."""
+    try:
+        return int(name[:_TIME_DIGITS], 16)
+    except ValueError:
+        return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where things are under the root of a spool."""

@@ -27,7 +27,7 @@ from dicomrelay.spool.items import (
     read_item,
     verify_data_set,
 )
-from dicomrelay.spool.layout import ITEM, PART, REFERENCE, Identity, Layout
+from dicomrelay.spool.layout import ITEM, PART, REFERENCE, Identity, Layout, begun_ms
 from dicomrelay.spool.operations import OperatingSystem, Operations
 from dicomrelay.spool.records import Provenance, SpoolRecord
 from dicomrelay.spool.reserve import MAX_RESERVED, Reserve
@@ -309,6 +309,16 @@ class Spool:
             The directory cannot be read.
         """
         return any(True for _ in item_names(self._layout.new))
+
+    def has_arrivals_until(self, until_ms: int) -> bool:
+        """Whether an item waits to be settled that was begun by then, in milliseconds since the epoch.
+
+        Raises
+        ------
+        SpoolError
+            The directory cannot be read.
+        """
+        return any(begun_ms(name) <= until_ms for name in item_names(self._layout.new))
 
     def _read(self, path: Path) -> SpoolRecord | None:
         try:

@@ -14,12 +14,15 @@ from dicomrelay.dicom.uids import (
     IMPLEMENTATION_VERSION_NAME,
 )
 from dicomrelay.dimse.commitment import MAX_REFERENCES, MAX_REPORT_BYTES
+from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS
 from dicomrelay.net import provider
 from dicomrelay.net.proposal import MAX_PDU_BYTES
 from dicomrelay.net.replies import REPLIES
-from dicomrelay.settings import DestinationSettings, GatewaySettings
+from dicomrelay.settings import DestinationSettings, GatewaySettings, QuerySettings
 from scp_gateway import identity, reception, replies
+from scp_gateway.archive_port import indexed_attributes
 from scp_gateway.negotiation import STORAGE_SUPPORT
+from scp_gateway.query import beside
 from tests.support.markdown import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "conformance.md").read_text("utf-8")
@@ -101,6 +104,7 @@ def test_statuses() -> None:
         Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
         Status.INVALID_SOP_INSTANCE,
         Status.SOP_CLASS_NOT_SUPPORTED,
+        Status.NOT_AUTHORIZED,
         Status.UNRECOGNISED_OPERATION,
     }
 
@@ -122,3 +126,28 @@ def test_query_models() -> None:
         model = {**query_models.RETRIEVE_MODELS, "worklist": query_models.MODALITY_WORKLIST}[name]
         assert [uid if uid != "–" else "" for uid in uids] == [model.find, model.move, model.get]
     assert len(table("model")) == len(query_models.RETRIEVE_MODELS) + 1
+
+
+def test_keys_of_a_query() -> None:
+    """Those of the index at their levels, and how many are looked up."""
+    stated = {row[0]: set(row[1].split(", ")) for row in table("level")}
+    gathered = {"ModalitiesInStudy", "SOPClassesInStudy"}
+    for level in query_models.Level:
+        of_index = {each.keyword for each in indexed_attributes().values() if each.level is level}
+        assert stated[level.value] - gathered == of_index
+    looked_up = Counter(beside.LEVELS.values())
+    assert (
+        f"are {looked_up[query_models.Level.STUDY]} more of a study, {looked_up[query_models.Level.SERIES]} of a series "
+        f"and {looked_up[query_models.Level.IMAGE]} of an instance"
+    ) in PAGE
+
+
+def test_bounds_of_a_query() -> None:
+    """The defaults are those of the settings that are named; what is fixed is the number of elements."""
+    for _, default, setting in table("bound"):
+        value = (
+            MAX_ELEMENTS
+            if setting == "fixed"
+            else getattr(QuerySettings(), setting.strip("`").removeprefix("query."))
+        )
+        assert float(default.split()[0].replace(",", "")) == value, setting

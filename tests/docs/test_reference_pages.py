@@ -24,12 +24,16 @@ FORMS = {
     "broker.url": "redis://broker.example:6379/0",
     "monitor.host": "127.0.0.2",
     "archive.path": "/srv/archive",
+    "archive.url": "s3://images/clinic",
+    "archive.endpoint": "https://s3.example.org:9000",
+    "archive.retention.rules": '[{"days": 365.0}]',
     "gateway.private_sop_classes": '["1.2.826.0.1.*"]',
     "gateway.identity.users": '[{"name": "ALICE"}]',
     "gateway.identity.token.algorithms": '["ES256"]',
 }
-# What a table that may be left out cannot be without.
+# What a table that may be left out, or a key of one, cannot be without.
 TOGETHER = {
+    "archive": {"URL": "s3://bucket", "ACCESS_KEY_ID": "AKIA", "SECRET_ACCESS_KEY": "secret"},
     "gateway.tls": {"CERTIFICATE": "/srv/gateway.pem"},
     "gateway.identity": {"USERS": '[{"name": "BOB"}]'},
     "gateway.identity.token": {"KEY_FILE": "/srv/issuer.pem", "ISSUER": "HIS", "AUDIENCE": "US"},

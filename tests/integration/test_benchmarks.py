@@ -19,7 +19,16 @@ from benchmarks.senders import SENDERS, ours_with
 from tests.support.benchmark import asked, check_question
 
 # They take longest: each has a file, so that two workers share them.
-ELSEWHERE = {"engine", "durable", "associations", "together", "pipeline", "slow-destination"}
+ELSEWHERE = {
+    "engine",
+    "durable",
+    "associations",
+    "together",
+    "pipeline",
+    "slow-destination",
+    "retrieve",
+    "archive",
+}
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ import trustme
 from dicomrelay.cli.files import DicomFile, Passed, scan
 from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
 from dicomrelay.settings import GatewaySettings
-from scp_gateway.app import descriptors_of
+from scp_gateway.limits import descriptors_of
 from tests.support.certificates import Authority
 from tests.support.data_sets import data_root
 from tests.support.house import require, storescp

@@ -69,7 +69,7 @@ def found(archive: Archive, level: Level = Level.STUDY, **matches: str) -> list[
         ("PatientName", "müller_100%*", [2]),
         ("PatientName", "M%", []),
         ("PatientName", "*山田*", [3]),
-        ("PatientName", "*", [0, 1, 2, 3]),
+        ("PatientName", "*", [0, 1, 2, 3, 4, 5]),
         ("PatientID", "P_3", [2]),
         ("PatientID", "P_*", [2, 3]),
         ("PatientID", "p-*", [0, 1]),

@@ -23,7 +23,8 @@ from dicomrelay.ledger import (
     subjects,
 )
 from dicomrelay.ledger.breaker import BreakerPolicy
-from dicomrelay.ledger.engine import Undone, Work, database_url
+from dicomrelay.ledger.database_errors import Undone
+from dicomrelay.ledger.engine import Work, database_url
 from dicomrelay.ledger.grouping import CompletionPolicy
 from dicomrelay.ledger.schema import transfers
 from dicomrelay.ledger.values_operations import ReplayOrder, Subject, SubjectKind

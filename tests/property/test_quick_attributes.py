@@ -75,8 +75,8 @@ def test_it_answers_as_pydicom_does_of_real_files() -> None:
 def _all(files: list[Path], *, at_least: float) -> None:
     answered = []
 
-    def watched(head: bytes, tags: dict[int, str], *, implicit: bool) -> dict[int, str] | None:
-        found = quick_values(head, tags, implicit=implicit)
+    def watched(head: bytes, tags: dict[int, str], **more: bool) -> dict[int, str | int | None] | None:
+        found = quick_values(head, tags, **more)
         answered.append(found is not None)
         return found
 

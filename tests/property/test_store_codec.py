@@ -49,6 +49,27 @@ def test_a_request_by_template_is_the_request(message_id: int, sop_class: str, i
 
 
 @BRISK
+@given(any_number, uids, uids, st.text("AB -_", max_size=18), any_number)
+def test_a_request_of_a_move_by_template_is_the_request(
+    message_id: int, sop_class: str, instance: str, ae_title: str, originator_id: int
+) -> None:
+    """With who asked for the move behind it."""
+    request = CStoreRequest(
+        message_id,
+        sop_class,
+        instance,
+        move_originator_ae_title=ae_title,
+        move_originator_message_id=originator_id,
+    )
+    wanted = _encoded(request, has_data_set=True)
+    try:
+        found = encode_store_request(message_id, sop_class, instance, (ae_title, originator_id))
+    except LocalProtocolError:
+        found = None
+    assert found == wanted
+
+
+@BRISK
 @given(any_number, any_number, any_uid, any_uid)
 def test_a_response_by_template_is_the_response(
     message_id: int, status: int, sop_class: str, instance: str

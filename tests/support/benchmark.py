@@ -36,6 +36,14 @@ ROWS = {
         "storescu → Orthanc as installed → storescp",
         "storescu → Orthanc → storescp",
     ],
+    "retrieve": [
+        "dicomrelay, C-MOVE",
+        "dicomrelay, C-GET",
+        "dcmqrscp, C-MOVE",
+        "dcmqrscp, C-GET",
+        "Orthanc, C-MOVE",
+        "Orthanc, C-GET",
+    ],
     "slow-destination": ["1 association", "2 associations", "4 associations", "8 associations"],
     "together": [
         "1 association → gateway",
@@ -56,6 +64,9 @@ BARS = {
     "pipeline": 1,
     "slow-destination": 3,
     "backlog": 3,
+    "archive": 3,
+    "import": 1,
+    "retrieve": 4,
 }
 # Of those with a load for each table, the one that is quick.
 _LOADS = {"together": ("--loads", "small"), "pipeline": ("--loads", "small")}

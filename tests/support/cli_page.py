@@ -33,16 +33,17 @@ COMMON = {"config", "home", "as_json", "verbose", "help"}
 
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command by name, in the order of `dicomrelay --help`."""
-    context = click.Context(cli)
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
+    return _below(cli, "")
+
+
+def _below(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         assert command is not None, name
-        yield name, command
+        yield f"{prefix}{name}", command
         if isinstance(command, click.Group):
-            for below in command.list_commands(context):
-                found = command.get_command(context, below)
-                assert found is not None, below
-                yield f"{name} {below}", found
+            yield from _below(command, f"{prefix}{name} ")
 
 
 def render() -> str:

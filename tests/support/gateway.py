@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from dicomrelay.net.requestor import RemoteAe
 from dicomrelay.runtime.ports import free_ports
@@ -38,11 +39,15 @@ def running(
     wake: Callable[[], None] | None = None,
     ended: Callable[[Sequence[str]], None] | None = None,
     peers: Sequence[object] = (),
+    sections: Mapping[str, object] = MappingProxyType({}),
     **gateway: object,
 ) -> Iterator[Running]:
-    """The composition root in a thread; stopped at the end."""
+    """The composition root in a thread; stopped at the end. `sections` are other sections of the settings."""
     settings = Settings(
-        home=home, peers=peers, gateway={"port": free_ports(1)[0], "min_free_bytes": 0, **gateway}
+        home=home,
+        peers=peers,
+        gateway={"port": free_ports(1)[0], "min_free_bytes": 0, **gateway},
+        **sections,
     )
     ready, stop, wakes = threading.Event(), threading.Event(), threading.Semaphore(0)
     values = {"wake": wake or wakes.release, "ended": ended, "ready": ready.set, "stop": stop}

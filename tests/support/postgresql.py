@@ -47,6 +47,11 @@ class PostgresqlServer:
         self._socket_folder = socket_folder
         self._numbers = itertools.count(1)
 
+    @property
+    def folder(self) -> Path:
+        """Where its socket and its data are."""
+        return self._socket_folder
+
     def url(self, database: str) -> str:
         """The URL of one of its databases."""
         return f"postgresql://postgres@/{database}?host={self._socket_folder}"

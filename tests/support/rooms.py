@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from archive import Archive
+from archive.root import mark_as_of_a_relay
+from archive.storage.opening import open_storage
 from dicomrelay.dicom.scan import Header
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger import Ledger, migrate
@@ -63,10 +65,13 @@ def rooms_at(folder: Path, toml: str = "") -> Iterator[tuple[Rooms, NotedWakeUps
         settings=settings,
         ledger=Ledger.open(home.ledger_url(settings)),
         spool=Spool(settings.path("spool")),
-        archive=Archive.open(settings.archive_path),
+        archive=Archive.open(
+            settings.archive_path, storage=open_storage(settings.archive, settings.archive_path)
+        ),
         wake_ups=cast("WakeUps", wake_ups),
         host=home.spool_name(settings),
     )
+    mark_as_of_a_relay(settings.archive_path)
     rooms.ledger.sync_destinations(configured(settings.destinations))
     try:
         yield rooms, wake_ups

@@ -41,7 +41,7 @@ list as JSON: `DICOMRELAY_PEERS='[{"ae_title": "CT_*", "host": "10.0.0.0/24"}]'`
 """
 
 LIST_ITEM_NOTES = {
-    "peers": "With none given, any AE title may call from loopback and nobody from elsewhere.",
+    "peers": "With none given, any AE title may call from loopback, and do everything, and nobody from elsewhere.",
     "destinations": "Repeat the heading for each destination.",
     "rules": "Every rule that fits an instance adds its destinations, and the highest priority counts; when none "
     "fits, it goes to the archive only. With no rule at all, every instance goes to every destination.",
@@ -132,7 +132,8 @@ def _kind(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(f'`"{value}"`' for value in schema["enum"])
     if schema["type"] == "array":
-        return "list of texts"
+        choices = schema.get("items", {}).get("enum", ())
+        return "list of " + (", ".join(f'`"{value}"`' for value in choices) or "texts")
     if schema["type"] == "string":
         return {"path": "path", "password": "text (secret)"}.get(schema.get("format", ""), "text")
     return {"integer": "whole number", "number": "number", "boolean": "true or false"}.get(

@@ -9,6 +9,7 @@ from typing import Final
 
 from archive import Archive
 from archive.archive import INDEX
+from archive.storage.opening import open_storage
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger import Ledger
 from dicomrelay.runtime import home
@@ -64,6 +65,7 @@ def check(settings: Settings, scope: Scope, *, tick: Tick = silent) -> Iterator[
         longest_wait_ms=longest_wait_ms(settings),
         read_data=scope.read_data,
         tick=tick,
+        health=archive.health if archive else None,
     )
     try:
         if scope.spool:
@@ -106,9 +108,13 @@ def longest_wait_ms(settings: Settings) -> int:
 
 def _archive(settings: Settings) -> Archive | None:
     """The archive, where there is one; opening one that is not there would make it."""
-    if not (settings.archive_path / "data").is_dir():
+    if settings.archive.url is None and not (settings.archive_path / "data").is_dir():
         return None
-    return Archive.open(settings.archive_path, database_url=home.archive_url(settings))
+    return Archive.open(
+        settings.archive_path,
+        database_url=home.archive_url(settings),
+        storage=open_storage(settings.archive, settings.archive_path),
+    )
 
 
 def _host(settings: Settings) -> str:

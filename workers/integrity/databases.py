@@ -9,8 +9,9 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicomrelay.errors import LedgerError, RelayError, ServiceUnavailable
-from dicomrelay.ledger.engine import mapped_errors, open_engine
+from dicomrelay.errors import ArchiveIndexError, LedgerError, RelayError, ServiceUnavailable
+from dicomrelay.ledger.database_errors import ARCHIVE_INDEX, LEDGER, Whose, mapped_errors
+from dicomrelay.ledger.engine import open_engine
 from dicomrelay.ledger.migrate import current_revision, newest_revision
 from workers.integrity.findings import Finding, Severity
 from workers.integrity.invariants import Invariant
@@ -66,8 +67,8 @@ def check_index_database(path: Path, *, read_data: bool) -> Iterator[Finding]:
         return
     engine = open_engine(f"sqlite:///{path}")
     try:
-        yield from _sound(engine, Invariant.ARCHIVE_INDEX, path.name, read_data=read_data)
-    except (LedgerError, SQLAlchemyError) as error:
+        yield from _sound(engine, Invariant.ARCHIVE_INDEX, path.name, ARCHIVE_INDEX, read_data=read_data)
+    except (ArchiveIndexError, SQLAlchemyError) as error:
         yield Finding(Invariant.ARCHIVE_INDEX, path.name, f"cannot be read: {_first_line(error)}")
     except ServiceUnavailable as error:
         if not is_damage(error):
@@ -88,12 +89,14 @@ def is_damage(error: RelayError) -> bool:
     return any(words in str(error) for words in _DAMAGED)
 
 
-def _sound(engine: Engine, invariant: Invariant, about: str, *, read_data: bool) -> Iterator[Finding]:
+def _sound(
+    engine: Engine, invariant: Invariant, about: str, whose: Whose = LEDGER, *, read_data: bool
+) -> Iterator[Finding]:
     """What SQLite finds wrong with its pages and its references. PostgreSQL has tools of its own."""
     if engine.dialect.name != "sqlite":
         return
     complaints: list[str] = []
-    with mapped_errors(about), engine.connect() as connection:
+    with mapped_errors(about, whose), engine.connect() as connection:
         pragma = "integrity_check" if read_data else "quick_check"
         rows = connection.exec_driver_sql(f"PRAGMA {pragma}({_COMPLAINTS})").scalars().all()
         complaints += [str(row).splitlines()[0] for row in rows if row != SOUND]

@@ -194,9 +194,13 @@ def _archived(look: Look, page: Sequence[InstanceEntry]) -> Iterator[Finding]:
         return
     archived = [entry for entry in page if entry.facts.archive_path]
     known = look.archive.known([entry.facts.sop_instance_uid for entry in archived])
+    missing = [e.facts.sop_instance_uid for e in archived if e.facts.sop_instance_uid not in known]
+    removed = look.archive.removed(missing) if missing else set()
     for entry in archived:
         stored = known.get(entry.facts.sop_instance_uid)
         if stored is None:
+            if (entry.facts.sop_instance_uid, entry.facts.digest) in removed:
+                continue  # by retention, or by somebody who said why
             words = "is archived by the ledger's word, and the archive's index does not know it"
         elif stored.digest != entry.facts.digest:
             words = "the archive has other bytes under its UID"

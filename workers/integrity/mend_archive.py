@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from archive import StoredInstance, StoreOutcome, StoreRequest
 from archive.disk import digest_of
 from archive.inventory import LOST_AND_FOUND, ArchiveInventory
+from archive.storage import LocalStorage
 from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
 from dicomrelay.dicom.scan import HeaderScanner
 from dicomrelay.dicom.uids import derived_uid
@@ -32,12 +35,9 @@ def file_gone(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
         if archive is None or stored is None:
             yield Mended(finding, "is no longer in the index")
             continue
-        path = archive.layout.resolve(stored.relative_path)
-        moved = ""
         try:
-            if path.exists():
-                name = put_away(path, _lost_and_found(archive)) if tools.acts else path.name
-                moved = f"moved to {LOST_AND_FOUND}/{name}; "
+            name = _taken_away(archive, stored, acts=tools.acts)
+            moved = f"moved to {LOST_AND_FOUND}/{name}; " if name else ""
         except OSError as error:
             yield Mended(finding, f"cannot be moved: {error.strerror}", done=False)
             continue
@@ -75,6 +75,30 @@ def found_again(tools: Tools, missing: Sequence[Mended]) -> Iterator[Mended]:
             found = wanted.pop(stored.sop_instance_uid)
             yield Mended(found.finding, f"put back from {LOST_AND_FOUND}/{path.name}")
     yield from wanted.values()
+
+
+def _taken_away(archive: ArchiveInventory, stored: StoredInstance, *, acts: bool) -> str:
+    """What lies under its name goes to lost+found/; the name that it gets there, "" where nothing lies. Raises OSError."""
+    path, folder = archive.layout.resolve(stored.relative_path), _lost_and_found(archive)
+    if isinstance(archive.storage, LocalStorage):
+        if not path.exists():
+            return ""
+        return put_away(path, folder) if acts else path.name
+    if archive.storage.stat(stored.relative_path) is None:
+        return ""
+    if not acts:
+        return path.name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as here:
+        copy = Path(here, path.name)
+        with copy.open("xb") as file:
+            for chunk in archive.storage.chunks(stored.relative_path):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        name = put_away(copy, folder)
+    archive.storage.delete(stored.relative_path)
+    return name
 
 
 def _lost_and_found(archive: ArchiveInventory) -> Path:

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from archive.storage.opening import open_storage
 from dicomrelay.cli.checks.finding import Finding, failed, ok, warning
 from dicomrelay.errors import ConfigurationError, ExitCode, RelayError, ServiceUnavailable
-from dicomrelay.ledger.engine import mapped_errors, open_engine
+from dicomrelay.ledger.database_errors import mapped_errors
+from dicomrelay.ledger.engine import open_engine
 from dicomrelay.ledger.migrate import current_revision, newest_revision
 from dicomrelay.runtime import broker, home
 from dicomrelay.runtime.queue import WakeUps
@@ -84,6 +86,28 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield failed(about, f"revision {found} is of a newer dicomrelay", "update dicomrelay", ExitCode.USAGE)
+
+
+def check_archive_storage(settings: Settings) -> Iterator[Finding]:
+    """Does the bucket answer, where the archive is in one."""
+    if settings.archive.url is None or not settings.archive.enabled:
+        return
+    about = "archive"
+    try:
+        storage = open_storage(settings.archive, settings.archive_path)
+        if storage is not None:
+            next(storage.list("data"), None)
+    except ConfigurationError as error:
+        yield failed(about, str(error), "install it, or correct the setting", ExitCode.USAGE)
+    except (ServiceUnavailable, OSError) as error:
+        yield failed(
+            about,
+            str(error),
+            "start it, or correct [archive]; what arrives is kept in the spool until then",
+            ExitCode.UNREACHABLE,
+        )
+    else:
+        yield ok(about, f"{settings.archive.url} answers")
 
 
 def check_broker(settings: Settings, *, is_up: bool) -> Iterator[Finding]:

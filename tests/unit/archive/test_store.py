@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,13 @@ import pytest
 from pydicom import dcmread
 
 from archive import Archive, StoreOutcome, StoreRequest
-from archive.disk import Disk, digest_of
+from archive.disk import Disk, Draft, digest_of
 from archive.index.database import open_database
 from archive.layout import Layout
 from dicomrelay.errors import InstanceNotFound, ServiceUnavailable
 from dicomrelay.spool.operations import OperatingSystem
 from tests.support.archive import pydicom_file, request_for
+from tests.support.archive_writing import in_memory
 
 CANARY = "CANARY-4711"
 NAMES = ("CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "image_dfl.dcm")
@@ -54,8 +57,13 @@ class FailingDisk(Disk):
     def link(self, source: Path, target: Path) -> bool:
         return bool(self._do("link", source, target))
 
-    def copy(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> str:
-        return str(self._do("copy", source, target, preface=preface, digest_from=digest_from))
+    def draft(self, source: Path, target: Path, *, preface: bytes, digest_from: int) -> Draft:
+        made = self._do("draft", source, target, preface=preface, digest_from=digest_from)
+        assert isinstance(made, Draft)
+        return made
+
+    def flush(self, draft: Draft) -> None:
+        self._do("flush", draft)
 
     def remove(self, path: Path) -> None:
         self._do("remove", path)
@@ -301,7 +309,7 @@ def test_a_truncated_file_stays_until_its_copy_is_whole(tmp_path: Path, requests
     [failed] = archive.store(requests[:1])
     [result] = archive.store(requests[:1])
 
-    assert failing.names[0] == "copy"
+    assert failing.names[0] == "draft"
     assert (failed.outcome, "No space left" in failed.reason) == (StoreOutcome.FAILED, True)
     assert result.outcome is StoreOutcome.ALREADY_THERE
     check_stored(archive, requests[:1])
@@ -455,17 +463,24 @@ def operations(tmp_path: Path, requests: list[StoreRequest]) -> list[str]:
     return disk.names
 
 
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    with in_memory(tmp_path) as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_crash_at_any_operation_loses_nothing(
-    tmp_path: Path, requests: list[StoreRequest], after: bool
+    memory: Path, requests: list[StoreRequest], after: bool
 ) -> None:
     """The next process stores the same batch again: every instance is there once, and in the index."""
-    requests = [requests[0], dataclasses.replace(requests[1], may_link=True)]
-    names = operations(tmp_path, requests)
-    assert {"make_directory", "sync_directory", "link", "copy"} <= set(names)
+    source = shutil.copy(requests[1].source, memory)  # where it can be linked from
+    requests = [requests[0], dataclasses.replace(requests[1], source=Path(source), may_link=True)]
+    names = operations(memory, requests)
+    assert {"make_directory", "sync_directory", "link", "draft", "flush"} <= set(names)
 
     for fail_at in range(1, len(names) + 1):
-        root = tmp_path / f"crash-{fail_at}"
+        root = memory / f"crash-{fail_at}"
         dying = opened(root, FailingDisk(fail_at=fail_at, after=after, error=Crash()))
         with pytest.raises(Crash):
             dying.store(requests)
@@ -476,15 +491,16 @@ def test_a_crash_at_any_operation_loses_nothing(
         assert {result.outcome for result in results} == {StoreOutcome.STORED}
         check_stored(archive, requests)
         archive.close()
+        shutil.rmtree(root)
 
 
 def test_an_error_at_any_operation_is_said_and_can_be_tried_again(
-    tmp_path: Path, requests: list[StoreRequest]
+    memory: Path, requests: list[StoreRequest]
 ) -> None:
     """What is said to be stored is in the index with its bytes; what failed is stored by the next try."""
     requests = requests[:2]
-    for fail_at in range(1, len(operations(tmp_path, requests)) + 1):
-        root = tmp_path / f"error-{fail_at}"
+    for fail_at in range(1, len(operations(memory, requests)) + 1):
+        root = memory / f"error-{fail_at}"
         failing = opened(root, FailingDisk(fail_at=fail_at, error=OSError(28, "No space left on device")))
         results = failing.store(requests)
         stored = [
@@ -502,6 +518,7 @@ def test_an_error_at_any_operation_is_said_and_can_be_tried_again(
         assert {result.outcome for result in again} <= {StoreOutcome.STORED, StoreOutcome.ALREADY_THERE}
         check_stored(failing, requests)
         failing.close()
+        shutil.rmtree(root)
 
 
 def test_every_folder_with_a_new_name_is_flushed_before_the_index_knows(
@@ -546,3 +563,20 @@ def test_the_index_being_down_is_an_error_and_the_batch_can_be_stored_later(
     assert {result.outcome for result in archive.store(requests)} == {StoreOutcome.STORED}
     check_stored(archive, requests)
     archive.close()
+
+
+def test_a_file_that_cannot_be_looked_at_is_called_so(
+    archive: Archive, requests: list[StoreRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was flushed well, and another try may do."""
+
+    def stale(*_: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.storage, "stats", stale)
+        results = archive.store(requests)
+    assert {result.reason for result in results} == {
+        "what was put there cannot be looked at: Stale file handle"
+    }
+    assert {result.outcome for result in archive.store(requests)} == {StoreOutcome.STORED}

@@ -32,6 +32,16 @@ def test_without_rules_everything_goes_everywhere() -> None:
     assert decide([], [], FACTS).destinations == ()
 
 
+def test_a_destination_for_moves_only_gets_what_a_rule_says_and_no_more() -> None:
+    """Without rules nothing; and the version of the rules says that it is so."""
+    viewer = DestinationSettings(name="viewer", ae_title="VIEWER", host="10.0.0.11", moves_only=True)
+    assert decide([], [PACS, viewer], FACTS).destinations == ("pacs",)
+    there = rule(["viewer"])
+    assert decide([there], [PACS, viewer], FACTS).destinations == ("viewer",)
+    assert rules_version([], [PACS, viewer]) == rules_version([], [PACS])
+    assert rules_version([there], [PACS, viewer]) != rules_version([there], [PACS])
+
+
 def test_all_rules_that_match_add_up() -> None:
     """The union of their destinations, each once; the highest of their priorities; which ones they were."""
     rules = [

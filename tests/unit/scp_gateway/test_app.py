@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dicomrelay.settings import GatewaySettings
-from scp_gateway.app import descriptors_of
+from scp_gateway.limits import descriptors_of
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from dicomrelay.dicom.scan import Header
 from dicomrelay.dicom.uids import derived_uid
 from dicomrelay.errors import SpoolCorrupt, SpoolError, SpoolFull
 from dicomrelay.spool import Spool, SpoolUsage, free_space, items
-from dicomrelay.spool.layout import is_id
+from dicomrelay.spool.layout import begun_ms, is_id
 from dicomrelay.spool.operations import Buffer, OperatingSystem
 from tests.support.data_sets import EXPLICIT
 from tests.support.spool import (
@@ -164,6 +165,16 @@ def test_whether_anything_waits_is_told_by_the_first_name(
     taken = count_entries(monkeypatch)
     assert spool.has_arrivals()
     assert len([name for name in taken if not name.endswith(".part")]) == 1  # beside some of the reserve
+
+
+def test_whether_something_waits_that_came_by_then(spool: Spool) -> None:
+    """Its id says when it was begun; a name that is none of ours is as old as can be."""
+    now_ms = time.time_ns() // 1_000_000
+    assert not spool.has_arrivals_until(now_ms)
+    store(spool)
+    assert spool.has_arrivals_until(now_ms + 60_000)
+    assert not spool.has_arrivals_until(now_ms - 60_000)
+    assert begun_ms("a name.dcm") == 0
 
 
 def test_a_directory_that_cannot_be_listed_is_worth_another_try(

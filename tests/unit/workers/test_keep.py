@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from archive import Archive, StoreOutcome, StoreRequest, StoreResult
+from archive import Archive, Policy, StoreOutcome, StoreRequest, StoreResult
 from archive.values import FrameSummary
 from dicomrelay.dicom.scan import Header
 from dicomrelay.errors import InstanceNotFound
@@ -20,6 +20,7 @@ from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.values import AttentionKind
 from dicomrelay.spool import Provenance, SpoolRecord
 from tests.support.archive import pydicom_file, request_for
+from tests.support.archive_writing import instance
 from tests.support.rooms import rooms_at, spooled
 from workers.group import group_arrivals
 from workers.keep import archive_batch, frames_batch, release_batch
@@ -116,6 +117,31 @@ def test_what_a_user_writes_to_his_own_file_does_not_reach_the_archive(rooms: Ro
     assert not stored.samefile(file)
     # The control: this file system can link, and does for what is ours.
     assert rooms.archive.locate("1.2.3", "1.2.3.1", "1.2.3.4").samefile(rooms.spool.locate(ours.id))
+
+
+@pytest.mark.parametrize("policy", [Policy.KEEP_FIRST, Policy.REPLACE, Policy.REFUSE])
+def test_what_meets_other_bytes_in_the_archive_is_archived_or_listed(
+    rooms: Rooms, tmp_path: Path, policy: Policy
+) -> None:
+    """Only what takes the place of the other is archived; else it needs attention, and the spool keeps it."""
+    held = instance(tmp_path / "in", 4, study="1.2", series=3)
+    rooms.archive.policy = policy
+    record = spooled(rooms, held.sop_instance_uid)
+    group_arrivals(rooms)
+    # Had it been there before, grouping would have set the second one aside in the spool.
+    rooms.archive.store([held])
+
+    archive_batch(rooms)
+    release_batch(rooms)
+
+    is_replaced = policy is Policy.REPLACE
+    served = rooms.archive.digests([held.sop_instance_uid])[held.sop_instance_uid]
+    assert served == (record.digest if is_replaced else held.digest)
+    kinds = [each.kind for each in rooms.ledger.needs_attention()]
+    assert kinds == ([] if is_replaced else [AttentionKind.ARCHIVE])
+    assert rooms.spool.usage().kept == (0 if is_replaced else 1)
+    [listed] = rooms.archive.conflicts()
+    assert listed.digest == (held.digest if is_replaced else record.digest)
 
 
 class _ArchiveNamesPaths(Archive):

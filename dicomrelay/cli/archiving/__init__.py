@@ -1,0 +1,1 @@
+"""`dicomrelay archive …`: one file a command, and what they share (docs/design/archive-command.md)."""

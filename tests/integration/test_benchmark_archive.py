@@ -1,0 +1,15 @@
+"""Questions to an archive's index, at a small scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.benchmark import check_question
+
+
+@pytest.mark.slow
+def test_the_question_is_answered(tmp_path: Path) -> None:
+    """Every row has a figure, every bar a verdict, and in a quick run none is missed."""
+    check_question("archive", tmp_path)
