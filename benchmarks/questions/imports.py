@@ -38,7 +38,9 @@ def measure(run: Run) -> Iterator[Section]:
         unit="files/s",
     )
     note = "by as many processes as there are cores; the start of the command counts, and so does every flush"
-    yield Section("import", TITLE, f"{load.instances:,} files", Place.DISK, (row,), bars=(bar,), notes=(note,))
+    yield Section(
+        "import", TITLE, f"{load.instances:,} files", Place.DISK, (row,), bars=(bar,), notes=(note,)
+    )
 
 
 def _imported(folder: Path, archive: Path, count: int) -> float:
