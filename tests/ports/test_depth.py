@@ -34,6 +34,8 @@ SHAPES = {
     "all of it given up": Backlog(500, 200, state="needs_attention", started=True),
     "held": Backlog(500, 200, state="held"),
 }
+# The slowest, and the most ordinary one.
+SHORT = ("many studies", "ten huge studies")
 
 
 def _best(ask: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
@@ -56,7 +58,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", [each if each in SHORT else pytest.param(each, marks=pytest.mark.long) for each in SHAPES]
+)
 def test_status_and_jobs_list_of_100_000_queued_instances(tmp_path: Path, kept: Path, shape: str) -> None:
     """The whole command but the interpreter's start, with as many items in the spool."""
     with rooms_at(tmp_path / "home") as (rooms, _):
