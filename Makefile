@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test check lock bench fuzz kill-test chaos viewer ohif clean
+.PHONY: help setup dev demo test test-long check lock bench fuzz kill-test chaos viewer ohif clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,8 +29,11 @@ dev: $(VENV)/.dev  ## .venv with the tools of the developers too
 demo: setup  ## real studies through the whole system, and what arrived where
 	$(BIN)/dicomrelay demo
 
-test: dev check  ## lint, types, layers and every test
+test: dev check  ## lint, types, layers and the tests, but for the long ones
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+test-long: dev  ## the tests that `make test` leaves out: other questions of the benchmarks, longer faults
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m long
 
 check: dev  ## lint, types, layers, spelling
 	$(BIN)/ruff check .

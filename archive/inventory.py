@@ -19,6 +19,7 @@ from archive.index.schema import conflicts, instances, tombstones
 from archive.layout import DATA, FRAMES, Layout
 from archive.storage import LocalStorage, Storage
 from archive.values import StoredInstance
+from dicomrelay.errors import ArchiveError
 from dicomrelay.ledger.engine import Database, chunks
 
 PAGE: Final = 1000
@@ -100,6 +101,48 @@ class ArchiveInventory:
                 for part in chunks(sop_instance_uids)
                 for row in work.connection.execute(query.where(tombstones.c.sop_instance_uid.in_(part)))
             }
+
+    def whole(self, sop_instance_uids: Sequence[str]) -> set[str]:
+        """Of these SOP Instance UIDs those whose file is there, as long as the index says, and was not found damaged.
+
+        No byte is read.
+
+        Raises
+        ------
+        ServiceUnavailable
+            The index or the storage does not answer, or all files seem to be gone: then it is not mounted.
+        OSError
+            The storage's system says no.
+        """
+        unhurt = joined().where(instances.c.damage.is_(None))
+        with self._database.read() as work:
+            found = [
+                stored_instance(row)
+                for part in chunks(sop_instance_uids)
+                for row in work.connection.execute(
+                    unhurt.where(instances.c.sop_instance_uid.in_(part))
+                ).mappings()
+            ]
+        there = self._sizes(found)
+        if None in there:
+            self.storage.require()
+        return {
+            each.sop_instance_uid for each, size in zip(found, there, strict=True) if size == each.file_bytes
+        }
+
+    def _sizes(self, found: Sequence[StoredInstance]) -> list[int | None]:
+        """Of the files of some, together where that goes; None where there is none, or its path leads out of the archive."""
+        try:
+            stats = self.storage.stats([each.relative_path for each in found])
+        except ArchiveError:
+            return [self._size_or_none(each) for each in found]
+        return [None if each is None else each.size_bytes for each in stats]
+
+    def _size_or_none(self, stored: StoredInstance) -> int | None:
+        try:
+            return self.size_of(stored)
+        except ArchiveError:
+            return None
 
     def _where(self, column: Column[str], values: Sequence[str]) -> list[StoredInstance]:
         with self._database.read() as work:

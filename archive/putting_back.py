@@ -31,7 +31,8 @@ def put_back(tools: WritingTools, request: StoreRequest) -> StoreResult:
                 return failed(request, f"instance {uid} was changed while it was stored: store it again")
             there = tools.storage.stat(held.relative_path)
             is_whole = there is not None and _is_whole(tools.storage, held, there)
-            if is_whole or _put_over(tools, request, held, there):
+            is_back = _found_whole(tools, held, there) if is_whole else _put_over(tools, request, held, there)
+            if is_back:
                 return StoreResult(uid, StoreOutcome.ALREADY_THERE, held.relative_path)
     except ArchiveError as error:
         return failed(request, str(error))
@@ -56,6 +57,16 @@ def _put_over(
             ready.settle()
             # The same data set, perhaps behind another file meta: its digest is forgotten in any case.
             section.resize(uid, FileSize(size, size - request.data_set_bytes))
+    return True
+
+
+def _found_whole(tools: WritingTools, held: StoredInstance, there: StoredObject | None) -> bool:
+    """Somebody put it back already, and it was read just now; False when row or file have changed since."""
+    uid = held.sop_instance_uid
+    with tools.changes.exclusive() as section:
+        if section.held([uid]).get(uid) != held or tools.storage.stat(held.relative_path) != there:
+            return False
+        section.resize(uid, FileSize(held.file_bytes, held.data_set_offset))
     return True
 
 

@@ -151,7 +151,7 @@ def _place(batch: _Batch, number: int) -> None:
     expected = request.data_set_offset + request.data_set_bytes
     actual = request.source.stat().st_size
     if actual != expected:
-        raise ArchiveError(f"{request.source} has {actual} bytes where {expected} were announced")
+        raise ArchiveError(f"the file has {actual} bytes where {expected} were announced")
     attributes = read_attributes(
         request.source,
         data_set_offset=request.data_set_offset,

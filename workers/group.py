@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt
+from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
 from dicomrelay.net.callers import Callers
@@ -24,14 +24,13 @@ from dicomrelay.settings import Settings
 from dicomrelay.spool import SpoolRecord
 from workers import complete
 from workers.batches import paced
+from workers.copies import sort_copies
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.group")
 # One task is bounded: after so many batches it says that there is more, and another task goes on.
 _BATCHES = 25
 _FEW = 100
-# Items whose copies arrived are read again before the copies go; of one batch so much, or one item.
-_VERIFY_BYTES = 1 << 28
 
 
 def _nothing() -> None:
@@ -105,108 +104,13 @@ def register(
         r.spool_id for r in results if r.spool_id == r.kept_spool_id and r.verdict is not Verdict.CONFLICT
     ]
     copies = [r for r in results if r.spool_id != r.kept_spool_id and r.verdict is not Verdict.CONFLICT]
-    needed, spare = _sort_copies(rooms, records, copies)
-    rooms.spool.settle([*ours, *needed])
+    judged = sort_copies(rooms, records, copies)
+    rooms.spool.settle([*ours, *judged.needed])
     rooms.spool.set_aside(aside)
-    rooms.spool.remove(spare)
+    rooms.spool.remove(judged.spare)
     for spool_id in aside:
         _log.warning("set aside: same SOP Instance UID, other bytes", spool_id=spool_id)
     return results
-
-
-def _sort_copies(
-    rooms: Rooms, records: Sequence[SpoolRecord], copies: Sequence[Registered]
-) -> tuple[list[str], list[str]]:
-    """The copies that stand in for an instance whose own bytes are nowhere any more, and those that may go.
-
-    A copy goes only when the bytes of the item that stays were read and are those that arrived. What of a batch is beyond
-    `_VERIFY_BYTES` is neither: it stays in `new/`, and the next run goes on with it.
-    """
-    released = set(rooms.ledger.released([copy.kept_spool_id for copy in copies])) if copies else set()
-    by_id = {record.id: record for record in records}
-    gone = _let_go(rooms, [by_id[copy.spool_id] for copy in copies if copy.kept_spool_id in released])
-    needed: list[str] = []
-    spare: list[str] = []
-    good = set(released)
-    read_bytes = 0
-    for copy in copies:
-        record = by_id[copy.spool_id]
-        if gone is None and copy.kept_spool_id in released:
-            continue  # whether it is spare is known when the archive can be asked
-        if gone and record.sop_instance_uid in gone and copy.kept_spool_id in good:
-            if _archived_again(rooms, copy, record):
-                needed.append(copy.spool_id)
-                gone.discard(record.sop_instance_uid)  # another copy of the same instance is one too many
-            continue
-        if copy.kept_spool_id not in good:
-            if read_bytes and read_bytes + record.data_set_bytes > _VERIFY_BYTES:
-                continue
-            read_bytes += record.data_set_bytes
-            if not _is_whole(rooms, copy.kept_spool_id):
-                if not _is_whole(rooms, copy.spool_id):
-                    rooms.spool.put_away(copy.spool_id, reason="its bytes are not those that arrived")
-                    continue
-                _replace(rooms, copy, record)
-                needed.append(copy.spool_id)
-                good.add(copy.kept_spool_id)  # another copy of the same instance is one too many
-                continue
-            good.add(copy.kept_spool_id)
-        spare.append(copy.spool_id)
-    return needed, spare
-
-
-def _let_go(rooms: Rooms, records: Sequence[SpoolRecord]) -> set[str] | None:
-    """Of these that were archived and have left the spool, those that the archive has not any more: by retention, or removed.
-
-    They came again, so they are stored again. None when the archive's index does not answer.
-    """
-    if not records:
-        return set()
-    archived = {
-        uid
-        for uid, entry in rooms.ledger.inventory.kept([each.sop_instance_uid for each in records]).items()
-        if entry.facts.archive_path
-    }
-    try:
-        return archived - rooms.archive.digests(sorted(archived)).keys()
-    except ServiceUnavailable:
-        return None
-
-
-def _archived_again(rooms: Rooms, copy: Registered, record: SpoolRecord) -> bool:
-    """The copy becomes the item of its instance, to be archived; False when its bytes are not those that arrived."""
-    if not _is_whole(rooms, copy.spool_id):
-        rooms.spool.put_away(copy.spool_id, reason="its bytes are not those that arrived")
-        return False
-    rooms.ledger.replace_spool_item(
-        copy.instance_id,
-        spool_id=copy.spool_id,
-        host=rooms.host,
-        data_set_offset=record.data_set_offset,
-        archive_again=True,
-    )
-    return True
-
-
-def _replace(rooms: Rooms, copy: Registered, record: SpoolRecord) -> None:
-    """The ledger first: whoever looks for the instance finds it at any moment."""
-    _log.warning(
-        "the spool item of an instance is lost or damaged, its copy takes its place",
-        spool_id=copy.kept_spool_id,
-    )
-    rooms.ledger.replace_spool_item(
-        copy.instance_id, spool_id=copy.spool_id, host=rooms.host, data_set_offset=record.data_set_offset
-    )
-    rooms.spool.put_away(copy.kept_spool_id, reason="its bytes are not those that arrived")
-
-
-def _is_whole(rooms: Rooms, spool_id: str) -> bool:
-    """Whether the item has a record that agrees, and the bytes of its digest; not one that was cut short or decayed."""
-    try:
-        rooms.spool.verify(spool_id)
-    except SpoolCorrupt:
-        return False
-    return True
 
 
 def _taken_uids(rooms: Rooms, records: Sequence[SpoolRecord]) -> set[str]:

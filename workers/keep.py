@@ -11,9 +11,9 @@ from dicomrelay.ledger.values import InstanceFacts, Stage, StageItem, StageResul
 from dicomrelay.log import get_logger
 from dicomrelay.routing import retry_delay_s
 from workers.lease import LEASE_MS, LeaseKeeper
+from workers.locating import locate, verified
 from workers.renditions import make_by_rule
 from workers.rooms import Rooms
-from workers.sending import locate, verified
 
 _log = get_logger("dicomrelay.keep")
 # Copying a batch of large instances takes its time; nobody works on one for longer than this.

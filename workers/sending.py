@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dicomrelay.delivery import Answer, Instance, Target, deliver
 from dicomrelay.delivery.reasons import reason_of
 from dicomrelay.dicom.status import Outcome
-from dicomrelay.errors import AssociationError, AssociationTimeout, ServiceUnavailable, SpoolCorrupt
+from dicomrelay.errors import AssociationError, AssociationTimeout
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState, InstanceFacts
 from dicomrelay.ledger.values_evidence import SentFacts
 from dicomrelay.net.outcomes import judge
 from dicomrelay.net.requestor import StoreItem
 from dicomrelay.routing import Destination, target_of
 from workers.lease import LeaseKeeper
+from workers.locating import verified
 from workers.outcomes import OutcomeWriter
 from workers.plan import Plan
 from workers.rooms import Rooms
 from workers.shared_pace import SharedPace
 from workers.watch import Watch
 
-_CHUNK_BYTES = 1 << 20
 _STATES = {
     Outcome.DELIVERED: DeliveryState.DELIVERED,
     Outcome.WARNING: DeliveryState.WARNING,
@@ -196,54 +194,3 @@ def _item(facts: InstanceFacts) -> StoreItem:
         data_set_offset=facts.data_set_offset,
         data_set_bytes=facts.data_set_bytes,
     )
-
-
-def verified(rooms: Rooms, facts: InstanceFacts, *, moved: Callable[[], None] = lambda: None) -> Path:
-    """Where an instance's bytes are, once they are seen to be the bytes that were acknowledged.
-
-    Parameters
-    ----------
-    moved : callable
-        Called for every MiB that was read: of a large file on a slow disk that takes minutes, in which a lease must live.
-
-    Raises
-    ------
-    SpoolCorrupt
-        Nowhere, or they are others now: a bad disk, or a file that was read where it lay and has changed.
-    OSError
-        They cannot be read.
-    """
-    path = locate(rooms, facts, moved=moved)
-    if facts.source_path and not path.exists():
-        raise SpoolCorrupt("the file that was to be read where it lies is gone")
-    digest = hashlib.sha256()
-    left = facts.data_set_bytes
-    with path.open("rb", buffering=0) as file:
-        file.seek(facts.data_set_offset)
-        while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
-            digest.update(chunk)
-            left -= len(chunk)
-            moved()
-    if left or digest.hexdigest() != facts.digest:
-        raise SpoolCorrupt("the bytes are not those that were acknowledged: their digest differs")
-    return path
-
-
-def locate(rooms: Rooms, facts: InstanceFacts, *, moved: Callable[[], None] = lambda: None) -> Path:
-    """Where an instance's bytes are now.
-
-    Raises
-    ------
-    SpoolCorrupt
-        Nowhere.
-    OSError
-        They are in the archive, and its storage is away.
-    """
-    elsewhere = facts.released or (facts.host != rooms.host and not facts.source_path)
-    if facts.archive_path and elsewhere:
-        try:
-            return rooms.archive.path_at(facts.archive_path, facts.digest, moved=moved)
-        except ServiceUnavailable as error:
-            # Of this instance and for now, like a disk that does not answer.
-            raise OSError(errno.EAGAIN, str(error)) from error
-    return Path(facts.source_path) if facts.source_path else rooms.spool.locate(facts.spool_id)

@@ -102,7 +102,10 @@ def remove_instances(
 
 
 def resize_instances(work: Work, sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Record that files have another size and their data sets another offset, both in bytes, by SOP Instance UID."""
+    """Record files that were put back: their size and the offset of their data set, in bytes, by SOP Instance UID.
+
+    Whatever was wrong with the file before is no more.
+    """
     found = _held(work, sorted(sizes))
     of = _series_of(work, found)
     changes: dict[int, Change] = {}
@@ -111,7 +114,7 @@ def resize_instances(work: Work, sizes: Mapping[str, tuple[int, int]]) -> None:
         work.connection.execute(
             instances.update()
             .where(instances.c.sop_instance_uid == each.sop_instance_uid)
-            .values(file_bytes=size, data_set_offset=offset, head_digest=None)
+            .values(file_bytes=size, data_set_offset=offset, head_digest=None, damage=None)
         )
         changes.setdefault(of[each.sop_instance_uid][0], Change()).bytes += size - each.file_bytes
     count(work, changes, {study for _, study in of.values()})

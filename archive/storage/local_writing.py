@@ -207,7 +207,7 @@ def _written(disk: Disk, key: str, target: Path, wanted: Put) -> _Waiting:
         draft.abandon()
         disk.remove(temporary)
         raise IntegrityMismatch(
-            f"{wanted.source} has another digest than announced: was it changed?",
+            "the file has another digest than announced: was it changed?",
             expected=wanted.digest,
             actual=draft.digest,
         )

@@ -264,7 +264,7 @@ def _checked(key: str) -> str:
 def _compare(wanted: Put, digest: str) -> None:
     if digest != wanted.digest:
         raise IntegrityMismatch(
-            f"{wanted.source} has another digest than announced: was it changed?",
+            "the file has another digest than announced: was it changed?",
             expected=wanted.digest,
             actual=digest,
         )

@@ -6,8 +6,7 @@ A real broker, a real worker of ours on the forward queues, and tasks that write
 
 from __future__ import annotations
 
-import os
-import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +21,7 @@ from chaos.faults import Fault, Outcome, Run
 from chaos.figures import Figure
 from dicomrelay.runtime import broker, home
 from dicomrelay.runtime.process import start
-from dicomrelay.runtime.queue import FORWARD_QUEUES, Queue, Task, build_celery
+from dicomrelay.runtime.queue import Queue, Task
 from dicomrelay.settings import Settings, load
 from workers.rooms import Rooms
 from workers.sweep import Sweeper
@@ -101,11 +100,15 @@ class _House:
         """Say all that is due, kill the worker while it takes them, count, and let the sweeper look."""
         ids = self._say()
         self._taken.write_bytes(b"")
-        worker = _worker(self._settings, self._taken)
-        _wait_for_the_first(self._taken)
-        time.sleep(after_s)
-        os.kill(worker, signal.SIGKILL)
-        os.waitpid(worker, 0)
+        command = [sys.executable, "-m", "chaos.message_taker", str(self._settings.home), str(self._taken)]
+        with self._taken.with_suffix(".log").open("ab") as log:
+            worker = start(command, output=log)
+        try:
+            _wait_for_the_first(self._taken)
+            time.sleep(after_s)
+        finally:
+            worker.kill()
+            worker.wait()
         missing = self._missing(ids)
         came.said += len(ids)
         came.taken += len(self._done())
@@ -149,37 +152,6 @@ class _House:
 
     def _empty(self) -> None:
         self._redis.delete(*_UNACKED, *(queue.value for queue in Queue))
-
-
-def _worker(settings: Settings, taken: Path) -> int:
-    """A forked child that is a worker as `dicomrelay worker` is, but for what its task does; its process id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        _work(settings, taken)
-    finally:
-        os._exit(1)
-
-
-def _work(settings: Settings, taken: Path) -> None:
-    from celery import signals  # noqa: PLC0415 - after the fork
-
-    app = build_celery(settings)
-    descriptor = os.open(taken, os.O_WRONLY | os.O_APPEND)
-    log = os.open(taken.with_suffix(".log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    for number in (1, 2):
-        os.dup2(log, number)
-
-    @app.task(name=Task.FORWARD.value)  # type: ignore[untyped-decorator]
-    def take(transfer_id: str) -> None:
-        os.write(descriptor, f"{transfer_id}\n".encode())
-
-    signals.setup_logging.connect(lambda **_: None, weak=False)
-    queues = ",".join(queue.value for queue in FORWARD_QUEUES)
-    app.worker_main(
-        ["--quiet", "worker", "--hostname=lost@%h", f"--queues={queues}", "--concurrency=4", "--pool=threads"]
-    )
 
 
 def _wait_for_the_first(taken: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -14,9 +15,12 @@ from dicomrelay.cli.discretion import in_our_words
 from dicomrelay.cli.ledgers import Unlisted, not_in_the_ledger, opened_ledger
 from dicomrelay.cli.operating.stopping import outside_now
 from dicomrelay.cli.options import Invocation, relay_command
+from dicomrelay.cli.status_archive import look_at_archive
 from dicomrelay.cli.status_lines import Fault, Findings
 from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
-from dicomrelay.runtime import home
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.values import Attention, AttentionKind
+from dicomrelay.runtime import home, not_ready
 from dicomrelay.runtime.queue import Queue, WakeUps
 from dicomrelay.runtime.queue_depths import depths_at
 from dicomrelay.settings import Settings
@@ -28,7 +32,7 @@ _MEASURED_FILES = 4_000
 
 @relay_command(
     about="What runs, what lies in the spool, the newest studies and how far each is, what needs attention, and what to do next. "
-    "Exit code 1 when something needs attention, 4 when spool items are damaged, the spool has lost "
+    "Exit code 1 when something needs attention, 4 when spool items or archived files are damaged, the spool has lost "
     "its name, or the ledger does not know what the archive has though nothing was imported into it.",
     examples="dicomrelay status\ndicomrelay status --studies 50 --json",
 )
@@ -51,7 +55,7 @@ def command(invocation: Invocation, count: int) -> int:
         invocation.emit(_as_json(found))
     else:
         click.echo("\n".join(status_lines.lines(found)))
-    if found.usage.corrupt or found.faults:
+    if found.usage.corrupt or found.faults or found.archive.damaged:
         return ExitCode.INTEGRITY
     return ExitCode.SOME_FAILED if found.attention or found.low_disk else ExitCode.OK
 
@@ -72,12 +76,16 @@ def look(settings: Settings, count: int) -> Findings:
         held = ledger.operations.held()
         unverified = ledger.verifications.unverified()
         unlisted = not_in_the_ledger(settings, ledger)
+        archive = look_at_archive(
+            settings, studies, ledger.inventory.stages_waiting(), _lone_in_the_spool(ledger, attention)
+        )
+    is_up = home.HomeLock(settings).is_held()
     with closing(Spool(settings.path("spool"))) as spool:
         usage = spool.usage(measured=_MEASURED_FILES)
     return Findings(
         home=settings.home,
         # The file alone may be one that a killed `up` left behind.
-        running=settings.path("run", "ready").exists() and home.HomeLock(settings).is_held(),
+        running=settings.path("run", "ready").exists() and is_up,
         queues=_queues(settings),
         usage=usage,
         low_water_mark=settings.gateway.min_free_bytes,
@@ -92,12 +100,23 @@ def look(settings: Settings, count: int) -> Findings:
         faults=_faults(settings, unlisted),
         notes=_notes(unlisted),
         outside=sorted(outside_now(settings)),
+        archive=archive,
+        is_up=is_up,
+        not_ready=not_ready.shown(settings.path("run")) if is_up else (),
     )
+
+
+def _lone_in_the_spool(ledger: Ledger, attention: Sequence[Attention]) -> set[str]:
+    """Of the SOP Instance UIDs in conflict those whose first bytes are not in the spool any more."""
+    uids = sorted({each.sop_instance_uid for each in attention if each.kind is AttentionKind.CONFLICT})
+    first = ledger.inventory.kept(uids)
+    return {uid for uid in uids if (entry := first.get(uid)) and entry.released_ms_ago is not None}
 
 
 def _as_json(found: Findings) -> dict[str, Any]:
     return {
         "running": found.running,
+        "not_ready": [dataclasses.asdict(each) for each in found.not_ready],
         "queues": found.queues,
         "spool": dataclasses.asdict(found.usage),
         "sources": found.sources,
@@ -108,6 +127,7 @@ def _as_json(found: Findings) -> dict[str, Any]:
         "stopped_destinations": [dataclasses.asdict(row) for row in found.stopped],
         "outside_of_windows": list(found.outside),
         "held_transfers": found.held,
+        "archive": found.archive.as_json(),
         "unverified": [dataclasses.asdict(row) for row in found.unverified],
         "needs_attention": [{**dataclasses.asdict(row), "kind": row.kind.value} for row in found.attention],
         "faults": [{"words": fault.words, "do": fault.do} for fault in found.faults],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +12,12 @@ from dicomrelay.cli.operating.show import delivered_words
 from dicomrelay.cli.operating.stopping import stopper_of
 from dicomrelay.cli.operating.words import counted
 from dicomrelay.cli.progress import size
+from dicomrelay.cli.status_archive import ArchiveState, archive_lines, archived_words, damaged_line
+from dicomrelay.cli.status_services import services_step, services_words
 from dicomrelay.ledger.values import Attention, AttentionKind, StudySummary, Waiting
 from dicomrelay.ledger.values_operations import StoppedDestination
 from dicomrelay.ledger.values_verification import Unverified
+from dicomrelay.runtime.not_ready import NotReady
 from dicomrelay.spool import SpoolUsage
 
 _FEW: Final = 3
@@ -29,6 +32,7 @@ _WHY: Final = {
     AttentionKind.UNROUTED: "no rule sends it anywhere and the archive is off",
     AttentionKind.UNVERIFIED: "the destination acknowledged it, and does not confirm that it has it",
 }
+_LONE: Final = "other bytes came first under this UID, and were removed from the archive since; these are in spool/aside alone"
 # What is tried again by itself all the same.
 _TRIED: Final = {
     AttentionKind.SUSPECT: "It is tried again by itself, last and alone; the peer's log says what it met.",
@@ -63,6 +67,9 @@ class Findings:
     faults: Sequence[Fault] = ()
     notes: Sequence[str] = ()
     outside: Sequence[str] = ()  # destinations that are outside of their time windows
+    archive: ArchiveState = field(default_factory=ArchiveState)
+    is_up: bool = False  # `dicomrelay up` runs, also where a service of it does not
+    not_ready: Sequence[NotReady] = ()
 
     @property
     def low_disk(self) -> bool:
@@ -73,7 +80,8 @@ class Findings:
 def lines(found: Findings) -> Iterator[str]:
     """All of it, the next step last."""
     yield from _head(found)
-    yield from _studies(found.studies)
+    yield from _studies(found.studies, found.archive)
+    yield from archive_lines(found.archive)
     yield from _waiting(found)
     yield from _stopped(found)
     yield from _unverified(found.unverified)
@@ -86,10 +94,9 @@ def lines(found: Findings) -> Iterator[str]:
 def next_line(found: Findings) -> str:
     """The one thing to do first; "" when there is none."""
     if not found.running:
-        return "next: start `dicomrelay up`, or see its output if it runs"
-    if found.faults or found.damaged:
-        damaged = "`dicomrelay check` says what is damaged, `dicomrelay repair` mends what can be mended"
-        return f"next: {found.faults[0].do if found.faults else damaged}"
+        return services_step(found.home, is_up=found.is_up, not_ready=found.not_ready)
+    if found.faults or found.damaged or found.archive.damaged:
+        return f"next: {_step_of_what_is_damaged(found)}"
     if found.low_disk:
         return "next: make room on the disk; instances are accepted again by themselves"
     if found.attention and all(row.kind is AttentionKind.UNVERIFIED for row in found.attention):
@@ -108,11 +115,19 @@ def next_line(found: Findings) -> str:
     return f"next: `dicomrelay destinations release {held}` lets it go on" if held else ""
 
 
+def _step_of_what_is_damaged(found: Findings) -> str:
+    if found.faults:
+        return found.faults[0].do
+    if found.damaged:
+        return "`dicomrelay check` says what is damaged, `dicomrelay repair` mends what can be mended"
+    return "`dicomrelay archive check --damaged` says what is damaged, docs/howto/check-and-repair.md how it is put back"
+
+
 def _head(found: Findings) -> Iterator[str]:
     state = (
         ("every service is ready" if not found.faults else "every service is ready, and not all is well")
         if found.running
-        else "not all services run: start `dicomrelay up`, or see its output"
+        else services_words(is_up=found.is_up, not_ready=found.not_ready)
     )
     yield f"home    {found.home}: {state}"
     if found.queues is None:
@@ -140,14 +155,14 @@ def _head(found: Findings) -> Iterator[str]:
         yield f"disk    under the low-water mark of {mark}: instances are answered A700 until there is room"
 
 
-def _studies(studies: Sequence[StudySummary]) -> Iterator[str]:
+def _studies(studies: Sequence[StudySummary], archive: ArchiveState) -> Iterator[str]:
     if not studies:
         yield "no study yet"
     for study in studies:
         at = datetime.fromtimestamp(study.last_received_at_ms / 1000, UTC)
         yield (
             f"{study.study_instance_uid}  {at:%Y-%m-%d %H:%M:%S}Z  {counted(study.instances, 'instance')} ({size(study.bytes)}), "
-            f"{study.archived} archived, {counted(study.frames, 'frame')}"
+            f"{archived_words(study, archive)}"
         )
         for to in study.destinations:
             yield f"    {delivered_words(to)}"
@@ -198,10 +213,14 @@ def _stopped(found: Findings) -> Iterator[str]:
 def _attention(found: Findings) -> Iterator[str]:
     """What a person has to look at: the rare kinds first, alike ones together."""
     rows, damaged = found.attention, found.damaged
-    if not rows and not damaged:
+    archived = found.archive.damaged
+    count = len(rows) + len(damaged) + len(archived)
+    if not count:
         yield "nothing needs attention"
         return
-    yield f"{len(rows) + len(damaged)} need attention:"
+    yield f"{count} need attention:"
+    if archived:
+        yield damaged_line(archived)
     if damaged:
         where = found.home / "spool" / "corrupt"
         yield (
@@ -210,7 +229,8 @@ def _attention(found: Findings) -> Iterator[str]:
     alike: dict[tuple[AttentionKind, str, str], list[Attention]] = {}
     for row in rows:
         status = "" if row.status is None else f"{row.status:04X} "
-        alike.setdefault((row.kind, row.destination, status + (row.reason or _WHY[row.kind])), []).append(row)
+        why = _LONE if row.sop_instance_uid in found.archive.lone else _WHY[row.kind]
+        alike.setdefault((row.kind, row.destination, status + (row.reason or why)), []).append(row)
     for (kind, destination, reason), group in sorted(alike.items(), key=lambda item: len(item[1])):
         to = f" at {destination}" if destination else ""
         few = ", ".join(row.sop_instance_uid for row in group[:_FEW])

@@ -80,5 +80,6 @@ def _does_not_accept(instance: Instance) -> str:
 def not_readable(instance: Instance, error: RelayError | OSError) -> Answer:
     """Its file is at fault: for good when the bytes are gone or are others, else for now."""
     verdict = judge(error)
-    # The error names the file, whose name may be a patient's.
-    return Answer(instance.key, verdict.outcome, words=verdict.name, comment=str(error))
+    # An error of the system names the file, and folders of an archive are named after patients.
+    comment = (error.strerror or "") if isinstance(error, OSError) else str(error)
+    return Answer(instance.key, verdict.outcome, words=verdict.name, comment=comment)

@@ -69,8 +69,8 @@ class Answer:
     words : str
         Ours, for people and logs; "" when there is nothing to say.
     comment : str
-        What the peer said of its own, Error Comment (0000,0902), or an error that names a file: it may name a patient, so
-        it is for the ledger and for whoever looks, not for a log.
+        What the peer said of its own, Error Comment (0000,0902), which may name a patient, or more of an error on our side,
+        which names no file: for the ledger and for whoever looks, not for a log.
     association_id : str
         "" when it did not come so far.
     sent_bytes : int

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, case, exists, func, or_, select
 
-from dicomrelay.ledger import keeping
+from dicomrelay.ledger import keeping, waiting
 from dicomrelay.ledger.engine import AnyRow, Database, Work, chunks
 from dicomrelay.ledger.evidence_check import EvidenceRow
 from dicomrelay.ledger.facts import INSTANCE_COLUMNS, instance_facts
@@ -26,7 +26,7 @@ from dicomrelay.ledger.schema import (
     transfers,
     verifications,
 )
-from dicomrelay.ledger.values import DeliveryState, InstanceFacts, InstanceState, Stage
+from dicomrelay.ledger.values import DeliveryState, InstanceFacts, InstanceState, Stage, WaitingStage
 from dicomrelay.ledger.values_verification import VerificationState, Verified
 from dicomrelay.ledger.verification_opening import OPEN as OPEN_VERIFICATION
 
@@ -202,6 +202,11 @@ class Inventory:
         """Of these SOP Instance UIDs those that a standing hold on their study or on a job of theirs keeps."""
         with self._database.read() as work:
             return keeping.held(work, sop_instance_uids)
+
+    def stages_waiting(self) -> tuple[WaitingStage, ...]:
+        """What the archive did not take, or has no frames of, and is tried again by itself, with the reason."""
+        with self._database.read() as work:
+            return waiting.waiting_stages(work)
 
     def transfers(self, page: int = PAGE) -> Iterator[list[TransferEntry]]:
         """All transfers in the order of their ids, page by page."""

@@ -319,7 +319,7 @@ class Ledger:
         Parameters
         ----------
         archive_again : bool
-            It was archived, and the archive has let go of it: it is archived once more.
+            It was archived, and the archive has it no more, or not whole: it is archived once more.
         """
         self._database.transact(
             lambda work: release.replace_item(
@@ -331,6 +331,10 @@ class Ledger:
                 archive_again=archive_again,
             )
         )
+
+    def archive_again(self, instance_id: str) -> bool:
+        """Archive once more, from the spool, what the archive has no more, or not whole; False when it is released there."""
+        return self._database.transact(lambda work: release.archive_again(work, instance_id))
 
     # Jobs and reports
 

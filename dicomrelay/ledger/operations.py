@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from functools import partial
 
@@ -101,16 +102,25 @@ class Operations:
                 return ended
             ended += now
 
-    def replay(self, order: ReplayOrder) -> Replayed:
+    def replay(
+        self, order: ReplayOrder, *, in_archive: Callable[[Sequence[str]], Set[str]] = set
+    ) -> Replayed:
         """Queue instances of a subject once more, as a new job; see `ReplayOrder`.
 
         Destinations must be known by name: `Ledger.sync_destinations` first, for an address.
+
+        Parameters
+        ----------
+        in_archive : callable
+            Of these SOP Instance UIDs those whose bytes the archive really has; by default all that the ledger calls archived.
+            Asked of those that the spool has no more, before anything is queued; it may raise what it likes.
         """
         with self._database.read() as work:
             plan = replaying.plan(work, order)
+        gone = set(plan.archived) - in_archive(plan.archived) if plan.archived else set()
         portions = [
             self._database.transact(
-                partial(replaying.queue, order=order, instance_ids=part, names=plan.destinations)
+                partial(replaying.queue, order=order, instance_ids=part, names=plan.destinations, gone=gone)
             )
             for part in chunks(plan.instance_ids, replaying.INSTANCES_AT_ONCE)
         ]

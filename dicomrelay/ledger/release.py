@@ -74,10 +74,28 @@ def replace_item(
             spool_id=spool_id, host=host, data_set_offset=data_set_offset, source_path=b"", released_at=None
         )
     )
-    if not archive_again:
-        return
-    # In the same transaction: an item that is archived and needed by nobody may be released at any moment.
-    work.connection.execute(update(instances).where(instances.c.id == instance_id).values(archive_path=""))
-    of_it = stages.c.instance_id == instance_id
-    work.connection.execute(delete(stages).where(of_it))
+    if archive_again:
+        # In the same transaction: an item that is archived and needed by nobody may be released at any moment.
+        _let_archive(work, instance_id, host)
+
+
+def archive_again(work: Work, instance_id: str) -> bool:
+    """See `Ledger.archive_again`."""
+    row = work.connection.execute(
+        select(instances.c.host)
+        .where(instances.c.id == instance_id, instances.c.released_at.is_(None))
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None:
+        return False
+    _let_archive(work, instance_id, row.host)
+    return True
+
+
+def _let_archive(work: Work, instance_id: str, host: str) -> None:
+    """As if it had never been archived; its spool item stays until it is."""
+    work.connection.execute(
+        update(instances).where(instances.c.id == instance_id).values(archive_path="", archive_wanted=True)
+    )
+    work.connection.execute(delete(stages).where(stages.c.instance_id == instance_id))
     work.insert_missing(stages, [stage_row(instance_id, Stage.ARCHIVE, host, work.now)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,11 +26,18 @@ _OPEN: Final = frozenset({DeliveryState.PENDING, DeliveryState.FAILED, DeliveryS
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a replay is to look at: instance ids in order, and where to."""
+    """What a replay is to look at: instance ids in order, and where to.
+
+    Attributes
+    ----------
+    archived : tuple of str
+        SOP Instance UIDs of those whose bytes only the archive can have.
+    """
 
     instance_ids: tuple[str, ...]
     destinations: tuple[str, ...]
     unknown: tuple[str, ...] = ()
+    archived: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -46,9 +53,13 @@ class Portion:
 
 def plan(work: Work, order: ReplayOrder) -> Plan:
     """The kept instances of the subject, and the destinations: those that were named, else those that it had."""
-    found = {
-        row.id: row.sop_instance_uid for query in _wanted(order) for row in work.connection.execute(query)
-    }
+    found: dict[str, str] = {}
+    released: set[str] = set()
+    for query in _wanted(order):
+        for row in work.connection.execute(query):
+            found[row.id] = row.sop_instance_uid
+            if row.released_at is not None:
+                released.add(row.id)
     chosen = order.sop_instance_uids
     ids = sorted(key for key, uid in found.items() if not chosen or uid in chosen)
     names = order.destinations or tuple(
@@ -59,13 +70,15 @@ def plan(work: Work, order: ReplayOrder) -> Plan:
             .order_by(deliveries.c.destination)
         ).scalars()
     )
-    return Plan(tuple(ids), tuple(names), tuple(sorted(chosen - set(found.values()))))
+    archived = tuple(sorted(found[key] for key in ids if key in released))
+    return Plan(tuple(ids), tuple(names), tuple(sorted(chosen - set(found.values()))), archived)
 
 
 def _wanted(order: ReplayOrder) -> list[Select[Any]]:
     """What belongs to the subject: the instances of a study; of a job what it submitted, and what it delivers."""
-    kept = select(instances.c.id, instances.c.sop_instance_uid).where(
-        instances.c.state == InstanceState.KEPT.value
+    columns = instances.c
+    kept = select(columns.id, columns.sop_instance_uid, columns.released_at).where(
+        columns.state == InstanceState.KEPT.value
     )
     subject = order.subject
     if subject.kind is SubjectKind.STUDY:
@@ -78,8 +91,21 @@ def _wanted(order: ReplayOrder) -> list[Select[Any]]:
     return queries
 
 
-def queue(work: Work, order: ReplayOrder, instance_ids: Sequence[str], names: Sequence[str]) -> Portion:
-    """Deliveries for a part of the instances, of those that are to be sent and whose bytes are here."""
+def queue(
+    work: Work,
+    order: ReplayOrder,
+    instance_ids: Sequence[str],
+    names: Sequence[str],
+    *,
+    gone: Set[str] = frozenset(),
+) -> Portion:
+    """Deliveries for a part of the instances, of those that are to be sent and whose bytes are here.
+
+    Parameters
+    ----------
+    gone : set of str
+        SOP Instance UIDs of those that the archive does not have; in the spool they may be again by now.
+    """
     portion = Portion()
     rows = work.connection.execute(
         select(instances)
@@ -89,7 +115,7 @@ def queue(work: Work, order: ReplayOrder, instance_ids: Sequence[str], names: Se
     ).all()
     before = _deliveries_before(work, instance_ids, names)
     for row in rows:
-        if row.released_at is not None and not row.archive_path:
+        if row.released_at is not None and (not row.archive_path or row.sop_instance_uid in gone):
             portion.gone.append(row.sop_instance_uid)
             continue
         for name in names:

@@ -370,6 +370,17 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingStage:
+    """Instances of which a stage failed and will be tried again; the fields are those of `Waiting`."""
+
+    stage: Stage
+    instances: int
+    attempts: int
+    reason: str
+    due_in_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobProgress:
     """How far a job is; `expected` is how many spool items were submitted."""
 

@@ -8,8 +8,8 @@ from sqlalchemy import Select, case, func, select
 
 from dicomrelay.ledger.breaker import BreakerState
 from dicomrelay.ledger.engine import Work
-from dicomrelay.ledger.schema import DUE, OF_A_JOB, deliveries, destinations, transfers
-from dicomrelay.ledger.values import TransferState, Waiting
+from dicomrelay.ledger.schema import DUE, OF_A_JOB, deliveries, destinations, stages, transfers
+from dicomrelay.ledger.values import Stage, StageState, TransferState, Waiting, WaitingStage
 
 _CLOSED: Final = destinations.c.breaker == BreakerState.CLOSED.value
 
@@ -48,6 +48,26 @@ def waiting(work: Work, *, job_id: str | None = None) -> tuple[Waiting, ...]:
             due_in_ms=max(0, int(row.due_in)),
         )
         for row in work.connection.execute(query)
+    )
+
+
+def waiting_stages(work: Work) -> tuple[WaitingStage, ...]:
+    """Instances that wait for the archive, or for their frames, after an attempt that failed."""
+    rows = work.connection.execute(
+        select(
+            stages.c.stage,
+            func.count().label("instances"),
+            func.min(stages.c.attempts).label("attempts"),
+            func.max(stages.c.reason).label("reason"),
+            (func.min(stages.c.due_at) - work.now).label("due_in"),
+        )
+        .where(DUE, stages.c.state == StageState.PENDING.value, stages.c.reason != "")
+        .group_by(stages.c.stage)
+        .order_by(stages.c.stage)
+    )
+    return tuple(
+        WaitingStage(Stage(row.stage), row.instances, row.attempts, row.reason, max(0, int(row.due_in)))
+        for row in rows
     )
 
 

@@ -96,7 +96,7 @@ class OutgoingFile:
         item = self._item
         size, recorded = os.fstat(self._descriptor).st_size, item.data_set_offset + item.data_set_bytes
         if size < recorded:
-            raise SpoolCorrupt(f"{item.path} has {size} bytes, {recorded} are recorded: not sent")
+            raise SpoolCorrupt(f"the file has {size} bytes, {recorded} are recorded: not sent")
 
     def read_ahead(self, unit_bytes: int) -> bool:
         """Read as many whole units as there is room for, one at least; whether that is all of the data set.
@@ -164,6 +164,6 @@ class OutgoingFile:
                 error.filename = str(self._item.path)  # a descriptor has no name
                 raise
             if count == 0:
-                raise SpoolCorrupt(f"{self._item.path} became shorter while it was sent")
+                raise SpoolCorrupt("the file became shorter while it was sent")
             space = space[count:]
             offset += count

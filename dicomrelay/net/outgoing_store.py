@@ -107,7 +107,7 @@ class OutgoingStore:
         self._padding = b"\0" if item.data_set_bytes & 1 else b""
         if self._padding and not transfer_syntax(item.transfer_syntax_uid).is_deflated:
             raise SpoolCorrupt(
-                f"{item.path} has an odd number of data set bytes, which no peer accepts: not sent"
+                "the file has an odd number of data set bytes, which no peer accepts: not sent"
             )
         command = encode_store_request(message_id, item.sop_class_uid, item.sop_instance_uid, item.originator)
         answer = encode_store_response(message_id, Status.SUCCESS, item.sop_class_uid, item.sop_instance_uid)

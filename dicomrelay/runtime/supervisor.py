@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dicomrelay.errors import RelayError, ServiceError
-from dicomrelay.runtime import process
+from dicomrelay.runtime import not_ready, process
+from dicomrelay.runtime.not_ready import NotReady
 from dicomrelay.runtime.readiness import ReadinessSocket
 
 _POLL_S = 0.05
@@ -81,7 +82,7 @@ class Supervisor:
     say : callable
         Takes one line for people at every change.
     ready_file : Path
-        Exists while every service is ready.
+        Exists while every service is ready; beside it `services.json` has those that are not (`dicomrelay.runtime.not_ready`).
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Supervisor:
         self._logs = logs
         self._say = say
         self._ready_file = ready_file
+        self._shown: list[tuple[str, float | None]] = []
 
     def start(self, stop: threading.Event) -> None:
         """Start every rank and wait until all are ready, or until `stop` is set.
@@ -123,11 +125,13 @@ class Supervisor:
             for running in self._running:
                 self._tend(running)
             self._show_ready(all(running.ready for running in self._running))
+            self._show_those_that_are_not()
             stop.wait(_POLL_S)
 
     def stop(self) -> None:
         """Stop all, last rank first, those of one rank together."""
         self._show_ready(False)
+        not_ready.show(self._ready_file.parent, [])
         for rank in sorted({running.service.rank for running in self._running}, reverse=True):
             group = [running for running in self._running if running.service.rank == rank]
             for running in group:
@@ -238,6 +242,20 @@ class Supervisor:
                 self._ready_file.touch()
             else:
                 self._ready_file.unlink(missing_ok=True)
+
+    def _show_those_that_are_not(self) -> None:
+        waiting = [
+            (running.service.name, None if running.process else running.not_before)
+            for running in self._running
+            if not running.ready
+        ]
+        if waiting != self._shown:
+            self._shown = waiting
+            ahead_s = time.time() - time.monotonic()
+            not_ready.show(
+                self._ready_file.parent,
+                [NotReady(name, None if at is None else at + ahead_s) for name, at in waiting],
+            )
 
     def _close_notices(self, running: _Running) -> None:
         if running.notices:

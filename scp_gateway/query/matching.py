@@ -42,12 +42,13 @@ def text_filter(keyword: str, patterns: Sequence[str]) -> Filter:
 
 
 def name_pattern(value: str) -> str:
-    """For the index: finds every name that `name_filter` may take. Lone text of ASCII is the beginning of the first group."""
-    value = value.rstrip("^= ")
-    if "=" in value or not value.isascii():
-        longest = max(value.split("="), key=len)
-        return f"*{longest.strip('*')}*"
-    return value if value.endswith("*") else f"{value}*"
+    """For the index: finds every name that `name_filter` may take.
+
+    The index holds it against the whole name and against each group of it, and looks up how it begins. Behind a group may
+    stand what is empty; of several groups it is asked for the longest.
+    """
+    longest = max((group.rstrip("^ ") for group in value.split("=")), key=len)
+    return longest if longest.endswith("*") else f"{longest}*"
 
 
 def name_filter(keyword: str, value: str) -> Filter:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.benchmark import check_question
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_question_is_answered(tmp_path: Path) -> None:
     """Every row has a figure, every bar a verdict, and in a quick run none is missed."""

@@ -9,6 +9,7 @@ import pytest
 from tests.support.benchmark import check_question
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.dcmtk
 def test_the_question_is_answered(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def test_a_ledger_that_is_deleted_under_the_relay_comes_back_by_itself(tmp_path:
             house.stop()
 
 
+@pytest.mark.long
 def test_status_says_that_the_ledger_is_gone_and_not_that_nothing_has_run() -> None:
     """Beside a relay that runs, and without one."""
     with a_home() as house:

@@ -23,7 +23,7 @@ from archive.frame_reader import frame_chunks
 from archive.storage import Put
 from archive.storage.opening import open_storage
 from archive.storage.upload import Parts
-from dicomrelay.errors import ServiceUnavailable
+from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt
 from dicomrelay.settings.storage import StorageSettings
 from streamer.app import create_app
 from streamer.open_frames import FrameCache
@@ -32,8 +32,8 @@ from tests.support.rooms import rooms_at, spooled
 from tests.support.s3 import SECRET_KEY, S3Service, installed_s3, running_s3
 from workers.group import group_arrivals
 from workers.keep import archive_batch, release_batch
+from workers.locating import locate, verified
 from workers.rooms import Rooms
-from workers.sending import locate, verified
 
 NAMES = ("CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "image_dfl.dcm", "SC_rgb_rle_2frame.dcm")
 
@@ -168,6 +168,35 @@ def test_a_service_that_is_away_loses_nothing(tmp_path: Path, caplog: pytest.Log
         with pytest.raises(OSError, match="does not answer"):
             locate(rooms, entry.facts)
     assert SECRET_KEY not in caplog.text
+
+
+def test_an_object_that_is_gone_is_said_and_put_back_by_what_comes_again(tmp_path: Path) -> None:
+    """Whether it is still in the cache or not; of a service that is away nothing is concluded."""
+    with running_s3(tmp_path) as service:
+        service.make_bucket("gone")
+        with rooms_at(tmp_path / "home", service.toml("gone")) as (rooms, _):
+            first = spooled(rooms, "1.2.3.4")
+            group_arrivals(rooms)
+            archive_batch(rooms)
+            release_batch(rooms)
+            [entry] = rooms.ledger.inventory.by_spool_id([first.id]).values()
+            rooms.archive.storage.delete(entry.facts.archive_path)
+            with pytest.raises(SpoolCorrupt, match="its file in the archive is gone"):
+                verified(rooms, entry.facts)
+
+            spooled(rooms, "1.2.3.4")
+            service.stop()
+            group_arrivals(rooms)
+            assert rooms.spool.usage().new == 1
+            service.start()
+            service.make_bucket("gone")
+            group_arrivals(rooms)
+            assert (rooms.spool.usage().new, rooms.spool.usage().kept) == (0, 1)
+            assert archive_batch(rooms) == 1
+            assert release_batch(rooms) == 1
+            assert rooms.archive.inventory().whole(["1.2.3.4"]) == {"1.2.3.4"}
+            [facts] = [each.facts for each in rooms.ledger.inventory.kept(["1.2.3.4"]).values()]
+            assert verified(rooms, facts).exists()
 
 
 def _make_due(rooms: Rooms) -> None:

@@ -109,6 +109,7 @@ def test_a_second_up_on_the_same_home_is_refused(tmp_path: Path) -> None:
         assert f"process {house.process.pid}" in ended.stderr
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and the kernel's death signal is Linux's")
 def test_whatever_is_killed_comes_back_and_nothing_is_lost(tmp_path: Path) -> None:
     """Each service in turn by SIGKILL, with an instance sent after each; at last `up` itself, which takes all along."""

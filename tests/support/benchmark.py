@@ -66,6 +66,7 @@ BARS = {
     "slow-destination": 3,
     "backlog": 3,
     "archive": 3,
+    "import": 1,
     "retrieve": 4,
     "frames": 5,
     "first-frame": 1,

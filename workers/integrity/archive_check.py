@@ -11,6 +11,7 @@ from archive.inventory import ArchiveInventory, FileThere
 from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
 from dicomrelay.errors import ArchiveError, DataSetError
 from workers.integrity import one_file
+from workers.integrity.aside_check import check_aside
 from workers.integrity.findings import Finding, Severity
 from workers.integrity.invariants import Invariant
 from workers.integrity.looking import AGAIN_S, Look
@@ -39,6 +40,7 @@ def check_archive(look: Look) -> Iterator[Finding]:
         done += len(page)
         look.tick("archive: instances", done, max(total, done), read)
     yield from _unknown(look, look.archive)
+    yield from check_aside(look)
 
 
 def _about(

@@ -65,6 +65,7 @@ def check(settings: Settings, scope: Scope, *, tick: Tick = silent) -> Iterator[
         longest_wait_ms=longest_wait_ms(settings),
         read_data=scope.read_data,
         tick=tick,
+        health=archive.health if archive else None,
     )
     try:
         if scope.spool:

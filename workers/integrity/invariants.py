@@ -34,6 +34,7 @@ class Invariant(StrEnum):
     ARCHIVE_FILE = "archive.file"
     ARCHIVE_BYTES = "archive.bytes"
     ARCHIVE_KNOWN = "archive.known"
+    ARCHIVE_ASIDE = "archive.aside"
     ARCHIVE_FRAMES = "archive.frames"
     ARCHIVE_LEFTOVERS = "archive.leftovers"
     ARCHIVE_UNLISTED = "archive.unlisted"
@@ -140,6 +141,10 @@ WORDS: Final[dict[Invariant, tuple[str, str]]] = {
     Invariant.ARCHIVE_KNOWN: (
         "Every stored file is in the index.",
         "`dicomrelay repair` puts it into the index, or moves it to lost+found/",
+    ),
+    Invariant.ARCHIVE_ASIDE: (
+        "What the archive set aside is there, with the digest that it had.",
+        "restore the file, or send those bytes again: the archive sets them aside again. Look at the disk",
     ),
     Invariant.ARCHIVE_FRAMES: (
         "What has frames has a frame index that fits the stored file.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from archive.index.health import HealthIndex
 from archive.inventory import ArchiveInventory
 from dicomrelay.ledger.inventory import Inventory
 from dicomrelay.spool.layout import Layout
@@ -28,6 +29,8 @@ class Look:
         What is due later than that from now is never due, for all that anybody wants to know.
     read_data : bool
         Read every byte.
+    health : HealthIndex, optional
+        The archive's index of what was set aside; not looked at without it.
     """
 
     spool: Layout | None
@@ -38,3 +41,4 @@ class Look:
     longest_wait_ms: int
     read_data: bool = False
     tick: Tick = silent
+    health: HealthIndex | None = None

@@ -67,6 +67,7 @@ _MENDERS: Final[dict[Invariant, Mender]] = {
     Invariant.ARCHIVE_FILE: mend_archive.file_gone,
     Invariant.ARCHIVE_BYTES: mend_archive.file_gone,
     Invariant.ARCHIVE_KNOWN: mend_archive.not_in_the_index,
+    Invariant.ARCHIVE_ASIDE: mend_spool.not_ours,
     Invariant.ARCHIVE_FRAMES: mend_archive.frames_gone,
     Invariant.ARCHIVE_LEFTOVERS: mend_archive.half_written,
     Invariant.ARCHIVE_UNLISTED: mend_archive.unlisted,
@@ -145,6 +146,7 @@ def _look(rooms: Rooms, extent: Extent) -> Look:
         longest_wait_ms=longest_wait_ms(rooms.settings),
         read_data=extent.read_data,
         tick=extent.tick,
+        health=rooms.archive.health,
     )
 
 

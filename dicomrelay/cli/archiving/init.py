@@ -31,30 +31,30 @@ from dicomrelay.errors import ConfigurationError, ExitCode
 @click.option(
     "--policy",
     type=click.Choice([policy.value.replace("_", "-") for policy in Policy]),
-    default=Policy.KEEP_FIRST.value.replace("_", "-"),
-    show_default=True,
     help="What becomes of other bytes under a SOP Instance UID that it holds: they are set aside, take the place of the first "
-    "(which is set aside then), or are refused.",
+    "(which is set aside then), or are refused. Of the home's archive, archive.policy of the settings goes before it.  "
+    "[default: archive.policy of the settings, or keep-first]",
 )
 @click.option(
     "--force",
     is_flag=True,
     help="Also in a folder that is not empty. An archive that is there is moved into before-<time>/ in it; nothing is deleted.",
 )
-def command(invocation: Invocation, folder: Path | None, policy: str, force: bool) -> int:
+def command(invocation: Invocation, folder: Path | None, policy: str | None, force: bool) -> int:
     place = place_of(invocation, folder)
     if place.is_there and place.root.is_dir() and place.database_url is None and not force:
         raise ConfigurationError(
             f"{place.root}: holds an archive already: name another folder, or let --force move it into before-<time>/ in there"
         )
-    made = initialise(
-        place.root, force=force, policy=Policy(policy.replace("-", "_")), database_url=place.database_url
-    )
+    given = None if policy is None else Policy(policy.replace("-", "_"))
+    written = given or place.policy or Policy.KEEP_FIRST
+    made = initialise(place.root, force=force, policy=written, database_url=place.database_url)
+    applies = _word(place.policy or written)
     if invocation.as_json:
         invocation.emit(
             {
                 "archive": str(made.root),
-                "policy": policy,
+                "policy": applies,
                 "moved_to": str(made.moved_to) if made.moved_to else None,
                 "left": list(made.left),
             }
@@ -66,7 +66,16 @@ def command(invocation: Invocation, folder: Path | None, policy: str, force: boo
     if made.left:
         invocation.say(f"other files of the folder were left where they are: {', '.join(made.left)}")
     if not place.is_named:
-        invocation.say(f"made: {made.root}, policy {policy}")
+        invocation.say(f"made: {made.root}, policy {applies}")
     else:
-        invocation.say(f"made: {made.root}, policy {policy}; use it with --archive {made.root}")
+        invocation.say(f"made: {made.root}, policy {applies}; use it with --archive {made.root}")
+    if applies != _word(written):
+        invocation.say(
+            f"archive.policy of the settings says {applies}, and goes before --policy {_word(written)}"
+        )
     return ExitCode.OK
+
+
+def _word(policy: Policy) -> str:
+    """As the option has it."""
+    return policy.value.replace("_", "-")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import click
 
@@ -14,7 +15,7 @@ from dicomrelay.cli.operating.words import counted, subject_words
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import size
 from dicomrelay.cli.summary import new_session_id
-from dicomrelay.errors import ConfigurationError, ExitCode
+from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import DestinationKind, Priority
 from dicomrelay.ledger.values_operations import Replayed, ReplayOrder, Subject
@@ -69,7 +70,7 @@ def command(
             priority=Priority(priority),
             again=again,
         )
-        done = ledger.operations.replay(order)
+        done = ledger.operations.replay(order, in_archive=partial(_in_archive, invocation))
     if not done.destinations:
         raise ConfigurationError(f"{subject_words(subject)} never went anywhere: say where to with --to")
     following = _next(done, subject, runs=runs_here(settings))
@@ -81,6 +82,21 @@ def command(
         if done.job_id:
             click.echo(done.job_id)
     return ExitCode.SOME_FAILED if done.gone or done.unknown else ExitCode.OK
+
+
+def _in_archive(invocation: Invocation, uids: Sequence[str]) -> set[str]:
+    """Of these SOP Instance UIDs those whose file the archive has; none where there is no archive."""
+    # Here, for it brings pydicom with it, and most of what is sent again is in the spool.
+    from dicomrelay.cli.archiving.opening import opened_at, place_of  # noqa: PLC0415
+
+    place = place_of(invocation, None)
+    if not place.is_there:
+        return set()
+    with opened_at(place) as archive:
+        try:
+            return archive.inventory().whole(uids)
+        except OSError as error:
+            raise ServiceUnavailable(f"the archive cannot be looked into: {error.strerror}") from None
 
 
 def _known(ledger: Ledger, settings: Settings, to: tuple[str, ...]) -> tuple[str, ...]:
@@ -114,6 +130,8 @@ def _lines(done: Replayed, subject: Subject) -> Iterator[str]:
 def _next(done: Replayed, subject: Subject, *, runs: bool) -> str:
     if not done.queued and not done.open and done.delivered_before:
         return "next: nothing; --again sends it once more"
+    if not done.queued and done.gone and not done.open:
+        return "next: send it again from where it came: nothing here has its bytes"
     if not done.queued:
         return f"next: `dicomrelay jobs show {subject.id}` tells where it is"
     if not runs:

@@ -66,5 +66,5 @@ def _advice(delivery: TracedDelivery) -> str:
 def inside(instance: TracedInstance) -> str:
     """What is open of an instance inside the house; "" when nothing is."""
     if instance.state != "kept":
-        return "set aside: other bytes came first under its SOP Instance UID; both are kept, and this one goes nowhere"
+        return "set aside: other bytes came first under its SOP Instance UID; this one is kept in spool/aside and goes nowhere"
     return _ARCHIVING.get(instance.archiving) or _FRAMING.get(instance.framing, "")

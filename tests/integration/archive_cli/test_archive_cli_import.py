@@ -29,6 +29,20 @@ def test_init_makes_an_archive_for_our_user_only(relay: ArchiveCommand, tmp_path
     assert relay.good("query", "-a", tmp_path / "a" / "b", "--json").json == []
 
 
+def test_init_says_the_policy_that_applies(relay: ArchiveCommand, tmp_path: Path) -> None:
+    """The settings' goes before that of the option, for the home's archive; another one has its own."""
+    relay.home.mkdir()
+    (relay.home / "relay.toml").write_text('[archive]\npolicy = "replace"\n')
+    plain = relay.good("init")
+    asked = relay.good("init", "--force", "--policy", "refuse")
+    other = relay.good("init", "-p", tmp_path / "a")
+
+    assert "policy replace" in plain.err
+    assert "policy replace" in asked.err
+    assert "archive.policy of the settings says replace, and goes before --policy refuse" in asked.err
+    assert "policy keep-first" in other.err
+
+
 def test_init_leaves_an_archive_alone(relay: ArchiveCommand, tmp_path: Path) -> None:
     """Exit code 2, and it says what to do; with --force it is moved aside, and nothing of it is lost."""
     relay.good("init", "-p", tmp_path / "a")

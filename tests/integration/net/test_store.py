@@ -154,12 +154,12 @@ def test_a_context_that_was_not_accepted_is_told_before_anything_is_sent(tmp_pat
 
 
 def test_a_file_that_is_too_short_is_not_sent(tmp_path: Path) -> None:
-    """SpoolCorrupt names the file; nothing was sent, so the association lives on. A missing file is an OSError."""
+    """SpoolCorrupt, without the file's name; nothing was sent, so the association lives on. A missing file is an OSError."""
     item = store_item(tmp_path / "x", bytes(1000))
     longer = StoreItem(item.sop_class_uid, "1.2", item.transfer_syntax_uid, item.path, 1, 1000)
     gone = StoreItem(item.sop_class_uid, "1.2", item.transfer_syntax_uid, tmp_path / "gone", 0, 10)
     with running_acceptor() as running, _associate(running) as association:
-        with pytest.raises(SpoolCorrupt, match=r"x has 1000 bytes, 1001 are recorded"):
+        with pytest.raises(SpoolCorrupt, match="the file has 1000 bytes, 1001 are recorded"):
             association.store(longer)
         with pytest.raises(FileNotFoundError):
             association.store(gone)

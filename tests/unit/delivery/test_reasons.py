@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from dicomrelay.cli.summary import Outcome, Result, Session
-from dicomrelay.delivery import Answer
+from dicomrelay.delivery import Answer, Instance
+from dicomrelay.delivery.answers import not_readable
 from dicomrelay.delivery.reasons import parted, reason_of
 from dicomrelay.dicom import status as dimse
+from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.net.outgoing_file import OutgoingFile, SendBuffer
+from dicomrelay.net.requestor import StoreItem
 
 
 def _answer(words: str, comment: str, status: int | None = 0xA700) -> Answer:
@@ -26,6 +33,32 @@ def test_they_are_parted_as_they_were_joined(words: str, comment: str) -> None:
 def test_a_fault_of_ours_is_no_word_of_the_peer() -> None:
     """Without a status nobody but us has said anything."""
     assert parted(reason_of(_answer("gone", "x.dcm has 3 bytes", None))) == ("gone: x.dcm has 3 bytes", "")
+
+
+_ITEM = StoreItem("1.2.840.10008.5.1.4.1.1.2", "1.1", "1.2.840.10008.1.2.1", Path("MUELLER^HANS/1.dcm"), 0, 9)
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EIO, errno.ELOOP])
+def test_an_error_of_the_system_is_told_without_its_file(number: int) -> None:
+    """A folder of the archive is named after its patient."""
+    error = OSError(number, "says the system", str(_ITEM.path))
+
+    reason = reason_of(not_readable(Instance("1", _ITEM), error))
+
+    assert reason.endswith(": says the system")
+    assert "MUELLER" not in reason
+
+
+def test_a_file_that_is_too_short_is_told_without_its_name(tmp_path: Path) -> None:
+    """Before it is sent, and while it is."""
+    path = tmp_path / "MUELLER^HANS.dcm"
+    path.write_bytes(bytes(8))
+    file = OutgoingFile(replace(_ITEM, path=path), SendBuffer())
+    for step in (file.check_length, lambda: file.read_ahead(9)):
+        with pytest.raises(SpoolCorrupt) as raised:
+            step()
+        assert "MUELLER" not in reason_of(not_readable(Instance("1", _ITEM), raised.value))
+    file.close()
 
 
 def test_standard_error_quotes_the_peer_only_when_it_is_asked_to() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dicomrelay.errors import ServiceError
+from dicomrelay.runtime.not_ready import shown
 from dicomrelay.runtime.supervisor import Service, Supervisor
 
 _READY = (
@@ -77,6 +79,25 @@ def test_a_service_that_was_killed_is_started_again_and_ready_is_withdrawn_meanw
 
         assert _process_id(tmp_path, "one") != first
         assert any("one died (signal 9); starts again" in line for line in said)
+
+
+def test_a_service_that_is_held_back_is_named_with_the_time_of_its_next_start(tmp_path: Path) -> None:
+    """For `dicomrelay status`; when all are ready nothing is left of it."""
+    flag = tmp_path / "fails"
+    code = f"import os, sys\nif os.path.exists({str(flag)!r}): sys.exit(1)\n" + _READY
+    with _running(tmp_path, _service("one", code), _service("two")) as (_, ready_file):
+        _wait(ready_file.exists)
+        flag.touch()
+        os.kill(_process_id(tmp_path, "one"), signal.SIGKILL)
+        _wait(lambda: any(each.again_at_s is not None for each in shown(tmp_path)))
+        (held,) = shown(tmp_path)
+        flag.unlink()
+        _wait(ready_file.exists)
+        _wait(lambda: shown(tmp_path) == ())
+
+    assert held.name == "one"
+    assert held.again_at_s is not None
+    assert abs(held.again_at_s - time.time()) < 30
 
 
 def test_a_service_that_ends_at_its_first_start_is_an_error_with_its_last_words(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dicomrelay.ledger.values import Arrival, AttentionKind, Registered, Verdict
 from dicomrelay.runtime import home
 from tests.support.rooms import rooms_at, spooled, transfers_of
 from tests.support.spool import count_listings, unreadable
-from workers import group
+from workers import copies, group
 from workers.group import group_arrivals
 from workers.keep import archive_batch, release_batch
 from workers.reconcile import reconcile
@@ -189,7 +189,7 @@ def test_so_many_bytes_are_read_again_for_one_batch_and_other_copies_wait(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New instances of the same batch do not; one item is read however large it is."""
-    monkeypatch.setattr(group, "_VERIFY_BYTES", 1)
+    monkeypatch.setattr(copies, "_VERIFY_BYTES", 1)
     for number in range(3):
         spooled(rooms, f"1.2.3.{number}")
     group_arrivals(rooms)

@@ -7,17 +7,19 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from archive import Archive, StoreRequest
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.runtime.home import HomeLock, spool_name
 from dicomrelay.spool.layout import Identity, Layout
 from tests.support.integrity import STUDY, Home, copy_of, rewrite, whole_home
 from tests.support.markdown import ROOT
-from tests.support.rooms import rooms_at
+from tests.support.rooms import CT, EXPLICIT, rooms_at
 from workers.integrity import Invariant, Severity
 from workers.integrity.invariants import WORDS
 from workers.integrity.repair import repair
@@ -119,6 +121,33 @@ def _out_of_aside(home: Home) -> None:
 def _old_part(home: Home) -> None:
     # Its age by the clock of the file system cannot be set; `_young` lets the check see it as old.
     (home.stored(f"{STUDY}.1").parent / ".0123456789abcdef.part").write_bytes(b"half")
+
+
+def _aside(home: Home) -> Path:
+    """Where the archive set aside what came under a UID that it holds."""
+    ((offset, size, digest),) = home.sql(
+        "SELECT data_set_offset, data_set_bytes, digest FROM instances WHERE state = 'set_aside'"
+    )
+    with closing(Archive.open(home.settings.archive_path)) as archive:
+        archive.store(
+            [
+                StoreRequest(
+                    source=home.item(f"{STUDY}.5", "set_aside"),
+                    data_set_offset=offset,
+                    data_set_bytes=size,
+                    digest=digest,
+                    sop_class_uid=CT,
+                    sop_instance_uid=f"{STUDY}.5",
+                    study_instance_uid=STUDY,
+                    series_instance_uid=f"{STUDY}.1",
+                    transfer_syntax_uid=EXPLICIT,
+                    modality="CT",
+                    may_link=False,
+                )
+            ]
+        )
+        (conflict,) = archive.conflicts()
+    return home.settings.archive_path / conflict.relative_path
 
 
 _ONE = f"WHERE sop_instance_uid = '{STUDY}.1' AND state = 'kept'"
@@ -241,6 +270,9 @@ BREAKS = [
     Break(
         Invariant.ARCHIVE_FRAMES, lambda h: shutil.rmtree(h.settings.archive_path / "frames"), "frame index"
     ),
+    Break(Invariant.ARCHIVE_ASIDE, lambda h: _aside(h).unlink(), "its file is gone", mended=False),
+    Break(Invariant.ARCHIVE_ASIDE, lambda h: _cut(_aside(h)), "bytes, not", mended=False),
+    Break(Invariant.ARCHIVE_ASIDE, lambda h: _flip(_aside(h)), "other bytes", mended=False, read_data=True),
     Break(Invariant.ARCHIVE_LEFTOVERS, _old_part, "for an hour", note=True),
     Break(
         Invariant.ARCHIVE_UNLISTED,

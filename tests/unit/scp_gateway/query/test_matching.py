@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import create_engine, insert, select
 
-from dicomrelay.dicom.wildcards import Wildcards
+from archive.index.keys import folded
+from archive.index.names import matches_name
+from archive.index.schema import patients
 from scp_gateway.query.matching import (
     date_time_filter,
-    folded_name,
     name_filter,
     name_pattern,
     text_filter,
@@ -40,14 +42,44 @@ YAMADA = "Yamada^Tarou=山田^太郎=やまだ^たろう"
         ("Yamada^Tarou=佐藤^太郎", YAMADA, False),
         ("Yamada*=山田*", "Yamada^Tarou", False),
         ("SMITH", "", False),
+        ("Yamada^=山田*", "Yamada=山田^太郎", True),
+        ("山田^太郎", "Yamada^Tarou=山田^太郎^^=やまだ^たろう", True),
+        ("YAMADA^TAROU", "Yamada^Tarou^=山田^太郎", True),
         ("STRASSE", "Straße", True),
     ],
 )
 def test_a_name_is_matched_by_its_groups(asked: str, name: str, fits: bool) -> None:
     """Without regard to case and to what is empty at the end; any group where none is said."""
     assert name_filter("PatientName", asked)({"PatientName": name}) == fits
-    if fits:  # and so the index must have found it: its key is the whole name, folded
-        assert Wildcards(name_pattern(asked).casefold()).matches(folded_name(name))
+    if fits:  # and so the index must have found it
+        assert indexed(name, name_pattern(asked))
+
+
+def indexed(name: str, asked: str) -> bool:
+    """Whether the archive's index finds a patient of that name."""
+    engine = create_engine("sqlite://")
+    patients.metadata.create_all(engine, tables=[patients])
+    with engine.begin() as connection:
+        key = folded(name, is_name=True)
+        connection.execute(insert(patients).values(patient_key="1", patient_name=name, patient_name_key=key))
+        query = select(patients.c.id).where(matches_name(patients.c.patient_name_key, asked))
+        return connection.execute(query).first() is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "pattern"),
+    [
+        ("山田*", "山田*"),
+        ("山田^太郎", "山田^太郎*"),
+        ("SMITH^ANN^^", "SMITH^ANN*"),
+        ("=山田*", "山田*"),
+        ("Yamada^==やまだ", "Yamada*"),
+        ("*ANN*", "*ANN*"),
+    ],
+)
+def test_the_index_is_asked_by_how_a_group_begins(asked: str, pattern: str) -> None:
+    """A range of it is read, in any letters; only who asks with a wildcard in front has all names read."""
+    assert name_pattern(asked) == pattern
 
 
 def test_a_pattern_knows_upper_and_lower_case() -> None:
