@@ -11,7 +11,7 @@ from sqlalchemy import text
 from dicomrelay.errors import ConfigurationError, RelayError, ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.database_errors import ARCHIVE_INDEX
-from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.engine import Database, Work
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 
@@ -50,18 +50,33 @@ def not_in_the_ledger(settings: Settings, ledger: Ledger) -> int:
     Every instance of the archive is in the ledger, so that one that has fewer lacks the difference; what else the ledger
     has, in the spool only, hides as many.
     """
+    try:
+        # The ledger after the archive: what is archived meanwhile was in the ledger before.
+        with archive_index(settings) as work:
+            archived: int = work.connection.execute(_ARCHIVED).scalar_one() if work else 0
+        return max(0, archived - ledger.inventory.counts().instances) if archived else 0
+    except RelayError:  # no archive yet, or one that cannot be asked: its own checks tell of that
+        return 0
+
+
+@contextmanager
+def archive_index(settings: Settings) -> Iterator[Work | None]:
+    """The index of the home's archive, to be read as long as the block lasts; None where there is none.
+
+    Raises
+    ------
+    RelayError
+        It cannot be asked.
+    """
     index = settings.archive_path / "index.sqlite"
     url = home.archive_url(settings)
     if url is None and not index.is_file():
-        return 0
+        yield None
+        return
     database = Database(url or f"sqlite:///{index}", whose=ARCHIVE_INDEX)
     try:
-        # The ledger after the archive: what is archived meanwhile was in the ledger before.
         with database.read() as work:
-            archived: int = work.connection.execute(_ARCHIVED).scalar_one()
-        return max(0, archived - ledger.inventory.counts().instances)
-    except RelayError:  # no archive yet, or one that cannot be asked: its own checks tell of that
-        return 0
+            yield work
     finally:
         database.dispose()
 
