@@ -135,7 +135,6 @@ _VRS: Final = {attribute.tag: attribute.vr for attribute in _READ}
 _QUICK_HEAD_BYTES: Final = 32_768
 _LONGEST_CHARACTERS: Final = 1024
 _LARGEST_NUMBER: Final = 2**31 - 1
-# Everything wanted lies in front of pixel data; so much of a deflated data set is inflated to find it.
 # What pydicom raises on bytes that are no data set.
 UNREADABLE: Final = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, RecursionError,

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Column, func, select
+from sqlalchemy import Column, Select, func, select
 
 from archive.frame_builder import existing_index, index_path
 from archive.frame_header import FrameIndexHeader
@@ -115,14 +115,7 @@ class ArchiveInventory:
             The storage's system says no.
         """
         unhurt = joined().where(instances.c.damage.is_(None))
-        with self._database.read() as work:
-            found = [
-                stored_instance(row)
-                for part in chunks(sop_instance_uids)
-                for row in work.connection.execute(
-                    unhurt.where(instances.c.sop_instance_uid.in_(part))
-                ).mappings()
-            ]
+        found = self._where(instances.c.sop_instance_uid, sop_instance_uids, of=unhurt)
         there = self._sizes(found)
         if None in there:
             self.storage.require()
@@ -144,12 +137,15 @@ class ArchiveInventory:
         except ArchiveError:
             return None
 
-    def _where(self, column: Column[str], values: Sequence[str]) -> list[StoredInstance]:
+    def _where(
+        self, column: Column[str], values: Sequence[str], *, of: Select[Any] | None = None
+    ) -> list[StoredInstance]:
+        statement = joined() if of is None else of
         with self._database.read() as work:
             return [
                 stored_instance(row)
                 for part in chunks(values)
-                for row in work.connection.execute(joined().where(column.in_(part))).mappings()
+                for row in work.connection.execute(statement.where(column.in_(part))).mappings()
             ]
 
     def files(self) -> Iterator[list[FileThere]]:

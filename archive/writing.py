@@ -74,8 +74,11 @@ def failed(request: StoreRequest, reason: str) -> StoreResult:
 def failed_by(request: StoreRequest, error: OSError) -> StoreResult:
     """The same, in the system's words. The path of a source may be told; one in the archive holds the patient id."""
     is_source = error.filename is not None and str(error.filename) == str(request.source)
-    where = request.source if is_source else f"instance {request.sop_instance_uid} in the archive"
-    return failed(request, f"{where}: {why(error)}")
+    if is_source:
+        return failed(request, f"{request.source}: {why(error)}")
+    # Whoever removes or replaces the same instance takes a file away between two looks at it; a lost mount does, too.
+    advice = ": was it taken away? store it again" if isinstance(error, FileNotFoundError) else ""
+    return failed(request, f"instance {request.sop_instance_uid} in the archive: {why(error)}{advice}")
 
 
 def why(error: OSError) -> str:

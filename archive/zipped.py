@@ -61,17 +61,15 @@ class ZipTarget:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                break
+                os.close(descriptor)
+                raise ConfigurationError(f"{self.path}: another export makes it; wait for its end") from None
             except OSError:
                 pass  # a file system without locks
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), os.lstat(self._part)):
                     return descriptor
             os.close(descriptor)
-        else:
-            raise ConfigurationError(f"{self.path}: others export to it all the time; wait for their end")
-        os.close(descriptor)
-        raise ConfigurationError(f"{self.path}: another export makes it; wait for its end")
+        raise ConfigurationError(f"{self.path}: others export to it all the time; wait for their end")
 
     def put(
         self, name: str, stored: StoredInstance, chunks: Iterable[bytes], *, when_ms: int = 0

@@ -164,8 +164,7 @@ class IndexChanges:
 
     def held(self, sop_instance_uid: str) -> StoredInstance | None:
         """What the index holds under a SOP Instance UID."""
-        with self._database.read() as work:
-            return Section(work).held([sop_instance_uid]).get(sop_instance_uid)
+        return self.held_all([sop_instance_uid]).get(sop_instance_uid)
 
     def held_all(self, sop_instance_uids: Sequence[str]) -> dict[str, StoredInstance]:
         """What the index holds under these SOP Instance UIDs."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,10 +19,12 @@ from redis import Redis
 from benchmarks.backlog_home import A_TRANSFER, BacklogHome
 from chaos.faults import Fault, Outcome, Run
 from chaos.figures import Figure
+from dicomrelay.ledger.values import DueTransfer
 from dicomrelay.runtime import broker, home
 from dicomrelay.runtime.process import start
-from dicomrelay.runtime.queue import Queue, Task
+from dicomrelay.runtime.queue import Queue
 from dicomrelay.settings import Settings, load
+from workers.complete import spark
 from workers.rooms import Rooms
 from workers.sweep import Sweeper
 
@@ -122,19 +124,18 @@ class _House:
         began = time.monotonic()
         Sweeper(self._rooms).sweep()
         came.sweeps_s.append(time.monotonic() - began)
-        return self._on_the_broker(self._all_due())
+        return self._on_the_broker({each.id for each in self._due()})
 
     def _say(self) -> set[str]:
         self._empty()
-        ids = self._all_due()
-        for each in ids:
-            self._rooms.wake_ups.send(Task.FORWARD, ids=[each], queue=Queue.FORWARD_NORMAL)
-        return ids
+        due = self._due()
+        for each in due:
+            spark(self._rooms, each)
+        return {each.id for each in due}
 
-    def _all_due(self) -> set[str]:
+    def _due(self) -> Sequence[DueTransfer]:
         rooms = self._rooms
-        due = rooms.ledger.due(limit=_TRANSFERS, host=rooms.host, closed=frozenset(), keep_ms=0)
-        return {each.id for each in due.transfers}
+        return rooms.ledger.due(limit=_TRANSFERS, host=rooms.host, closed=frozenset(), keep_ms=0).transfers
 
     def _missing(self, ids: set[str]) -> set[str]:
         """Neither done nor anywhere on the broker, from where it would be given to another worker."""

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from dicomrelay.errors import ConfigurationError, RelayError, ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.database_errors import ARCHIVE_INDEX
-from dicomrelay.ledger.engine import Database
+from dicomrelay.ledger.engine import Database, Work
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 
@@ -60,19 +60,36 @@ def not_in_the_ledger(settings: Settings, ledger: Ledger) -> Unlisted:
     Every instance that the relay archived is in the ledger, so that one that has fewer lacks the difference, or the
     difference was imported; what else the ledger has, in the spool only, hides as many.
     """
-    index = settings.archive_path / "index.sqlite"
-    url = home.archive_url(settings)
-    if url is None and not index.is_file():
-        return Unlisted()
-    database = Database(url or f"sqlite:///{index}", whose=ARCHIVE_INDEX)
     try:
         # The ledger after the archive: what is archived meanwhile was in the ledger before.
-        with database.read() as work:
+        with archive_index(settings) as work:
+            if work is None:
+                return Unlisted()
             archived: int = work.connection.execute(_ARCHIVED).scalar_one()
             was_imported = bool(work.connection.execute(_IMPORTED).scalar_one())
         return Unlisted(max(0, archived - ledger.inventory.counts().instances), was_imported)
     except RelayError:  # no archive yet, or one that cannot be asked: its own checks tell of that
         return Unlisted()
+
+
+@contextmanager
+def archive_index(settings: Settings) -> Iterator[Work | None]:
+    """The index of the home's archive, to be read as long as the block lasts; None where there is none.
+
+    Raises
+    ------
+    RelayError
+        It cannot be asked.
+    """
+    index = settings.archive_path / "index.sqlite"
+    url = home.archive_url(settings)
+    if url is None and not index.is_file():
+        yield None
+        return
+    database = Database(url or f"sqlite:///{index}", whose=ARCHIVE_INDEX)
+    try:
+        with database.read() as work:
+            yield work
     finally:
         database.dispose()
 

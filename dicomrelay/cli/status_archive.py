@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import bindparam, text
 
+from dicomrelay.cli.ledgers import archive_index
 from dicomrelay.cli.operating.words import counted
 from dicomrelay.errors import RelayError
-from dicomrelay.ledger.database_errors import ARCHIVE_INDEX
-from dicomrelay.ledger.engine import Database, Work, chunks
+from dicomrelay.ledger.engine import Work, chunks
 from dicomrelay.ledger.values import Stage, StudySummary, WaitingStage
-from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 
 RETENTION: Final = "retention"
@@ -72,21 +71,10 @@ class ArchiveState:
         """For machines."""
         return {
             "held": self.held,
-            "removed": {
-                uid: {"instances": each.instances, "by": each.by} for uid, each in self.removed.items()
-            },
+            "removed": {uid: asdict(each) for uid, each in self.removed.items()},
             "damaged": list(self.damaged),
             "does_not_answer": self.silent,
-            "waiting": [
-                {
-                    "stage": each.stage.value,
-                    "instances": each.instances,
-                    "attempts": each.attempts,
-                    "reason": each.reason,
-                    "due_in_ms": each.due_in_ms,
-                }
-                for each in self.waiting
-            ],
+            "waiting": [{**asdict(each), "stage": each.stage.value} for each in self.waiting],
         }
 
 
@@ -103,18 +91,13 @@ def look_at_archive(
     released : collection of str
         SOP Instance UIDs in conflict whose first bytes the spool does not hold any more.
     """
-    index = settings.archive_path / "index.sqlite"
-    url = home.archive_url(settings)
-    if url is None and not index.is_file():
-        return ArchiveState(waiting=waiting)
-    database = Database(url or f"sqlite:///{index}", whose=ARCHIVE_INDEX)
     try:
-        with database.read() as work:
+        with archive_index(settings) as work:
+            if work is None:
+                return ArchiveState(waiting=waiting)
             return _asked(work, [each.study_instance_uid for each in studies], waiting, list(released))
     except RelayError as error:
         return ArchiveState(silent=str(error), waiting=waiting)
-    finally:
-        database.dispose()
 
 
 def _asked(

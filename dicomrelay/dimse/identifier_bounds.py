@@ -6,10 +6,10 @@ import struct
 from functools import lru_cache
 from typing import Final
 
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
 
-from dicomrelay.dicom.elements import SHORT_VRS, UNDEFINED_LENGTH, looks_like_vr
+from dicomrelay.dicom.elements import SHORT_VRS, UNDEFINED_LENGTH, looks_like_vr, tag_name
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.errors import MalformedDataSet
 
@@ -72,6 +72,11 @@ def foreign_vr(identifier: Dataset) -> int | None:
                 if (found := foreign_vr(item)) is not None:
                     return found
     return None
+
+
+def not_its_vr(tag: int) -> str:
+    """What is said of an element that `foreign_vr` found."""
+    return f"{keyword_for_tag(tag)} {tag_name(tag)}: not its VR"
 
 
 @lru_cache(maxsize=8192)

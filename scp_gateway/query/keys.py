@@ -18,7 +18,7 @@ from dicomrelay.dicom.query_models import UNIQUE_KEYS, Level, QueryModel
 from dicomrelay.dicom.query_values import Invalid, normalised, text_of
 from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.wildcards import Wildcards
-from dicomrelay.dimse.identifier_bounds import foreign_vr
+from dicomrelay.dimse.identifier_bounds import foreign_vr, not_its_vr
 from scp_gateway.archive_port import SOP_CLASSES, IndexedAttribute
 from scp_gateway.query.beside import check, is_beside
 from scp_gateway.query.character_sets import CharacterSet
@@ -132,7 +132,7 @@ def read_query(
 def _require_vrs(identifier: Dataset) -> None:
     """What has another VR than its attribute has another meaning, and may be anything."""
     if (tag := foreign_vr(identifier)) is not None:
-        raise _Refused(_MISMATCH, f"{keyword_for_tag(tag)} {tag_name(tag)}: not its VR", tag)
+        raise _Refused(_MISMATCH, not_its_vr(tag), tag)
 
 
 def _level(identifier: Dataset, model: QueryModel) -> Level:

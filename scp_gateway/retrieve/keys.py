@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
-from dicomrelay.dicom.elements import tag_name
 from dicomrelay.dicom.query_models import RETRIEVE_MODELS, UNIQUE_KEYS, Level, QueryModel
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.identifier import decode_identifier
-from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS, TooManyElements, foreign_vr
+from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS, TooManyElements, foreign_vr, not_its_vr
 from dicomrelay.errors import MalformedDataSet, RelayError
 
 CANNOT_PROCESS: Final = 0xC000
@@ -100,7 +98,7 @@ def read_keys(
         raise RetrieveRefused(CANNOT_PROCESS, "the identifier cannot be read") from None
     tag = foreign_vr(found)
     if tag is not None:
-        raise RetrieveRefused(DOES_NOT_MATCH, f"{keyword_for_tag(tag)} {tag_name(tag)}: not its VR", tag)
+        raise RetrieveRefused(DOES_NOT_MATCH, not_its_vr(tag), tag)
     level = _level(model, found)
     given = {
         each: _values(found, each, is_own=each is level, may_miss=relational and each is not level)

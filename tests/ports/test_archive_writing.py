@@ -16,6 +16,7 @@ from archive.attributes import Level
 from archive.index.database import open_database
 from archive.index.search import SearchQuery
 from archive.rebuild import rebuild_index
+from archive.rebuild_rows import RebuildReport
 from archive.removal import remove
 from archive.values import Selection
 from dicomrelay.errors import ConfigurationError, InstanceNotFound
@@ -332,6 +333,12 @@ def test_what_files_do_not_tell_is_taken_over(
     again.close()
 
 
+def _interrupted_rebuild(root: Path, url: str) -> RebuildReport:
+    """One that is stopped after its first round of 200 files."""
+    asked = iter([False, True])
+    return rebuild_index(root, database_url=url, workers=1, should_stop=lambda: next(asked))
+
+
 def test_a_rebuild_that_is_interrupted_goes_on(
     archive: Archive, root: Path, folder: Path, empty_url: str
 ) -> None:
@@ -340,9 +347,8 @@ def test_a_rebuild_that_is_interrupted_goes_on(
     outcomes(archive, *requests)
     before = rows(archive)
     archive.close()
-    asked = iter([False, True])
 
-    report = rebuild_index(root, database_url=empty_url, workers=1, should_stop=lambda: next(asked))
+    report = _interrupted_rebuild(root, empty_url)
     assert (report.instances, report.stopped) == (200, "interrupted")
     between = Archive.open(root, database_url=empty_url)
     assert rows(between) == before
@@ -363,8 +369,7 @@ def test_a_rebuild_that_was_interrupted_begins_anew_when_a_file_is_gone_since(
     requests = [instance(folder, number) for number in range(1, 250)]
     outcomes(archive, *requests)
     archive.close()
-    asked = iter([False, True])
-    rebuild_index(root, database_url=empty_url, workers=1, should_stop=lambda: next(asked))
+    _interrupted_rebuild(root, empty_url)
     again = Archive.open(root, database_url=empty_url)
     remove(again, Selection(sop_instance_uids=(requests[0].sop_instance_uid,)), reason="a", by="b")
     again.close()
@@ -381,8 +386,7 @@ def test_a_rebuild_that_was_interrupted_begins_anew_when_a_file_was_replaced_sin
     requests = [instance(folder, number) for number in range(1, 250)]
     outcomes(archive, *requests)
     archive.close()
-    asked = iter([False, True])
-    rebuild_index(root, database_url=empty_url, workers=1, should_stop=lambda: next(asked))
+    _interrupted_rebuild(root, empty_url)
     again = Archive.open(root, database_url=empty_url, policy=Policy.REPLACE)
     new = instance(folder, 1, fill=9)
     assert outcomes(again, new) == [StoreOutcome.REPLACED]

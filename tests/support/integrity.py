@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
 from sqlalchemy import text
 
+from dicomrelay.cli import status
 from dicomrelay.dicom.scan import Header
 from dicomrelay.ledger.engine import open_engine
 from dicomrelay.runtime import home
@@ -35,6 +37,12 @@ class Home:
 
     settings: Settings
     theirs: Path
+
+    def status(self, *options: str) -> tuple[int, str]:
+        """The exit code of `dicomrelay status`, and what it says."""
+        argv = ["--home", str(self.settings.home), *options]
+        result = CliRunner().invoke(status.command, argv, standalone_mode=False, catch_exceptions=False)
+        return int(result.return_value), result.stdout
 
     def sql(self, statement: str, **values: Any) -> list[Any]:
         """Ask the ledger, or break it."""

@@ -27,12 +27,10 @@ def check_aside(look: Look) -> Iterator[Finding]:
             words, count = _wrong(look.archive.storage, conflict, read=look.read_data)
             read += count
             if words:
-                time.sleep(
-                    AGAIN_S
-                )  # a rebuild, or who undoes a change, may just have taken row and file away
-                now = [found for _, found in look.health.asides_after(last - 1, 1)]
-                again = conflict in now
-                words = _wrong(look.archive.storage, conflict, read=look.read_data)[0] if again else ""
+                # A rebuild, or who undoes a change, may just have taken row and file away.
+                time.sleep(AGAIN_S)
+                is_listed = (last, conflict) in look.health.asides_after(last - 1, 1)
+                words = _wrong(look.archive.storage, conflict, read=look.read_data)[0] if is_listed else ""
             if words:
                 uid = conflict.sop_instance_uid
                 yield Finding(

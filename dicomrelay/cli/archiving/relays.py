@@ -67,9 +67,7 @@ def undelivered(
 ) -> int | None:
     """How many of a selection are not delivered wherever they are to go; None when that cannot be known here."""
     place = place_of(invocation, folder)
-    if place.storage is None:
-        return None if is_of_a_relay(place.root) else 0
-    if not has_run(invocation.settings):
+    if place.storage is None or not has_run(invocation.settings):
         return None if is_of_a_relay(place.root) else 0
     count = 0
     try:

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from archive import Archive
 from archive.removal import remove
 from archive.values import Selection
-from dicomrelay.cli import status
 from dicomrelay.cli.status_services import services_step, services_words
 from dicomrelay.runtime import not_ready
 from dicomrelay.runtime.home import HomeLock
@@ -26,12 +24,6 @@ def home(tmp_path: Path) -> Iterator[Home]:
         yield made
 
 
-def _status(home: Home, *options: str) -> tuple[int, str]:
-    argv = ["--home", str(home.settings.home), *options]
-    result = CliRunner().invoke(status.command, argv, standalone_mode=False, catch_exceptions=False)
-    return int(result.return_value), result.stdout
-
-
 def _remove(home: Home, *uids: str, by: str) -> None:
     archive = Archive.open(home.settings.archive_path)
     remove(archive, Selection(sop_instance_uids=uids), reason="a test", by=by)
@@ -40,16 +32,16 @@ def _remove(home: Home, *uids: str, by: str) -> None:
 
 def test_what_was_removed_is_said_and_not_counted(home: Home) -> None:
     """By retention alone, and by a person too; the conflict's first bytes are gone then, and the words say so."""
-    assert f"{STUDY}  " in (said := _status(home)[1])
+    assert f"{STUDY}  " in (said := home.status()[1])
     assert "7 archived, 0 frames" in said
     assert "both are kept, these in spool/aside: 1.2.3.5" in said
     for number in range(7):
         home.release(f"{STUDY}.{number}")
     _remove(home, f"{STUDY}.0", f"{STUDY}.1", by="retention")
-    by_retention = _status(home)[1]
+    by_retention = home.status()[1]
     _remove(home, f"{STUDY}.5", by="somebody@here")
-    _, said = _status(home)
-    found = json.loads(_status(home, "--json")[1])["archive"]
+    _, said = home.status()
+    found = json.loads(home.status("--json")[1])["archive"]
 
     assert "5 archived, 2 removed from the archive by retention\n" in by_retention
     assert "both are kept" in by_retention
@@ -65,7 +57,7 @@ def test_a_damaged_archived_file_needs_attention(home: Home) -> None:
     lock = HomeLock(home.settings)
     lock.take()
     home.settings.path("run", "ready").touch()
-    code, said = _status(home)
+    code, said = home.status()
     lock.release()
 
     assert code == 4
@@ -79,7 +71,7 @@ def test_what_waits_for_the_archive_is_told_with_the_reason(home: Home) -> None:
         "UPDATE stages SET state = 'pending', attempts = 3, reason = 's3://images: does not answer', "
         "due_at = CAST(strftime('%s', 'now') AS INTEGER) * 1000 + 3600000 WHERE stage = 'archive'"
     )
-    _, said = _status(home)
+    _, said = home.status()
 
     assert "7 instances wait for the archive after 3 attempts, tried again in 3" in said
     assert "s: s3://images: does not answer" in said
@@ -91,7 +83,7 @@ def test_an_index_that_does_not_answer_is_said(home: Home) -> None:
     for path in index.parent.glob("index.sqlite*"):
         path.unlink()
     index.write_bytes(b"no database" * 500)
-    _, said = _status(home)
+    _, said = home.status()
 
     assert "archive does not answer: " in said
     assert "7 archived, 0 frames" in said
@@ -100,10 +92,10 @@ def test_an_index_that_does_not_answer_is_said(home: Home) -> None:
 def test_a_service_that_is_held_back_is_named(home: Home) -> None:
     """`up` runs: nobody is told to start it."""
     lock = HomeLock(home.settings)
-    before = _status(home)[1]
+    before = home.status()[1]
     lock.take()
     not_ready.show(home.settings.path("run"), [NotReady("worker-keep", 4e9), NotReady("streamer")])
-    _, said = _status(home)
+    _, said = home.status()
     lock.release()
 
     assert "start `dicomrelay up`" in before

@@ -9,12 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from archive import Archive
 from archive.import_batch import FileOutcome
 from archive.importing import import_files
-from dicomrelay.cli import status
 from dicomrelay.cli.checks.finding import Verdict
 from dicomrelay.cli.checks.storage import check_spool
 from dicomrelay.cli.ledgers import opened_ledger
@@ -31,20 +29,14 @@ def home(tmp_path: Path) -> Iterator[Home]:
         yield made
 
 
-def _status(home: Home, *options: str) -> tuple[int, str]:
-    argv = ["--home", str(home.settings.home), *options]
-    result = CliRunner().invoke(status.command, argv, standalone_mode=False, catch_exceptions=False)
-    return int(result.return_value), result.stdout
-
-
 def test_a_spool_without_its_name_is_a_fault(home: Home) -> None:
     """Status in words and for machines, and doctor."""
-    assert json.loads(_status(home, "--json")[1])["faults"] == []
+    assert json.loads(home.status("--json")[1])["faults"] == []
     home.settings.path("spool", "identity").write_bytes(b"\0")
-    code, said = _status(home)
+    code, said = home.status()
     assert code == 4
     assert "holds no name of a spool (it is damaged)" in said
-    code, said = _status(home, "--json")
+    code, said = home.status("--json")
     (fault,) = json.loads(said)["faults"]
     assert "dicomrelay repair" in fault["do"]
     found = list(check_spool(home.settings))
@@ -55,16 +47,16 @@ def test_an_archive_that_the_ledger_does_not_know_is_told(home: Home) -> None:
     """After a ledger was lost and made anew."""
     home.settings.path("db", "ledger.sqlite").unlink()
     migrate(ledger_url(home.settings))
-    code, said = _status(home)
+    code, said = home.status()
     assert code == 4
     assert "the archive holds at least 7 instances that the ledger does not know" in said
     assert home.repair()
-    assert _status(home)[1].count("does not know") == 0
+    assert home.status()[1].count("does not know") == 0
 
 
 def test_what_was_imported_is_no_fault(home: Home, tmp_path: Path) -> None:
     """An import is an ordinary state: a note, and the exit code is what it was."""
-    before, _ = _status(home)
+    before, _ = home.status()
     folder = tmp_path / "files"
     folder.mkdir()
     for name in ("MR_small_RLE.dcm", "CT_small.dcm"):
@@ -73,8 +65,8 @@ def test_what_was_imported_is_no_fault(home: Home, tmp_path: Path) -> None:
         report = import_files(archive, [folder], workers=1)
     assert report.counts[FileOutcome.STORED] == 2
 
-    code, said = _status(home)
-    told = json.loads(_status(home, "--json")[1])
+    code, said = home.status()
+    told = json.loads(home.status("--json")[1])
 
     assert (code, told["faults"]) == (before, [])
     assert "not all is well" not in said
