@@ -21,7 +21,7 @@ from archive.outline import OutlinedInstance
 from archive.tag_reading import reading_tags
 from archive.values import StoredInstance
 from dicomrelay.dicom.uids import derived_uid
-from dicomrelay.dimse.identifier import UTF_8
+from dicomrelay.dimse.identifier_buffer import UTF_8
 
 _LAST_TAG: Final = 0x7FE00000
 _DEFERRED_BYTES: Final = 65_536

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from dicomrelay.dicom.query_models import STUDY_ROOT, UNIQUE_KEYS, Level
 from dicomrelay.dicom.query_status import Finality, finality, query_status_name
 from dicomrelay.dicom.uids import is_tolerable_uid
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
 from dicomrelay.errors import AssociationError
 from dicomrelay.net.peer import RemotePeer

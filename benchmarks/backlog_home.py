@@ -6,8 +6,9 @@ from pathlib import Path
 
 from benchmarks.data_sets import CT_IMAGE_STORAGE
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
-from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.grouping import CompletionPolicy
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.ledger.values import Arrival, DestinationInfo
 from dicomrelay.runtime import home
 from dicomrelay.settings import load

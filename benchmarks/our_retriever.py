@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 from benchmarks.our_sender import SYNTAX
 from dicomrelay.dicom.query_models import STUDY_ROOT
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.net.query_retrieve import Get, Move
 from dicomrelay.net.requestor import Association, RemoteAe

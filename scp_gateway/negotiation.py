@@ -6,15 +6,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydicom._uid_dict import UID_dictionary
-
 from dicomrelay.dicom.commitment import STORAGE_COMMITMENT_PUSH_MODEL
 from dicomrelay.dicom.sop_classes import is_storage_sop_class, sop_class_name
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntaxes
+from dicomrelay.dicom.uid_dictionary import UID_DICTIONARY
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.dicom.wildcards import Wildcards
 from dicomrelay.dimse.commitment import COMMITMENT_TRANSFER_SYNTAXES
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.net.service import Acceptance, ReportHandler
 from dicomrelay.ul.pdu import (
     AssociateRequest,
@@ -100,7 +99,7 @@ NO_SERVICES: Final = Services()
 
 def is_unknown(sop_class_uid: str) -> bool:
     """Whether the standard has nothing of that UID: a query is no unknown storage class."""
-    return sop_class_name(sop_class_uid) == sop_class_uid and sop_class_uid not in UID_dictionary
+    return sop_class_name(sop_class_uid) == sop_class_uid and sop_class_uid not in UID_DICTIONARY
 
 
 def answer(

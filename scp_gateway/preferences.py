@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from pydicom._uid_dict import UID_dictionary
-
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
+from dicomrelay.dicom.uid_dictionary import UID_DICTIONARY
 from dicomrelay.errors import ConfigurationError
 
 
@@ -37,7 +36,7 @@ def transfer_syntax_uids(names: Sequence[str], where: str) -> tuple[str, ...]:
 def _by_name() -> dict[str, str]:
     found: dict[str, str] = {}
     for uid, syntax in transfer_syntaxes().items():
-        keyword = UID_dictionary[uid][4] if uid in UID_dictionary else ""
+        keyword = UID_DICTIONARY[uid][4] if uid in UID_DICTIONARY else ""
         for name in (syntax.name, keyword):
             if name:
                 found.setdefault(_plain(name), uid)

@@ -10,7 +10,8 @@ from types import FrameType
 from typing import Any
 
 from dicomrelay.errors import ServiceUnavailable
-from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.log import get_logger
 from dicomrelay.net import tls
 from dicomrelay.runtime import home

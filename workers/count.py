@@ -8,7 +8,7 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.query_models import STUDY_ROOT, Level
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.errors import RelayError
 from dicomrelay.ledger.completion import ToAsk
 from dicomrelay.log import get_logger

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.query_models import STUDY_ROOT, Level
 from dicomrelay.dicom.query_status import Finality, finality, query_status_name
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.ledger.values_verification import Found, Reference
 from dicomrelay.net.query_retrieve import Find, Stop
 from dicomrelay.net.requestor import Association

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from dicomrelay.errors import RelayError, ServiceUnavailable
-from dicomrelay.ledger import migrate
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.log import get_logger
 from dicomrelay.routing.destinations import configured
 from dicomrelay.runtime import home

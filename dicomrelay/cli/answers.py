@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dicomrelay.cli.csv_cells import cell
-from dicomrelay.dimse.identifier import UTF_8
+from dicomrelay.dimse.identifier_buffer import UTF_8
 from dicomrelay.dimse.query_keys import Key
 from dicomrelay.text import shown
 

@@ -13,7 +13,7 @@ from dicomrelay.cli.peer import find_peer
 from dicomrelay.cli.query_options import Query, conclusion_words, find_query, key_options
 from dicomrelay.cli.signals import cancel_on_signals
 from dicomrelay.dicom.query_status import Finality, finality
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.net.query_retrieve import Find, Stop
 

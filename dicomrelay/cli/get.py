@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydicom._uid_dict import UID_dictionary
 
 from dicomrelay.cli.options import Invocation, peer_options, relay_command
 from dicomrelay.cli.outputs import refuse_own_folders
@@ -17,6 +16,7 @@ from dicomrelay.cli.query_options import key_options, retrieve_query
 from dicomrelay.cli.retrieval import conclude, show
 from dicomrelay.cli.retrieved import RetrievedFolder, Tally
 from dicomrelay.cli.signals import cancel_on_signals
+from dicomrelay.dicom.uid_dictionary import UID_DICTIONARY
 from dicomrelay.dicom.uids import is_valid_uid
 from dicomrelay.errors import ConfigurationError, RelayError
 from dicomrelay.net.query_retrieve import Counts, Get
@@ -121,7 +121,7 @@ def _say_tally(invocation: Invocation, tally: Tally, output: Path) -> None:
 def _sop_class_uid(text: str) -> str:
     if is_valid_uid(text):
         return text
-    for uid, (_name, kind, _info, _retired, keyword) in UID_dictionary.items():
+    for uid, (_name, kind, _info, _retired, keyword) in UID_DICTIONARY.items():
         if kind == "SOP Class" and keyword == text:
             return uid
     raise ConfigurationError(

@@ -12,7 +12,7 @@ from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.query_options import key_options, retrieve_query
 from dicomrelay.cli.retrieval import conclude, show
 from dicomrelay.cli.signals import cancel_on_signals
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.net.query_retrieve import Move
 

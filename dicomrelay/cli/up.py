@@ -10,7 +10,7 @@ from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.services import services
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.errors import ExitCode, LedgerError, PortInUse, ServiceUnavailable
-from dicomrelay.ledger import migrate
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.ledger.settling import settle
 from dicomrelay.net import tls
 from dicomrelay.net.acceptor import listen

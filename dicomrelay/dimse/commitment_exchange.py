@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dicomrelay.dicom.commitment import STORAGE_COMMITMENT_PUSH_MODEL
 from dicomrelay.dimse.commitment import MAX_REPORT_BYTES
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived
-from dicomrelay.dimse.identifier import IdentifierBuffer, TooLarge
+from dicomrelay.dimse.identifier_buffer import IdentifierBuffer, TooLarge
 from dicomrelay.dimse.messages import NActionRequest, NActionResponse, NEventReportRequest
 from dicomrelay.errors import RemoteProtocolError
 from dicomrelay.ul.pdu import AbortReason

@@ -12,7 +12,7 @@ from typing import Final
 
 from dicomrelay.dicom.query_status import Finality, finality
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived
-from dicomrelay.dimse.identifier import IdentifierBuffer, TooLarge
+from dicomrelay.dimse.identifier_buffer import IdentifierBuffer, TooLarge
 from dicomrelay.dimse.messages import (
     CEchoRequest,
     CEchoResponse,

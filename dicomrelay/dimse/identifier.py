@@ -6,7 +6,7 @@ What a peer sends is limited before it is decoded, and nothing that is raised he
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Final
@@ -19,51 +19,13 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
 from dicomrelay.dicom.scan import HeaderScanner
-from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.identifier_bounds import require_few_elements
 from dicomrelay.errors import ConfigurationError, MalformedDataSet
 
-# An answer with a few hundred attributes is some 10 kB; a list of 15,000 failed UIDs fits.
-MAX_IDENTIFIER_BYTES: Final = 1 << 20
 # Sequences in sequences; the deepest that a model defines is three.
 MAX_DEPTH: Final = 16
-UTF_8: Final = "ISO_IR 192"
-# In the order of our liking; both are understood in answers.
-IDENTIFIER_TRANSFER_SYNTAXES: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
-
-
-class TooLarge(MalformedDataSet):
-    """An identifier beyond `MAX_IDENTIFIER_BYTES`."""
-
-
-class IdentifierBuffer:
-    """Collects the fragments of one identifier, never more than `limit` bytes."""
-
-    __slots__ = ("_data", "_limit")
-
-    def __init__(self, limit: int = MAX_IDENTIFIER_BYTES) -> None:
-        self._data = bytearray()
-        self._limit = limit
-
-    def add(self, fragments: Sequence[memoryview | bytes]) -> None:
-        """Take the next bytes.
-
-        Raises
-        ------
-        TooLarge
-            Before a byte over the limit is kept.
-        """
-        for fragment in fragments:
-            if len(self._data) + len(fragment) > self._limit:
-                raise TooLarge(f"an identifier of more than {self._limit} bytes", offset=self._limit)
-            self._data += fragment
-
-    def take(self) -> bytes:
-        """All of it; the buffer is empty afterwards."""
-        data = bytes(self._data)
-        self._data.clear()
-        return data
 
 
 def encode_identifier(identifier: Dataset, transfer_syntax_uid: str) -> bytes:

@@ -17,7 +17,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 
-from dicomrelay.dimse.identifier import MAX_DEPTH, UTF_8
+from dicomrelay.dimse.identifier import MAX_DEPTH
+from dicomrelay.dimse.identifier_buffer import UTF_8
 from dicomrelay.errors import ConfigurationError
 
 _STEP: Final = re.compile(r"(?P<name>[^\[\].]+?)(\[(?P<index>[0-9]{1,2})\])?", re.ASCII)

@@ -1,10 +1,11 @@
 """The ledger: the index of the record in SQL (docs/design/ledger.md).
 
-`migrate(url)` once, then `Ledger.open(url)`; everything else here is a value that goes in or comes out.
+`dicomrelay.ledger.migrate.migrate(url)` once, then `Ledger.open(url)`; everything else here is a value that goes in or
+comes out. `Ledger` alone brings SQLAlchemy with it, when it is first asked for: commands that send need the values only.
 """
 
-from dicomrelay.ledger.ledger import Ledger
-from dicomrelay.ledger.migrate import migrate
+from typing import TYPE_CHECKING
+
 from dicomrelay.ledger.values import (
     Arrival,
     Attention,
@@ -35,6 +36,9 @@ from dicomrelay.ledger.values import (
     Waiting,
 )
 
+if TYPE_CHECKING:
+    from dicomrelay.ledger.ledger import Ledger
+
 __all__ = [
     "Arrival",
     "Attention",
@@ -64,5 +68,13 @@ __all__ = [
     "TransferState",
     "Verdict",
     "Waiting",
-    "migrate",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Ledger":
+        from dicomrelay.ledger.ledger import Ledger  # noqa: PLC0415
+
+        globals()[name] = Ledger
+        return Ledger
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography import x509
-
 from dicomrelay.errors import ConfigurationError
 
 
@@ -30,6 +28,9 @@ def read_certificates(path: Path) -> list[Certificate]:
         It cannot be read, or holds none.
     """
     try:
+        # Late: a tenth of a second that only those with certificates pay.
+        from cryptography import x509  # noqa: PLC0415
+
         found = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dicomrelay.dicom.commitment import ReportStatus
 from dicomrelay.dimse.commitment import MAX_REPORT_BYTES
-from dicomrelay.dimse.identifier import IdentifierBuffer, TooLarge
+from dicomrelay.dimse.identifier_buffer import IdentifierBuffer, TooLarge
 from dicomrelay.dimse.messages import NEventReportRequest, NEventReportResponse
 from dicomrelay.net.edge import ask
 from dicomrelay.net.service import AssociationInfo, ReportHandler

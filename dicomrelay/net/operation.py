@@ -13,12 +13,8 @@ from pydicom.dataset import Dataset
 from dicomrelay.dicom.query_status import CANCELLED, Finality, finality
 from dicomrelay.dimse.exchange import Exchange, ExchangeEvent, Finished
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived
-from dicomrelay.dimse.identifier import (
-    IDENTIFIER_TRANSFER_SYNTAXES,
-    decode_identifier,
-    encode_identifier,
-    failed_instances,
-)
+from dicomrelay.dimse.identifier import decode_identifier, encode_identifier, failed_instances
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.dimse.messages import CCancelRequest, QueryRetrieveRequest, RetrieveResponse
 from dicomrelay.errors import AssociationTimeout, MalformedDataSet, NoAcceptedContext
 from dicomrelay.net.requestor import Association

@@ -12,7 +12,7 @@ from dicomrelay.dicom.commitment import ReportStatus
 from dicomrelay.dimse.codec import encode_message
 from dicomrelay.dimse.commitment import MAX_REPORT_BYTES
 from dicomrelay.dimse.fragments import command_bytes, data_set_bytes
-from dicomrelay.dimse.identifier import IdentifierBuffer, TooLarge
+from dicomrelay.dimse.identifier_buffer import IdentifierBuffer, TooLarge
 from dicomrelay.dimse.messages import (
     NActionRequest,
     NActionResponse,

@@ -15,7 +15,7 @@ from dicomrelay.dicom.query_status import Finality, finality
 from dicomrelay.dicom.status import Status
 from dicomrelay.dimse.codec import encode_message
 from dicomrelay.dimse.fragments import command_bytes, data_set_bytes
-from dicomrelay.dimse.identifier import MAX_IDENTIFIER_BYTES, IdentifierBuffer, TooLarge
+from dicomrelay.dimse.identifier_buffer import MAX_IDENTIFIER_BYTES, IdentifierBuffer, TooLarge
 from dicomrelay.dimse.messages import (
     CCancelRequest,
     CFindRequest,

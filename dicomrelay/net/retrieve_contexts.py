@@ -15,7 +15,7 @@ from dicomrelay.dicom.transfer_syntaxes import (
     IMPLICIT_VR_LITTLE_ENDIAN,
     transfer_syntaxes,
 )
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ul.pdu import RoleSelection
 from dicomrelay.ul.reader import MAX_CONTEXTS

@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dimse.flat_identifier import encode_elements
-from dicomrelay.dimse.identifier import UTF_8, decode_identifier, encode_identifier
+from dicomrelay.dimse.identifier import decode_identifier, encode_identifier
+from dicomrelay.dimse.identifier_buffer import UTF_8
 from dicomrelay.errors import ConfigurationError
 from scp_gateway.query.character_sets import UNICODE, CharacterSet
 from scp_gateway.query.question import FindQuery

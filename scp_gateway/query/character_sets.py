@@ -14,7 +14,7 @@ from pydicom.charset import (
     python_encoding,
 )
 
-from dicomrelay.dimse.identifier import UTF_8
+from dicomrelay.dimse.identifier_buffer import UTF_8
 
 _ASCII: Final = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
 # pydicom's name for ISO_IR 13, of which the codec of that name knows far too many characters.

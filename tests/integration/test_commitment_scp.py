@@ -21,7 +21,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr
 
 from archive import Archive
 from dicomrelay.dicom.commitment import STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE
-from dicomrelay.ledger import migrate
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.net.requestor import RemoteAe
 from dicomrelay.runtime import home
 from dicomrelay.runtime.ports import free_ports

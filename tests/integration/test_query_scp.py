@@ -20,7 +20,8 @@ from chaos.instances import make_instances
 from dicomrelay.dicom.query_models import PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.dimse.fragments import CommandReceived
-from dicomrelay.dimse.identifier import MAX_IDENTIFIER_BYTES, encode_identifier
+from dicomrelay.dimse.identifier import encode_identifier
+from dicomrelay.dimse.identifier_buffer import MAX_IDENTIFIER_BYTES
 from dicomrelay.dimse.messages import (
     CCancelRequest,
     CEchoRequest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ pytestmark = [pytest.mark.dcmtk, pytest.mark.timeout(300)]
 _SAMPLES = Path(pydicom.data.__file__).parent / "test_files"
 _CT = _SAMPLES / "CT_small.dcm"
 _MR = _SAMPLES / "MR_small.dcm"
+_TASKS = {"group", "forward", "archive", "frames"}
 
 
 def _store(house: House, *paths: Path) -> None:
@@ -216,10 +218,8 @@ def test_flower_shows_our_tasks_on_loopback_and_changes_nothing(tmp_path: Path) 
         _store(house, _CT)
         _delivered(house, 1)
         base = f"http://127.0.0.1:{house.settings.monitor.port}"
-        with urllib.request.urlopen(f"{base}/metrics", timeout=10) as answer:
-            metrics = answer.read().decode()
-        for task in ("group", "forward", "archive", "frames"):
-            assert f'task="dicomrelay.{task}"' in metrics
+        # What is delivered already may wait for its frames.
+        wait_for(lambda: _tasks_shown(base) >= _TASKS, timeout_s=60, what="a metric of every task")
         with urllib.request.urlopen(f"{base}/tasks", timeout=10) as answer:
             assert answer.status == 200
         shutdown = urllib.request.Request(f"{base}/api/worker/shutdown/intake", method="POST")
@@ -255,6 +255,11 @@ def test_no_attribute_of_a_patient_is_in_logs_broker_or_metrics(tmp_path: Path) 
                     looked += 1
                     assert b"CANARY" not in path.read_bytes(), path
         assert looked > 6
+
+
+def _tasks_shown(base: str) -> set[str]:
+    with urllib.request.urlopen(f"{base}/metrics", timeout=10) as answer:
+        return set(re.findall(r'task="dicomrelay\.(\w+)"', answer.read().decode()))
 
 
 def _answers(address: tuple[str, int]) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.ledger.schema import METADATA
 from tests.support.ledger import PACS
 from tests.support.postgresql import PostgresqlServer, running_server

@@ -18,7 +18,7 @@ from archive.index.database import open_database
 from archive.index.schema import VERSION_TABLE, metadata
 from archive.index.search import SearchQuery
 from dicomrelay.errors import ArchiveError, ConfigurationError
-from dicomrelay.ledger import migrate
+from dicomrelay.ledger.migrate import migrate
 from tests.support.archive import pydicom_file, request_for
 
 # (patient name, id, study date, modality, character set), one study each but the last two.

@@ -12,9 +12,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
 from dicomrelay.errors import LedgerError, ServiceUnavailable
-from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.engine import database_url
-from dicomrelay.ledger.migrate import VERSION_TABLE, _config, current_revision, newest_revision
+from dicomrelay.ledger.migrate import VERSION_TABLE, _config, current_revision, migrate, newest_revision
 from dicomrelay.ledger.schema import METADATA
 from tests.support.ledger import arrival
 

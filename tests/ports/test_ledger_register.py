@@ -6,15 +6,9 @@ import json
 
 from sqlalchemy import create_engine, event, text
 
-from dicomrelay.ledger import (
-    AttentionKind,
-    DeliveryState,
-    Ledger,
-    Registered,
-    Verdict,
-    migrate,
-)
+from dicomrelay.ledger import AttentionKind, DeliveryState, Ledger, Registered, Verdict
 from dicomrelay.ledger.engine import database_url
+from dicomrelay.ledger.migrate import migrate
 from tests.support.ledger import (
     archive_all,
     arrival,

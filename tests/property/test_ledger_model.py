@@ -19,17 +19,10 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import create_engine, text
 
-from dicomrelay.ledger import (
-    ClaimedTransfer,
-    DeliveryState,
-    DestinationInfo,
-    Ledger,
-    TransferState,
-    Verdict,
-    migrate,
-)
+from dicomrelay.ledger import ClaimedTransfer, DeliveryState, DestinationInfo, Ledger, TransferState, Verdict
 from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.engine import database_url
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.ledger.values_operations import Subject, SubjectKind, Verb
 from tests.support.ledger import MINUTE_MS, archive_all, arrival, group, outcomes
 from workers.integrity.ledger_check import check_ledger

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from archive import Archive, StoreOutcome
 from dicomrelay.dicom.query_models import STUDY_ROOT, QueryModel
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
 from dicomrelay.net.query_retrieve import Find
 from dicomrelay.net.requestor import Association, RemoteAe, Timeouts

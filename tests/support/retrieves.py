@@ -10,7 +10,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.query_models import STUDY_ROOT, QueryModel
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.net.operation import Conclusion, Counts
 from dicomrelay.net.query_retrieve import Get, Move

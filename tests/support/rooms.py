@@ -14,7 +14,8 @@ from archive.root import mark_as_of_a_relay
 from archive.storage.opening import open_storage
 from dicomrelay.dicom.scan import Header
 from dicomrelay.errors import ServiceUnavailable
-from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.routing import configured
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Queue, Task, WakeUps

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from archive.archive import INDEX
-from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.routing import configured
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import click
-from pydicom._uid_dict import UID_dictionary
 
 from archive.attributes import ATTRIBUTES, Level
 from archive.index.conditions import is_universal, level_of
@@ -15,6 +14,7 @@ from archive.values import Selection
 from dicomrelay.cli.archiving.columns import LEVELS
 from dicomrelay.cli.archiving.dates import date_range
 from dicomrelay.cli.archiving.words import LEVEL_NAMES
+from dicomrelay.dicom.uid_dictionary import UID_DICTIONARY
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.query_keys import parse_key
 from dicomrelay.errors import ConfigurationError
@@ -221,7 +221,7 @@ def uid_given(option: str, text: str) -> str:
 def _sop_class(option: str, text: str) -> str:
     if is_tolerable_uid(text):
         return text
-    for uid, (_name, kind, _info, _retired, keyword) in UID_dictionary.items():
+    for uid, (_name, kind, _info, _retired, keyword) in UID_DICTIONARY.items():
         if kind == "SOP Class" and keyword == text:
             return uid
     raise ConfigurationError(

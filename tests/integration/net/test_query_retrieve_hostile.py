@@ -15,7 +15,8 @@ from dicomrelay.cli.retrieved import RetrievedFolder
 from dicomrelay.dicom.query_models import STUDY_ROOT
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dimse.codec import decode_message, encode_message
-from dicomrelay.dimse.identifier import IDENTIFIER_TRANSFER_SYNTAXES, encode_identifier
+from dicomrelay.dimse.identifier import encode_identifier
+from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.dimse.messages import (
     CCancelRequest,
     CFindResponse,

@@ -14,7 +14,7 @@ from dicomrelay.cli.checks.home import check_home
 from dicomrelay.cli.checks.ports import check_ports
 from dicomrelay.cli.checks.storage import check_broker, check_ledger, check_spool
 from dicomrelay.errors import ExitCode
-from dicomrelay.ledger import migrate
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.runtime import home
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import Settings

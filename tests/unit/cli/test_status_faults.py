@@ -17,7 +17,7 @@ from dicomrelay.cli.checks.finding import Verdict
 from dicomrelay.cli.checks.storage import check_spool
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.errors import ServiceUnavailable
-from dicomrelay.ledger import migrate
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.runtime.home import HomeLock, ledger_url
 from tests.support.archive import pydicom_file
 from tests.support.integrity import Home, whole_home

@@ -6,7 +6,7 @@ import pytest
 
 from dicomrelay.dimse.exchange import Exchange, Finished, Pending, StoreBegun, StoreData, echo_status
 from dicomrelay.dimse.fragments import CommandReceived, DataSetReceived
-from dicomrelay.dimse.identifier import MAX_IDENTIFIER_BYTES
+from dicomrelay.dimse.identifier_buffer import MAX_IDENTIFIER_BYTES
 from dicomrelay.dimse.messages import (
     CCancelRequest,
     CEchoRequest,

@@ -15,14 +15,8 @@ from pydicom.sequence import Sequence
 from pynetdicom.dsutils import decode as decode_independently
 
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
-from dicomrelay.dimse.identifier import (
-    MAX_DEPTH,
-    IdentifierBuffer,
-    TooLarge,
-    decode_identifier,
-    encode_identifier,
-    failed_instances,
-)
+from dicomrelay.dimse.identifier import MAX_DEPTH, decode_identifier, encode_identifier, failed_instances
+from dicomrelay.dimse.identifier_buffer import IdentifierBuffer, TooLarge
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
 from dicomrelay.errors import ConfigurationError, MalformedDataSet
 

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from dicomrelay.errors import ConfigurationError, LedgerError, ServiceUnavailable
-from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.engine import Database, chunks, database_url
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.ledger.texts import TEXT_LIMIT, path_bytes, path_text, storable
 
 

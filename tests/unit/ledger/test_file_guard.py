@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dicomrelay.errors import ServiceUnavailable
-from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.migrate import migrate
 
 
 def _ledger(folder: Path) -> tuple[Ledger, Path]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt, SpoolError
-from dicomrelay.ledger import Ledger, migrate
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.migrate import migrate
 from dicomrelay.ledger.values import Arrival, AttentionKind, Registered, Verdict
 from dicomrelay.runtime import home
 from tests.support.rooms import rooms_at, spooled, transfers_of
