@@ -1,0 +1,1 @@
+"""Instances to a DICOMweb origin server by STOW-RS (docs/design/stow-destinations.md)."""
