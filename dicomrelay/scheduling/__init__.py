@@ -1,1 +1,1 @@
-"""Scheduled and performed procedure steps: the worklist and MPPS, kept in the database of the ledger (docs/design/worklist.md, docs/design/mpps.md)."""
+"""Scheduled and performed procedure steps, in the ledger's database (docs/design/worklist.md, docs/design/mpps.md)."""
