@@ -23,6 +23,7 @@ from dicomrelay.dimse.messages import (
     Message,
     NActionRequest,
     NEventReportRequest,
+    ObjectRequest,
     QueryRetrieveRequest,
     UnsupportedRequest,
     UnsupportedResponse,
@@ -94,7 +95,8 @@ def _plan(field: CommandField, has_data_set: bool) -> tuple[bytes | tuple[int, s
 
 
 def encode_unsupported_response(
-    request: UnsupportedRequest | QueryRetrieveRequest | NActionRequest | NEventReportRequest, status: int
+    request: UnsupportedRequest | QueryRetrieveRequest | NActionRequest | NEventReportRequest | ObjectRequest,
+    status: int,
 ) -> bytes:
     """The response to a request of a kind that we do not serve: its own command field with bit 15 set."""
     field: int = (

@@ -21,8 +21,14 @@ from dicomrelay.dimse.messages import (
     FormedMessage,
     NActionRequest,
     NActionResponse,
+    NCreateRequest,
+    NCreateResponse,
     NEventReportRequest,
     NEventReportResponse,
+    NGetRequest,
+    NGetResponse,
+    NSetRequest,
+    NSetResponse,
 )
 
 
@@ -64,8 +70,22 @@ _COUNTED: Final = (
     (0x1022, "failed", False),
     (0x1023, "warning", False),
 )
+_OBJECT_WANTED: Final = (
+    (0x0003, "sop_class_uid", True),
+    (0x0110, "message_id", True),
+    (0x1001, "sop_instance_uid", False),
+)
+_OBJECT_ANSWERED: Final = (
+    (0x0002, "sop_class_uid", False),
+    (0x0120, "message_id_being_responded_to", True),
+    (0x0900, "status", True),
+    (0x0902, "error_comment", False),
+    (0x0903, "error_id", False),
+    (0x1000, "sop_instance_uid", False),
+    (0x1005, "attributes", False),
+)
 
-# PS3.7 Tables 9.3-1 to 9.3-13, 10.3-1, 10.3-2, 10.3-9 and 10.3-10, each in ascending order of the element.
+# PS3.7 Tables 9.3-1 to 9.3-13 and 10.3-1 to 10.3-12, each in ascending order of the element.
 MESSAGES: Final = (
     MessageForm(
         CommandField.C_STORE_RQ,
@@ -168,4 +188,22 @@ MESSAGES: Final = (
             (0x1002, "event_type_id", False),
         ),
     ),
+    MessageForm(
+        CommandField.N_CREATE_RQ,
+        NCreateRequest,
+        (
+            (0x0002, "sop_class_uid", True),
+            (0x0110, "message_id", True),
+            (0x1000, "sop_instance_uid", False),
+        ),
+    ),
+    MessageForm(CommandField.N_CREATE_RSP, NCreateResponse, _OBJECT_ANSWERED),
+    MessageForm(CommandField.N_SET_RQ, NSetRequest, _OBJECT_WANTED),
+    MessageForm(CommandField.N_SET_RSP, NSetResponse, _OBJECT_ANSWERED),
+    MessageForm(
+        CommandField.N_GET_RQ,
+        NGetRequest,
+        (*_OBJECT_WANTED, (0x1005, "attributes", False)),
+    ),
+    MessageForm(CommandField.N_GET_RSP, NGetResponse, _OBJECT_ANSWERED),
 )

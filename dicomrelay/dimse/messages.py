@@ -216,6 +216,79 @@ class NEventReportResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class NCreateRequest:
+    """N-CREATE-RQ (PS3.7 Section 10.3.6.1): the data set is the Attribute List.
+
+    Without a SOP Instance UID the performer gives one (PS3.7 Section 10.1.5.1.4).
+    """
+
+    message_id: int
+    sop_class_uid: str
+    sop_instance_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NSetRequest:
+    """N-SET-RQ (PS3.7 Section 10.3.3.1): the data set is the Modification List. What a peer left out is ""."""
+
+    message_id: int
+    sop_class_uid: str
+    sop_instance_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NGetRequest:
+    """N-GET-RQ (PS3.7 Section 10.3.2.1); it has no data set.
+
+    Attributes
+    ----------
+    attributes : tuple of int
+        Tags of the Attribute Identifier List; none for all.
+    """
+
+    message_id: int
+    sop_class_uid: str
+    sop_instance_uid: str = ""
+    attributes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectResponse:
+    """What the responses to N-CREATE, N-SET and N-GET have in common (PS3.7 Sections 10.3.2.2, 10.3.3.2 and 10.3.6.2).
+
+    Attributes
+    ----------
+    error_id : int or None
+        Error ID (0000,0903), 0 to 0xFFFF; None for none.
+    attributes : tuple of int
+        Tags of the Attribute Identifier List: those that the status is about.
+    """
+
+    message_id_being_responded_to: int
+    status: int
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    error_comment: str = ""
+    error_id: int | None = None
+    attributes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NCreateResponse(ObjectResponse):
+    """N-CREATE-RSP."""
+
+
+@dataclass(frozen=True, slots=True)
+class NSetResponse(ObjectResponse):
+    """N-SET-RSP."""
+
+
+@dataclass(frozen=True, slots=True)
+class NGetResponse(ObjectResponse):
+    """N-GET-RSP; the data set is the Attribute List."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnsupportedRequest:
     """A request of a kind that has no row in `MESSAGES`; answered with 0x0211 (PS3.7 Annex C.5)."""
 
@@ -235,6 +308,7 @@ class UnsupportedResponse:
 
 QueryRetrieveRequest = CFindRequest | CGetRequest | CMoveRequest
 QueryRetrieveResponse = CFindResponse | CGetResponse | CMoveResponse
+ObjectRequest = NCreateRequest | NSetRequest | NGetRequest
 FormedMessage = (
     CEchoRequest
     | CEchoResponse
@@ -247,5 +321,9 @@ FormedMessage = (
     | NActionResponse
     | NEventReportRequest
     | NEventReportResponse
+    | ObjectRequest
+    | NCreateResponse
+    | NSetResponse
+    | NGetResponse
 )
 Message = FormedMessage | UnsupportedRequest | UnsupportedResponse

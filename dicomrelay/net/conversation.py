@@ -20,8 +20,11 @@ from dicomrelay.dimse.messages import (
     CMoveRequest,
     CStoreRequest,
     NActionRequest,
+    NCreateRequest,
     NEventReportRequest,
     NEventReportResponse,
+    NGetRequest,
+    NSetRequest,
     UnsupportedRequest,
     UnsupportedResponse,
 )
@@ -33,6 +36,7 @@ from dicomrelay.net.incoming_store import IncomingStore
 from dicomrelay.net.limits import AcceptorLimits
 from dicomrelay.net.proposal import RemoteAe
 from dicomrelay.net.provided_actions import ProvidedActions
+from dicomrelay.net.provided_objects import ProvidedObjects
 from dicomrelay.net.provided_operations import ProvidedOperations
 from dicomrelay.net.provider_stores import AssociationEnded, ProviderStores
 from dicomrelay.net.service import Acceptance, AssociationInfo, AssociationService, StoreReply
@@ -102,6 +106,9 @@ class Conversation:
         self._actions: ProvidedActions | None = None
         if accepted.actions is not None:
             self._actions = ProvidedActions(accepted.actions, association)
+        self._objects: ProvidedObjects | None = None
+        if accepted.objects is not None:
+            self._objects = ProvidedObjects(accepted.objects, association)
         self._has_heard = False  # what came between two answers is looked at before the next one
         self._commits: AssociationCommits | None = None
         self._owed: list[bytes] = []  # answers that leave before we wait for more, together
@@ -265,7 +272,10 @@ class Conversation:
             | CGetRequest
             | CMoveRequest
             | NActionRequest
-            | NEventReportRequest,
+            | NEventReportRequest
+            | NCreateRequest
+            | NSetRequest
+            | NGetRequest,
         ):
             # Its data set, if it has one, is read and thrown away: nothing is incoming.
             self._respond(
@@ -279,7 +289,7 @@ class Conversation:
             )
 
     def _normalized(self, received: CommandReceived) -> bool:
-        """Take a message of storage commitment; whether it was one, and is served here."""
+        """Take a message of a DIMSE-N service; whether it was one, and is served here."""
         message, context_id = received.message, received.context_id
         if isinstance(message, NEventReportRequest) and self._reports is not None:
             syntax = self._transfer_syntaxes[context_id]
@@ -292,6 +302,10 @@ class Conversation:
                 self._finish_action(context_id)
         elif isinstance(message, NEventReportResponse) and self._actions is not None:
             self._actions.take_response(message)
+        elif isinstance(message, NCreateRequest | NSetRequest | NGetRequest) and self._objects is not None:
+            self._objects.begin(message, self._transfer_syntaxes[context_id])
+            if not received.has_data_set:
+                self._finish_object(self._objects, context_id)
         else:
             return False
         return True
@@ -299,16 +313,7 @@ class Conversation:
     def _data_set(self, part: DataSetReceived) -> None:
         incoming = self._incoming
         if incoming is None:
-            if self._report is not None:
-                self._report.add(part.fragments)
-                if part.is_complete:
-                    self._finish_report(part.context_id)
-            elif self._actions is not None and self._actions.is_receiving:
-                self._actions.add(part.fragments)
-                if part.is_complete:
-                    self._finish_action(part.context_id)
-            elif self._operations is not None:
-                self._operations.add(part.fragments, is_complete=part.is_complete)
+            self._of_no_store(part)
             return
         incoming.add(part.fragments)
         if not part.is_complete:
@@ -330,6 +335,23 @@ class Conversation:
             commits.wait()
             self._answer_finished(commits)
 
+    def _of_no_store(self, part: DataSetReceived) -> None:
+        """The data set of any other message; one that nobody takes is thrown away."""
+        if self._report is not None:
+            self._report.add(part.fragments)
+            if part.is_complete:
+                self._finish_report(part.context_id)
+        elif self._actions is not None and self._actions.is_receiving:
+            self._actions.add(part.fragments)
+            if part.is_complete:
+                self._finish_action(part.context_id)
+        elif self._objects is not None and self._objects.is_receiving:
+            self._objects.add(part.fragments)
+            if part.is_complete:
+                self._finish_object(self._objects, part.context_id)
+        elif self._operations is not None:
+            self._operations.add(part.fragments, is_complete=part.is_complete)
+
     def _finish_report(self, context_id: int) -> None:
         report, self._report = self._report, None
         if report is not None:
@@ -338,6 +360,9 @@ class Conversation:
     def _finish_action(self, context_id: int) -> None:
         if self._actions is not None:
             self._respond(context_id, encode_message(self._actions.finish(context_id), has_data_set=False))
+
+    def _finish_object(self, objects: ProvidedObjects, context_id: int) -> None:
+        self._transport.send(objects.finish(self._connection, context_id))
 
     def _answer_finished(self, commits: AssociationCommits) -> None:
         for context_id, store, reply in commits.finished():
@@ -373,6 +398,8 @@ class Conversation:
             self._operations.close()
         if self._actions is not None:
             self._actions.close()
+        if self._objects is not None:
+            self._objects.close()
 
     def _drop_incoming(self) -> None:
         incoming, self._incoming = self._incoming, None

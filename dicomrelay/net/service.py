@@ -15,6 +15,7 @@ from dicomrelay.dimse.messages import (
     Message,
     NActionRequest,
     NEventReportRequest,
+    ObjectRequest,
     QueryRetrieveRequest,
     QueryRetrieveResponse,
 )
@@ -109,6 +110,8 @@ class Acceptance:
         Serves the C-FIND, C-MOVE and C-GET requests of this association; None answers them 0211.
     actions : ActionHandler or None
         Takes the N-ACTION requests of this association; None answers them 0211.
+    objects : ObjectHandler or None
+        Takes the N-CREATE, N-SET and N-GET requests of this association; None answers them 0211.
     """
 
     contexts: Sequence[ContextDecision]
@@ -119,6 +122,7 @@ class Acceptance:
     reports: ReportHandler | None = None
     operations: OperationHandler | None = None
     actions: ActionHandler | None = None
+    objects: ObjectHandler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +300,40 @@ class ActionReply:
 # Gets an N-ACTION request, its data set (None when that was over its bound) and the transfer syntax of it. May wait for a
 # disk or a database. What it raises is answered 0110.
 ActionHandler = Callable[[AssociationInfo, NActionRequest, bytes | None, str], ActionReply]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReply:
+    """What an N-CREATE, N-SET or N-GET is answered.
+
+    Attributes
+    ----------
+    status : int
+        0 to 0xFFFF (PS3.7 Annex C).
+    comment : str
+        Error Comment (0000,0902); cut to 64 characters when sent.
+    sop_instance_uid : str
+        Of the object, where the request did not name it.
+    error_id : int or None
+        Error ID (0000,0903).
+    attributes : tuple of int
+        Tags that the status is about; none for none.
+    data_set : bytes or None
+        In the transfer syntax of the request; None for a response without one.
+    """
+
+    status: int
+    comment: str = ""
+    sop_instance_uid: str = ""
+    error_id: int | None = None
+    attributes: tuple[int, ...] = ()
+    data_set: bytes | None = field(default=None, repr=False)
+
+
+# Gets an N-CREATE, N-SET or N-GET request, its data set (empty when it came without, None when that was over its bound) and
+# the transfer syntax of it. May wait for a database; success says that what it asks for is durable. What it raises is
+# answered 0110.
+ObjectHandler = Callable[[AssociationInfo, ObjectRequest, bytes | None, str], ObjectReply]
 
 
 class EndingKind(Enum):

@@ -218,12 +218,12 @@ def test_a_reset_in_the_middle_leaves_nothing_behind() -> None:
 
 
 def test_an_unknown_operation_is_answered_0211() -> None:
-    """N-SET with a data set: the data set is read and thrown away, the response says unrecognised operation."""
+    """N-DELETE with a data set: the data set is read and thrown away, the response says unrecognised operation."""
     from dicomrelay.dimse.codec import decode_message  # noqa: PLC0415
     from dicomrelay.dimse.command_set import encode_command_set  # noqa: PLC0415
     from dicomrelay.dimse.messages import UnsupportedResponse  # noqa: PLC0415
 
-    command = encode_command_set({0x0003: "1.2", 0x0100: 0x0120, 0x0110: 5, 0x0800: 0, 0x1001: "1.3"})
+    command = encode_command_set({0x0003: "1.2", 0x0100: 0x0150, 0x0110: 5, 0x0800: 0, 0x1001: "1.3"})
     with running_acceptor(limits=HASTY) as running, running.connect() as sock:
         associate(sock)
         for _ in range(2):
@@ -231,7 +231,7 @@ def test_an_unknown_operation_is_answered_0211() -> None:
             answer = read_pdu(sock)
             assert isinstance(answer, PDataTf)
             assert decode_message(bytes(answer.pdvs[0].data)) == (
-                UnsupportedResponse(0x8120, 5, 0x0211),
+                UnsupportedResponse(0x8150, 5, 0x0211),
                 False,
             )
 

@@ -94,12 +94,12 @@ def test_a_comment_that_is_no_text_ends_no_association() -> None:
 
 def test_an_unknown_request_is_a_value_and_gets_a_response_of_its_kind() -> None:
     """Unrecognised operation: 0211H, with the command field of its response (PS3.7 Annex C.5)."""
-    request = encode_command_set({0x0003: "1.2", 0x0100: 0x0120, 0x0110: 5, 0x0800: 0x0101})
+    request = encode_command_set({0x0003: "1.2", 0x0100: 0x0150, 0x0110: 5, 0x0800: 0x0101})
     message, has_data_set = decode_message(request)
-    assert message == UnsupportedRequest(0x0120, 5, "1.2")
+    assert message == UnsupportedRequest(0x0150, 5, "1.2")
     assert not has_data_set
-    response = encode_unsupported_response(UnsupportedRequest(0x0120, 5, "1.2"), 0x0211)
-    assert decode_message(response) == (UnsupportedResponse(0x8120, 5, 0x0211), False)
+    response = encode_unsupported_response(UnsupportedRequest(0x0150, 5, "1.2"), 0x0211)
+    assert decode_message(response) == (UnsupportedResponse(0x8150, 5, 0x0211), False)
 
 
 def test_attribute_tags_are_pairs_of_numbers() -> None:
