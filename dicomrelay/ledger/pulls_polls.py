@@ -1,0 +1,50 @@
+"""Polls: when each is due, and up to when its source is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+
+from dicomrelay.ledger.engine import AnyRow, Work
+from dicomrelay.ledger.pulls_orders import order
+from dicomrelay.ledger.schema import pull_polls, pulls
+from dicomrelay.ledger.values_pulls import NewPull, PollState
+
+
+def polls(work: Work, names: Sequence[str]) -> tuple[PollState, ...]:
+    """See `Pulls.polls`."""
+    known = {
+        row.name: row
+        for row in work.connection.execute(select(pull_polls).where(pull_polls.c.name.in_(names)))
+    }
+    return tuple(_state(work, name, known.get(name)) for name in names)
+
+
+def _state(work: Work, name: str, row: AnyRow | None) -> PollState:
+    if row is None:
+        return PollState(name, 0, None, is_open=False)
+    return PollState(name, row.due_at - work.now, row.known_until, is_open=_is_open(work, row.pull_id))
+
+
+def _is_open(work: Work, pull_id: str) -> bool:
+    finished = work.connection.execute(select(pulls.c.finished_at).where(pulls.c.id == pull_id)).one_or_none()
+    return finished is not None and finished.finished_at is None
+
+
+def order_poll(work: Work, new: NewPull, *, every_ms: int, force: bool) -> str | None:
+    """See `Pulls.order_poll`."""
+    work.exclusive("pulls")
+    row = work.connection.execute(
+        select(pull_polls).where(pull_polls.c.name == new.name).with_for_update(key_share=True)
+    ).one_or_none()
+    if row is not None and ((row.due_at > work.now and not force) or _is_open(work, row.pull_id)):
+        return None
+    pull_id = order(work, new)
+    assert pull_id is not None  # noqa: S101 - a poll has no `only_once`
+    values = {"due_at": work.now + every_ms, "pull_id": pull_id}
+    if row is None:
+        work.connection.execute(pull_polls.insert().values(name=new.name, known_until=None, **values))
+    else:
+        work.connection.execute(update(pull_polls).where(pull_polls.c.name == new.name).values(**values))
+    return pull_id
