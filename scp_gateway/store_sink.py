@@ -11,9 +11,9 @@ from dicomrelay.dicom.scan import Header
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import RelayError
 from dicomrelay.log import get_logger
+from dicomrelay.net.scanning_sink import ScanningSink
 from dicomrelay.net.service import AssociationInfo, StoreReply
 from dicomrelay.spool import SpoolRecord, SpoolWriter
-from scp_gateway.scanning_sink import ScanningSink
 
 _log = get_logger("dicomrelay.gateway")
 

@@ -17,15 +17,15 @@ from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import RelayError, SpoolError
 from dicomrelay.log import get_logger
 from dicomrelay.net.replies import reply_to
+from dicomrelay.net.scanning_sink import ScanningSink
 from dicomrelay.net.service import StoreReply
+from dicomrelay.net.stored import mismatch
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Provenance, Spool, SpoolRecord, SpoolWriter
 from scp_gateway.admission import Peers, Right
 from scp_gateway.negotiation import StorableClasses
 from scp_gateway.notifier import Notifier
-from scp_gateway.replies import mismatch
 from scp_gateway.room import Room
-from scp_gateway.scanning_sink import ScanningSink
 
 _log = get_logger("dicomrelay.gateway")
 

@@ -11,9 +11,9 @@ from dicomrelay.cli.receiving.part_file import PartFile
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import RelayError
+from dicomrelay.net.scanning_sink import ScanningSink
 from dicomrelay.net.service import StoreReply
-from scp_gateway.replies import STORED
-from scp_gateway.scanning_sink import ScanningSink
+from dicomrelay.net.stored import STORED
 
 
 @dataclass(frozen=True, slots=True)

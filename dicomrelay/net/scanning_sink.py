@@ -11,7 +11,7 @@ from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import RelayError
 from dicomrelay.net.replies import reply_to
 from dicomrelay.net.service import Commit, StoreReply
-from scp_gateway.replies import STORED, mismatch
+from dicomrelay.net.stored import STORED, mismatch
 
 
 class ScanningSink(ABC):
