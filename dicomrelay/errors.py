@@ -16,11 +16,13 @@ RelayError(exit_code, retryable)
     PeerUnreachable             no TCP connection
     IdentityNotConfirmed        the peer was to confirm the user identity, and did not
     TlsFailed                   no TLS connection; `fault` says what is wrong
+    HttpRefused                 a web service answered a request as a whole with an error; `status`
   DataSetError
     MalformedDataSet            offset, in bytes from the start of the data set
     MissingAttribute            keyword and tag
     NotDicom                    the file is something else
     NotTranscodable             no copy in another transfer syntax without loss, or within the limits
+      NotEditable               no copy by a profile of [[edits]]
   SpoolError
     SpoolFull                   below the low-water mark
     SpoolCorrupt                an item whose record or bytes do not agree
@@ -204,6 +206,27 @@ class IdentityNotConfirmed(AssociationError):
     retryable = False
 
 
+class HttpRefused(AssociationError):
+    """A web service answered a request as a whole with something else than success.
+
+    Parameters
+    ----------
+    status : int
+        Of HTTP (RFC 9110 Section 15); 0 when it is none.
+    retry_after_s : float
+        How long it asked to be left alone, 0 or more.
+    """
+
+    # Those that say nothing about what was asked: the next time may be another.
+    _OF_THE_MOMENT = frozenset({408, 429})
+
+    def __init__(self, message: str, *, status: int = 0, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.retryable = status in self._OF_THE_MOMENT or (500 <= status <= 599 and status not in (501, 505))
+
+
 class DataSetError(RelayError):
     """A file or a data set is not what it should be."""
 
@@ -236,6 +259,10 @@ class NotDicom(DataSetError):
 
 class NotTranscodable(DataSetError):
     """A data set cannot be changed to another transfer syntax without loss, or not within the limits."""
+
+
+class NotEditable(NotTranscodable):
+    """A profile of [[edits]] cannot be applied to a data set, or forbids that it goes out. The message names no value."""
 
 
 class SpoolError(RelayError):

@@ -13,6 +13,7 @@ from dicomrelay.errors import (
     AssociationError,
     AssociationRejected,
     ConfigurationError,
+    HttpRefused,
     NoAcceptedContext,
     RelayError,
 )
@@ -36,11 +37,14 @@ class Problem:
         What somebody has to do first, "" when time may mend it.
     contact : Contact
         What it says of the destination, when the destination answered nothing.
+    not_before_s : float
+        How long it asked to be left alone, in seconds.
     """
 
     reason: str
     advice: str = ""
     contact: Contact = Contact.NONE
+    not_before_s: float = 0.0
 
 
 def problem_of(error: Exception) -> Problem:
@@ -55,7 +59,8 @@ def problem_of(error: Exception) -> Problem:
         error = RelayError(f"a fault on our side: {type(error).__name__} in {where}")
     verdict = judge(error)
     advice = verdict.advice if verdict.outcome is Outcome.REFUSED else ""
-    return Problem(str(error), advice, _contact_of(error))
+    not_before_s = error.retry_after_s if isinstance(error, HttpRefused) else 0.0
+    return Problem(str(error), advice, _contact_of(error), not_before_s)
 
 
 def _contact_of(error: RelayError) -> Contact:
@@ -64,9 +69,19 @@ def _contact_of(error: RelayError) -> Contact:
         return Contact.REACHED
     if isinstance(error, AssociationRejected) and error.result == _REJECTED_TRANSIENT:
         return Contact.TURNED_AWAY
+    if isinstance(error, HttpRefused):
+        return _contact_over_the_web(error.status)
     if isinstance(error, AssociationError | ConfigurationError):
         return Contact.FAILED
     return Contact.NONE
+
+
+def _contact_over_the_web(status: int) -> Contact:
+    """Who is busy turns away; who has a fault, or shuts us out, is left alone; who takes no such thing is there."""
+    if status in (429, 503):
+        return Contact.TURNED_AWAY
+    is_out = status in (401, 403, 407, 408) or (status >= 500 and status != 501)
+    return Contact.FAILED if is_out else Contact.REACHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +106,6 @@ class Attempt:
         # What moved forward starts the schedule anew.
         attempt = 1 if delivered else self.claimed.attempt
         delay_s = self.retry.delay_s(attempt, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret
-        return None if delay_s is None else round(delay_s * 1000)
+        if delay_s is None:
+            return None
+        return round(1000 * max(delay_s, problem.not_before_s if problem is not None else 0.0))

@@ -1,4 +1,4 @@
-"""Asks a destination by C-ECHO whether it is there (PS3.7 Section 9.1.5)."""
+"""Asks a destination whether it is there: by C-ECHO (PS3.7 Section 9.1.5), over the web by a search that finds nothing."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def probe(destination: Destination, gateway: GatewaySettings) -> None:
     ConfigurationError
         It cannot be called as it is set.
     """
+    web = destination.web_peer(gateway, timeout_s=min(destination.response_timeout_s, _PATIENCE_S))
+    if web is not None:
+        from dicomrelay.web.stow import StowClient  # noqa: PLC0415 - HTTP only where it is spoken
+
+        with StowClient(web) as client:
+            client.probe()
+        return
     peer = destination.peer(gateway, timeout_s=min(destination.response_timeout_s, _PATIENCE_S))
     peer = replace(peer, timeouts=replace(peer.timeouts, association_s=_PATIENCE_S))
     with (

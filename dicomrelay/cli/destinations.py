@@ -83,7 +83,8 @@ def _do(invocation: Invocation, ledger: Ledger, verb: str, name: str) -> int:
 
 
 def _row(flow: DestinationFlow, settings: Settings) -> dict[str, Any]:
-    return {**dataclasses.asdict(flow), "in_window": _in_window(flow, settings)}
+    there = {"address": _address(flow, settings), "in_window": _in_window(flow, settings)}
+    return {**dataclasses.asdict(flow), **there}
 
 
 def _in_window(flow: DestinationFlow, settings: Settings) -> bool:
@@ -101,7 +102,7 @@ def lines(flow: DestinationFlow, settings: Settings) -> list[str]:
         if flow.oldest_ms is not None
         else "nothing waits"
     )
-    found = [f"{flow.name}  {flow.address}  {_state(flow, settings)}", f"    {to_do}"]
+    found = [f"{flow.name}  {_address(flow, settings)}  {_state(flow, settings)}", f"    {to_do}"]
     if flow.running or flow.instances_per_s:
         left = "" if flow.eta_s is None else f", {duration(round(flow.eta_s * 1000))} to go"
         fewer = "" if flow.limit == flow.associations else f" (it stands {flow.limit} at present)"
@@ -118,6 +119,12 @@ def lines(flow: DestinationFlow, settings: Settings) -> list[str]:
     if flow.last_delivered_ms is not None:
         found.append(f"    last delivered to {duration(flow.last_delivered_ms)} ago")
     return found
+
+
+def _address(flow: DestinationFlow, settings: Settings) -> str:
+    """Where it is: the URL of a DICOMweb destination, which the ledger does not have."""
+    urls = {each.name: each.url for each in settings.destinations}
+    return urls.get(flow.name) or flow.address
 
 
 def _state(flow: DestinationFlow, settings: Settings) -> str:

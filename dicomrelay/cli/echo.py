@@ -1,4 +1,4 @@
-"""`dicomrelay echo`."""
+"""`dicomrelay echo`: a C-ECHO, and of a DICOMweb destination a search that finds nothing."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Echo:
     association_ms: float | None = None  # connect and negotiate
     echo_ms: list[float] = field(default_factory=list)
     status: int | None = None  # of the last response
+    http_status: int | None = None  # likewise, of a DICOMweb destination
     error: str = ""
     exit_code: int = ExitCode.OK
 
@@ -45,7 +46,8 @@ class _Call:
 
 
 @relay_command(
-    about="Ask a peer for a C-ECHO: is it there, does it know us? With --all, every destination of the settings at once.",
+    about="Ask a peer for a C-ECHO: is it there, does it know us? A DICOMweb destination is asked for a study that nobody has. "
+    "With --all, every destination of the settings at once.",
     examples="dicomrelay echo pacs\ndicomrelay echo PACS@10.0.0.9:104 --repeat 5\ndicomrelay echo --all --json",
 )
 @click.argument("destinations", metavar="[DESTINATION]...", nargs=-1)
@@ -96,6 +98,8 @@ def command(
 
 def _ask(destination: Destination, call: _Call) -> Echo:
     """What one destination says; one that cannot be called as it is set hinders no other."""
+    if destination.web is not None:
+        return _ask_the_web(destination, destination.web.url, call)
     remote = RemoteAe(destination.ae_title, destination.host, destination.port)
     echo = Echo(destination.name, str(remote))
     started = time.monotonic()
@@ -116,19 +120,40 @@ def _ask(destination: Destination, call: _Call) -> Echo:
     return echo
 
 
+def _ask_the_web(destination: Destination, url: str, call: _Call) -> Echo:
+    from dicomrelay.web.stow import StowClient  # noqa: PLC0415 - HTTP only where it is spoken
+
+    echo = Echo(destination.name, url)
+    try:
+        peer = destination.web_peer(
+            call.gateway, calling_ae_title=call.calling_ae_title, timeout_s=call.timeout_s
+        )
+        assert peer is not None  # noqa: S101 - it has a URL
+        with StowClient(peer) as client:
+            for _ in range(call.repeat):
+                started = time.monotonic()
+                echo.http_status = client.probe().status
+                echo.echo_ms.append(_since(started))
+    except RelayError as error:
+        echo.error, echo.exit_code = shown(str(error)), error.exit_code
+    return echo
+
+
 def _since(started: float) -> float:
     return round((time.monotonic() - started) * 1000, 1)
 
 
 def _words(echo: Echo) -> str:
     head = echo.address if echo.destination == echo.address else f"{echo.destination} ({echo.address})"
-    if echo.error or echo.status is None:
+    if echo.error or (echo.status is None and echo.http_status is None):
         return f"{head}: {echo.error}"
     times = sorted(echo.echo_ms)
     how_long = f"echo {times[0]:.1f} ms"
     if len(times) > 1:
         median = times[len(times) // 2]
         how_long = f"{len(times)} echoes {times[0]:.1f} to {times[-1]:.1f} ms, median {median:.1f} ms"
+    if echo.status is None:
+        return f"{head}: answers HTTP {echo.http_status} ({how_long})"
     return f"{head}: {status_name(echo.status)} (association {echo.association_ms:.1f} ms, {how_long})"
 
 

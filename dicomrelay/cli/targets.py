@@ -55,6 +55,8 @@ def in_force(target: Target, destination: Destination) -> dict[str, Any]:
 
 
 def _policy(destination: Destination, transcode: bool | None) -> TransferSyntaxPolicy:
+    if destination.web is not None and transcode:
+        raise ConfigurationError(f"--transcode: {destination.name} takes STOW-RS, which negotiates nothing")
     if destination.policy is TransferSyntaxPolicy.NEVER and transcode:
         raise ConfigurationError(
             f'--transcode: {destination.name} has transfer_syntax_policy = "never", which no option changes'

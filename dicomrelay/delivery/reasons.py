@@ -15,7 +15,8 @@ _SAYS: Final = 'the peer says "'  # no words of ours hold it
 
 def reason_of(answer: Answer) -> str:
     """For the ledger: our words, and behind them what a peer, or an error on our side, has to say of it."""
-    if answer.status is None or not answer.comment:
+    is_theirs = answer.status is not None or answer.http_status is not None
+    if not is_theirs or not answer.comment:
         return ": ".join(filter(None, (answer.words, answer.comment)))
     return "; ".join(filter(None, (answer.words, f'{_SAYS}{answer.comment}"')))
 

@@ -23,6 +23,14 @@ class SentFacts:
         Ours, on why it was not delivered. Never the peer's: they may name a patient.
     ago_ms : int
         How long the answer is known when it is recorded, 0 or more: hosts need not agree on the time.
+    protocol : str
+        How it went; "" for C-STORE.
+    edits : str
+        The profiles that changed what was sent, with their versions; "" when none did.
+    sop_instance_uid : str
+        Of what was sent, where that is another than the instance's.
+    http_status : int, optional
+        Of the answer, where it went over the web.
     """
 
     transfer_syntax_uid: str = ""
@@ -32,3 +40,7 @@ class SentFacts:
     address: str = ""
     words: str = ""
     ago_ms: int = 0
+    protocol: str = ""
+    edits: str = ""
+    sop_instance_uid: str = ""
+    http_status: int | None = None

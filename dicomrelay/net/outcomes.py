@@ -16,10 +16,12 @@ from dicomrelay.errors import (
     AssociationAborted,
     AssociationRejected,
     AssociationTimeout,
+    HttpRefused,
     RelayError,
     TlsFailed,
     TlsFault,
 )
+from dicomrelay.net.http_statuses import HTTP_OTHERS, HTTP_STATUSES
 from dicomrelay.net.service import StoreReply
 from dicomrelay.net.tls_faults import ADVICE as TLS_ADVICE
 from dicomrelay.net.tls_faults import WORDS as TLS_WORDS
@@ -160,6 +162,18 @@ TLS_FAULTS: Final = {
     for fault, advice in TLS_ADVICE.items()
 }
 
+# ---- HTTP statuses of a whole request
+
+HTTP: Final = {
+    status: Row(f"HTTP {status}", outcome, f"HTTP {status}: {words}", advice)
+    for status, (outcome, words, advice) in HTTP_STATUSES.items()
+}
+# By the hundreds; 0 for all that is none.
+HTTP_UNKNOWN: Final = {
+    hundred: Row(f"HTTP {fault}", outcome, words, advice)
+    for hundred, (fault, outcome, words, advice) in HTTP_OTHERS.items()
+}
+
 # ---- everything else, by class: the nearest class upwards that has a row
 
 _OURS: Final = "A fault of our own: report it with the log."
@@ -219,6 +233,8 @@ TABLE: Final = (
     *TIMEOUTS.values(),
     TIMEOUT_UNKNOWN,
     *TLS_FAULTS.values(),
+    *HTTP.values(),
+    *HTTP_UNKNOWN.values(),
     *FAULTS.values(),
     *FILE_FAULTS.values(),
     FILE_FAULT_UNKNOWN,
@@ -251,7 +267,15 @@ def _row(error: RelayError | OSError) -> Row:
         return TIMEOUTS.get(error.timer, TIMEOUT_UNKNOWN)
     if isinstance(error, TlsFailed):
         return TLS_FAULTS.get(error.fault, TLS_FAULTS[TlsFault.OTHER])
+    if isinstance(error, HttpRefused):
+        return http_row(error.status)
     return next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
+
+
+def http_row(status: int) -> Row:
+    """The row of an HTTP status that is no success."""
+    unknown = 0 if status == 505 else status // 100
+    return HTTP.get(status) or HTTP_UNKNOWN.get(unknown, HTTP_UNKNOWN[0])
 
 
 def _abort_row(error: AssociationAborted) -> Row:

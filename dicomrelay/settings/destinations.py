@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, Final
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from dicomrelay.settings.dicomweb import (
+    DestinationProtocol,
+    DicomwebAuthSettings,
+    Duplicates,
+    is_secret_on_the_way,
+    with_an_address,
+)
 from dicomrelay.settings.fields import AeTitle, Name, Port, Section
 from dicomrelay.settings.identity import DestinationIdentitySettings
 from dicomrelay.settings.tls import DestinationTlsSettings
@@ -28,13 +37,46 @@ class VerificationMethod(StrEnum):
     FIND = "find"  # C-FIND at level IMAGE (PS3.4 Annex C)
 
 
+# What only one of the two kinds has.
+_OF_THE_WEB: Final = ("url", "auth", "batch_instances", "batch_bytes", "parallel_requests", "duplicates")
+_OF_DIMSE: Final = ("identity", "asynchronous_operations", "verification")
+
+
 class DestinationSettings(Section):
     """A peer that we forward to."""
 
     name: Name = Field(description="Our name for it: lower case letters, digits, - and _.")
-    ae_title: AeTitle = Field(description="The AE title that we call.")
+    kind: DestinationProtocol = Field(
+        DestinationProtocol.DIMSE,
+        description='"dimse": C-STORE; "dicomweb": STOW-RS, with `url` in place of host and port.',
+    )
+    ae_title: AeTitle = Field(
+        description="The AE title that we call; of a DICOMweb destination what a C-MOVE names, STOW-RS if left out."
+    )
     host: str = Field(min_length=1, description="Host name or address.")
     port: Port = Field(104, description="TCP port.")
+    url: str | None = Field(
+        None, description="DICOMweb: the address before `/studies`, such as https://pacs.example/dicom-web."
+    )
+    auth: DicomwebAuthSettings | None = Field(
+        None, description="DICOMweb: credentials; none: none are shown."
+    )
+    batch_instances: int = Field(
+        20, ge=1, le=1000, description="DICOMweb: instances in one request, at most."
+    )
+    batch_bytes: int = Field(
+        50_000_000,
+        ge=1_000_000,
+        description="DICOMweb: bytes in one request; an instance that is longer goes alone.",
+    )
+    parallel_requests: int = Field(
+        2, ge=1, le=16, description="DICOMweb: requests at once, for each of `associations`."
+    )
+    duplicates: Duplicates = Field(
+        Duplicates.REFUSED,
+        description='DICOMweb: what it means when it fails an instance because it has its UID already: "refused" has somebody '
+        'look, "delivered" takes its word that it is the same one.',
+    )
     calling_ae_title: AeTitle | None = Field(
         None, description="What we call ourselves; by default gateway.ae_title."
     )
@@ -65,6 +107,10 @@ class DestinationSettings(Section):
         TransferSyntaxPolicy.AS_IS,
         description='What to do with an instance that it does not accept in its own transfer syntax: "as_is" refuses it, '
         '"lossless" sends a copy that is changed without loss, "never" refuses it whatever else is said.',
+    )
+    edits: Name | None = Field(
+        None,
+        description="The profile of [[edits]] for all that goes there, by whatever way; none: what arrived goes there.",
     )
     asynchronous_operations: int = Field(
         1,
@@ -130,6 +176,33 @@ class DestinationSettings(Section):
     tls: DestinationTlsSettings | None = Field(
         None, description="TLS: `true` with the authorities of the system, or a table."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _web_address(cls, values: Any) -> Any:
+        return with_an_address(values)
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> DestinationSettings:
+        is_web = self.kind is DestinationProtocol.DICOMWEB
+        fields = type(self).model_fields
+        for key in _OF_DIMSE if is_web else _OF_THE_WEB:
+            if getattr(self, key) != fields[key].default:
+                raise ValueError(f'{key} is nothing that a destination of kind = "{self.kind.value}" has')
+        if is_web:
+            self._web_fits_together()
+        return self
+
+    def _web_fits_together(self) -> None:
+        if self.transfer_syntax_policy is TransferSyntaxPolicy.LOSSLESS:
+            raise ValueError(
+                'transfer_syntax_policy: STOW-RS negotiates nothing, so "lossless" cannot be had'
+            )
+        url = urlsplit(self.url or "")
+        if self.tls is not None and url.scheme != "https":
+            raise ValueError("tls: the url begins with http: write https")
+        if self.auth is not None and not self.auth.plain and not is_secret_on_the_way(url):
+            raise ValueError("auth: credentials go over https only: correct the url, or set auth.plain")
 
     @field_validator("tls", mode="before")
     @classmethod

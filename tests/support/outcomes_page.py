@@ -26,6 +26,7 @@ about it. [The design](../design/outcomes.md) says what the four outcomes lead t
 _SECTIONS = (
     ("Rejected: A-ASSOCIATE-RJ", "result, source, reason (PS3.8 Table 9-21)", "A-ASSOCIATE-RJ "),
     ("Aborted: A-ABORT", "source, reason (PS3.8 Table 9-26)", "A-ABORT "),
+    ("A DICOMweb service answers a request as a whole", "HTTP (RFC 9110 Section 15)", "HTTP "),
 )
 WORDS = {
     Outcome.DELIVERED: "delivered",

@@ -1,4 +1,4 @@
-"""Every destination: does it take a connection, TLS, an association, a C-ECHO."""
+"""Every destination: does it take a connection, TLS, an association, a C-ECHO; or does it answer over the web."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Final
 
 from dicomrelay.cli.checks.certificates import expiry
 from dicomrelay.cli.checks.finding import Finding, Verdict, failed, ok, warning
+from dicomrelay.cli.checks.web_destinations import check_web_destination
 from dicomrelay.cli.peer import find_peer
 from dicomrelay.dicom.status import status_name
 from dicomrelay.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.dicom.uids import VERIFICATION
 from dicomrelay.errors import ConfigurationError, ExitCode, NoAcceptedContext, RelayError
 from dicomrelay.net.outcomes import judge
-from dicomrelay.settings import DestinationSettings, Settings
+from dicomrelay.settings import DestinationProtocol, DestinationSettings, Settings
 from dicomrelay.text import shown
 
 _AT_ONCE: Final = 16
@@ -33,6 +34,8 @@ def check_destinations(settings: Settings, timeout_s: float) -> Iterator[Finding
 
 
 def _check(settings: Settings, destination: DestinationSettings, timeout_s: float) -> list[Finding]:
+    if destination.kind is DestinationProtocol.DICOMWEB:
+        return check_web_destination(settings, destination, timeout_s)
     about = f"destination {destination.name}"
     where = f"{destination.ae_title}@{destination.host}:{destination.port}"
     began = monotonic()

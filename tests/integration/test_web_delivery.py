@@ -1,0 +1,455 @@
+"""Instances to a scripted DICOMweb service: batches, every status, every fault, credentials."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+
+from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
+from dicomrelay.errors import (
+    AssociationAborted,
+    AssociationTimeout,
+    ConfigurationError,
+    HttpRefused,
+    PeerBrokeProtocol,
+    PeerUnreachable,
+    TlsFailed,
+    TlsFault,
+)
+from dicomrelay.net.tls import acceptor_context, requestor_context
+from dicomrelay.runtime.ports import free_ports
+from dicomrelay.settings import DicomwebAuthSettings, Duplicates
+from tests.support.certificates import Authority
+from tests.support.web_sending import instances, run, target
+from tests.support.web_service import Action, Asked, Reply, json_reply, stored, takes_all, web_service
+
+
+def test_batches_by_count_carry_the_bytes_that_arrived(tmp_path: Path) -> None:
+    """Three requests for five instances; each answer names its request, and nothing of our spool goes out."""
+    found = instances(tmp_path, 5, size=1000)
+    with web_service() as service:
+        told = run(found, target(service.port, batch_instances=2, parallel_requests=1))
+
+    assert told.error is None
+    assert [asked.uids for asked in service.asked] == [["1.2.1", "1.2.2"], ["1.2.3", "1.2.4"], ["1.2.5"]]
+    assert set(told.outcomes.values()) == {"delivered"}
+    assert told.paced == sum(each.item.data_set_bytes for each in found)
+    for asked in service.asked:
+        assert (asked.method, asked.target) == ("POST", "/dicom-web/studies")
+        assert int(asked.headers["content-length"]) == len(asked.body)
+        assert asked.headers["accept"] == "application/dicom+json"
+        assert "transfer-encoding" not in asked.headers
+        assert "authorization" not in asked.headers
+        for uid, content in asked.files.items():
+            meta = parse_file_meta(content[:HEAD_BYTES])
+            assert content[meta.data_set_offset :] == (tmp_path / uid).read_bytes()[8:]
+            answer = told.answers[uid]
+            assert (answer.status, answer.http_status) == (0, 200)
+            assert answer.association_id == asked.headers["x-request-id"]
+    assert len({asked.connection for asked in service.asked}) == 1
+
+
+def test_batches_by_bytes(tmp_path: Path) -> None:
+    """What would make a request too long begins the next one; what is too long by itself goes alone."""
+    found = instances(tmp_path, 4, size=400_000)
+    with web_service() as service:
+        told = run(found, target(service.port, batch_bytes=1_000_000, parallel_requests=1))
+        again = run(found[:2], target(service.port, batch_bytes=100_000, parallel_requests=1))
+
+    assert [len(asked.uids) for asked in service.asked] == [2, 2, 1, 1]
+    assert set(told.outcomes.values()) | set(again.outcomes.values()) == {"delivered"}
+
+
+def test_requests_run_at_once(tmp_path: Path) -> None:
+    """As many as the settings say: none is answered before all three are there."""
+    barrier = threading.Barrier(3, timeout=10)
+
+    def answer(asked: Asked) -> Action:
+        barrier.wait()
+        return stored(*asked.uids)
+
+    with web_service(answer) as service:
+        told = run(instances(tmp_path, 6), target(service.port, batch_instances=1, parallel_requests=3))
+    assert service.most_at_once == 3
+    assert set(told.outcomes.values()) == {"delivered"}
+
+
+def test_each_instance_has_its_own_answer(tmp_path: Path) -> None:
+    """PS3.18 Section 10.5.3; what the response does not name is not delivered."""
+    reply = stored("1.2.1", failed={"1.2.2": 0xA700, "1.2.3": 0xC122}, warned={"1.2.4": 0xB000})
+    with web_service(lambda _: reply) as service:
+        told = run(instances(tmp_path, 5), target(service.port))
+    assert told.outcomes == {
+        "1.2.1": "delivered",
+        "1.2.2": "retry",
+        "1.2.3": "refused",
+        "1.2.4": "warning",
+        "1.2.5": "refused",
+    }
+    assert told.answers["1.2.2"].words == "Refused: out of resources"
+    assert told.answers["1.2.5"].words == "the store response does not name it"
+    assert (told.answers["1.2.4"].status, told.answers["1.2.4"].http_status) == (0xB000, 202)
+
+
+def test_a_duplicate_is_what_the_settings_say(tmp_path: Path) -> None:
+    """A service that holds the UID may hold other bytes."""
+    found = instances(tmp_path, 1)
+    with web_service(lambda _: stored(failed={"1.2.1": 0x0111})) as service:
+        assert run(found, target(service.port)).outcomes == {"1.2.1": "refused"}
+        trusting = target(service.port, duplicates=Duplicates.DELIVERED)
+        assert run(found, trusting).outcomes == {"1.2.1": "warning"}
+
+
+@pytest.mark.parametrize("status", [400, 409, 413, 415, 422])
+def test_a_request_that_is_refused_as_a_whole_is_halved(tmp_path: Path, status: int) -> None:
+    """Down to the instance that it is about: the others are stored."""
+
+    def answer(asked: Asked) -> Action:
+        return Reply(status) if "1.2.5" in asked.uids else stored(*asked.uids)
+
+    with web_service(answer) as service:
+        told = run(instances(tmp_path, 8), target(service.port))
+    assert told.error is None
+    assert [uid for uid, outcome in told.outcomes.items() if outcome == "refused"] == ["1.2.5"]
+    assert len(told.answers) == 8
+    refused = told.answers["1.2.5"]
+    assert (refused.status, refused.http_status) == (None, status)
+    assert refused.words.startswith(f"HTTP {status}: ")
+
+
+def test_what_is_too_long_for_it_goes_in_shorter_requests(tmp_path: Path) -> None:
+    """413 says nothing of the service as a whole, however often."""
+    with web_service(lambda asked: Reply(413) if len(asked.uids) > 1 else takes_all(asked)) as service:
+        assert set(run(instances(tmp_path, 7), target(service.port)).outcomes.values()) == {"delivered"}
+    with web_service(lambda _: Reply(413)) as service:
+        told = run(instances(tmp_path, 5), target(service.port))
+    assert told.error is None
+    assert set(told.outcomes.values()) == {"refused"}
+
+
+def test_a_service_that_takes_nothing_is_not_asked_for_each(tmp_path: Path) -> None:
+    """Three instances alone are enough to know; the others keep their state."""
+    with web_service(lambda _: Reply(415)) as service:
+        told = run(instances(tmp_path, 40), target(service.port, parallel_requests=1))
+    assert isinstance(told.error, HttpRefused)
+    assert told.error.status == 415
+    assert list(told.outcomes.values()) == ["refused"] * 3
+    assert told.under_way == []
+    assert len(service.asked) < 12
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_an_answer_that_does_not_wait_for_the_body_is_heard(tmp_path: Path, tls: bool) -> None:
+    """413 to the head of a long request: that is an answer, and no lost connection."""
+    authority = Authority(tmp_path)
+    context = acceptor_context(authority.acceptor(authority.issue("s"))) if tls else None
+    trusting = requestor_context(authority.requestor()) if tls else None
+    found = instances(tmp_path, 1, size=20_000_000)
+    with web_service(tls=context) as service:
+        service.early = lambda _: Reply(413)
+        told = run(found, target(service.port, tls=trusting))
+    assert told.error is None
+    assert told.answers["1.2.1"].http_status == 413
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable", "was_under_way"),
+    [
+        (301, False, False),
+        (302, False, False),
+        (403, False, False),
+        (404, False, False),
+        (405, False, False),
+        (406, False, False),
+        (408, True, False),
+        (429, True, False),
+        (500, True, True),
+        (501, False, False),
+        (502, True, False),
+        (503, True, False),
+        (504, True, True),
+        (507, True, False),
+        (599, True, False),
+    ],
+)
+def test_every_other_status_ends_the_attempt(
+    tmp_path: Path, status: int, retryable: bool, was_under_way: bool
+) -> None:
+    """With its row of the table, and how long it wants to be left alone; no instance is to blame."""
+    with web_service(lambda _: Reply(status, headers={"Retry-After": "7"})) as service:
+        told = run(instances(tmp_path, 2), target(service.port))
+    assert isinstance(told.error, HttpRefused)
+    assert (told.error.status, told.error.retryable, told.error.retry_after_s) == (status, retryable, 7)
+    assert told.answers == {}
+    assert told.under_way == (["1.2.1", "1.2.2"] if was_under_way else [])
+    assert f"HTTP {status}" in str(told.error)
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        ("close", AssociationAborted),
+        ("reset", AssociationAborted),
+        ("silence", AssociationTimeout),
+        ("trickle", AssociationTimeout),
+        ("garbage", PeerBrokeProtocol),
+        (Reply(200), PeerBrokeProtocol),
+        (Reply(202), PeerBrokeProtocol),
+        (Reply(204), PeerBrokeProtocol),
+        (Reply(200, b"<html>log in</html>", {"Content-Type": "text/html"}), PeerBrokeProtocol),
+        (Reply(200, b" " * 200_000 + stored("1.2.1").body), PeerBrokeProtocol),
+        (Reply(200, stored("1.2.1").body, {"Content-Length": "9999"}), AssociationTimeout),
+    ],
+    ids=lambda value: str(value)[:20] if isinstance(value, str) else None,
+)
+def test_what_is_no_answer_delivers_nothing(tmp_path: Path, action: Action, error: type[Exception]) -> None:
+    """It was under way: nobody knows whether the service has it. And the wait for it ends in time."""
+
+    def answer(asked: Asked) -> Action:
+        return action
+
+    with web_service(answer) as service:
+        told = run(instances(tmp_path, 1), target(service.port, response_s=0.5))
+    assert type(told.error) is error
+    assert told.answers == {}
+    assert told.under_way == ["1.2.1"]
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    """Nothing was under way."""
+    told = run(instances(tmp_path, 1), target(free_ports(1)[0]))
+    assert isinstance(told.error, PeerUnreachable)
+    assert (told.answers, told.under_way) == ({}, [])
+
+
+def test_what_was_answered_before_the_end_counts(tmp_path: Path) -> None:
+    """The second request dies: the first is delivered."""
+
+    def answer(asked: Asked) -> Action:
+        return "close" if "1.2.2" in asked.uids else stored(*asked.uids)
+
+    with web_service(answer) as service:
+        told = run(instances(tmp_path, 3), target(service.port, batch_instances=1, parallel_requests=1))
+    assert isinstance(told.error, AssociationAborted)
+    assert told.outcomes == {"1.2.1": "delivered"}
+    assert told.under_way == ["1.2.2"]
+
+
+def test_a_redirect_is_followed_to_the_same_service_only(tmp_path: Path) -> None:
+    """307 to another path, with body and credentials; to another port it is an answer, and nobody there is asked."""
+    secret = tmp_path / "token"
+    secret.write_text("abc\n")
+    auth = DicomwebAuthSettings(token_file=secret)
+    found = instances(tmp_path, 1)
+    with web_service() as other, web_service() as service:
+        there = {"Location": "/elsewhere/studies"}
+        service.answer = lambda asked: (
+            takes_all(asked) if asked.target == there["Location"] else Reply(307, headers=there)
+        )
+        told = run(found, target(service.port, auth=auth))
+        assert told.outcomes == {"1.2.1": "delivered"}
+        assert [asked.headers["authorization"] for asked in service.asked] == ["Bearer abc"] * 2
+
+        there["Location"] = f"http://127.0.0.1:{other.port}/dicom-web/studies"
+        told = run(found, target(service.port, auth=auth))
+        assert isinstance(told.error, HttpRefused)
+        assert told.error.status == 307
+        assert other.asked == []
+
+        there["Location"] = "/again/studies"
+        service.answer = lambda _: Reply(308, headers={"Location": "/again/studies"})
+        before = len(service.asked)
+        told = run(found, target(service.port, auth=auth))
+        assert isinstance(told.error, HttpRefused)
+        assert len(service.asked) - before == 4
+
+
+def test_nothing_is_begun_after_a_no(tmp_path: Path) -> None:
+    """What is under way is waited for; what is left is left."""
+    answers = iter([True, True, True, True])
+    with web_service() as service:
+        told = run(
+            instances(tmp_path, 5),
+            target(service.port, batch_instances=1, parallel_requests=1),
+            keep_going=lambda: next(answers, False),
+        )
+    assert told.error is None
+    assert 1 <= len(told.answers) <= 2
+    assert service.stored == list(told.answers)
+
+
+def test_a_file_that_cannot_be_read_costs_the_others_nothing(tmp_path: Path) -> None:
+    """One is gone, one short, one odd: they are told, and the rest is delivered."""
+    found = instances(tmp_path, 5, size=1000)
+    (tmp_path / "1.2.2").unlink()
+    (tmp_path / "1.2.3").write_bytes(b"short")
+    odd = found[3].item
+    with (tmp_path / "1.2.4").open("ab") as file:
+        file.write(b"x")
+    object.__setattr__(odd, "data_set_bytes", odd.data_set_bytes + 1)
+    with web_service() as service:
+        told = run(found, target(service.port))
+    assert told.error is None
+    assert told.outcomes == {
+        "1.2.1": "delivered",
+        "1.2.2": "retry",
+        "1.2.3": "refused",
+        "1.2.4": "refused",
+        "1.2.5": "delivered",
+    }
+
+
+# ---- credentials
+
+
+def _client(tmp_path: Path, port: int, **more: object) -> DicomwebAuthSettings:
+    secret = tmp_path / "secret"
+    if not secret.exists():
+        secret.write_text("s3cret&+\n")
+    return DicomwebAuthSettings.model_validate(
+        {
+            "token_url": f"http://127.0.0.1:{port}/token",
+            "client_id": "the client",
+            "client_secret_file": secret,
+            **more,
+        }
+    )
+
+
+def _server_of_tokens(given: list[str]) -> Callable[[Asked], Action]:
+    def answer(asked: Asked) -> Action:
+        given.append(f"t{len(given) + 1}")
+        return json_reply({"access_token": given[-1], "token_type": "Bearer", "expires_in": 3600})
+
+    return answer
+
+
+def test_an_access_token_is_asked_for_once(tmp_path: Path) -> None:
+    """For all requests and transfers of a destination, also at once; the client shows itself as RFC 6749 has it."""
+    given: list[str] = []
+    with web_service(_server_of_tokens(given)) as tokens, web_service() as service:
+        to = target(
+            service.port,
+            auth=_client(tmp_path, tokens.port, scope="dicom.write"),
+            batch_instances=1,
+            parallel_requests=4,
+        )
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            assert set(run(instances(tmp_path / folder, 6), to).outcomes.values()) == {"delivered"}
+    assert given == ["t1"]
+    assert {asked.headers["authorization"] for asked in service.asked} == {"Bearer t1"}
+    [asked] = tokens.asked
+    assert parse_qs(asked.body.decode()) == {"grant_type": ["client_credentials"], "scope": ["dicom.write"]}
+    shown = base64.b64decode(asked.headers["authorization"].removeprefix("Basic "))
+    assert shown == b"the+client:s3cret%26%2B"
+
+
+def test_a_token_that_is_refused_is_renewed_once(tmp_path: Path) -> None:
+    """Then the request is sent again; a second 401 ends the attempt."""
+    given: list[str] = []
+
+    def answer(asked: Asked) -> Action:
+        return takes_all(asked) if asked.headers["authorization"] == "Bearer t2" else Reply(401)
+
+    with web_service(_server_of_tokens(given)) as tokens, web_service(answer) as service:
+        to = target(service.port, auth=_client(tmp_path, tokens.port, client_auth="post"))
+        assert run(instances(tmp_path, 2), to).outcomes == {"1.2.1": "delivered", "1.2.2": "delivered"}
+        assert given == ["t1", "t2"]
+        assert parse_qs(tokens.asked[0].body.decode())["client_secret"] == ["s3cret&+"]
+        assert "authorization" not in tokens.asked[0].headers
+
+        service.answer = lambda _: Reply(401)
+        told = run(instances(tmp_path, 2), to)
+    assert isinstance(told.error, HttpRefused)
+    assert told.error.status == 401
+    assert (told.answers, told.under_way) == ({}, [])
+    assert given == ["t1", "t2", "t3"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "retryable"),
+    [
+        (json_reply({"error": "invalid_client"}, 401), 401, False),
+        (json_reply({"error": "<b>PATIENT^NAME</b>"}, 400), 401, False),
+        (Reply(404), 401, False),
+        (Reply(503, headers={"Retry-After": "9"}), 503, True),
+        (Reply(429), 429, True),
+        (Reply(200, b"<html>"), 502, True),
+        (json_reply({"access_token": "a b"}), 502, True),
+        (json_reply({"access_token": "ab", "token_type": "mac"}), 502, True),
+    ],
+)
+def test_a_server_of_tokens_that_gives_none(
+    tmp_path: Path, reply: Reply, status: int, retryable: bool
+) -> None:
+    """Nothing is sent to the service, and what the server says of its own is not repeated."""
+    with web_service(lambda _: reply) as tokens, web_service() as service:
+        told = run(instances(tmp_path, 1), target(service.port, auth=_client(tmp_path, tokens.port)))
+    assert isinstance(told.error, HttpRefused)
+    assert (told.error.status, told.error.retryable) == (status, retryable)
+    assert "PATIENT" not in str(told.error)
+    assert service.asked == []
+    assert (told.answers, told.under_way) == ({}, [])
+
+
+def test_a_user_has_a_password_in_a_file(tmp_path: Path) -> None:
+    """RFC 7617, read each time; a file that is not there is a setting to correct."""
+    secret = tmp_path / "password"
+    secret.write_text("grün\n")
+    auth = DicomwebAuthSettings(user="relay", password_file=secret)
+    with web_service() as service:
+        assert run(instances(tmp_path, 1), target(service.port, auth=auth)).error is None
+        [asked] = service.asked
+        shown = base64.b64decode(asked.headers["authorization"].removeprefix("Basic "))
+        assert shown.decode() == "relay:grün"
+        secret.unlink()
+        told = run(instances(tmp_path, 1), target(service.port, auth=auth))
+    assert isinstance(told.error, ConfigurationError)
+    assert str(secret) in str(told.error)
+    assert "auth.password_file" in str(told.error)
+
+
+# ---- TLS
+
+
+def test_tls_is_checked_like_that_of_any_destination(tmp_path: Path) -> None:
+    """Trusted by its authority; not by another, not for another host; and a certificate of ours where it wants one."""
+    authority = Authority(tmp_path)
+    (tmp_path / "o").mkdir()
+    other = Authority(tmp_path / "o", "other")
+    trusting = requestor_context(authority.requestor())
+    found = instances(tmp_path, 1)
+    with web_service(tls=acceptor_context(authority.acceptor(authority.issue("s")))) as service:
+        assert run(found, target(service.port, tls=trusting)).outcomes == {"1.2.1": "delivered"}
+        for context, fault in (
+            (requestor_context(other.requestor()), TlsFault.UNTRUSTED),
+            (requestor_context(authority.requestor(minimum="1.3")), None),
+        ):
+            told = run(found, target(service.port, tls=context))
+            assert (told.error.fault if isinstance(told.error, TlsFailed) else told.error) == fault
+    elsewhere = authority.issue("elsewhere", "pacs.example")
+    with web_service(tls=acceptor_context(authority.acceptor(elsewhere))) as service:
+        told = run(found, target(service.port, tls=trusting))
+        assert isinstance(told.error, TlsFailed)
+        assert told.error.fault is TlsFault.WRONG_HOST
+    mutual = acceptor_context(authority.acceptor(authority.issue("m"), mutual=True))
+    with web_service(tls=mutual) as service:
+        ours = requestor_context(authority.requestor(authority.issue("ours")))
+        assert run(found, target(service.port, tls=ours)).outcomes == {"1.2.1": "delivered"}
+        told = run(found, target(service.port, tls=trusting))
+        assert isinstance(told.error, TlsFailed | AssociationAborted)
+
+
+def test_https_where_there_is_none(tmp_path: Path) -> None:
+    """The fault has a name."""
+    authority = Authority(tmp_path)
+    with web_service(lambda _: "close") as service:
+        told = run(instances(tmp_path, 1), target(service.port, tls=requestor_context(authority.requestor())))
+    assert isinstance(told.error, TlsFailed | PeerUnreachable)
+    assert (told.answers, told.under_way) == ({}, [])
