@@ -30,6 +30,8 @@ from workers.watch import Watch
 _log = get_logger("dicomrelay.forward")
 _SPEEDS: Final = Speeds()
 _ONCE_MORE_S: Final = 0.5
+# Between two steps of a request there may be a token and a handshake, or a piece that is taken late.
+_WEB_PATIENCE_S: Final = 90.0
 # For a destination whose own schedule is not known.
 _NO_ADDRESS = RetryPolicy(60.0, 600.0, 1000)
 
@@ -180,7 +182,9 @@ def _adapt(rooms: Rooms, destination: Destination, writer: OutcomeWriter) -> Non
 def _lease(rooms: Rooms, claimed: ClaimedTransfer, destination: Destination) -> LeaseKeeper:
     return LeaseKeeper(
         lambda: rooms.ledger.renew_transfer(claimed.id, claimed.fence, lease_ms=LEASE_MS),
-        patience_s=destination.response_timeout_s + destination.connect_timeout_s,
+        patience_s=destination.response_timeout_s
+        + destination.connect_timeout_s
+        + (_WEB_PATIENCE_S if destination.web is not None else 0),
     )
 
 
@@ -226,7 +230,8 @@ def _destination(rooms: Rooms, claimed: ClaimedTransfer) -> Destination:
         Nobody knows where it is.
     """
     known = {destination.name for destination in rooms.settings.destinations}
-    if claimed.destination in known or claimed.address.kind is DestinationKind.UNKNOWN:
+    only_settings = claimed.address.kind in (DestinationKind.UNKNOWN, DestinationKind.WEB)
+    if claimed.destination in known or only_settings:
         return resolve(claimed.destination, rooms.settings.destinations)
     address = claimed.address
     return ad_hoc(str(Address(address.ae_title, address.host, address.port)))

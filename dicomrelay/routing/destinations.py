@@ -19,6 +19,7 @@ from dicomrelay.routing.retry import RetryPolicy
 from dicomrelay.routing.verification import VerificationPolicy
 from dicomrelay.settings import (
     DestinationIdentitySettings,
+    DestinationProtocol,
     DestinationSettings,
     DestinationTlsSettings,
     GatewaySettings,
@@ -26,6 +27,7 @@ from dicomrelay.settings import (
 )
 from dicomrelay.settings.windows import Window, parse_window
 from dicomrelay.ul.pdu import UserIdentity
+from dicomrelay.web.values import WebPeer, WebPolicy
 
 # What a name in the settings may be, so that an ad hoc destination has the same defaults as a configured one.
 _AD_HOC_NAME = "ad-hoc"
@@ -54,6 +56,7 @@ class Destination:
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     adaptive: bool = True
     windows: tuple[Window, ...] = ()  # none: always
+    web: WebPolicy | None = None  # STOW-RS in place of C-STORE
 
     def is_open(self, minute: int) -> bool:
         """Whether something may be sent at minute 0 to 1439 of the local day."""
@@ -74,8 +77,13 @@ class Destination:
         Raises
         ------
         ConfigurationError
-            A file of its TLS or identity cannot be used; it names the file and the setting.
+            A file of its TLS or identity cannot be used; it names the file and the setting. Or it is none that associations
+            can be made to.
         """
+        if self.web is not None:
+            raise ConfigurationError(
+                f"{self.name} is a DICOMweb destination: instances can be sent to it, no more"
+            )
         connect_s, response_s = self.connect_timeout_s, self.response_timeout_s
         if timeout_s is not None:
             connect_s, response_s = min(connect_s, timeout_s), timeout_s
@@ -87,15 +95,47 @@ class Destination:
             identity=self.user_identity(),
         )
 
+    def web_peer(
+        self, gateway: GatewaySettings, *, calling_ae_title: str | None = None, timeout_s: float | None = None
+    ) -> WebPeer | None:
+        """How it is reached over the web, with its certificates as their files are now; None for all other destinations.
+
+        Parameters
+        ----------
+        gateway, calling_ae_title, timeout_s
+            As of `peer`.
+
+        Raises
+        ------
+        ConfigurationError
+            A file of its TLS cannot be used; it names the file and the setting.
+        """
+        if self.web is None:
+            return None
+        connect_s, response_s = self.connect_timeout_s, self.response_timeout_s
+        if timeout_s is not None:
+            connect_s, response_s = min(connect_s, timeout_s), timeout_s
+        return WebPeer(
+            self.web,
+            f"destinations.{self.name}",
+            calling_ae_title or self.calling_ae_title or gateway.ae_title,
+            tls=self.tls_context(),
+            connect_s=connect_s,
+            response_s=response_s,
+        )
+
     def tls_context(self) -> ssl.SSLContext | None:
-        """For `Association.request`, from its files as they are now; None for plain DICOM.
+        """For `Association.request`, from its files as they are now; None for plain DICOM, and for http.
 
         Raises
         ------
         ConfigurationError
             A file cannot be used; it names the file.
         """
-        return requestor_context(self.tls, where=f"destinations.{self.name}.tls") if self.tls else None
+        tls = self.tls
+        if tls is None and self.web is not None and self.web.url.startswith("https:"):
+            tls = DestinationTlsSettings()
+        return requestor_context(tls, where=f"destinations.{self.name}.tls") if tls else None
 
     def user_identity(self) -> UserIdentity | None:
         """For `Association.request`; a token is read from its file now. None when none is shown.
@@ -118,8 +158,9 @@ class Destination:
             "max_bytes_per_s": self.max_bytes_per_s,
             "connect_timeout_s": self.connect_timeout_s,
             "response_timeout_s": self.response_timeout_s,
-            "tls": self.tls is not None,
+            "tls": self.tls is not None or (self.web is not None and self.web.url.startswith("https:")),
             "identity": self.identity is not None,
+            **(self.web.in_force() if self.web is not None else {}),
         }
 
     def info(self) -> DestinationInfo:
@@ -187,6 +228,7 @@ def ad_hoc(text: str) -> Destination:
 def _from_settings(
     settings: DestinationSettings, *, name: str = "", kind: DestinationKind = DestinationKind.CONFIGURED
 ) -> Destination:
+    web = _web(settings)
     return Destination(
         name=name or settings.name,
         ae_title=settings.ae_title,
@@ -202,9 +244,23 @@ def _from_settings(
         window=settings.asynchronous_operations,
         tls=settings.tls,
         identity=settings.identity,
-        kind=kind,
+        kind=kind if web is None else DestinationKind.WEB,
         verification=VerificationPolicy.of(settings),
         breaker=BreakerPolicy(settings.breaker_failures, settings.probe_initial_s, settings.probe_max_s),
         adaptive=settings.adaptive,
         windows=tuple(parse_window(text) for text in settings.windows),
+        web=web,
+    )
+
+
+def _web(settings: DestinationSettings) -> WebPolicy | None:
+    if settings.kind is not DestinationProtocol.DICOMWEB or settings.url is None:
+        return None
+    return WebPolicy(
+        settings.url,
+        settings.auth,
+        settings.batch_instances,
+        settings.batch_bytes,
+        settings.parallel_requests,
+        settings.duplicates,
     )
