@@ -1,0 +1,82 @@
+"""How many instances a study will have, by what its performed steps say that they made (docs/design/mpps.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import and_, exists, func, select
+
+from dicomrelay.dicom.performed_step import StepState
+from dicomrelay.ledger.engine import Work
+from dicomrelay.ledger.schema import KEPT, instances, studies
+from dicomrelay.scheduling.performed_schema import performed_references as references
+from dicomrelay.scheduling.performed_schema import performed_step_studies as step_studies
+from dicomrelay.scheduling.performed_schema import performed_steps as steps
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Of a study in which something waits.
+
+    Attributes
+    ----------
+    instances : int
+        What is there, and what its steps name besides; 1 or more.
+    missing : int
+        Of what its steps name.
+    """
+
+    study_instance_uid: str
+    instances: int
+    missing: int
+
+
+def expected(work: Work, *, limit: int) -> tuple[Expected, ...]:
+    """Of the studies that wait longest, those of which it is known and not what the ledger has already."""
+    of_study = step_studies.c.study_instance_uid == studies.c.study_instance_uid
+    in_progress = exists().where(
+        of_study,
+        steps.c.sop_instance_uid == step_studies.c.sop_instance_uid,
+        steps.c.state == StepState.IN_PROGRESS.value,
+    )
+    rows = work.connection.execute(
+        select(studies.c.study_instance_uid, studies.c.expected_instances)
+        .where(studies.c.ungrouped_at.is_not(None), exists().where(of_study), ~in_progress)
+        .order_by(studies.c.ungrouped_at)
+        .limit(limit)
+    ).all()
+    found = []
+    for uid, known in rows:
+        counted = _counted(work, uid)
+        if counted is not None and counted.instances != known:
+            found.append(counted)
+    return tuple(found)
+
+
+def _counted(work: Work, study_instance_uid: str) -> Expected | None:
+    """None when a step of it is for other studies too, or when its steps name nothing."""
+    of_study = select(step_studies.c.sop_instance_uid).where(
+        step_studies.c.study_instance_uid == study_instance_uid
+    )
+    elsewhere = select(step_studies.c.sop_instance_uid).where(
+        step_studies.c.sop_instance_uid.in_(of_study),
+        step_studies.c.study_instance_uid != study_instance_uid,
+    )
+    if work.connection.execute(elsewhere.limit(1)).first() is not None:
+        return None
+    is_here = exists().where(
+        and_(
+            KEPT,
+            instances.c.sop_instance_uid == references.c.referenced_sop_instance_uid,
+            instances.c.study_instance_uid == study_instance_uid,
+        )
+    )
+    named = func.count(references.c.referenced_sop_instance_uid.distinct())
+    query = select(named).where(references.c.sop_instance_uid.in_(of_study))
+    if not work.connection.execute(query).scalar_one():
+        return None
+    missing = work.connection.execute(query.where(~is_here)).scalar_one()
+    there = work.connection.execute(
+        select(func.count()).where(KEPT, instances.c.study_instance_uid == study_instance_uid)
+    ).scalar_one()
+    return Expected(study_instance_uid, there + missing, missing) if there + missing else None

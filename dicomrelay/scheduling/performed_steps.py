@@ -1,0 +1,203 @@
+"""Performed procedure steps in the database: made, changed, read, forwarded (docs/design/mpps.md). One transaction a call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Final
+
+from pydicom.dataset import Dataset
+from sqlalchemy import func, select
+
+from dicomrelay.dicom.performed_step import ObjectStatus, StepState
+from dicomrelay.ledger.engine import Database
+from dicomrelay.scheduling import performed_expected, performed_queue, performed_writing
+from dicomrelay.scheduling.performed_expected import Expected
+from dicomrelay.scheduling.performed_reading import attributes_of, read_messages, read_rows
+from dicomrelay.scheduling.performed_rules import StepRefused, created
+from dicomrelay.scheduling.performed_schema import performed_forwards, performed_steps
+from dicomrelay.scheduling.performed_values import (
+    ClaimedForward,
+    ForwardPeer,
+    MessageRow,
+    StepMessage,
+    StepRow,
+)
+
+# Of an N-SET that others overtake.
+_TURNS: Final = 20
+
+
+class PerformedSteps:
+    """The steps. For many threads; not across a fork.
+
+    Every method raises ServiceUnavailable when the database does not answer, and LedgerError when it was never migrated;
+    nothing of its call is then written.
+
+    Parameters
+    ----------
+    peers : sequence of ForwardPeer
+        Who gets the messages of the steps that are made from now on.
+    strict : bool
+        Whether attributes of type 2 must be there.
+    """
+
+    def __init__(self, database: Database, peers: Sequence[ForwardPeer] = (), *, strict: bool = True) -> None:
+        self._database = database
+        self._peers = tuple(peers)
+        self._strict = strict
+
+    @classmethod
+    def open(cls, url: str, peers: Sequence[ForwardPeer] = (), *, strict: bool = True) -> PerformedSteps:
+        """Those of the ledger at this URL. Raises ConfigurationError when it is of no database that we know."""
+        return cls(Database(url, guarded=True), peers, strict=strict)
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self._database.dispose()
+
+    # ---- what a modality asks for
+
+    def create(self, message: StepMessage) -> None:
+        """N-CREATE a step; it is durable when this returns.
+
+        Raises
+        ------
+        StepRefused
+            0111 when there is one of that UID; 0120, 0121, 0106.
+        """
+        step = performed_writing.prepared(created(message.attributes, strict=self._strict))
+        names = [peer.name for peer in self._peers if peer.wants(step.facts.modality)]
+        self._database.transact(lambda work: performed_writing.create(work, message, step, names))
+
+    def change(self, message: StepMessage) -> StepState:
+        """N-SET a step; what it is now is durable when this returns.
+
+        Returns
+        -------
+        StepState
+            The step's after it.
+
+        Raises
+        ------
+        StepRefused
+            0112 when there is none of that UID; 0110 with Error ID A710 when it is final; 0105, 0106, 0120, 0121; 0213
+            after 1,000 messages.
+        """
+
+        for _ in range(_TURNS):
+            with self._database.read() as work:
+                step = performed_writing.prepared_change(work, message, strict=self._strict)
+            if self._database.transact(partial(performed_writing.change, message=message, step=step)):
+                return step.facts.state
+        raise StepRefused(
+            ObjectStatus.RESOURCE_LIMITATION, "other messages about the step come all the while"
+        )
+
+    def attributes(self, sop_instance_uid: str) -> Dataset:
+        """A step with all its attributes, text as Unicode.
+
+        Raises
+        ------
+        StepRefused
+            0112 when there is none of that UID.
+        """
+        with self._database.read() as work:
+            row = work.connection.execute(
+                select(performed_steps.c.attributes).where(
+                    performed_steps.c.sop_instance_uid == sop_instance_uid
+                )
+            ).first()
+        if row is None:
+            raise performed_writing.no_such_step()
+        return attributes_of(row.attributes)
+
+    # ---- what people ask for
+
+    def steps(
+        self, *, state: StepState | None = None, study_instance_uid: str = "", limit: int = 100
+    ) -> tuple[StepRow, ...]:
+        """The steps that changed last, the newest first; with their studies and forwards."""
+        with self._database.read() as work:
+            return read_rows(work, state=state, study_instance_uid=study_instance_uid, limit=limit)
+
+    def step(self, sop_instance_uid: str) -> StepRow | None:
+        """One of them."""
+        with self._database.read() as work:
+            return next(iter(read_rows(work, sop_instance_uid=sop_instance_uid, limit=1)), None)
+
+    def messages(self, sop_instance_uid: str) -> tuple[MessageRow, ...]:
+        """The messages of a step, in the order in which they came."""
+        with self._database.read() as work:
+            return read_messages(work, sop_instance_uid)
+
+    # ---- forwarding: see performed_queue
+
+    def claim(self, destination: str, *, owner: str, lease_ms: int, limit: int) -> tuple[ClaimedForward, ...]:
+        """Take what is due for a peer."""
+        if not self._is_due(destination):
+            return ()
+        return self._database.transact(
+            lambda work: performed_queue.claim(work, destination, owner=owner, lease_ms=lease_ms, limit=limit)
+        )
+
+    def renew(self, claimed: Sequence[ClaimedForward], *, lease_ms: int) -> None:
+        """Say that these are still looked after."""
+        self._database.transact(lambda work: performed_queue.renew(work, claimed, lease_ms=lease_ms))
+
+    def sent(self, claimed: ClaimedForward, status: int, reason: str = "") -> bool:
+        """The peer has it; False when another runner has claimed it since."""
+        return self._database.transact(lambda work: performed_queue.sent(work, claimed, status, reason))
+
+    def later(
+        self,
+        claimed: ClaimedForward,
+        due_in_ms: int,
+        *,
+        reason: str,
+        status: int | None = None,
+        was_sent: bool = False,
+    ) -> bool:
+        """It did not go through, this time; `was_sent` when the peer may have had it."""
+        return self._database.transact(
+            lambda work: performed_queue.later(
+                work, claimed, due_in_ms, status=status, reason=reason, was_sent=was_sent
+            )
+        )
+
+    def hand_back(self, claimed: Sequence[ClaimedForward]) -> None:
+        """These were not begun."""
+        if claimed:
+            self._database.transact(lambda work: performed_queue.hand_back(work, claimed))
+
+    def give_up(self, claimed: ClaimedForward, *, status: int | None, reason: str) -> bool:
+        """It needs attention."""
+        return self._database.transact(lambda work: performed_queue.give_up(work, claimed, status, reason))
+
+    def retry(self, sop_instance_uid: str = "") -> int:
+        """Try again now what needs attention or waits, of one step or of all; how many messages that are."""
+        return self._database.transact(lambda work: performed_queue.retry(work, sop_instance_uid))
+
+    def orphaned(self, known: Collection[str], reason: str) -> int:
+        """What is for nobody of `known` needs attention; how many messages that are."""
+        return self._database.transact(lambda work: performed_queue.orphaned(work, known, reason))
+
+    # ---- beside
+
+    def expected(self, *, limit: int = 100) -> tuple[Expected, ...]:
+        """Of studies that wait: how many instances they will have, by what their steps say. A read."""
+        with self._database.read() as work:
+            return performed_expected.expected(work, limit=limit)
+
+    def prune(self, *, age_ms: int, limit: int = 1000) -> int:
+        """Remove steps that changed last so long ago, are final, and have gone everywhere; how many went."""
+        return self._database.transact(lambda work: performed_writing.prune(work, age_ms=age_ms, limit=limit))
+
+    # ---- inside
+
+    def _is_due(self, destination: str) -> bool:
+        """A read that an index answers: a look writes nothing while there is nothing to do."""
+        columns = performed_forwards.c
+        with self._database.read() as work:
+            query = select(func.count()).where(columns.destination == destination, columns.due_at <= work.now)
+            return bool(work.connection.execute(query).scalar_one())
