@@ -13,6 +13,7 @@ import pytest
 from dicomrelay.dicom.part10 import HEAD_BYTES, parse_file_meta
 from dicomrelay.errors import (
     AssociationAborted,
+    AssociationError,
     AssociationTimeout,
     ConfigurationError,
     HttpRefused,
@@ -197,7 +198,7 @@ def test_every_other_status_ends_the_attempt(
         ("reset", AssociationAborted),
         ("silence", AssociationTimeout),
         ("trickle", AssociationTimeout),
-        ("garbage", PeerBrokeProtocol),
+        (b"\x02\x00\x00\x00 this is no HTTP\r\n\r\n", PeerBrokeProtocol),
         (Reply(200), PeerBrokeProtocol),
         (Reply(202), PeerBrokeProtocol),
         (Reply(204), PeerBrokeProtocol),
@@ -205,7 +206,7 @@ def test_every_other_status_ends_the_attempt(
         (Reply(200, b" " * 200_000 + stored("1.2.1").body), PeerBrokeProtocol),
         (Reply(200, stored("1.2.1").body, {"Content-Length": "9999"}), AssociationTimeout),
     ],
-    ids=lambda value: str(value)[:20] if isinstance(value, str) else None,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_what_is_no_answer_delivers_nothing(tmp_path: Path, action: Action, error: type[Exception]) -> None:
     """It was under way: nobody knows whether the service has it. And the wait for it ends in time."""
@@ -218,6 +219,46 @@ def test_what_is_no_answer_delivers_nothing(tmp_path: Path, action: Action, erro
     assert type(told.error) is error
     assert told.answers == {}
     assert told.under_way == ["1.2.1"]
+
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_FOREVER = b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\r\n",
+        b"HTTP/1.1 99999 What\r\n\r\n",
+        b"HTTP/1.1 000 Zero\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nxxx",
+        b"HTTP/1.1 999 Nothing\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        _OK + b"Content-Length: -1\r\n\r\n",
+        _OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        _OK + b"Content-Length: 99999999999999999999\r\n\r\n{}",
+        _OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        _OK + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\n",
+        _OK + b"Transfer-Encoding: gzip\r\n\r\n\x1f\x8b",
+        _OK + b"X: " + b"y" * 300_000 + b"\r\n\r\n",
+        _OK + b"X: \x00\xff\r\n\r\n",
+        _OK + b"no header at all\r\n\r\n",
+        _FOREVER,
+        b"HTTP/1.1 307 There\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 307 There\r\nLocation: /\xe9 \x01\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 307 There\r\nLocation: ftp://127.0.0.1/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 307 There\r\nLocation: http://127.0.0.1:99999999/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 503 No\r\nRetry-After: 9e99999, Fri\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=lambda raw: repr(raw[9:40]),
+)
+def test_bytes_that_mean_harm_end_in_an_error_of_the_house(tmp_path: Path, raw: bytes) -> None:
+    """Nothing is delivered, nothing hangs, and no error has another kind."""
+    with web_service(lambda _: raw) as service:
+        told = run(instances(tmp_path, 1), target(service.port, response_s=2.0))
+    assert isinstance(told.error, AssociationError)
+    assert told.answers == {}
 
 
 def test_nobody_there(tmp_path: Path) -> None:

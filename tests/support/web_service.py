@@ -57,8 +57,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-# In place of an answer: "close" and "reset" the connection, "silence", "garbage", "trickle" of a header.
-Action = Reply | str
+# In place of an answer: bytes as they are; "close" and "reset" the connection, "silence", "trickle" of a header.
+Action = Reply | str | bytes
 
 
 def stored(
@@ -137,6 +137,10 @@ class WebService:
             finally:
                 with self._lock:
                     self._at_once -= 1
+            if isinstance(action, bytes):
+                sock.sendall(action)
+                sock.shutdown(socket.SHUT_WR)
+                return
             if isinstance(action, str):
                 self._misbehave(sock, action)
                 return
@@ -149,9 +153,7 @@ class WebService:
         sock.sendall(head.encode() + b"\r\n" + reply.body)
 
     def _misbehave(self, sock: socket.socket, action: str) -> None:
-        if action == "garbage":
-            sock.sendall(b"\x02\x00\x00\x00 this is no HTTP\r\n\r\n")
-        elif action == "reset":
+        if action == "reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif action == "silence":
             self.over.wait(30)
