@@ -31,6 +31,7 @@ def end_leases_of_the_dead(ledger: Ledger, *, host: str) -> Ended:
             "leases of dead processes ended",
             transfers=len(ended.transfers),
             verifications=len(ended.verifications),
+            pull_steps=len(ended.pull_steps),
             stages=ended.stages,
         )
     return ended

@@ -11,6 +11,7 @@ from dicomrelay.errors import RelayError
 from dicomrelay.ledger.retention import Pruned, Retention
 from dicomrelay.log import get_logger
 from dicomrelay.settings import RetentionSettings
+from workers.prune_schedule import prune_worklist
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.prune")
@@ -31,6 +32,7 @@ def prune_until(rooms: Rooms, stop: threading.Event) -> None:
         wait_s = _EVERY_S
         try:
             prune(rooms.ledger.retention, rooms.settings.retention, pause=lambda: stop.wait(_PAUSE_S))
+            prune_worklist(rooms.settings, pause=lambda: stop.wait(_PAUSE_S))
         except RelayError as error:
             _log.warning("cannot prune now, in an hour again", reason=str(error))
 
@@ -51,6 +53,8 @@ def prune(retention: Retention, settings: RetentionSettings, *, pause: Callable[
         lambda: retention.prune_transfers(age_ms=transfers_ms, limit=_TRANSFERS),
         lambda: retention.prune_jobs(age_ms=transfers_ms, limit=_ROWS),
         lambda: retention.prune_orders(age_ms=transfers_ms, limit=_ROWS),
+        lambda: retention.prune_decisions(age_ms=transfers_ms, limit=_ROWS),
+        lambda: retention.prune_pulls(age_ms=transfers_ms, limit=_TRANSFERS),
         lambda: retention.prune_events(age_ms=events_ms, limit=_ROWS),
         lambda: retention.prune_evidence(age_ms=evidence_ms, limit=_STUDIES),
     )

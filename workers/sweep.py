@@ -15,6 +15,7 @@ from dicomrelay.runtime.queue import Queue, Task
 from workers.complete import FORWARD_QUEUE, make_complete, spark
 from workers.dead import end_leases_of_the_dead
 from workers.forward import closed_now
+from workers.pull_sweep import PullSweeper
 from workers.reports import report_box
 from workers.rooms import Rooms
 
@@ -40,6 +41,7 @@ class Sweeper:
         self._clock = clock
         self._said: dict[str, float] = {}
         self._asked: dict[str, float] = {}  # the same for verifications
+        self._pulls = PullSweeper(rooms, clock=clock)
 
     def sweep(self) -> Swept:
         """Look once.
@@ -76,6 +78,7 @@ class Sweeper:
         if not report_box(rooms).is_empty():
             said += self._say(Task.REPORTS, 1 - depths[Queue.MAINTENANCE])
         said += self._wake_verifications()
+        said += self._pulls.look()
         return Swept(made, said)
 
     def _free(self) -> None:
@@ -85,6 +88,7 @@ class Sweeper:
             self._said.pop(transfer_id, None)
         for verification_id in ended.verifications:
             self._asked.pop(verification_id, None)
+        self._pulls.forget(ended.pull_steps)
 
     def _wake_verifications(self) -> int:
         now = self._clock()

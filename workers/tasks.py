@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.runtime.queue import Task
-from workers import group, keep, reports, verify
+from workers import group, keep, pull, reports, verify
 from workers.batches import TASK_S, paced, until_empty
 from workers.forwarding import Forwarding
 from workers.rooms import Rooms
@@ -66,6 +66,10 @@ def _register_verification(
     @task(Task.VERIFY)
     def verify_delivered(verification_id: str) -> None:
         verify.verify_from(rooms(), verification_id, for_s=TASK_S)
+
+    @task(Task.PULL)
+    def pull_step(step_id: str) -> None:
+        pull.pull_from(rooms(), step_id, for_s=TASK_S)
 
     @task(Task.REPORTS)
     def take_reports() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Table, select, update
 
 from dicomrelay.ledger.engine import Database, Work
-from dicomrelay.ledger.schema import RUNNING, stages, transfers, verifications
+from dicomrelay.ledger.schema import RUNNING, pull_steps, stages, transfers, verifications
 from dicomrelay.ledger.stages import stage_host
 from dicomrelay.ledger.values import Stage
 from dicomrelay.ledger.values_verification import VerificationState
@@ -20,14 +20,15 @@ from dicomrelay.ledger.values_verification import VerificationState
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What was taken from dead holders: ids of transfers and verifications, and how many stages of instances."""
+    """What was taken from dead holders: ids of transfers, verifications and steps of pulls, and how many stages of instances."""
 
     transfers: tuple[str, ...] = ()
     verifications: tuple[str, ...] = ()
+    pull_steps: tuple[str, ...] = ()
     stages: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.transfers or self.verifications or self.stages)
+        return bool(self.transfers or self.verifications or self.pull_steps or self.stages)
 
 
 class Leases:
@@ -55,10 +56,10 @@ class Leases:
         """End the leases of these owners now; what is theirs is due. Fences and attempts stay as they are."""
         if not owners:
             return Ended()
-        transfers_, verifications_, *stages_ = [
+        transfers_, verifications_, pull_steps_, *stages_ = [
             self._end(number, owners, host) for number in range(len(_live_of(0, host)))
         ]
-        return Ended(transfers_, verifications_, sum(map(len, stages_)))
+        return Ended(transfers_, verifications_, pull_steps_, sum(map(len, stages_)))
 
     def _end(self, number: int, owners: Collection[str], host: str) -> tuple[str, ...]:
         def end(work: Work) -> tuple[str, ...]:
@@ -87,6 +88,7 @@ def _live_of(now: int, host: str) -> list[tuple[Table, ColumnElement[bool]]]:
     return [
         (transfers, RUNNING & (transfers.c.due_at > now)),
         (verifications, _ASKING & (verifications.c.due_at > now)),
+        (pull_steps, RUNNING & (pull_steps.c.due_at > now)),
         *(
             (stages, (stages.c.stage == stage.value) & (stages.c.host == stage_host(stage, host)) & staged)
             for stage in (Stage.ARCHIVE, Stage.FRAMES)

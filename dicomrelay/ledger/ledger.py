@@ -28,7 +28,9 @@ from dicomrelay.ledger.journey import Journey
 from dicomrelay.ledger.leases import Leases
 from dicomrelay.ledger.mending import Mending
 from dicomrelay.ledger.operations import Operations
+from dicomrelay.ledger.pulls import Pulls
 from dicomrelay.ledger.retention import Retention
+from dicomrelay.ledger.rulings import Rulings
 from dicomrelay.ledger.values import (
     Arrival,
     Attention,
@@ -68,6 +70,8 @@ class Ledger:
         self.journey = Journey(database)
         self.mending = Mending(database)
         self.operations = Operations(database)
+        self.rulings = Rulings(database)
+        self.pulls = Pulls(database)
 
     @classmethod
     def open(cls, url: str) -> Ledger:

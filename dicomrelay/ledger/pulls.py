@@ -61,12 +61,6 @@ class Pulls:
         """Try again now what was given up or waits; how many steps that are. None: no such pull."""
         return self._database.transact(lambda work: pulls_orders.retry(work, pull_id))
 
-    def prune(self, *, age_ms: int, limit: int) -> int:
-        """Remove pulls that ended so long ago, up to `limit`; how many."""
-        return self._database.transact(
-            lambda work: pulls_orders.prune(work, before=work.now - age_ms, limit=limit)
-        )
-
     # Work
 
     def open_windows(self) -> dict[str, tuple[str, ...]]:

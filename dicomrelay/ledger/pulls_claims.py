@@ -122,7 +122,7 @@ def claim(work: Work, step_id: str, *, owner: str, lease_ms: int) -> ClaimedStep
         policy=policy,
         question=keys,
         priors=priors,
-        trial=admission is Admission.TRIAL,
+        in_trouble=breaker.in_trouble,
     )
 
 

@@ -10,7 +10,6 @@ from dicomrelay.ledger import destinations
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.ids import new_id
 from dicomrelay.ledger.pulls_rows import (
-    OPEN_STEPS,
     add_steps,
     locked_pull,
     locked_steps,
@@ -86,13 +85,19 @@ def answered(
         .where(pull_steps.c.id == step_id)
         .values(state=StepState.DONE.value, due_at=None, owner="", finished_at=work.now, reason="", advice="")
     )
-    rows = [_fetch(work, step, number, each) for number, each in enumerate(listed, 1)]
-    # With what was kept of an answer before this one: a retry of a question starts with none.
+    pull = locked_pull(work, step.pull_id)
+    assert pull is not None  # noqa: S101 - a foreign key
+    # A poll names the same studies again and again: what is here already is no row each time.
+    wanted = [each for each in listed if not (each.is_here and pull.kind == PullKind.POLL.value)]
+    rows = [_fetch(work, step, number, each) for number, each in enumerate(wanted, 1)]
     for part in chunks(rows, 500):
         add_steps(work, list(part))
     set_pull(work, step.pull_id, question="", asked_at=work.now, truncated=truncated)
-    if not truncated:
-        _note_poll(work, step.pull_id)
+    if not truncated and pull.kind == PullKind.POLL.value:
+        # The next one need not look further back than to the beginning of this one.
+        work.connection.execute(
+            update(pull_polls).where(pull_polls.c.pull_id == pull.id).values(known_until=pull.created_at)
+        )
     return settle_pull(work, step.pull_id)
 
 
@@ -116,15 +121,6 @@ def _fetch(work: Work, step: AnyRow, number: int, listed: Listed) -> dict[str, o
             "finished_at": work.now,
         }
     return row
-
-
-def _note_poll(work: Work, pull_id: str) -> None:
-    """The list of a poll came whole: the next one need not look further back than to its beginning."""
-    pull = locked_pull(work, pull_id)
-    if pull is not None and pull.kind == PullKind.POLL.value:
-        work.connection.execute(
-            update(pull_polls).where(pull_polls.c.pull_id == pull_id).values(known_until=pull.created_at)
-        )
 
 
 def cancel(work: Work, pull_id: str) -> PullState | None:
@@ -185,22 +181,25 @@ def retry(work: Work, pull_id: str) -> int | None:
 
 
 def prune(work: Work, *, before: int, limit: int) -> int:
-    """See `Pulls.prune`."""
+    """See `Retention.prune_pulls`."""
     old = (
         select(pulls.c.id)
         .where(
             pulls.c.finished_at < before,
-            pulls.c.id.not_in(
-                select(pull_steps.c.pull_id).where(pull_steps.c.state.in_(OPEN_STEPS)).distinct()
-            ),
+            pulls.c.state.in_((PullState.COMPLETE.value, PullState.CANCELLED.value)),
         )
         .order_by(pulls.c.finished_at)
         .limit(limit)
     )
     ids = list(work.connection.execute(old).scalars())
     for pull_id in ids:
-        of_it = select(pull_steps.c.id).where(pull_steps.c.pull_id == pull_id)
-        work.connection.execute(delete(pull_missing).where(pull_missing.c.step_id.in_(of_it)))
-        work.connection.execute(delete(pull_steps).where(pull_steps.c.pull_id == pull_id))
-        work.connection.execute(delete(pulls).where(pulls.c.id == pull_id))
+        remove(work, pull_id)
     return len(ids)
+
+
+def remove(work: Work, pull_id: str) -> None:
+    """A pull that is over, and all of it."""
+    of_it = select(pull_steps.c.id).where(pull_steps.c.pull_id == pull_id)
+    work.connection.execute(delete(pull_missing).where(pull_missing.c.step_id.in_(of_it)))
+    work.connection.execute(delete(pull_steps).where(pull_steps.c.pull_id == pull_id))
+    work.connection.execute(delete(pulls).where(pulls.c.id == pull_id))

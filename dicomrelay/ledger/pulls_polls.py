@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import select, update
 
 from dicomrelay.ledger.engine import AnyRow, Work
-from dicomrelay.ledger.pulls_orders import order
-from dicomrelay.ledger.schema import pull_polls, pulls
-from dicomrelay.ledger.values_pulls import NewPull, PollState
+from dicomrelay.ledger.pulls_orders import order, remove
+from dicomrelay.ledger.schema import pull_polls, pull_steps, pulls
+from dicomrelay.ledger.values_pulls import NewPull, PollState, PullState
 
 
 def polls(work: Work, names: Sequence[str]) -> tuple[PollState, ...]:
@@ -32,6 +32,15 @@ def _is_open(work: Work, pull_id: str) -> bool:
     return finished is not None and finished.finished_at is None
 
 
+def _brought_nothing(work: Work, pull_id: str) -> bool:
+    """Whether a pull is complete and had nothing to fetch: of a poll each minute a row each time would say as much."""
+    is_complete = work.connection.execute(
+        select(pulls.c.id).where(pulls.c.id == pull_id, pulls.c.state == PullState.COMPLETE.value)
+    ).one_or_none()
+    fetching = select(pull_steps.c.id).where(pull_steps.c.pull_id == pull_id, pull_steps.c.number > 0)
+    return is_complete is not None and work.connection.execute(fetching.limit(1)).one_or_none() is None
+
+
 def order_poll(work: Work, new: NewPull, *, every_ms: int, force: bool) -> str | None:
     """See `Pulls.order_poll`."""
     work.exclusive("pulls")
@@ -40,6 +49,8 @@ def order_poll(work: Work, new: NewPull, *, every_ms: int, force: bool) -> str |
     ).one_or_none()
     if row is not None and ((row.due_at > work.now and not force) or _is_open(work, row.pull_id)):
         return None
+    if row is not None and _brought_nothing(work, row.pull_id):
+        remove(work, row.pull_id)
     pull_id = order(work, new)
     assert pull_id is not None  # noqa: S101 - a poll has no `only_once`
     values = {"due_at": work.now + every_ms, "pull_id": pull_id}

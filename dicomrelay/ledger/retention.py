@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import case, delete, exists, func, select, update
 
-from dicomrelay.ledger import evidence_chain, orders
+from dicomrelay.ledger import decisions, evidence_chain, orders, pulls_orders
 from dicomrelay.ledger.engine import Database, Work, chunks
 from dicomrelay.ledger.schema import (
     OF_A_JOB,
@@ -36,11 +36,13 @@ class Pruned:
     orders: int = 0
     events: int = 0
     evidence: int = 0
+    pulls: int = 0
+    decisions: int = 0
 
     @property
     def any(self) -> bool:
         """Whether there may be more."""
-        return any((self.transfers, self.jobs, self.orders, self.events, self.evidence))
+        return any((self.transfers, self.jobs, self.orders, self.events, self.evidence, self.decisions))
 
 
 class Retention:
@@ -59,6 +61,12 @@ class Retention:
     def prune_jobs(self, *, age_ms: int, limit: int) -> Pruned:
         """Jobs so old of which no delivery and no transfer is left."""
         return self._database.transact(lambda work: Pruned(jobs=_jobs(work, work.now - age_ms, limit)))
+
+    def prune_pulls(self, *, age_ms: int, limit: int) -> Pruned:
+        """Pulls that ended so long ago."""
+        return self._database.transact(
+            lambda work: Pruned(pulls=pulls_orders.prune(work, before=work.now - age_ms, limit=limit))
+        )
 
     def prune_orders(self, *, age_ms: int, limit: int) -> Pruned:
         """What was said so long ago of studies of which no transfer is left; a hold stays until somebody releases it."""
@@ -81,6 +89,12 @@ class Retention:
         """Chains of studies of which the last row is so old and nothing is open; a whole chain or nothing of it."""
         return self._database.transact(
             lambda work: Pruned(evidence=evidence_chain.prune(work, before_ms=work.now - age_ms, limit=limit))
+        )
+
+    def prune_decisions(self, *, age_ms: int, limit: int) -> Pruned:
+        """What rules decided so long ago, but of studies that rules have yet to be asked of."""
+        return self._database.transact(
+            lambda work: Pruned(decisions=decisions.prune(work, before_ms=work.now - age_ms, limit=limit))
         )
 
 

@@ -184,8 +184,8 @@ class ClaimedStep:
         When the pull was ordered: what came since counts as come.
     question : tuple of str
         Of step 0; empty for the others.
-    trial : bool
-        The breaker of the source is half open: this is the one that is let through.
+    in_trouble : bool
+        The last contact with the source failed, or its breaker lets this one through to try.
     """
 
     id: str
@@ -204,7 +204,7 @@ class ClaimedStep:
     policy: PullPolicy
     question: tuple[str, ...] = ()
     priors: PriorsRule | None = None
-    trial: bool = False
+    in_trouble: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Task(StrEnum):
     RELEASE = "dicomrelay.release"
     VERIFY = "dicomrelay.verify"
     REPORTS = "dicomrelay.reports"
+    PULL = "dicomrelay.pull"
 
 
 INTAKE_QUEUES: Final = (Queue.GROUP, Queue.MAINTENANCE)
@@ -58,6 +59,8 @@ _TASK_QUEUE: Final = {
     Task.VERIFY: Queue.FORWARD_BULK,
     # Where the spool is.
     Task.REPORTS: Queue.MAINTENANCE,
+    # As verification.
+    Task.PULL: Queue.FORWARD_BULK,
 }
 
 

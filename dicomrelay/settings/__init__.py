@@ -10,6 +10,7 @@ from dicomrelay.settings.destinations import (
     TransferSyntaxPolicy,
     VerificationMethod,
 )
+from dicomrelay.settings.dicomweb import DestinationProtocol, DicomwebAuthSettings, Duplicates
 from dicomrelay.settings.identity import (
     DestinationIdentitySettings,
     GatewayIdentitySettings,
@@ -18,6 +19,8 @@ from dicomrelay.settings.identity import (
 )
 from dicomrelay.settings.load import load
 from dicomrelay.settings.model import Settings
+from dicomrelay.settings.pulls import PriorsSettings, PullSettings
+from dicomrelay.settings.rules import AttributeTest, RuleCondition, RuleSettings
 from dicomrelay.settings.sections import (
     BrokerSettings,
     DatabaseSettings,
@@ -26,8 +29,6 @@ from dicomrelay.settings.sections import (
     PeerSettings,
     QuerySettings,
     RetentionSettings,
-    RuleCondition,
-    RuleSettings,
     SendSettings,
     StudySettings,
     WorkerSettings,
@@ -38,15 +39,21 @@ from dicomrelay.settings.tls import DestinationTlsSettings, TlsSettings
 
 __all__ = [
     "ArchiveSettings",
+    "AttributeTest",
     "BrokerSettings",
     "DatabaseSettings",
     "DestinationIdentitySettings",
+    "DestinationProtocol",
     "DestinationSettings",
     "DestinationTlsSettings",
+    "DicomwebAuthSettings",
+    "Duplicates",
     "GatewayIdentitySettings",
     "GatewaySettings",
     "MonitorSettings",
     "PeerSettings",
+    "PriorsSettings",
+    "PullSettings",
     "QuerySettings",
     "RetentionSettings",
     "RuleCondition",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,10 +11,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dicomrelay.settings import sections
 from dicomrelay.settings.archive import ArchiveSettings
-from dicomrelay.settings.destinations import DestinationSettings
+from dicomrelay.settings.destinations import DestinationSettings, TransferSyntaxPolicy, VerificationMethod
+from dicomrelay.settings.dicomweb import DestinationProtocol
+from dicomrelay.settings.edits import EditSettings
+from dicomrelay.settings.performed import PerformedStepSettings
+from dicomrelay.settings.pulls import PullSettings
 from dicomrelay.settings.renditions import RenditionSettings
 from dicomrelay.settings.retrieve import CommitmentSettings, RetrieveSettings
+from dicomrelay.settings.rules import RuleChangeSettings, RuleSettings
 from dicomrelay.settings.streamer import StreamerSettings
+from dicomrelay.settings.worklist import WorklistSettings
 
 DEFAULT_HOME: Final = Path("var")
 
@@ -40,12 +47,26 @@ class Settings(BaseSettings):
     query: sections.QuerySettings = sections.QuerySettings()
     retrieve: RetrieveSettings = RetrieveSettings()
     commitment: CommitmentSettings = CommitmentSettings()
+    worklist: WorklistSettings = WorklistSettings()
+    performed_procedure_steps: PerformedStepSettings = PerformedStepSettings()
     peers: list[sections.PeerSettings] = Field(
         [], description="Who may call; none: any AE title from loopback, nobody from elsewhere."
     )
     destinations: list[DestinationSettings] = Field([], description="Where instances can go.")
-    rules: list[sections.RuleSettings] = Field(
-        [], description="Which instances go where; none: all go everywhere."
+    edits: list[EditSettings] = Field(
+        [], description="What is changed in copies, where a destination or a rule says so."
+    )
+    rules: list[RuleSettings] = Field([], description="Which instances go where; none: all go everywhere.")
+
+    rules_file: Path | None = Field(
+        None,
+        description="A file with [[rules]] and nothing else, in place of those here: it is read again when it changes. "
+        "A relative one is taken from the home.",
+    )
+    rule_changes: RuleChangeSettings = RuleChangeSettings()
+
+    pulls: list[PullSettings] = Field(
+        [], description="What is fetched from other nodes; `dicomrelay pull` fetches more."
     )
 
     @model_validator(mode="after")
@@ -55,14 +76,23 @@ class Settings(BaseSettings):
         if twice:
             raise ValueError(f"destinations: the name {min(twice)!r} stands twice")
         self._ports_differ()
+        self._edits_agree()
+        self._pulls_agree(names)
         self._peers_can_show()
         self._identities_can_be_checked()
+        web = {each.name for each in self.destinations if each.kind is DestinationProtocol.DICOMWEB}
         for number, peer in enumerate(self.peers):
+            if peer.count_at in web:
+                raise ValueError(
+                    f"peers.{number}.count_at: {peer.count_at!r} is a DICOMweb destination, which no C-FIND reaches"
+                )
             if peer.count_at is not None and "@" not in peer.count_at and peer.count_at not in names:
                 raise ValueError(
                     f"peers.{number}.count_at: there is no destination {peer.count_at!r}; known: "
                     f"{', '.join(names) or 'none'}; else write AET@host:port"
                 )
+        if self.rules_file is not None and self.rules:
+            raise ValueError("rules_file: there are [[rules]] here too: have them in one place")
         for number, rule in enumerate(self.rules):
             for name in rule.send_to:
                 if name not in names:
@@ -70,6 +100,56 @@ class Settings(BaseSettings):
                         f"rules.{number}.send_to: there is no destination {name!r}; known: {', '.join(names) or 'none'}"
                     )
         return self
+
+    def _edits_agree(self) -> None:
+        profiles = {profile.name: profile for profile in self.edits}
+        if len(profiles) < len(self.edits):
+            names = [profile.name for profile in self.edits]
+            raise ValueError(
+                f"edits: the name {next(each for each in names if names.count(each) > 1)!r} stands twice"
+            )
+        asked = {each.name for each in self.destinations if each.verification is not VerificationMethod.NONE}
+        never = TransferSyntaxPolicy.NEVER
+        as_they_are = {each.name for each in self.destinations if each.transfer_syntax_policy is never}
+        wanted: list[tuple[str, str | None, tuple[str, ...]]] = [
+            (f"destinations.{number}.edits", destination.edits, (destination.name,))
+            for number, destination in enumerate(self.destinations)
+        ]
+        wanted += [
+            (f"rules.{number}.edits", rule.edits, tuple(rule.send_to))
+            for number, rule in enumerate(self.rules)
+        ]
+        for where, name, destinations in wanted:
+            if name is not None and name not in profiles:
+                raise ValueError(
+                    f"{where}: there is no profile {name!r} in [[edits]]; known: {', '.join(profiles) or 'none'}"
+                )
+            kept = as_they_are.intersection(destinations)
+            if name is not None and kept:
+                raise ValueError(
+                    f'{where}: transfer_syntax_policy = "never" of {min(kept)!r} forbids any change'
+                )
+            both = asked.intersection(destinations)
+            if name is not None and profiles[name].maps_uids and both:
+                raise ValueError(
+                    f"{where}: {name!r} gives copies other UIDs, and {min(both)!r} is verified after sending: it would be asked "
+                    'for UIDs that it never saw. Set verification = "none" there, or the option retain_uids'
+                )
+
+    def _pulls_agree(self, destinations: list[str]) -> None:
+        names = [pull.name for pull in self.pulls]
+        for number, pull in enumerate(self.pulls):
+            if names.count(pull.name) > 1:
+                raise ValueError(f"pulls.{number}.name: {pull.name!r} stands twice")
+            if pull.name in destinations:
+                raise ValueError(
+                    f"pulls.{number}.name: {pull.name!r} is a destination: `dicomrelay pull start` takes both"
+                )
+            if "@" not in pull.source and pull.source not in destinations:
+                raise ValueError(
+                    f"pulls.{number}.source: there is no destination {pull.source!r}; known: "
+                    f"{', '.join(destinations) or 'none'}; else write AET@host:port"
+                )
 
     def _ports_differ(self) -> None:
         taken: dict[int, str] = {}
@@ -103,6 +183,23 @@ class Settings(BaseSettings):
     def path(self, *parts: str) -> Path:
         """A path in the home."""
         return self.home.joinpath(*parts)
+
+    def with_rules(self, rules: Sequence[RuleSettings]) -> Settings:
+        """These settings with other rules.
+
+        Raises
+        ------
+        ValueError
+            They do not go with the rest; its message begins with the key.
+        """
+        other = self.model_copy(update={"rules": [*rules], "rules_file": None})
+        other._edits_agree()  # noqa: SLF001 - of our own class
+        return other
+
+    @property
+    def rules_path(self) -> Path | None:
+        """The file that the rules are in, where they are in one of their own."""
+        return None if self.rules_file is None else self.home / self.rules_file.expanduser()
 
     @property
     def archive_path(self) -> Path:

@@ -1,0 +1,235 @@
+"""What is to be fetched, how it is asked for, and what an attempt came to: values, no I/O (docs/design/pulls.md)."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydicom.dataset import Dataset
+
+from dicomrelay.dicom.query_models import Level
+from dicomrelay.dicom.query_status import Finality, finality
+from dicomrelay.ledger.values_pulls import Fetched, Missing, PriorsRule, Proof
+from dicomrelay.net.query_retrieve import Conclusion
+
+_UIDS_AT_ONCE: Final = 100
+# From this attempt on whole series: not every source takes a list of UIDs.
+_COARSE_FROM: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a source says it has of a study, or of one series of it.
+
+    Attributes
+    ----------
+    instances : mapping of str to str, optional
+        SOP Instance UID to Series Instance UID; None when it does not list them.
+    sop_classes : frozenset of str
+        SOP Class UIDs that it named with them; some may be missing.
+    count : int, optional
+        How many there are, as far as anybody says.
+    """
+
+    instances: Mapping[str, str] | None
+    sop_classes: frozenset[str] = frozenset()
+    count: int | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the source says that it has nothing of it."""
+        return self.instances is not None and not self.instances
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One C-MOVE or C-GET: unique keys of a level and those above it (PS3.4 Section C.4.2.2.1)."""
+
+    level: Level
+    study: str
+    series: str = ""
+    instances: tuple[str, ...] = ()
+
+    def identifier(self) -> Dataset:
+        """Its identifier."""
+        identifier = Dataset()
+        identifier.QueryRetrieveLevel = self.level.value
+        identifier.StudyInstanceUID = self.study
+        if self.level in (Level.SERIES, Level.IMAGE):
+            identifier.SeriesInstanceUID = self.series
+        if self.level is Level.IMAGE:
+            identifier.SOPInstanceUID = list(self.instances) if len(self.instances) > 1 else self.instances[0]
+        return identifier
+
+
+def requests(
+    study: str, series: str, announced: Mapping[str, str], here: set[str], *, attempt: int
+) -> Iterator[Request]:
+    """What is to be asked for, so that what is here is not sent again.
+
+    Parameters
+    ----------
+    series : str
+        The series that is wanted, "" for all of the study.
+    announced : mapping of str to str
+        SOP Instance UID to Series Instance UID.
+    attempt : int
+        From 1.
+    """
+    missing: dict[str, list[str]] = defaultdict(list)
+    whole = True
+    for uid, of_series in announced.items():
+        if uid in here:
+            whole = False
+        else:
+            missing[of_series].append(uid)
+    if whole and not series:
+        if missing:
+            yield Request(Level.STUDY, study)
+        return
+    touched = {of_series for uid, of_series in announced.items() if uid in here}
+    for of_series, uids in missing.items():
+        if of_series not in touched or attempt >= _COARSE_FROM:
+            yield Request(Level.SERIES, study, of_series)
+            continue
+        for start in range(0, len(uids), _UIDS_AT_ONCE):
+            yield Request(Level.IMAGE, study, of_series, tuple(uids[start : start + _UIDS_AT_ONCE]))
+
+
+def whole_request(study: str, series: str) -> Request:
+    """All of it, where nobody knows what is in it."""
+    return Request(Level.SERIES, study, series) if series else Request(Level.STUDY, study)
+
+
+@dataclass(slots=True)
+class Retrieved:
+    """What the retrievals of one attempt came to, by the source's word.
+
+    Attributes
+    ----------
+    failures : list of int
+        Statuses of those that did not end with Success.
+    failed : int
+        Sub-operations that it counts as failed.
+    completed : int
+        Sub-operations that it counts as completed, warnings among them.
+    refused : int
+        Instances that we did not take (C-GET).
+    """
+
+    failures: list[int] = field(default_factory=list)
+    failed: int = 0
+    completed: int = 0
+    refused: int = 0
+
+    def add(self, conclusion: Conclusion) -> None:
+        """One has ended."""
+        counts = conclusion.counts
+        self.failed += max(counts.failed or 0, len(conclusion.failed_uids))
+        self.completed += (counts.completed or 0) + (counts.warning or 0)
+        if finality(conclusion.status) is not Finality.SUCCESS:
+            self.failures.append(conclusion.status)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the source says that all of it went well, and that it was something."""
+        return not self.failures and not self.failed and not self.refused and self.completed > 0
+
+
+def fetched(announced: Announced, here: set[str] | int, retrieved: Retrieved | None) -> Fetched:
+    """How a step stands.
+
+    Parameters
+    ----------
+    here : set of str or int
+        SOP Instance UIDs of those announced that are here; or how many are here, where none are listed.
+    retrieved : Retrieved, optional
+        None before anything was retrieved.
+    """
+    if announced.instances is not None and isinstance(here, set):
+        missing = tuple(
+            Missing(series, uid) for uid, series in sorted(announced.instances.items()) if uid not in here
+        )
+        count = len(announced.instances)
+        proof = Proof.UIDS if count and not missing else None
+        return Fetched(count, count - len(missing), missing, proof)
+    count_here = len(here) if isinstance(here, set) else here
+    if announced.count is not None:
+        enough = announced.count > 0 and count_here >= announced.count
+        return Fetched(
+            announced.count, min(count_here, announced.count), (), Proof.COUNTS if enough else None
+        )
+    return Fetched(None, count_here, (), Proof.WORD if retrieved is not None and retrieved.is_well else None)
+
+
+def choose_priors(
+    rule: PriorsRule, studies: Sequence[Dataset], series_of: Mapping[str, Sequence[Dataset]]
+) -> list[Dataset]:
+    """The relevant ones of the studies that a source has of a patient, newest first.
+
+    Parameters
+    ----------
+    studies : sequence of Dataset
+        Answers at level STUDY.
+    series_of : mapping of str to sequence of Dataset
+        Answers at level SERIES by Study Instance UID, where they were asked for.
+    """
+    chosen = [
+        study
+        for study in studies
+        if _is_of(rule, study)
+        and _is_relevant(rule, study, series_of.get(_text(study, "StudyInstanceUID"), ()))
+    ]
+    chosen.sort(key=lambda study: (_text(study, "StudyDate"), _text(study, "StudyTime")), reverse=True)
+    return chosen[: rule.newest]
+
+
+def needs_series(rule: PriorsRule, study: Dataset) -> bool:
+    """Whether its series have to be asked for, to say if it is relevant."""
+    if not _is_of(rule, study):
+        return False
+    wants_modality = bool(rule.modality) and not _texts(study, "ModalitiesInStudy")
+    wants_body_part = bool(rule.body_part) and not _has_word(_text(study, "StudyDescription"), rule.body_part)
+    return wants_modality or wants_body_part
+
+
+def _is_of(rule: PriorsRule, study: Dataset) -> bool:
+    """Of that very patient, whatever the source took for a match, and not the study itself."""
+    issuer = _text(study, "IssuerOfPatientID")
+    return (
+        _text(study, "PatientID") == rule.patient_id
+        and (not rule.issuer or not issuer or issuer == rule.issuer)
+        and _text(study, "StudyInstanceUID") not in ("", rule.study_instance_uid)
+        and (not rule.since or not _text(study, "StudyDate") or _text(study, "StudyDate") >= rule.since)
+    )
+
+
+def _is_relevant(rule: PriorsRule, study: Dataset, series: Sequence[Dataset]) -> bool:
+    modalities = {*_texts(study, "ModalitiesInStudy"), *(_text(each, "Modality") for each in series)}
+    parts = {_text(each, "BodyPartExamined").upper() for each in series}
+    shares_modality = not rule.modality or rule.modality in modalities
+    shares_body_part = (
+        not rule.body_part
+        or rule.body_part.upper() in parts
+        or _has_word(_text(study, "StudyDescription"), rule.body_part)
+    )
+    return shares_modality and shares_body_part
+
+
+def _has_word(text: str, word: str) -> bool:
+    return word.casefold() in re.split(r"\W+", text.casefold())
+
+
+def _text(answer: Dataset, keyword: str) -> str:
+    value = answer.get(keyword)
+    return "" if value is None else str(value).strip()
+
+
+def _texts(answer: Dataset, keyword: str) -> list[str]:
+    value = answer.get(keyword)
+    if value is None or value == "":
+        return []
+    return [str(each).strip() for each in ([value] if isinstance(value, str) else value)]
