@@ -29,6 +29,8 @@ class Right(StrEnum):
     MOVE = "move"
     GET = "get"
     COMMITMENT = "commitment"
+    WORKLIST = "worklist"
+    MPPS = "mpps"
 
 
 ALL_RIGHTS: Final = frozenset(Right)
@@ -88,6 +90,7 @@ class Peer:
     transfer_syntaxes: tuple[str, ...] | None  # UIDs, the best first; None: all
     identity_required: bool | None  # None: as the gateway
     rights: frozenset[Right]
+    stations: tuple[Wildcards, ...] | None = None  # whose steps of the worklist it sees; None: not said
 
     @classmethod
     def of(cls, settings: PeerSettings, where: str) -> Peer:
@@ -102,6 +105,9 @@ class Peer:
             transfer_syntax_uids(names, f"{where}.transfer_syntaxes") if names is not None else None,
             settings.identity_required,
             frozenset(map(Right, settings.rights)),
+            None
+            if settings.worklist_ae_titles is None
+            else tuple(Wildcards(each.strip()) for each in settings.worklist_ae_titles),
         )
 
     def covers(self, address: IpAddress) -> bool:

@@ -22,11 +22,14 @@ from scp_gateway.commitment import Commitments, nothing_came
 from scp_gateway.limits import limits_of, make_room_for_descriptors
 from scp_gateway.notifier import Notifier
 from scp_gateway.operations import Operations
+from scp_gateway.performed import PerformedService
 from scp_gateway.query.find import FindService
 from scp_gateway.reports import ReportPort, Reports
 from scp_gateway.retrieve import MovePort, Retrieve
 from scp_gateway.room import Room
+from scp_gateway.schedule_port import LazyPerformed, LazyWorklist
 from scp_gateway.service import GatewayService
+from scp_gateway.worklist import WorklistService
 
 if TYPE_CHECKING:
     from scp_gateway.archive_port import CommitmentDesk
@@ -172,7 +175,8 @@ def _serve(  # noqa: PLR0913 - the composition root: one for each part
         settings.destinations, _report_box(settings), kept=report_notifier.notify, knows=reports.knows
     )
     room = Room(settings)
-    archive = open_archive(settings)
+    archive, worklist = open_archive(settings), LazyWorklist(settings)
+    performed = LazyPerformed(settings)
     service = GatewayService(
         settings.gateway,
         Peers(settings.peers),
@@ -182,7 +186,12 @@ def _serve(  # noqa: PLR0913 - the composition root: one for each part
         room,
         notifier.association_ended,
         _operations(
-            settings, archive, moves, desk=lambda: archive.commitments(came, spool.has_arrivals_until)
+            settings,
+            archive,
+            moves,
+            worklist,
+            performed,
+            desk=lambda: archive.commitments(came, spool.has_arrivals_until),
         ),
     )
     tls = settings.gateway.tls
@@ -200,19 +209,30 @@ def _serve(  # noqa: PLR0913 - the composition root: one for each part
         notifier.stop(_LAST_WAKE_UP_S)
         report_notifier.stop(_LAST_WAKE_UP_S)
         archive.close()
+        worklist.close()
+        performed.close()
 
 
 def _operations(
-    settings: Settings, archive: ArchivePort, moves: MovePort, *, desk: Callable[[], CommitmentDesk]
-) -> Operations | None:
-    """What is asked of the archive, where there is one. Nothing of it is opened before somebody asks."""
-    if not settings.archive.enabled:
-        return None
+    settings: Settings,
+    archive: ArchivePort,
+    moves: MovePort,
+    worklist: LazyWorklist,
+    performed: LazyPerformed,
+    *,
+    desk: Callable[[], CommitmentDesk],
+) -> Operations:
+    """What is asked of the archive, where there is one, and of the schedule. Nothing is opened before somebody asks."""
+    has_archive = settings.archive.enabled
     return Operations(
         settings.query,
-        FindService(settings.query, settings.gateway.ae_title, archive),
-        Retrieve(settings, archive, moves),
-        Commitments(settings.commitment, settings.gateway, desk),
+        FindService(settings.query, settings.gateway.ae_title, archive) if has_archive else None,
+        Retrieve(settings, archive, moves) if has_archive else None,
+        Commitments(settings.commitment, settings.gateway, desk) if has_archive else None,
+        WorklistService(settings.worklist, worklist, timeout_s=settings.query.timeout_s)
+        if settings.worklist.enabled
+        else None,
+        PerformedService(performed) if settings.performed_procedure_steps.enabled else None,
     )
 
 

@@ -164,8 +164,9 @@ class Reception:
         answered = {each.sop_class_uid: each.application_information for each in acceptance.extended}
         return replace(
             acceptance,
-            operations=self._operations.handler(peer.rights, answered),
+            operations=self._operations.handler(peer.rights, answered, peer.stations),
             actions=self._operations.actions(peer.rights),
+            objects=self._operations.objects(peer.rights),
         )
 
     def _report_handler(self, calling_ae_title: str) -> ReportHandler | None:

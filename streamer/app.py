@@ -64,6 +64,7 @@ from streamer.streams.protocol import WRITE_S, BoundedWebSocket
 from streamer.streams.routes import Streams
 from streamer.viewer.ohif import Ohif
 from streamer.viewer.pages import Viewer
+from streamer.worklist import Schedule
 
 _STOP_POLL_S: Final = 0.1
 _GRACE_S: Final = 10
@@ -83,11 +84,12 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
     kept: RenditionCache | None = None,
     rendered_at_once: int = AT_ONCE,
     stow: Stow | None = None,
+    schedule: Schedule | None = None,
 ) -> AsgiApp:
     """Everything the streamer serves of an archive, as an ASGI app.
 
-    Writes nothing but frame indexes that are not there yet, renditions, and what `stow` takes. Archive and `stow`
-    stay their owner's to close.
+    Writes nothing but frame indexes that are not there yet, renditions, and what `stow` and `schedule` take. Archive and
+    these stay their owner's to close.
 
     Parameters
     ----------
@@ -107,6 +109,8 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
         How many pictures are made at once.
     stow : Stow, optional
         Takes instances; None takes none.
+    schedule : Schedule, optional
+        The worklist; None has none.
 
     Raises
     ------
@@ -129,6 +133,7 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
     starlette.state.public_url = settings.public_url
     starlette.state.stores = stow is not None
     others = compressed(starlette)
+    planned = compressed(schedule) if schedule is not None else None
     streams = Streams(archive, cache, most=settings.streams, folder=streams_folder)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,6 +145,8 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
             await streams(scope, receive, send)
         elif stow is not None and stow.is_mine(scope):
             await stow(scope, receive, send)
+        elif planned is not None and Schedule.is_mine(scope):
+            await planned(scope, receive, send)
         else:
             await others(scope, receive, send)
 
@@ -333,6 +340,8 @@ def _serve_archive(
             opened.enter_context(contextlib.closing(intake))
             stow = opened.enter_context(contextlib.closing(Stow(settings, intake)))
             bounds = dataclasses.replace(bounds, upload_bytes=stow.body_bytes)
+        schedule = opened.enter_context(contextlib.closing(Schedule(settings)))
+        bounds = dataclasses.replace(bounds, order_bytes=schedule.body_bytes)
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
             create_app(
@@ -345,6 +354,7 @@ def _serve_archive(
                 kept=_kept(settings),
                 rendered_at_once=settings.renditions.at_once,
                 stow=stow,
+                schedule=schedule,
             ),
             http=bounded(bounds),
             ws=BoundedWebSocket,

@@ -34,6 +34,8 @@ class Bounds:
         What follows them, where nothing takes a body: it is read only to be passed over.
     upload_bytes : int
         The content of a body that stores instances (`is_upload`); 0 where nothing does. Chunk frames may double it.
+    order_bytes : int
+        That of one that brings items of the worklist; 0 where nothing does.
     head_s : float
         From the connection, or the first byte after an answer, until the header fields are whole; in seconds.
     write_s : float
@@ -47,6 +49,7 @@ class Bounds:
     head_bytes: int = 64 * 1024
     body_bytes: int = 64 * 1024
     upload_bytes: int = 0
+    order_bytes: int = 0
     head_s: float = 10
     write_s: float = 120
     connections: int = 256
@@ -62,6 +65,7 @@ class _RefusedError(Exception):
 
 # STOW-RS (docs/design/stow.md). A path with escapes is not one of these, and has the small bound.
 _UPLOADS: Final = re.compile(rb"/studies(/[^/%]+)?")
+_ORDERS: Final = b"/worklist"
 _TELL_EVERY_S: Final = 10
 _DAMAGED: Final = (400, "this is no HTTP request")
 
@@ -220,11 +224,16 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _most_of_this_body(self) -> int:
         bounds = self.bounds
-        if not bounds.upload_bytes or self.parser.get_method() != b"POST":
+        if self.parser.get_method() != b"POST":
             return bounds.body_bytes
         path = httptools.parse_url(self.url).path or b""
+        most = 0
+        if _UPLOADS.fullmatch(path):
+            most = bounds.upload_bytes
+        elif path == _ORDERS:
+            most = bounds.order_bytes
         # What is longer than its content may be is refused where that is counted, with words.
-        return 2 * bounds.upload_bytes + bounds.body_bytes if _UPLOADS.fullmatch(path) else bounds.body_bytes
+        return 2 * most + bounds.body_bytes
 
     def _head_too_large(self) -> tuple[int, str]:
         return 431, f"the request line and header fields have more than {self.bounds.head_bytes} bytes"

@@ -33,7 +33,7 @@ _EXPOSED: Final = (
     b"Accept-Ranges, Content-Length, Content-Location, Content-Range, ETag, Location, Retry-After, Warning"
 )
 _PREFLIGHT: Final = (
-    (b"access-control-allow-methods", b"GET, HEAD, POST"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE"),
     (
         b"access-control-allow-headers",
         b"Accept, Authorization, Content-Type, If-Match, If-None-Match, If-Range, Range",

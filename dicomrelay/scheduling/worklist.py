@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, or_, select, tuple_, update
 from dicomrelay.ledger.engine import AnyRow, Database, Work, chunks
 from dicomrelay.ledger.ids import new_id
 from dicomrelay.scheduling.worklist_attributes import STEPS, json_tag
+from dicomrelay.scheduling.worklist_change import OrderKey
 from dicomrelay.scheduling.worklist_item import Item
 from dicomrelay.scheduling.worklist_links import SECTION, StepReference, link, set_status, settle
 from dicomrelay.scheduling.worklist_query import EVERYTHING, Conditions, Question
@@ -48,24 +49,6 @@ class Entry:
     status: StepStatus
     stations: tuple[str, ...]
     data_set: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderKey:
-    """By what an item is named; all that is given must be its own, and one at least be given."""
-
-    id: str = ""
-    study_instance_uid: str = ""
-    accession_number: str = ""
-    requested_procedure_id: str = ""
-    step_id: str = ""
-    placer_order_number: str = ""
-    filler_order_number: str = ""
-
-    @property
-    def conditions(self) -> list[ColumnElement[bool]]:
-        given = {name: getattr(self, name) for name in self.__slots__}
-        return [items.c[name] == value for name, value in given.items() if value]
 
 
 class Worklist:
@@ -108,6 +91,7 @@ class Worklist:
         *,
         hidden: Sequence[StepStatus] = (),
         keys: OrderKey | None = None,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[Entry, dict[str, Any]]]:
         """Every item that matches with its answer, in the order of their start, page by page.
 
@@ -117,15 +101,17 @@ class Worklist:
             Not shown, unless the question is about the status.
         keys : OrderKey, optional
             Only those that it names.
+        is_stopped : callable
+            Asked before each page; nothing more comes once it is so.
         """
         conditions = _conditions(question.conditions)
         if keys is not None:
-            conditions += keys.conditions
+            conditions += _named(keys)
         if hidden and not question.names_status:
             conditions.append(items.c.status.not_in([each.value for each in hidden]))
         place = items.c.start_date, items.c.start_time, items.c.id
         behind: tuple[str, str, str] | None = None
-        while True:
+        while not is_stopped():
             query = select(items).where(*conditions).order_by(*place).limit(_PAGE)
             if behind is not None:
                 query = query.where(tuple_(*place) > tuple_(*behind))
@@ -262,8 +248,12 @@ def _conditions(asked: Conditions) -> list[ColumnElement[bool]]:
 
 
 def _ids(work: Work, key: OrderKey) -> list[str]:
-    assert key.conditions, "a name of an item"  # noqa: S101 - else it would be all of them
-    return [*work.connection.execute(select(items.c.id).where(*key.conditions)).scalars()]
+    assert key.given, "a name of an item"  # noqa: S101 - else it would be all of them
+    return [*work.connection.execute(select(items.c.id).where(*_named(key))).scalars()]
+
+
+def _named(key: OrderKey) -> list[ColumnElement[bool]]:
+    return [items.c[name] == value for name, value in key.given.items()]
 
 
 def _entry(row: AnyRow) -> Entry:
@@ -277,14 +267,13 @@ def _prune(work: Work, age_ms: int, limit: int) -> int:
     day = _day(before)
     old = select(items.c.id).where(or_(items.c.ended_at < before, items.c.start_date < day)).limit(limit)
     gone = work.connection.execute(delete(items).where(items.c.id.in_(old))).rowcount
-    said = select(performed.c.sop_instance_uid).where(performed.c.changed_at < before).limit(limit)
     # Of an item that is there still, its state would be lost.
     has_item = select(items.c.id).where(items.c.study_instance_uid == performed.c.study_instance_uid).exists()
-    return gone + int(
-        work.connection.execute(
-            delete(performed).where(performed.c.sop_instance_uid.in_(said), ~has_item)
-        ).rowcount
-    )
+    said = select(performed.c.sop_instance_uid).where(performed.c.changed_at < before, ~has_item).limit(limit)
+    gone += work.connection.execute(
+        delete(performed).where(performed.c.sop_instance_uid.in_(said), ~has_item)
+    ).rowcount
+    return int(gone)
 
 
 def _day(at_ms: int) -> str:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from pydicom import config
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_VM, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 
 from dicomrelay.dicom.elements import tag_name
 from dicomrelay.errors import DataSetError
@@ -197,7 +198,16 @@ def _fault(element: DataElement) -> str:
         return ""
     value = element.value
     values = [*value] if isinstance(value, MultiValue | list | tuple) else [value]
+    if len(values) > 1 and _is_single(element.tag):
+        return "more than one value"
     return fault_of(vr, values)
+
+
+def _is_single(tag: BaseTag) -> bool:
+    try:
+        return dictionary_VM(tag) == "1"
+    except KeyError:  # private, or newer than the dictionary
+        return False
 
 
 def _missing(

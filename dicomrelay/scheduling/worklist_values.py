@@ -55,6 +55,8 @@ def _fault(vr: str, value: Any) -> str:  # noqa: PLR0911 - one for each form
         return _name_fault(text)
     if vr == "CS":
         return "" if _CODE.fullmatch(text) else "no code: 16 of A to Z, 0 to 9, space and underscore"
+    if vr == "AE" and not text.isascii():
+        return "no AE title: characters that are not ASCII"
     if vr in _CHARACTERS:
         most = _CHARACTERS[vr]
         return f"more than {most} characters ({vr})" if len(text) > most else ""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from dicomrelay.settings.fields import AeTitle, Name, Pattern, PeerText, Port, Section, UidPattern
+from dicomrelay.settings.fields import AeTitle, Pattern, PeerText, Port, Section, UidPattern
 from dicomrelay.settings.identity import GatewayIdentitySettings
 from dicomrelay.settings.tls import TlsSettings
 
@@ -206,7 +206,7 @@ class RetentionSettings(Section):
         90,
         ge=1,
         le=36_500,
-        description="Transfers that are done or cancelled, with their deliveries, and jobs that are over.",
+        description="Transfers that are done or cancelled, with their deliveries, jobs that are over, and decisions of rules.",
     )
     event_days: float = Field(30, ge=1, le=36_500, description="Events.")
     evidence_days: float = Field(
@@ -304,9 +304,15 @@ class PeerSettings(Section):
         "*", min_length=1, max_length=16, description="Calling AE title; * and ? are wildcards."
     )
     host: str = Field("*", description="Address or network (10.0.0.0/24) the peer calls from; * for any.")
-    rights: list[Literal["store", "query", "move", "get", "commitment"]] = Field(
+    rights: list[Literal["store", "query", "move", "get", "commitment", "worklist", "mpps"]] = Field(
         ["store"],
-        description="What it may do here: C-STORE, C-FIND, C-MOVE, C-GET, and ask for storage commitment. C-ECHO is for all.",
+        description="What it may do here: C-STORE, C-FIND, C-MOVE, C-GET, ask for storage commitment, ask for the "
+        "worklist, and tell of performed procedure steps. C-ECHO is for all.",
+    )
+    worklist_ae_titles: list[Pattern] | None = Field(
+        None,
+        description="Of the worklist it sees only steps whose Scheduled Station AE Title is one of these; * and ? are "
+        "wildcards. None: all, or as worklist.own_only has it.",
     )
     port: Port | None = Field(
         None,
@@ -367,20 +373,3 @@ class PeerSettings(Section):
                     f"{value!r} is no IP address, no network such as 10.0.0.0/24, and not *"
                 ) from None
         return value
-
-
-class RuleCondition(Section):
-    """All that is given must hold; a list means any of them; * and ? are wildcards."""
-
-    modality: Pattern | list[Pattern] | None = Field(None, description="Modality (0008,0060).")
-    source_ae_title: Pattern | list[Pattern] | None = Field(None, description="AE title that sent it to us.")
-    called_ae_title: Pattern | list[Pattern] | None = Field(None, description="AE title it was sent to.")
-    sop_class_uid: Pattern | list[Pattern] | None = Field(None, description="SOP Class UID (0008,0016).")
-
-
-class RuleSettings(Section):
-    """Where instances go."""
-
-    when: RuleCondition = Field(RuleCondition(), description="What the rule is for; left out, for all.")
-    send_to: list[Name] = Field(description="Names of destinations; none: to the archive only.")
-    priority: Literal["urgent", "normal", "bulk"] = Field("normal", description="Which queue it takes.")

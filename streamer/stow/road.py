@@ -17,12 +17,12 @@ from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import SpoolError
 from dicomrelay.log import get_logger
 from dicomrelay.net.service import StoreReply, StoreSink
-from dicomrelay.settings import Settings, is_loopback
+from dicomrelay.settings import Settings
 from dicomrelay.spool import Provenance, SpoolRecord
-from streamer import media_types
+from streamer import media_types, writers
 from streamer.addresses import base_url
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
-from streamer.door import CALLER, FOREIGN, address_of
+from streamer.door import CALLER, address_of
 from streamer.frames import checked_uids
 from streamer.stow.content_type import DICOM_JSON, Form, form_of
 from streamer.stow.outcomes import Stored, as_json, http_status
@@ -37,9 +37,6 @@ PATH: Final = re.compile(r"/studies(?:/(?P<study>[^/]+))?")
 _MOST_COMMITS: Final = 8
 _RETRY_AFTER_S: Final = 30
 _CLOSE: Final = (b"connection", b"close")
-_FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"})
-_NOBODY_KNOWN: Final = "nobody shows here who it is: set [streamer.access]"
-_OF_A_PAGE: Final = "pages of another site store only where they show who they are: set [streamer.access]"
 _Result = TypeVar("_Result")
 
 
@@ -110,8 +107,7 @@ class Stow:
         calling, called = self._ae_titles
         why = (
             self.closed
-            or _by_proxy(scope, caller)
-            or _by_a_page(scope, caller)
+            or writers.refusal(scope)
             or self._intake.refusal(calling, address, is_identified=bool(caller))
         )
         if why:
@@ -215,23 +211,9 @@ class Stow:
 
 def _closed(settings: Settings) -> str:
     """Why nobody may store here; "" when some may."""
-    streamer = settings.streamer
-    if not streamer.stow.enabled:
+    if not settings.streamer.stow.enabled:
         return "streamer.stow.enabled is false"
-    if streamer.access is None and not is_loopback(streamer.host):
-        return _NOBODY_KNOWN
-    return ""
-
-
-def _by_proxy(scope: Scope, caller: str) -> str:
-    """On loopback a proxy has the address of this machine: who is behind it must say who it is."""
-    is_forwarded = any(name in _FORWARDED for name, _ in scope["headers"])
-    return _NOBODY_KNOWN if is_forwarded and not caller else ""
-
-
-def _by_a_page(scope: Scope, caller: str) -> str:
-    """cors_origins let pages of other sites read. What they would store, the person in front of the browser does not see."""
-    return _OF_A_PAGE if scope.get(FOREIGN) and not caller else ""
+    return writers.closed(settings.streamer)
 
 
 def _later(words: str) -> HttpError:

@@ -23,7 +23,8 @@ def test_a_gateway_that_is_asked_nothing_loads_no_database(tmp_path: Path) -> No
     code = (
         "import sys; from scp_gateway import app; from dicomrelay.settings import Settings; from pathlib import Path;"
         "settings = Settings(home=Path(sys.argv[1]));"
-        "app._operations(settings, app.open_archive(settings), app._NO_LEDGER, desk=lambda: None);"
+        "schedule = app.LazyWorklist(settings), app.LazyPerformed(settings);"
+        "app._operations(settings, app.open_archive(settings), app._NO_LEDGER, *schedule, desk=lambda: None);"
         "print([name for name in ('sqlalchemy', 'alembic', 'archive') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -1,0 +1,1 @@
+"""`dicomrelay worklist`, one file a command."""

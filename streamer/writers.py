@@ -1,0 +1,30 @@
+"""Who may change something over the web, or read what is no image: by the address, or by who it shows to be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dicomrelay.settings import StreamerSettings, is_loopback
+from streamer.answers import Scope
+from streamer.door import CALLER, FOREIGN
+
+_FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"})
+NOBODY_KNOWN: Final = "nobody shows here who it is: set [streamer.access]"
+_OF_A_PAGE: Final = "pages of another site store only where they show who they are: set [streamer.access]"
+
+
+def closed(settings: StreamerSettings) -> str:
+    """Why nobody may; "" when some may."""
+    return NOBODY_KNOWN if settings.access is None and not is_loopback(settings.host) else ""
+
+
+def refusal(scope: Scope) -> str:
+    """Why whoever sends a request may not; "" when it may."""
+    caller = scope.get(CALLER, "")
+    if caller:
+        return ""
+    # On loopback a proxy has the address of this machine: who is behind it must say who it is.
+    if any(name in _FORWARDED for name, _ in scope["headers"]):
+        return NOBODY_KNOWN
+    # cors_origins let pages of other sites read. What they would change, the person in front of the browser does not see.
+    return _OF_A_PAGE if scope.get(FOREIGN) else ""
