@@ -1,0 +1,252 @@
+"""De-identification by PS3.15 Annex E, element by element."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from dicomrelay.edits.values import BurnedIn, Profile, SafePrivate
+from dicomrelay.errors import NotEditable
+from tests.support.data_sets import BIG_ENDIAN, ENCODERS, EXPLICIT, IMPLICIT
+from tests.support.edits import KEY, SECRETS, basic, decoded, edited, encoded, person
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"
+TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
+
+
+def cleaned(data_set: Dataset, profile: Profile | None = None, syntax: str = EXPLICIT) -> Dataset:
+    """By the basic profile, or another."""
+    return decoded(edited(encoded(data_set, syntax), syntax, profile or basic())[0], syntax)
+
+
+def days_between(one: str, other: str) -> int:
+    """Of two dates."""
+    first, second = (date(int(text[:4]), int(text[4:6]), int(text[6:])) for text in (one, other))
+    return (second - first).days
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])
+def test_nothing_is_left_of_who_it_is_and_the_picture_stays(syntax: str) -> None:
+    """In every byte order, with VRs and without."""
+    before = person()
+    data, made = edited(encoded(before, syntax), syntax, basic())
+    for secret in SECRETS:
+        assert secret.encode() not in data, secret
+    after = decoded(data, syntax)
+    assert after.PixelData == before.PixelData
+    assert (after.Rows, after.SOPClassUID) == (4, before.SOPClassUID)
+    assert made.sop_instance_uid == after.SOPInstanceUID == KEY.uid(before.SOPInstanceUID)
+    assert after.StudyInstanceUID == KEY.uid(before.StudyInstanceUID)
+    assert after.PatientID == after.PatientName != ""
+    assert after.PatientBirthDate == after.StudyDate == ""
+    # X in this IOD; inside of an item the UIDs are mapped.
+    assert "ReferencedImageSequence" not in after
+    assert "InstitutionName" not in after
+    assert not [element for element in after if element.tag.is_private]
+
+
+def test_what_was_done_stands_in_it() -> None:
+    """(0012,0062), (0012,0063), (0012,0064) and (0028,0303)."""
+    after = cleaned(person(), basic("modified_dates", "retain_patient_characteristics"))
+    assert after.PatientIdentityRemoved == "YES"
+    assert after.DeidentificationMethod == "dicomrelay research@0123456789ab"
+    codes = [item.CodeValue for item in after.DeidentificationMethodCodeSequence]
+    assert codes == ["113100", "113107", "113108"]
+    assert {item.CodingSchemeDesignator for item in after.DeidentificationMethodCodeSequence} == {"DCM"}
+    assert after.LongitudinalTemporalInformationModified == "MODIFIED"
+    assert cleaned(person()).LongitudinalTemporalInformationModified == "REMOVED"
+    assert cleaned(person(), basic("full_dates")).LongitudinalTemporalInformationModified == "UNMODIFIED"
+
+
+def test_dates_of_a_patient_move_together_and_those_of_another_otherwise() -> None:
+    """Intervals stay, times stay."""
+    before, other = person(), person()
+    other.PatientID = "PAT-4712"
+    after = cleaned(before, basic("modified_dates"))
+    back = days_between(after.StudyDate, before.StudyDate)
+    assert 1 <= back <= 3650
+    assert days_between(after.ContentDate, before.ContentDate) == back
+    assert days_between(after.AcquisitionDate, before.AcquisitionDate) == back
+    assert after.StudyTime == before.StudyTime
+    assert days_between(cleaned(other, basic("modified_dates")).StudyDate, other.StudyDate) != back
+
+
+def test_a_date_that_is_none_gets_what_the_profile_says() -> None:
+    """A malformed value is not passed on because it cannot be moved."""
+    before = person()
+    before.StudyDate = ""
+    raw = encoded(before, EXPLICIT).replace(b"20240312", b"Erika M.")
+    after = decoded(edited(raw, EXPLICIT, basic("modified_dates"))[0], EXPLICIT)
+    assert after.StudyDate == ""
+    assert "AcquisitionDate" not in after
+
+
+def test_the_same_patient_is_known_again_in_a_later_study() -> None:
+    """By the key alone: nothing is stored."""
+    later = person()
+    later.StudyInstanceUID, later.SOPInstanceUID, later.AccessionNumber = "1.2.9", "1.2.9.1", "ACC-1"
+    one, two = cleaned(person()), cleaned(later)
+    assert one.PatientID == two.PatientID
+    assert one.StudyInstanceUID != two.StudyInstanceUID
+    assert one.AccessionNumber != two.AccessionNumber
+
+
+def test_without_an_id_the_study_stands_for_the_patient() -> None:
+    """And the id is there afterwards, so that it is known again."""
+    before = person()
+    del before.PatientID
+    one = cleaned(before)
+    assert one.PatientID.startswith("P")
+    before.PatientName, before.SOPInstanceUID = "Other^Name", "1.2.9.9"
+    assert cleaned(before).PatientID == one.PatientID
+    palette = Dataset()
+    palette.SOPInstanceUID, palette.ContentLabel = "1.2.826.0.1.11.9", "SPRING"
+    after = cleaned(palette)
+    assert after.SOPInstanceUID == KEY.uid("1.2.826.0.1.11.9")
+    assert "PatientID" not in after
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_what_hides_behind_un_is_gone_through(syntax: str) -> None:
+    """PS3.5 Section 6.2.2: the items of UN are implicit VR, and what PS3.6 knows is what it says."""
+    inner = Dataset()
+    inner.ReferencedSOPInstanceUID = "1.2.826.0.1.11.77"
+    inner.PatientName = "Mustermann^Erika"
+    body = encoded(inner, IMPLICIT)
+    item = b"\xfe\xff\x00\xe0" + len(body).to_bytes(4, "little") + body
+    unknown = ENCODERS[syntax].element(0x00081115, b"UN", item)  # Referenced Series Sequence
+    unknown += ENCODERS[syntax].element(0x00101001, b"UN", b"Mustermann")  # Other Patient Names
+    data = edited(encoded(person(), syntax) + unknown, syntax, basic())[0]
+    assert b"Mustermann" not in data
+    assert b"1.2.826.0.1.11.77" not in data
+    assert KEY.uid("1.2.826.0.1.11.77").encode() in data
+
+
+def test_a_sequence_that_holds_no_items_is_refused_where_it_would_stay() -> None:
+    """What cannot be looked into cannot go out."""
+    unknown = ENCODERS[EXPLICIT].element(0x00081115, b"UN", b"Mustermann^Erika")
+    with pytest.raises(NotEditable, match=r"\(0008,1115\) is a sequence"):
+        edited(encoded(person(), EXPLICIT) + unknown, EXPLICIT, basic())
+
+
+def test_public_elements_that_nobody_knows_go() -> None:
+    """Of the standard of tomorrow, or of nobody."""
+    before = person()
+    before.add_new(0x00187FFE, "LO", "Erika")
+    before.add_new(0x60003000, "OW", b"\1\2")
+    before.add_new(0x50003000, "OW", b"\1\2")
+    after = cleaned(before)
+    assert not {0x00187FFE, 0x60003000, 0x50003000} & {int(element.tag) for element in after}
+
+
+def test_structured_content_keeps_its_form_and_published_codes() -> None:
+    """D of Content Sequence (0040,A730)."""
+    name, private_code, finding = Dataset(), Dataset(), Dataset()
+    name.RelationshipType, name.ValueType, name.PersonName = "CONTAINS", "PNAME", "Mustermann^Erika"
+    finding.ValueType, finding.TextValue, finding.NumericValue = "TEXT", "seen by Referrer", "12.5"
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "121106", "DCM", "Comment"
+    finding.ConceptNameCodeSequence = Sequence([code])
+    own = Dataset()
+    own.CodeValue, own.CodingSchemeDesignator, own.CodeMeaning = "E1", "99KLINIKUM", "Erika"
+    private_code.ValueType, private_code.ConceptCodeSequence = "CODE", Sequence([own])
+    before = person(TEXT_SR)
+    del before.BurnedInAnnotation
+    before.ContentSequence = Sequence([name, finding, private_code])
+    for profile in (basic(), basic("clean_structured_content")):
+        after = cleaned(before, profile).ContentSequence
+        assert [item.ValueType for item in after] == ["PNAME", "TEXT", "CODE"]
+        assert after[0].PersonName == "REMOVED"
+        assert (after[1].TextValue, after[1].NumericValue) == ("REMOVED", 12.5)
+        assert after[1].ConceptNameCodeSequence[0].CodeMeaning == "Comment"
+        assert after[2].ConceptCodeSequence[0].CodeMeaning == "REMOVED"
+
+
+def test_descriptions_keep_the_words_that_are_listed() -> None:
+    """Others go; where none is left, the profile's word."""
+    profile = basic("clean_descriptors", words=frozenset({"ct", "thorax"}))
+    after = cleaned(person(), profile)
+    assert after.StudyDescription == "CT"
+    assert after.ProtocolName == "Thorax"
+    assert "StudyDescription" not in cleaned(person(), basic("clean_descriptors"))
+
+
+def test_private_elements_stay_where_they_are_safe() -> None:
+    """By the settings, or by what (0008,0300) says; UIDs in them are mapped."""
+    listed = frozenset({SafePrivate(0x0019, 0x02, "ACME 1"), SafePrivate(0x0019, 0x03, "ACME 1")})
+    after = cleaned(person(), basic("retain_safe_private", safe_private=listed))
+    block = after.private_block(0x0019, "ACME 1")
+    assert block[0x02].value == 1.5
+    assert block[0x03].value == KEY.uid("1.2.826.0.1.11.6")
+    assert 0x01 not in block
+
+    before = person()
+    said = Dataset()
+    said.add_new(0x00080301, "US", 0x0019)
+    said.PrivateCreatorReference, said.BlockIdentifyingInformationStatus = "ACME 1", "MIXED"
+    said.add_new(0x00080304, "US", [0x02])
+    before.PrivateDataElementCharacteristicsSequence = Sequence([said])
+    for syntax in (EXPLICIT, BIG_ENDIAN):
+        after = cleaned(before, basic("retain_safe_private"), syntax)
+        assert [element.tag.element & 0xFF for element in after if element.tag.is_private] == [0x10, 0x02]
+    assert not [element for element in cleaned(before) if element.tag.is_private]
+
+
+def test_uids_stay_where_they_are_to_stay() -> None:
+    """And nothing else does."""
+    after = cleaned(person(), basic("retain_uids"))
+    assert after.SOPInstanceUID == "1.2.826.0.1.11.1"
+    assert after.ReferencedImageSequence[0].ReferencedSOPInstanceUID == "1.2.826.0.1.11.5"
+    assert "Mustermann" not in str(after)
+
+
+def test_what_is_still_there_stops_the_instance() -> None:
+    """A description that an option keeps, and a UID in a text."""
+    with pytest.raises(NotEditable, match=r"\(0008,0080\) still holds") as error:
+        cleaned(person(), basic("retain_institution_identity"))
+    assert "Mustermann" not in str(error.value)
+    kept = cleaned(person(), basic("retain_institution_identity", names_may_be_left=True))
+    assert kept.InstitutionName == "Klinikum Mustermann"
+    before = person()
+    before.PixelSpacingCalibrationDescription = "see 1.2.826.0.1.11.2"
+    with pytest.raises(NotEditable, match=r"\(0028,0A04\) still holds"):
+        cleaned(before)
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "said", "policy", "refused"),
+    [
+        (ULTRASOUND, "", BurnedIn.REFUSE, True),
+        (ULTRASOUND, "NO", BurnedIn.REFUSE, False),
+        (ULTRASOUND, "", BurnedIn.REFUSE_YES, False),
+        (SECONDARY_CAPTURE, "YES", BurnedIn.REFUSE_YES, True),
+        (SECONDARY_CAPTURE, "YES", BurnedIn.SEND, False),
+        ("1.2.840.10008.5.1.4.1.1.7.4", "", BurnedIn.REFUSE, True),
+        ("1.2.840.10008.5.1.4.1.1.2", "", BurnedIn.REFUSE, False),
+        ("1.2.840.10008.5.1.4.1.1.2", "YES", BurnedIn.REFUSE, True),
+    ],
+)
+def test_a_picture_that_may_name_the_patient_waits_for_a_person(
+    sop_class: str, said: str, policy: BurnedIn, refused: bool
+) -> None:
+    """PS3.3 Section C.7.6.1.1.1."""
+    before = person(sop_class)
+    before.BurnedInAnnotation = said
+    if refused:
+        with pytest.raises(NotEditable, match=r"Burned In Annotation \(0028,0301\)"):
+            cleaned(before, basic(burned_in=policy))
+    else:
+        assert cleaned(before, basic(burned_in=policy)).PatientIdentityRemoved == "YES"
+
+
+def test_pixels_that_another_has_cleaned_stay_marked_as_such() -> None:
+    """Nothing here touches pixels."""
+    before, code = person(), Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "113101", "DCM", "Erika"
+    before.DeidentificationMethodCodeSequence = Sequence([code])
+    codes = cleaned(before).DeidentificationMethodCodeSequence
+    assert [(each.CodeValue, each.CodeMeaning) for each in codes][1] == ("113101", "Clean Pixel Data Option")
