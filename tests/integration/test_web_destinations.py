@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,6 +114,28 @@ def test_an_instance_that_breaks_the_service_holds_up_no_other(tmp_path: Path) -
         assert _states(rooms) == {"delivered": 3, "failed": 1}
 
 
+def test_requests_that_die_together_are_one_attempt_each(tmp_path: Path) -> None:
+    """Both were under way at once; then each goes alone, and no attempt is counted twice."""
+    barrier = threading.Barrier(2, timeout=10)
+
+    def answer(asked: Asked) -> Action:
+        if len(service.asked) <= 2:
+            barrier.wait()
+        return "close"
+
+    more = "batch_instances = 1\n"
+    with web_service() as service, _sending(tmp_path, service, 2, more) as (rooms, transfer):
+        service.answer = answer
+        forward_transfer(rooms, transfer)
+        details = _sent(rooms)
+    assert sorted((each["sop_instance_uid"], each["attempt"]) for each in details) == [
+        ("1.2.3.1", 1),
+        ("1.2.3.1", 2),
+        ("1.2.3.2", 1),
+        ("1.2.3.2", 2),
+    ]
+
+
 def test_retry_after_is_waited_for(tmp_path: Path) -> None:
     """503 turns away: nothing has failed, and the schedule of a millisecond gives way."""
     with (
@@ -187,6 +210,31 @@ def test_an_answer_with_words_of_its_own_stays_out_of_the_evidence(tmp_path: Pat
     assert "CANARY" in listed.reason
     assert "CANARY" not in json.dumps(detail)
     assert detail["state"] == DeliveryState.REFUSED.value
+
+
+def test_what_is_edited_is_known_by_its_new_uid(tmp_path: Path) -> None:
+    """The store response names the copy; nothing of what arrived goes out, and a request sent again has the same bytes."""
+    key = tmp_path / "key"
+    key.write_text("00112233445566778899aabbccddeeff" * 2)
+    key.chmod(0o600)
+    more = (
+        'edits = "research"\n[[edits]]\nname = "research"\n'
+        f'deidentify = {{ profile = "basic", key_file = "{key}" }}\n'
+    )
+    replies = iter([Reply(503)])
+    with web_service() as service, _sending(tmp_path, service, 2, more) as (rooms, transfer):
+        service.answer = lambda asked: next(replies, stored(*asked.uids))
+        forward_transfer(rooms, transfer)
+        wait_for(lambda: bool(transfers_of(rooms)), timeout_s=5, what="it is due again")
+        forward_transfer(rooms, transfer)
+        assert _states(rooms) == {"delivered": 2}
+        details = [each for each in _sent(rooms) if each["state"] == "delivered"]
+    first, second = service.asked
+    assert first.files == second.files
+    assert all(uid.startswith("2.25.") for uid in first.files)
+    assert not any(b"1.2.3" in content for content in first.files.values())
+    assert {detail["sent_sop_instance_uid"] for detail in details} == set(first.files)
+    assert all(detail["edits"].startswith("research@") for detail in details)
 
 
 def test_a_destination_that_left_the_settings_is_not_called_by_dimse(tmp_path: Path) -> None:
