@@ -14,6 +14,7 @@ from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.log import get_logger
 from dicomrelay.net import tls
+from dicomrelay.routing.book import rule_set
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Queue, WakeUps, build_celery
 from dicomrelay.settings import Settings
@@ -127,6 +128,7 @@ def run(
     from celery import signals  # noqa: PLC0415 - it reads the variable when it is imported
 
     tls.check_destinations(settings)
+    rule_set(settings)
     migrate(home.ledger_url(settings))
     _free(settings)
     app = build_celery(settings)

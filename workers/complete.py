@@ -12,6 +12,7 @@ from dicomrelay.ledger.values import DueTransfer, Priority
 from dicomrelay.log import get_logger
 from dicomrelay.runtime.queue import Queue, Task
 from dicomrelay.settings import Settings
+from workers.deciding import decide_complete
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.complete")
@@ -38,8 +39,10 @@ def policy(settings: Settings) -> CompletionPolicy:
 
 
 def make_complete(rooms: Rooms) -> Made:
-    """Make transfers of the studies that are complete; nobody is told."""
-    return rooms.ledger.completion.complete(policy(rooms.settings), limit=_STUDIES)
+    """Make transfers of the studies that are complete, by rules of series and studies too; nobody is told."""
+    plan = policy(rooms.settings)
+    decide_complete(rooms, plan)
+    return rooms.ledger.completion.complete(plan, limit=_STUDIES)
 
 
 def cut_and_say(rooms: Rooms, study_instance_uids: Sequence[str]) -> Made:

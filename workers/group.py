@@ -19,10 +19,10 @@ from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
 from dicomrelay.net.callers import Callers
-from dicomrelay.routing import Facts, ad_hoc, decide, rules_version
-from dicomrelay.settings import Settings
+from dicomrelay.routing import ad_hoc
 from dicomrelay.spool import SpoolRecord
-from workers import complete
+from workers import complete, prefetching
+from workers.asking import Asked, ask, is_archived, rules_now
 from workers.batches import paced
 from workers.copies import sort_copies
 from workers.rooms import Rooms
@@ -92,12 +92,21 @@ def register(
     _sync_ad_hoc(rooms, records)
     taken = _taken_uids(rooms, records)
     callers = Callers(rooms.settings.peers)
-    version = rules_version(rooms.settings.rules, rooms.settings.destinations)
+    rules = rules_now(rooms)
+    asked = [ask(rooms, rules, record) for record in records]
     results = rooms.ledger.register(
         [
-            _arrival(rooms, record, version, callers, aside=record.id in taken, without=without)
-            for record in records
+            _arrival(rooms, record, said, callers, aside=record.id in taken, without=without)
+            for record, said in zip(records, asked, strict=True)
         ]
+    )
+    prefetching.of_arrivals(
+        rooms,
+        [
+            (record, said)
+            for record, said, result in zip(records, asked, results, strict=True)
+            if result.verdict is Verdict.NEW
+        ],
     )
     aside = [r.spool_id for r in results if r.verdict is Verdict.CONFLICT]
     ours = [
@@ -126,24 +135,10 @@ def _taken_uids(rooms: Rooms, records: Sequence[SpoolRecord]) -> set[str]:
     return aside | {r.id for r in records if held.get(r.sop_instance_uid, r.digest) != r.digest}
 
 
-def destinations_of(settings: Settings, record: SpoolRecord) -> tuple[str, ...]:
-    """Where an item is to go, by its job's word or the rules'."""
-    return record.send_to or decide(settings.rules, settings.destinations, _facts(record)).destinations
-
-
-def _facts(record: SpoolRecord) -> Facts:
-    return Facts(
-        modality=record.modality,
-        source_ae_title=record.provenance.calling_ae_title,
-        called_ae_title=record.provenance.called_ae_title,
-        sop_class_uid=record.sop_class_uid,
-    )
-
-
 def _arrival(
     rooms: Rooms,
     record: SpoolRecord,
-    version: str,
+    asked: Asked,
     callers: Callers,
     *,
     aside: bool,
@@ -154,7 +149,9 @@ def _arrival(
     # What a job submits is complete when the job says so.
     found = None if origin.job_id else callers.find(origin.calling_ae_title, origin.peer_address)
     source = None if found is None else found[1]
-    decision = decide(settings.rules, settings.destinations, _facts(record))
+    # What a person named goes there by that person's word, and as urgently as the rules say.
+    by_rules = not record.send_to
+    decision = asked.decision
     destinations = record.send_to or decision.destinations
     return Arrival(
         spool_id=record.id,
@@ -176,15 +173,17 @@ def _arrival(
         source_path=record.source_path,
         destinations=tuple(name for name in destinations if name not in without),
         priority=decision.priority,
-        archive=settings.archive.enabled,
+        archive=is_archived(settings, decision if by_rules else None),
         job_id=origin.job_id,
         quiet_ms=None
         if source is None or source.quiet_seconds is None
         else round(1000 * source.quiet_seconds),
         count_at="" if source is None or source.count_at is None else source.count_at,
-        # What a person named goes there by that person's word.
-        rules="" if record.send_to else ", ".join(map(str, decision.rules)),
-        rules_version="" if record.send_to else version,
+        rules=asked.decided.rules if by_rules else "",
+        rules_version=asked.decided.version if by_rules else "",
+        terms=decision.terms if by_rules else {},
+        decided=asked.decided if by_rules else None,
+        undecided=asked.undecided and by_rules,
         aside=aside,
         protocol=origin.protocol,
         user=origin.user,

@@ -29,11 +29,19 @@ def make_by_rule(rooms: Rooms, instances: Iterable[InstanceFacts]) -> int:
     rules, renditions = rooms.settings.renditions.rules, rooms.renditions
     if renditions is None:
         return 0
+    found = list(instances)
+    by_decision = (
+        rooms.ledger.rulings.renditions([each.instance_id for each in found])
+        if rooms.rules().makes_renditions
+        else {}
+    )
     count = 0
-    for instance in instances:
+    for instance in found:
         if rooms.stopping.is_set():
             break
-        wanted = wanted_of(rules, instance.modality)
+        wanted = [
+            *dict.fromkeys([*wanted_of(rules, instance.modality), *by_decision.get(instance.instance_id, ())])
+        ]
         if not wanted:
             continue
         with suppress(InstanceNotFound):  # removed meanwhile

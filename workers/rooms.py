@@ -12,6 +12,8 @@ from archive.root import mark_as_of_a_relay
 from archive.storage.opening import open_storage
 from archive.values import Policy
 from dicomrelay.ledger import Ledger
+from dicomrelay.routing.book import RuleBook
+from dicomrelay.routing.rules import RuleSet
 from dicomrelay.runtime import home
 from dicomrelay.runtime.owner import own_name
 from dicomrelay.runtime.queue import WakeUps
@@ -33,6 +35,9 @@ class Rooms:
     renditions: Renditions | None = None
     # Set when the process is to end: what is under way is handed back at the next instance.
     stopping: threading.Event = field(default_factory=threading.Event)
+    # Versions of the rules that the ledger knows.
+    known_versions: set[str] = field(default_factory=set)
+    _books: list[RuleBook] = field(default_factory=list)
 
     @classmethod
     def open(cls, settings: Settings) -> Rooms:
@@ -55,6 +60,18 @@ class Rooms:
             renditions=_renditions(settings, archive),
         )
 
+    def rules(self) -> RuleSet:
+        """The rules in force now.
+
+        Raises
+        ------
+        ConfigurationError
+            There are none to begin with: something is wrong with them.
+        """
+        if not self._books:
+            self._books.append(RuleBook(self.settings))
+        return self._books[0].current()
+
     @property
     def owner(self) -> str:
         """Who holds a lease: this process, and no other that ever was."""
@@ -70,8 +87,9 @@ class Rooms:
 
 
 def _renditions(settings: Settings, archive: Archive) -> Renditions | None:
-    """What makes renditions, where a rule says so; children are started when they are first needed."""
-    if not settings.renditions.rules or not settings.renditions.max_bytes:
+    """What makes renditions, where a rule may say so; children are started when they are first needed."""
+    by_rule = settings.renditions.rules or settings.rules or settings.rules_file
+    if not by_rule or not settings.renditions.max_bytes:
         return None
     kept = RenditionCache(
         settings.renditions_path,

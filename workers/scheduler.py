@@ -18,6 +18,7 @@ from workers.commit_reports import report_until
 from workers.complete import complete_until
 from workers.count import ask_until
 from workers.identity_watch import IdentityWatch
+from workers.performed import perform_until
 from workers.prune import prune_until
 from workers.reconcile import reconcile
 from workers.rooms import Rooms
@@ -38,6 +39,7 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     """
     migrate(home.ledger_url(settings))
     rooms = Rooms.open(settings)
+    rooms.rules()  # what is wrong with them is said before anything is begun
     rooms.ledger.sync_destinations(configured(settings.destinations))
     if removed := sweep_copies(home.copies_folder(settings)):
         _log.info("removed what dead processes left", folders=removed)
@@ -50,6 +52,7 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     threading.Thread(target=ask_until, args=(rooms, stop), name="count", daemon=True).start()
     threading.Thread(target=prune_until, args=(rooms, stop), name="prune", daemon=True).start()
     threading.Thread(target=report_until, args=(rooms, stop), name="commitments", daemon=True).start()
+    threading.Thread(target=perform_until, args=(rooms, stop), name="mpps", daemon=True).start()
     threading.Thread(target=scrub_until, args=(rooms, stop), name="scrub", daemon=True).start()
     threading.Thread(target=retain_until, args=(rooms, stop), name="archive-retention", daemon=True).start()
     ready()

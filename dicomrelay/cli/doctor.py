@@ -11,10 +11,12 @@ import click
 from dicomrelay.cli.checks.callers import check_callers
 from dicomrelay.cli.checks.certificates import check_certificates
 from dicomrelay.cli.checks.destinations import check_destinations
+from dicomrelay.cli.checks.edits import check_edits
 from dicomrelay.cli.checks.finding import Finding, Verdict, exit_code, failed, ok
 from dicomrelay.cli.checks.home import check_home
 from dicomrelay.cli.checks.integrity import check_integrity
 from dicomrelay.cli.checks.ports import check_ports
+from dicomrelay.cli.checks.rules import check_rules
 from dicomrelay.cli.checks.storage import (
     check_archive_storage,
     check_broker,
@@ -90,9 +92,11 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
         "ledger": lambda: check_ledger(settings),
         "archive": lambda: check_archive_storage(settings),
         "spool": lambda: check_spool(settings),
+        "rules": lambda: check_rules(settings),
         "integrity": lambda: check_integrity(settings, is_up=is_up),
         "tls": lambda: check_certificates(settings),
         "callers": lambda: check_callers(settings),
+        "edits": lambda: check_edits(settings),
     }
     if timeout_s is not None:
         checks["destinations"] = lambda: check_destinations(settings, timeout_s)

@@ -15,6 +15,7 @@ from dicomrelay.ledger.settling import settle
 from dicomrelay.net import tls
 from dicomrelay.net.acceptor import listen
 from dicomrelay.net.certificates import out_of_date
+from dicomrelay.routing.book import rule_set
 from dicomrelay.runtime import home
 from dicomrelay.runtime.log_rotation import rotate_until
 from dicomrelay.runtime.queue import WakeUps
@@ -53,6 +54,7 @@ def run(
     """
     home.prepare(settings)
     tls.check(settings)
+    rule_set(settings)
     reception.check(settings)
     lock = home.HomeLock(settings)
     lock.take()

@@ -120,6 +120,7 @@ def _give_transfers(work: Work, subject: Subject, destination: str) -> None:
             columns.job_id,
             columns.instance_id,
             columns.bytes,
+            columns.not_before,
         )
         .where(UNGROUPED, *subjects.of_deliveries(subject, destination))
         .order_by(columns.study_instance_uid, columns.destination, columns.priority, columns.job_id)

@@ -134,10 +134,12 @@ def _claimed(transfer: AnyRow, owner: str) -> Event:
 
 def _to_do(work: Work, transfer_id: str) -> tuple[PendingDelivery, ...]:
     rows = work.connection.execute(
-        select(*INSTANCE_COLUMNS, deliveries.c.attempts, WAS_UNDER_WAY.label("suspect"))
+        select(*INSTANCE_COLUMNS, deliveries.c.attempts, deliveries.c.edits, WAS_UNDER_WAY.label("suspect"))
         .join(deliveries, deliveries.c.instance_id == instances.c.id)
         .where(deliveries.c.transfer_id == transfer_id, deliveries.c.state.in_(TO_DO))
         # What failed goes behind what was not tried yet: it must not hold up the rest of its study.
         .order_by(deliveries.c.attempts, instances.c.id)
     )
-    return tuple(PendingDelivery(instance_facts(row), row.attempts, bool(row.suspect)) for row in rows)
+    return tuple(
+        PendingDelivery(instance_facts(row), row.attempts, bool(row.suspect), row.edits) for row in rows
+    )

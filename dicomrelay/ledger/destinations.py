@@ -9,7 +9,7 @@ from sqlalchemy import select
 from dicomrelay.ledger.engine import Work
 from dicomrelay.ledger.facts import destination_info
 from dicomrelay.ledger.schema import destinations
-from dicomrelay.ledger.values import DestinationInfo
+from dicomrelay.ledger.values import DestinationInfo, DestinationKind
 
 
 def sync(work: Work, known: Sequence[DestinationInfo]) -> None:
@@ -45,6 +45,25 @@ def sync(work: Work, known: Sequence[DestinationInfo]) -> None:
                 "verification": info.verification,
             }
             for info in sorted({info.name: info for info in known}.values(), key=lambda info: info.name)
+        ],
+    )
+
+
+def let_be(work: Work, names: Sequence[str]) -> None:
+    """Rows for names in order, without an address, where there is none: nothing is refused for want of one."""
+    work.insert_missing(
+        destinations,
+        [
+            {
+                "name": name,
+                "kind": DestinationKind.UNKNOWN.value,
+                "ae_title": "",
+                "host": "",
+                "port": 0,
+                "associations": 1,
+                "calling_ae_title": "",
+            }
+            for name in names
         ],
     )
 

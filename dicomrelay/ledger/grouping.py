@@ -72,7 +72,7 @@ def complete(work: Work, policy: CompletionPolicy, *, limit: int) -> Made:
     orders.unchanging(work)
     query = (
         select(studies.c.study_instance_uid)
-        .where(*_is_complete(work, policy))
+        .where(*is_complete(work, policy), ~studies.c.undecided)
         .order_by(studies.c.ungrouped_at)
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
@@ -90,7 +90,7 @@ def complete(work: Work, policy: CompletionPolicy, *, limit: int) -> Made:
 
 def any_complete(work: Work, policy: CompletionPolicy) -> bool:
     """Whether `complete` would find a study."""
-    query = select(studies.c.study_instance_uid).where(*_is_complete(work, policy)).limit(1)
+    query = select(studies.c.study_instance_uid).where(*is_complete(work, policy)).limit(1)
     return work.connection.execute(query).first() is not None
 
 
@@ -125,7 +125,8 @@ def cut(work: Work, policy: CompletionPolicy, study_uids: Sequence[str]) -> Made
     return _write(making)
 
 
-def _is_complete(work: Work, policy: CompletionPolicy) -> tuple[ColumnElement[bool], ...]:
+def is_complete(work: Work, policy: CompletionPolicy) -> tuple[ColumnElement[bool], ...]:
+    """Of a study: nothing more is expected of it for now, and something of it waits."""
     columns = studies.c
     quiet = columns.ungrouped_at + func.coalesce(columns.quiet_ms, policy.quiet_ms) <= work.now
     ended = columns.association_ended_at + policy.quiet_after_association_ms <= work.now
@@ -152,6 +153,7 @@ def _ungrouped(work: Work, study_uids: Sequence[str]) -> tuple[Sequence[AnyRow],
             columns.job_id,
             columns.instance_id,
             columns.bytes,
+            columns.not_before,
         )
         .where(columns.study_instance_uid.in_(study_uids), UNGROUPED)
         .order_by(
@@ -175,17 +177,26 @@ def _plan(making: _Making, rows: Sequence[AnyRow], *, complete: bool) -> None:
         rows, key=lambda row: (row.study_instance_uid, row.destination, row.priority, row.job_id)
     ):
         waiting = list(group)
-        first = waiting[0]
-        key = first.destination, first.priority
-        room = making.rooms.get(key) or _room(making.work, *key)
-        for batch in batches.parts(waiting, room, making.limits, complete=complete):
-            row = transfer_row(batch, making.work.now)
-            making.rows.append(row)
-            making.members.append((row["id"], batch))
-            if room.wants_more:
-                making.wake.append(DueTransfer(row["id"], Priority(first.priority), first.destination))
-            room = Room(room.associations, room.open_transfers + 1)
-        making.rooms[key] = room
+        later = [row for row in waiting if row.not_before > making.work.now]
+        # What may go now does not wait for what a rule puts off.
+        for part in ([row for row in waiting if row.not_before <= making.work.now], later):
+            if part:
+                _cut(making, part, complete=complete)
+
+
+def _cut(making: _Making, waiting: Sequence[AnyRow], *, complete: bool) -> None:
+    """Transfers of what waits of one study for one destination with one priority."""
+    first = waiting[0]
+    key = first.destination, first.priority
+    room = making.rooms.get(key) or _room(making.work, *key)
+    for batch in batches.parts(waiting, room, making.limits, complete=complete):
+        row = transfer_row(batch, making.work.now)
+        making.rows.append(row)
+        making.members.append((row["id"], batch))
+        if room.wants_more and row["due_at"] <= making.work.now:
+            making.wake.append(DueTransfer(row["id"], Priority(first.priority), first.destination))
+        room = Room(room.associations, room.open_transfers + 1)
+    making.rooms[key] = room
 
 
 def _room(work: Work, destination: str, priority: str) -> Room:

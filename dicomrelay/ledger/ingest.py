@@ -8,21 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy import insert, select, update
 from sqlalchemy.sql.expression import bindparam
 
-from dicomrelay.ledger import events, evidence_chain, evidence_facts, jobs, waits
+from dicomrelay.ledger import decisions, destinations, events, evidence_chain, evidence_facts, jobs, waits
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.events import Event, EventKind
 from dicomrelay.ledger.judgement import Batch, Entry, storable_arrival
 from dicomrelay.ledger.new_rows import delivery_row, stage_row
-from dicomrelay.ledger.schema import deliveries, destinations, instances, series, stages
+from dicomrelay.ledger.schema import deliveries, instances, series, stages
 from dicomrelay.ledger.texts import path_bytes
 from dicomrelay.ledger.values import (
     Arrival,
-    DestinationKind,
     InstanceState,
     Registered,
     Stage,
     Verdict,
 )
+from dicomrelay.ledger.values_decisions import PLAIN
 
 
 def register(work: Work, arrivals: Sequence[Arrival]) -> list[Registered]:
@@ -46,6 +46,7 @@ def register(work: Work, arrivals: Sequence[Arrival]) -> list[Registered]:
             if arrival.job_id
         ],
     )
+    decisions.of_arrivals(work, batch)
     events.record(work, list(_happened(batch)))
     evidence_chain.append(work, list(evidence_facts.of_arrivals(batch)))
     return [
@@ -106,21 +107,7 @@ def _write_parents(work: Work, batch: Batch) -> None:
         ],
     )
     names = {name for _, entry, _ in batch.judged for name, _ in entry.added}
-    work.insert_missing(
-        destinations,
-        [
-            {
-                "name": name,
-                "kind": DestinationKind.UNKNOWN.value,
-                "ae_title": "",
-                "host": "",
-                "port": 0,
-                "associations": 1,
-                "calling_ae_title": "",
-            }
-            for name in sorted(names)
-        ],
-    )
+    destinations.let_be(work, sorted(names))
 
 
 def _write_instances(work: Work, batch: Batch) -> None:
@@ -164,6 +151,7 @@ def _write_deliveries(work: Work, batch: Batch) -> None:
             priority=arrival.priority,
             size=arrival.data_set_bytes,
             now=work.now,
+            terms=arrival.terms.get(name, PLAIN),
         )
         for entry in _touched(batch)
         for name, arrival in entry.added

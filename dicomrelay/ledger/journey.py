@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.engine import AnyRow, Database, Work
 from dicomrelay.ledger.events import EventKind
 from dicomrelay.ledger.schema import (
+    OF_MANY,
+    decisions,
     deliveries,
     destinations,
     events,
@@ -203,6 +206,7 @@ class Journey:
             for study in subject.study_instance_uids:
                 found.extend(_evidence(work, study, wanted))
                 found.extend(_events(work, study, wanted))
+                found.extend(_decided(work, study, wanted))
         # Within a millisecond evidence keeps its own order.
         return sorted(found, key=lambda step: (step.at, step.number))
 
@@ -323,3 +327,42 @@ def _events(work: Work, study: str, wanted: frozenset[str] | None) -> Iterator[S
                 row.transfer_id,
                 detail,
             )
+
+
+def _decided(work: Work, study: str, wanted: frozenset[str] | None) -> Iterator[Step]:
+    """What rules said of series and studies, and of instances what is in no evidence: edits, delays, renditions, prefetches."""
+    own = (
+        select(decisions)
+        .join(instances, instances.c.id == decisions.c.subject)
+        .where(instances.c.study_instance_uid == study)
+    )
+    later = select(decisions).where(decisions.c.study_instance_uid == study, OF_MANY)
+    for row in (row for query in (own, later) for row in work.connection.execute(query)):
+        outcome = json.loads(row.outcome)
+        of_instance = row.level == INSTANCE
+        if of_instance and (not _more(outcome) or (wanted is not None and row.subject not in wanted)):
+            continue
+        detail: dict[str, Any] = {} if of_instance else {"of": f"{row.level} {row.subject}"}
+        detail["by_rules"] = f"{row.rules or 'none'} of {row.version}"
+        if not of_instance:
+            detail["to"] = ", ".join(outcome.get("destinations", {})) or "nowhere else"
+        detail.update(_more(outcome))
+        instance_id = row.subject if of_instance else ""
+        yield Step(row.at, "decided", 0, study, instance_id, "", row.job_id, "", detail)
+
+
+def _more(outcome: dict[str, Any]) -> dict[str, Any]:
+    terms = outcome.get("destinations", {})
+    told = {
+        "edits": ", ".join(f"{name} by {how['edits']}" for name, how in terms.items() if how.get("edits")),
+        "begins": ", ".join(
+            f"{name} at {_clock(how['not_before'])}" for name, how in terms.items() if how.get("not_before")
+        ),
+        "renditions": ", ".join(outcome.get("renditions", ())),
+        "prefetch": ", ".join(outcome.get("prefetch", ())),
+    }
+    return {name: words for name, words in told.items() if words}
+
+
+def _clock(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"

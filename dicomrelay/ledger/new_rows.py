@@ -11,6 +11,7 @@ from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.ids import new_id
 from dicomrelay.ledger.schema import deliveries
 from dicomrelay.ledger.values import DeliveryState, Priority, Stage, StageState, TransferState
+from dicomrelay.ledger.values_decisions import PLAIN, Terms
 
 
 def delivery_row(
@@ -22,8 +23,9 @@ def delivery_row(
     priority: Priority,
     size: int,
     now: int,
+    terms: Terms = PLAIN,
 ) -> dict[str, Any]:
-    """A delivery that nobody has tried, without a transfer; `size` in bytes."""
+    """A delivery that nobody has tried, without a transfer; `size` in bytes, `terms` as a rule set them."""
     return {
         "instance_id": instance_id,
         "destination": destination,
@@ -41,11 +43,13 @@ def delivery_row(
         "duration_ms": 0,
         "created_at": now,
         "updated_at": now,
+        "edits": terms.edits,
+        "not_before": terms.not_before_ms,
     }
 
 
 def transfer_row(batch: Sequence[AnyRow], now: int) -> dict[str, Any]:
-    """A transfer of deliveries of one study, destination, priority and job; due at once."""
+    """A transfer of deliveries of one study, destination, priority and job; due at once, or when the last of them may go."""
     first = batch[0]
     return {
         "id": new_id(),
@@ -54,7 +58,7 @@ def transfer_row(batch: Sequence[AnyRow], now: int) -> dict[str, Any]:
         "priority": first.priority,
         "job_id": first.job_id,
         "state": TransferState.READY.value,
-        "due_at": now,
+        "due_at": max(now, *(row.not_before for row in batch)),
         "fence": 0,
         "owner": "",
         "attempt": 0,

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from sqlalchemy import Select, delete, select, update
 
 from dicomrelay.ledger import actions, orders
 from dicomrelay.ledger.engine import Work, chunks
 from dicomrelay.ledger.new_rows import stage_row
-from dicomrelay.ledger.schema import RELEASABLE, instances, stages
+from dicomrelay.ledger.schema import RELEASABLE, UNDECIDED, instances, stages, studies
 from dicomrelay.ledger.values import Stage
+
+# A rule of its series or its study may send it somewhere yet.
+_UNDECIDED: Final = (
+    select(studies.c.study_instance_uid)
+    .where(UNDECIDED, studies.c.study_instance_uid == instances.c.study_instance_uid)
+    .exists()
+)
 
 
 def releasable_items(host: str | None, *, registered_before: int) -> Select[str]:
@@ -18,7 +26,7 @@ def releasable_items(host: str | None, *, registered_before: int) -> Select[str]
     # In the order of its index: SQLite without statistics would take another one, which holds all that was ever kept.
     query = (
         select(instances.c.spool_id)
-        .where(RELEASABLE, instances.c.registered_at <= registered_before)
+        .where(RELEASABLE, ~_UNDECIDED, instances.c.registered_at <= registered_before)
         .order_by(instances.c.host, instances.c.registered_at)
     )
     return query if host is None else query.where(instances.c.host == host)
@@ -36,7 +44,7 @@ def mark_released(work: Work, spool_ids: Iterable[str]) -> list[str]:
     for part in chunks(sorted(set(spool_ids))):
         rows = work.connection.execute(
             select(instances.c.spool_id)
-            .where(instances.c.spool_id.in_(part), RELEASABLE)
+            .where(instances.c.spool_id.in_(part), RELEASABLE, ~_UNDECIDED)
             .order_by(instances.c.id)
             .with_for_update(key_share=True)
         )

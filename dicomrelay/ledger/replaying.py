@@ -16,6 +16,7 @@ from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.new_rows import delivery_row
 from dicomrelay.ledger.schema import deliveries, instances, job_items, studies
 from dicomrelay.ledger.values import DeliveryState, InstanceState
+from dicomrelay.ledger.values_decisions import Terms
 from dicomrelay.ledger.values_operations import Replayed, ReplayOrder, SubjectKind
 
 KIND: Final = "replay"
@@ -114,19 +115,27 @@ def queue(
         .with_for_update(key_share=True)
     ).all()
     before = _deliveries_before(work, instance_ids, names)
+    edits = _edits_before(work, instance_ids, names)
     for row in rows:
         if row.released_at is not None and (not row.archive_path or row.sop_instance_uid in gone):
             portion.gone.append(row.sop_instance_uid)
             continue
         for name in names:
-            _decide(portion, order, row, name, before.get((row.id, name), set()), work.now)
+            terms = Terms(edits.get((row.id, name), ""))
+            _decide(portion, order, row, name, before.get((row.id, name), set()), work.now, terms)
     if portion.rows:
         _write(work, order, portion)
     return portion
 
 
 def _decide(
-    portion: Portion, order: ReplayOrder, row: AnyRow, name: str, states: set[DeliveryState], now: int
+    portion: Portion,
+    order: ReplayOrder,
+    row: AnyRow,
+    name: str,
+    states: set[DeliveryState],
+    now: int,
+    terms: Terms,
 ) -> None:
     """One instance for one destination; the table is in docs/design/operations.md."""
     if states & _OPEN:
@@ -144,6 +153,7 @@ def _decide(
                 priority=order.priority,
                 size=row.data_set_bytes,
                 now=now,
+                terms=terms,
             )
         )
 
@@ -161,6 +171,19 @@ def _deliveries_before(
     for instance_id, name, state in rows:
         found.setdefault((instance_id, name), set()).add(DeliveryState(state))
     return found
+
+
+def _edits_before(
+    work: Work, instance_ids: Sequence[str], names: Sequence[str]
+) -> dict[tuple[str, str], str]:
+    """By which profile a destination was to get an instance: what is sent again is changed as it was the last time."""
+    columns = deliveries.c
+    rows = work.connection.execute(
+        select(columns.instance_id, columns.destination, columns.edits)
+        .where(columns.instance_id.in_(instance_ids), columns.destination.in_(names), columns.edits != "")
+        .order_by(columns.created_at)
+    )
+    return {(instance_id, name): edits for instance_id, name, edits in rows}
 
 
 def _write(work: Work, order: ReplayOrder, portion: Portion) -> None:

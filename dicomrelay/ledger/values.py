@@ -6,9 +6,11 @@ path in the archive begins with the patient id; nothing else here is an attribut
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
+from dicomrelay.ledger.values_decisions import Decided, Terms
 from dicomrelay.ledger.values_evidence import SentFacts
 
 
@@ -88,6 +90,7 @@ class DestinationKind(StrEnum):
     """Where a destination's address is from."""
 
     CONFIGURED = "configured"  # [[destinations]] of the settings
+    WEB = "web"  # of the settings too; what is known of it here does not make a URL
     AD_HOC = "ad_hoc"  # AET@host:port of one job
     UNKNOWN = "unknown"  # named by an arrival, described by nobody yet
 
@@ -158,6 +161,11 @@ class Arrival:
     count_at: str = ""  # whom to ask how many instances its study has
     protocol: str = ""  # how it came, where that was not DIMSE
     user: str = ""  # who brought it over that
+    terms: Mapping[str, Terms] = field(
+        default_factory=dict
+    )  # how it goes to a destination, where a rule says so
+    decided: Decided | None = None  # by the rules; None for a person's word
+    undecided: bool = False  # rules of series or studies are to be asked yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +225,14 @@ class Due:
 class PendingDelivery:
     """An instance that a claimed transfer has yet to deliver; `attempts` made so far.
 
-    `suspect` when an association ended in the last attempt while it was under way.
+    `suspect` when an association ended in the last attempt while it was under way. `edits` is the profile of [[edits]] by
+    which what goes out is changed; "" for the bytes that arrived.
     """
 
     instance: InstanceFacts
     attempts: int
     suspect: bool = False
+    edits: str = ""
 
 
 @dataclass(frozen=True, slots=True)

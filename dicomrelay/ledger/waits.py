@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.sql.expression import bindparam
 
 from dicomrelay.ledger.engine import Work, chunks
 from dicomrelay.ledger.judgement import Batch
 from dicomrelay.ledger.schema import ended_associations, studies
+from dicomrelay.ledger.values import InstanceState
 
 # An association that nobody will say of that it ended.
 ENDLESS: Final = "-"
@@ -37,6 +38,7 @@ class _News:
     """What a batch brings to one study."""
 
     waits: bool = False
+    undecided: bool = False
     quiet_ms: int | None = None
     count_at: str = ""
     senders: set[str] = field(default_factory=set)
@@ -49,7 +51,9 @@ def write_studies(work: Work, batch: Batch) -> None:
         if verdict.value == "known":
             continue
         study = news.setdefault(entry.study_instance_uid, _News())
-        if entry.added:
+        asked_later = arrival.undecided and entry.state is InstanceState.KEPT
+        study.undecided |= asked_later
+        if entry.added or asked_later:
             study.waits = True
             study.quiet_ms, study.count_at = arrival.quiet_ms, arrival.count_at
             study.senders.add(arrival.association_id or ENDLESS)
@@ -70,6 +74,7 @@ def write_studies(work: Work, batch: Batch) -> None:
                 "association_ended_at": work.now if study.waits and not senders else None,
                 "count_at": study.count_at,
                 "ask_at": work.now + FIRST_ASKED_MS if study.count_at else None,
+                "undecided": study.undecided,
             }
         )
     _upsert(work, [row for row in rows if row["ungrouped_at"] is None], wait=False)
@@ -101,6 +106,7 @@ def _upsert(work: Work, rows: Sequence[Mapping[str, object]], *, wait: bool) -> 
         for name in ("ungrouped_at", "quiet_ms", "senders", "association_ended_at", "count_at"):
             changed[name] = upsert.excluded[name]
         changed["ask_at"] = func.coalesce(studies.c.ask_at, upsert.excluded.ask_at)
+        changed["undecided"] = or_(studies.c.undecided, upsert.excluded.undecided)
     work.connection.execute(
         upsert.on_conflict_do_update(index_elements=[studies.c.study_instance_uid], set_=changed), rows
     )

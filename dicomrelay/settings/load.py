@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,11 @@ from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.settings.model import DEFAULT_HOME, Settings
+from dicomrelay.settings.places import Loc, line_of
+from dicomrelay.settings.rules_file import place_in
 
 CONFIG_NAME: Final = "relay.toml"
+_KEY_OF_RULES: Final = re.compile(r"(rules\.\d+(?:\.\w+)*): ")
 
 
 def load(
@@ -38,7 +42,8 @@ def load(
         The file cannot be read, is no TOML, or a key is unknown or wrong; the message names file and key.
     """
     path = _config_path(config, home)
-    file_values = _read_toml(path) if path else {}
+    text = _read_text(path) if path else ""
+    file_values = _parsed(path, text) if path else {}
     _refuse_unknown_variables()
 
     class Loaded(Settings):
@@ -56,7 +61,7 @@ def load(
     try:
         settings = Loaded(**{**(overrides or {}), **({"home": home} if home else {})})
     except (ValidationError, SettingsError) as error:
-        raise ConfigurationError(_explain(error, str(path or "settings"))) from error
+        raise ConfigurationError(_explain(error, str(path or "settings"), text, file_values)) from error
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
@@ -69,13 +74,18 @@ def _config_path(config: Path | None, home: Path | None) -> Path | None:
     return next((path.absolute() for path in candidates if path.is_file()), None)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_text(path: Path) -> str:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return path.read_text("utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is not UTF-8 (byte {error.start})") from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
     except RecursionError as error:
@@ -93,7 +103,9 @@ def _refuse_unknown_variables() -> None:
                 )
 
 
-def _explain(error: ValidationError | SettingsError, origin: str) -> str:
+def _explain(
+    error: ValidationError | SettingsError, origin: str, text: str, values: Mapping[str, Any]
+) -> str:
     if isinstance(error, SettingsError):
         return f"{origin}: {error}: a list or a table in a variable is written as JSON"
     lines = []
@@ -104,5 +116,24 @@ def _explain(error: ValidationError | SettingsError, origin: str) -> str:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "there is no such setting (docs/reference/settings.md lists them)"
-        lines.append(f"{where}: {key}: {message}" if key else f"{where}: {message}")
+        loc = _of_rules(item["loc"], message)
+        if loc and where == origin and "rules" in values:
+            # Of rules many stand below each other, and their keys are alike.
+            place = place_in(values, loc)
+            line = line_of(text, place)
+            where, key = (where if line is None else f"{where}:{line}"), ".".join(map(str, place))
+            message = message.removeprefix(f"{key}: ")
+        told = f"{where}: {key}: {message}" if key else f"{where}: {message}"
+        if told not in lines:
+            lines.append(told)
     return "\n".join(lines)
+
+
+def _of_rules(loc: Loc, message: str) -> Loc:
+    """Where in the rules something is wrong; () where it is elsewhere. What the sections say together begins with the key."""
+    if loc:
+        return loc if loc[0] == "rules" else ()
+    found = _KEY_OF_RULES.match(message)
+    if found is None:
+        return ()
+    return tuple(int(part) if part.isdecimal() else part for part in found[1].split("."))

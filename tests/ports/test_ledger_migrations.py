@@ -107,7 +107,7 @@ def test_the_third_revision_comes_and_goes_without_loss(empty_url: str) -> None:
         connection.execute(text("INSERT INTO destinations VALUES ('pacs', 'configured', 'P', 'h', 1, 1, '')"))
         connection.execute(text("INSERT INTO jobs VALUES ('j', 'send', 1, 1, 1)"))
         rows = [connection.execute(text(f"SELECT * FROM {name}")).one() for name in _CHANGED]
-    migrate(empty_url)
+        command.upgrade(_config(connection), "0003")
     with engine.begin() as connection:
         study, destination, job = (
             connection.execute(text(f"SELECT * FROM {name}")).one() for name in _CHANGED

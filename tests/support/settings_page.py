@@ -43,8 +43,10 @@ list as JSON: `DICOMRELAY_PEERS='[{"ae_title": "CT_*", "host": "10.0.0.0/24"}]'`
 LIST_ITEM_NOTES = {
     "peers": "With none given, any AE title may call from loopback, and do everything, and nobody from elsewhere.",
     "destinations": "Repeat the heading for each destination.",
+    "edits": "Repeat the heading for each profile. [Change what goes out](../howto/change-what-goes-out.md) has examples.",
     "rules": "Every rule that fits an instance adds its destinations, and the highest priority counts; when none "
-    "fits, it goes to the archive only. With no rule at all, every instance goes to every destination.",
+    "fits, it goes to the archive only. With no rule at all, every instance goes to every destination. "
+    "[Rules](../howto/rules.md) has examples.",
 }
 
 
@@ -71,13 +73,22 @@ def sections() -> Iterator[tuple[str, str, type[BaseModel], bool]]:
 
 
 def rows(model: type[BaseModel], section: str, *, repeats: bool, prefix: str = "") -> Iterator[Row]:
-    """One row a key; a table inside a table gives a row of its own when it may be left out, and dotted keys."""
+    """One row a key; a table inside a table gives a row of its own when it may be left out, and dotted keys.
+
+    A table that may hold another of its kind gives one row for that.
+    """
     whole = model.model_json_schema()
+    if "properties" not in whole:  # of a table in a table of its kind
+        whole = {**whole, **whole["$defs"][model.__name__]}
     properties = whole["properties"]
-    for key, field in model.model_fields.items():
+    for name, field in model.model_fields.items():
+        key = field.alias or name
         path = f"{section}__{key}" if section else key
         variable = "" if repeats else f"DICOMRELAY_{path}".upper()
         table, is_list = _table_of(field)
+        if table is model:
+            yield Row(prefix + key, "table", "none", "", variable, field.description or "")
+            continue
         if table is not None:
             if table is not field.annotation:
                 kind = "list of tables" if is_list else "table"
@@ -104,11 +115,14 @@ def _table_of(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
 
 def render() -> str:
     """The whole page."""
-    home = Settings.model_fields["home"]
+    top = [(name, Settings.model_fields[name]) for name in ("home", "rules_file")]
     parts = [INTRODUCTION, "\n## At the top of the file\n\n"]
     parts.append(
         _table(
-            [Row("home", "path", _default(home), "", "DICOMRELAY_HOME", home.description or "")],
+            [
+                Row(name, "path", _default(field), "", f"DICOMRELAY_{name}".upper(), field.description or "")
+                for name, field in top
+            ],
             repeats=False,
         )
     )
@@ -133,10 +147,12 @@ def _kind(schema: dict[str, Any]) -> str:
         return " or ".join(f'`"{value}"`' for value in schema["enum"])
     if schema["type"] == "array":
         choices = schema.get("items", {}).get("enum", ())
+        if "$ref" in schema.get("items", {}):
+            return "list of tables"
         return "list of " + (", ".join(f'`"{value}"`' for value in choices) or "texts")
     if schema["type"] == "string":
         return {"path": "path", "password": "text (secret)"}.get(schema.get("format", ""), "text")
-    return {"integer": "whole number", "number": "number", "boolean": "true or false"}.get(
+    return {"object": "table", "integer": "whole number", "number": "number", "boolean": "true or false"}.get(
         schema["type"], str(schema["type"])
     )
 
@@ -172,6 +188,8 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
+    if value == {}:
+        return "none"
     if isinstance(value, list):
         return f"`{json.dumps(value)}`" if value else "none"
     return _number(value) if isinstance(value, int | float) else f'`"{value}"`'

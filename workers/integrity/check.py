@@ -101,9 +101,10 @@ def has_run(settings: Settings) -> bool:
 
 
 def longest_wait_ms(settings: Settings) -> int:
-    """How far ahead the next attempt at a transfer can lie, by these settings, with jitter and a time window."""
+    """How far ahead the next attempt at a transfer can lie, by these settings, with jitter and a time window, or by a rule."""
     longest_s = max((destination.retry_max_s for destination in settings.destinations), default=600.0)
-    return round(2 * 1000 * longest_s) + _DAY_MS
+    # A rule puts off by a day at most, and then until its window opens.
+    return round(2 * 1000 * longest_s) + 2 * _DAY_MS
 
 
 def _archive(settings: Settings) -> Archive | None:

@@ -13,7 +13,8 @@ from dicomrelay.spool.items import move_items, read_item, verify_data_set
 from dicomrelay.spool.layout import ITEM, REFERENCE, is_id
 from dicomrelay.spool.reports import ReportBox
 from dicomrelay.transcode import sweep as sweep_copies
-from workers.group import destinations_of, register
+from workers.asking import destinations_of
+from workers.group import register
 from workers.integrity.findings import Finding, Severity
 from workers.integrity.ledger_check import lost, must_be_here
 from workers.integrity.mend_ledger import bytes_gone
@@ -169,7 +170,7 @@ def unknown(tools: Tools, findings: Sequence[Finding]) -> Iterator[Mended]:
             for result in new
             # What is set aside goes nowhere anyway.
             if result.verdict is not Verdict.CONFLICT
-            and name in destinations_of(rooms.settings, by_id[result.spool_id])
+            and name in destinations_of(rooms, by_id[result.spool_id])
         ]
         rooms.ledger.mending.tell_closed(name, closed, "repair --mark-delivered")
     verdicts = {result.spool_id: result.verdict for result in results}

@@ -47,7 +47,9 @@ def _of_transfer(delivery: TracedDelivery) -> str:
     if delivery.outside_of_windows:
         return f"{delivery.destination} is outside of its time windows: sent when the next one opens"
     if due_ms > 0:
-        return f"tried again in {_in_words(due_ms)}{_advice(delivery)}"
+        is_new = state == TransferState.READY and not delivery.attempts
+        when = "sent by a rule's word" if is_new else "tried again"
+        return f"{when} in {_in_words(due_ms)}{_advice(delivery)}"
     return f"sent as soon as {delivery.destination} has a free place"
 
 

@@ -1,0 +1,135 @@
+"""The rules in force: those of the settings, or of a file of their own, read again when it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from dicomrelay.errors import ConfigurationError
+from dicomrelay.log import get_logger
+from dicomrelay.routing.checking import Finding, Known, check
+from dicomrelay.routing.rules import RuleSet
+from dicomrelay.settings import RuleSettings, Settings
+from dicomrelay.settings.places import line_of
+from dicomrelay.settings.rules_file import Problem, RulesFileError, parse_rules, read_rules_text
+
+_log = get_logger("dicomrelay.rules")
+_Seen: TypeAlias = tuple[int, int, int, int] | None
+_OF_SETTINGS = "the settings"
+
+
+def known_names(settings: Settings) -> Known:
+    """What rules may name, by these settings."""
+    return Known(
+        destinations=[each.name for each in settings.destinations],
+        edits=[each.name for each in settings.edits],
+        # Only these have a study to begin with.
+        pulls=[each.name for each in settings.pulls if each.priors is not None],
+    )
+
+
+def rule_set(settings: Settings, file: Path | None = None) -> RuleSet:
+    """The rules of a file, ready to be asked; without one those that the settings have or name.
+
+    Raises
+    ------
+    RulesFileError
+        The file cannot be read, or something is wrong with it; every line that is.
+    ConfigurationError
+        Something is wrong with those of the settings.
+    """
+    path = file or settings.rules_path
+    if path is None:
+        refuse_errors(settings.rules, settings, _OF_SETTINGS, "")
+        return RuleSet(settings.rules, settings.destinations, origin=_OF_SETTINGS)
+    text = read_rules_text(path)
+    return rule_set_of(settings, text, str(path))
+
+
+def rule_set_of(settings: Settings, text: str, origin: str) -> RuleSet:
+    """The rules of a text; `origin` names it in errors. Raises RulesFileError."""
+    rules = parse_rules(text, origin)
+    refuse_errors(rules, settings, origin, text)
+    try:
+        settings.with_rules(rules)
+    except ValueError as error:
+        key, _, reason = str(error).partition(": ")
+        loc = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+        raise RulesFileError(origin, [Problem(line_of(text, loc), key, reason)]) from error
+    return RuleSet(rules, settings.destinations, origin=origin)
+
+
+def refuse_errors(rules: Sequence[RuleSettings], settings: Settings, origin: str, text: str) -> None:
+    """Raise RulesFileError when something is wrong with rules, in what they name or how they ask."""
+    found = check(rules, known_names(settings))
+    errors = [problem(each, text) for each in found if each.is_error]
+    if errors:
+        raise RulesFileError(origin, errors)
+
+
+def problem(finding: Finding, text: str) -> Problem:
+    """A finding, with the line where it stands."""
+    return Problem(line_of(text, finding.loc), ".".join(map(str, finding.loc)), finding.reason)
+
+
+def warnings_of(rules: Sequence[RuleSettings], settings: Settings, text: str = "") -> list[Problem]:
+    """What looks wrong and is none."""
+    found = check(rules, known_names(settings))
+    return [problem(each, text) for each in found if not each.is_error]
+
+
+class RuleBook:
+    """The rules in force, for a process that goes on: `current` before each batch.
+
+    A file that does not pass changes nothing: the rules before stay in force, and the log says why, once.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Raises
+    ------
+    ConfigurationError
+        There are no rules to begin with: something is wrong with them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._path = settings.rules_path
+        self._seen = self._look()
+        self._rules = rule_set(settings)
+
+    def current(self) -> RuleSet:
+        """The rules as they are now: one look at the name, the size and the time of the file."""
+        seen = self._look()
+        if seen != self._seen and self._path is not None:
+            self._seen = seen
+            try:
+                fresh = rule_set(self._settings)
+            except ConfigurationError as error:
+                _log.error(
+                    "the rules are refused, those before stay in force",
+                    action="rules.refused",
+                    version=self._rules.version,
+                    reason=str(error),
+                )
+            else:
+                _log.info(
+                    "rules in force",
+                    action="rules.loaded",
+                    version=fresh.version,
+                    before=self._rules.version,
+                    rules=len(fresh.rules),
+                )
+                self._rules = fresh
+        return self._rules
+
+    def _look(self) -> _Seen:
+        if self._path is None:
+            return None
+        try:
+            state = self._path.stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_size, state.st_mtime_ns, state.st_dev

@@ -1,0 +1,278 @@
+"""Rules on a real ledger, spool and archive: what is decided, when, and what is kept of it (docs/design/rules.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import create_engine, text
+
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.engine import Database, database_url
+from dicomrelay.ledger.migrate import _config, migrate
+from dicomrelay.ledger.values_decisions import Level
+from dicomrelay.ledger.values_operations import ReplayOrder, Subject, SubjectKind
+from dicomrelay.routing.recording import read
+from dicomrelay.runtime.home import ledger_url as url_of
+from tests.support.ledger import arrival, group
+from tests.support.rooms import rooms_at, spooled, transfers_of
+from workers import complete
+from workers.deciding import decide_complete
+from workers.group import group_arrivals
+from workers.keep import archive_batch, release_batch
+from workers.rooms import Rooms
+
+_DESTINATIONS = "".join(
+    f'[[destinations]]\nname = "{name}"\nae_title = "X"\nhost = "127.0.0.1"\nport = 1\n'
+    for name in ("pacs", "research")
+)
+# Requesting Physician (0032,1032), which stands behind what every instance of these tests has.
+NAME = b"\x32\x00\x32\x10PN"
+DOE = NAME + b"\x08\x00" + b"DOE^JOHN"
+ROE = NAME + b"\x08\x00" + b"ROE^JANE"
+
+
+@pytest.fixture
+def house(tmp_path: Path, ledger_url: str, migrated_sqlite: Path) -> Iterator[object]:
+    """Rooms with these rules, on that database."""
+    made = []
+
+    def opened(rules: str) -> Rooms:
+        url = "embedded" if ledger_url.startswith("sqlite") else ledger_url
+        home = tmp_path / "home"
+        (home / "db").mkdir(parents=True)
+        shutil.copy(migrated_sqlite, home / "db" / "ledger.sqlite")
+        (home / "rules.toml").write_text(rules)
+        toml = (
+            f'[database]\nurl = "{url}"\n[[edits]]\nname = "basic"\nremove = ["PatientName"]\n{_DESTINATIONS}'
+        )
+        manager = rooms_at(home, toml.replace("[database]", "[streamer]\nport = 8081\n[database]"))
+        made.append(manager)
+        rooms, _ = manager.__enter__()
+        settings = rooms.settings.model_copy(update={"rules_file": Path("rules.toml")})
+        return dataclasses.replace(rooms, settings=settings)
+
+    yield opened
+    for manager in made:
+        manager.__exit__(None, None, None)
+
+
+def came(rooms: Rooms, uid: str, study: str = "1.2.3", name: bytes = b"") -> None:
+    spooled(rooms, uid, study=study, more=name)
+    group_arrivals(rooms)
+
+
+def wanted(rooms: Rooms) -> set[tuple[str, str, str]]:
+    """SOP Instance UID, destination and edits of every delivery."""
+    database = Database(url_of(rooms.settings))
+    with database.read() as work:
+        rows = work.connection.execute(
+            text(
+                "SELECT i.sop_instance_uid, d.destination, d.edits FROM deliveries d JOIN instances i ON i.id = d.instance_id"
+            )
+        ).all()
+    database.dispose()
+    return {tuple(row) for row in rows}
+
+
+def undecided(rooms: Rooms) -> list[str]:
+    return rooms.ledger.rulings.to_decide(complete.policy(rooms.settings), limit=10)
+
+
+def test_every_decision_is_kept_with_its_version_and_what_was_asked(house) -> None:  # type: ignore[no-untyped-def]
+    """And with nothing about a patient: only that the test of the name held."""
+    rooms = house(
+        '[[rules]]\nwhen.attributes = { RequestingPhysician = "DOE*" }\nsend_to = ["pacs"]\npriority = "urgent"\n'
+    )
+    came(rooms, "1.2.9.1", name=DOE)
+    came(rooms, "1.2.9.2", name=ROE)
+    first, second = sorted(
+        rooms.ledger.rulings.of_instances(["1.2.3"]), key=lambda each: each.facts.sop_instance_uid
+    )
+    assert wanted(rooms) == {("1.2.9.1", "pacs", "")}
+    assert (first.row.level, first.row.decided.rules, second.row.decided.rules) == (Level.INSTANCE, "0", "")
+    assert read(first.row.decided.outcome) == {"destinations": {"pacs": {}}, "priority": "urgent"}
+    assert list(read(first.row.decided.inputs)["tests"].values()) == [True]
+    for each in (first, second):
+        assert "DOE" not in json.dumps(dataclasses.asdict(each.row))
+        assert "ROE" not in json.dumps(dataclasses.asdict(each.row))
+    (version,) = rooms.ledger.rulings.versions()
+    assert (version.version, version.decisions) == (first.row.decided.version, 2)
+    assert "DOE*" in version.body  # the rule itself says whom it is about
+
+
+def test_a_rule_of_studies_is_asked_when_the_study_is_complete(house) -> None:  # type: ignore[no-untyped-def]
+    """Before it is made into transfers; and once more for what comes later, for all of it."""
+    rooms = house(
+        '[[rules]]\nsend_to = ["pacs"]\n'
+        '[[rules]]\ntrigger = "study"\nwhen.instances = { min = 2 }\nsend_to = ["research"]\nedits = "basic"\n'
+    )
+    came(rooms, "1.2.9.1")
+    assert undecided(rooms) == ["1.2.3"]
+    # What is complete and undecided is no study to make transfers of.
+    assert rooms.ledger.completion.complete(complete.policy(rooms.settings), limit=10).transfers == 0
+    assert complete.make_complete(rooms).transfers == 1
+    assert (wanted(rooms), undecided(rooms)) == ({("1.2.9.1", "pacs", "")}, [])
+    came(rooms, "1.2.9.2")
+    assert undecided(rooms) == ["1.2.3"]
+    assert complete.make_complete(rooms).transfers == 2
+    both = {
+        (f"1.2.9.{number}", name, edits)
+        for number in (1, 2)
+        for name, edits in (("pacs", ""), ("research", "basic"))
+    }
+    assert wanted(rooms) == both
+    (row,) = rooms.ledger.rulings.of_later(["1.2.3"])
+    assert (row.level, row.subject, row.decided.rules) == (Level.STUDY, "1.2.3", "1")
+    # Once more, or by two at once, does no harm.
+    assert decide_complete(rooms, complete.policy(rooms.settings)) == 0
+    assert complete.make_complete(rooms).transfers == 0
+    edits = {
+        pending.edits
+        for transfer in rooms.ledger.due(limit=10).transfers
+        for claimed in [rooms.ledger.claim_transfer(transfer.id, owner="me", lease_ms=60_000)]
+        if claimed is not None and claimed.destination == "research"
+        for pending in claimed.deliveries
+    }
+    assert edits == {"basic"}
+
+
+def test_nothing_of_an_undecided_study_leaves_the_spool(house) -> None:  # type: ignore[no-untyped-def]
+    """A rule may send it somewhere yet, and the archive is not asked."""
+    rooms = house('[[rules]]\ntrigger = "study"\nsend_to = ["pacs"]\n')
+    came(rooms, "1.2.9.1")
+    archive_batch(rooms)
+    assert release_batch(rooms) == 0
+    complete.make_complete(rooms)
+    assert wanted(rooms) == {("1.2.9.1", "pacs", "")}
+
+
+def test_a_decision_that_something_overtook_is_made_again(house) -> None:  # type: ignore[no-untyped-def]
+    """Nothing of it is written."""
+    rooms = house('[[rules]]\ntrigger = "study"\nsend_to = ["pacs"]\n')
+    came(rooms, "1.2.9.1")
+    before = max(each.row.number for each in rooms.ledger.rulings.of_instances(["1.2.3"]))
+    came(rooms, "1.2.9.2")
+    assert rooms.ledger.rulings.apply("1.2.3", [], latest=before) is None
+    assert undecided(rooms) == ["1.2.3"]
+
+
+def test_other_rules_may_be_in_force_by_the_time_a_study_is_complete(house) -> None:  # type: ignore[no-untyped-def]
+    """What they ask and was not stored is read from the bytes; without such rules it is decided too."""
+    rooms = house('[[rules]]\ntrigger = "study"\nwhen.modality = "MR"\nsend_to = ["pacs"]\n')
+    came(rooms, "1.2.9.1", name=DOE)
+    path = rooms.settings.rules_path
+    assert path is not None
+    path.write_text(
+        '[[rules]]\ntrigger = "series"\nwhen.attributes = { RequestingPhysician = "DOE*" }\nsend_to = ["research"]\n'
+    )
+    complete.make_complete(rooms)
+    assert wanted(rooms) == {("1.2.9.1", "research", "")}
+    came(rooms, "1.2.9.2", name=DOE)
+    path.write_text("")
+    complete.make_complete(rooms)
+    assert undecided(rooms) == []
+
+
+def test_rules_are_read_again_and_those_before_stay_when_they_do_not_pass(house) -> None:  # type: ignore[no-untyped-def]
+    """Between two batches."""
+    rooms = house('[[rules]]\nsend_to = ["pacs"]\n')
+    came(rooms, "1.2.9.1")
+    path = rooms.settings.rules_path
+    assert path is not None
+    path.write_text('[[rules]]\nsend_to = ["paks"]\n')
+    came(rooms, "1.2.9.2")
+    path.write_text('[[rules]]\nsend_to = ["research"]\n')
+    came(rooms, "1.2.9.3")
+    assert wanted(rooms) == {("1.2.9.1", "pacs", ""), ("1.2.9.2", "pacs", ""), ("1.2.9.3", "research", "")}
+
+
+def test_what_a_rule_puts_off_is_due_then_and_holds_up_nothing_else(house) -> None:  # type: ignore[no-untyped-def]
+    """Two transfers, of which one is due."""
+    rooms = house('[[rules]]\nsend_to = ["pacs"]\n[[rules]]\nsend_to = ["research"]\ndelay_s = 3600\n')
+    came(rooms, "1.2.9.1")
+    assert complete.make_complete(rooms).transfers == 2
+    (due,) = rooms.ledger.due(limit=10).transfers
+    assert due.destination == "pacs"
+    # A rule that is not there any more holds up nothing of what comes now.
+    path = rooms.settings.rules_path
+    assert path is not None
+    path.write_text('[[rules]]\nsend_to = ["research"]\n')
+    came(rooms, "1.2.9.2")
+    assert complete.make_complete(rooms).transfers == 1
+    assert sorted(each.destination for each in rooms.ledger.due(limit=10).transfers) == ["pacs", "research"]
+
+
+def test_a_rule_may_leave_the_archive_out(house) -> None:  # type: ignore[no-untyped-def]
+    """Only of what it matches."""
+    rooms = house(
+        '[[rules]]\nwhen.attributes = { RequestingPhysician = "DOE*" }\nsend_to = ["pacs"]\narchive = false\n[[rules]]\n'
+    )
+    came(rooms, "1.2.9.1", name=DOE)
+    came(rooms, "1.2.9.2", name=ROE)
+    assert archive_batch(rooms) == 1
+
+
+def test_what_is_replayed_is_edited_as_it_was(house) -> None:  # type: ignore[no-untyped-def]
+    """Or a destination that is to get no names would get them."""
+    rooms = house('[[rules]]\nsend_to = ["research"]\nedits = "basic"\n')
+    came(rooms, "1.2.9.1")
+    order = ReplayOrder("job", Subject(SubjectKind.STUDY, "1.2.3"), ("research", "pacs"), again=True)
+    database = Database(url_of(rooms.settings))
+    with database.write() as work:
+        work.connection.execute(text("UPDATE deliveries SET state = 'delivered'"))
+    database.dispose()
+    rooms.ledger.operations.replay(order, in_archive=lambda _: set())
+    assert wanted(rooms) == {("1.2.9.1", "research", "basic"), ("1.2.9.1", "pacs", "")}
+
+
+def test_old_decisions_go_but_of_studies_that_are_undecided(house) -> None:  # type: ignore[no-untyped-def]
+    """A rule is to be asked with what they say."""
+    rooms = house('[[rules]]\ntrigger = "study"\nsend_to = ["pacs"]\n')
+    came(rooms, "1.2.9.1")
+    assert rooms.ledger.retention.prune_decisions(age_ms=-1000, limit=10).decisions == 0
+    complete.make_complete(rooms)
+    assert rooms.ledger.retention.prune_decisions(age_ms=-1000, limit=10).decisions == 2
+    assert rooms.ledger.rulings.of_instances(["1.2.3"]) == []
+
+
+def test_what_a_person_named_is_none_of_the_rules(house) -> None:  # type: ignore[no-untyped-def]
+    """No decision, and no rule of studies."""
+    rooms = house('[[rules]]\ntrigger = "study"\nsend_to = ["pacs"]\n')
+    spooled(rooms, "1.2.9.1", send_to=("research",))
+    group_arrivals(rooms)
+    assert rooms.ledger.rulings.of_instances(["1.2.3"]) == []
+    assert len(transfers_of(rooms)) == 1
+    assert wanted(rooms) == {("1.2.9.1", "research", "")}
+
+
+def test_activations_are_kept(ledger: Ledger) -> None:
+    """The newest first."""
+    ledger.rulings.activated(version="b", previous="a", changed=1, of=10, forced=False)
+    ledger.rulings.activated(version="c", previous="b", changed=9, of=10, forced=True)
+    assert [(each.version, each.previous, each.forced) for each in ledger.rulings.activations()] == [
+        ("c", "b", True),
+        ("b", "a", False),
+    ]
+
+
+def test_the_fourth_revision_comes_and_goes_without_loss(empty_url: str) -> None:
+    """What was there goes at once and as it arrived."""
+    engine = create_engine(database_url(empty_url))
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), "0003")
+    migrate(empty_url)
+    ledger = Ledger.open(empty_url)
+    ledger.register([arrival(1)])
+    assert group(ledger) == 1
+    ledger.dispose()
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT edits, not_before FROM deliveries")).one() == ("", 0)
+        command.downgrade(_config(connection), "0003")
+        assert len(connection.execute(text("SELECT * FROM deliveries")).all()) == 1
+    engine.dispose()

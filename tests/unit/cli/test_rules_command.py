@@ -1,0 +1,188 @@
+"""`dicomrelay rules`: check, explain, replay, activate, history, on a house that decided something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dicomrelay.cli.main import cli
+from dicomrelay.errors import ConfigurationError, ExitCode
+from tests.support.rooms import rooms_at, spooled
+from workers import complete
+from workers.group import group_arrivals
+from workers.rooms import Rooms
+
+_DESTINATIONS = "".join(
+    f'[[destinations]]\nname = "{name}"\nae_title = "X"\nhost = "127.0.0.1"\nport = 1\n'
+    for name in ("pacs", "other")
+)
+# Requesting Physician (0032,1032).
+CANARY = b"\x32\x00\x32\x10PN\x08\x00CANARY^A"
+RULES = """[[rules]]
+name = "ct"
+when = { modality = "CT", attributes = { RequestingPhysician = "CANARY*" } }
+send_to = ["pacs"]
+
+[[rules]]
+trigger = "study"
+when.instances = { min = 2 }
+send_to = ["other"]
+"""
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Iterator[Rooms]:
+    """Two instances of a study, decided by both rules; of another one instance."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "rules.toml").write_text(RULES)
+    with rooms_at(home, f"{_DESTINATIONS}[streamer]\nport = 8099\n") as (made, _):
+        config = home / "relay.toml"
+        config.write_text('rules_file = "rules.toml"\n' + config.read_text())
+        settings = made.settings.model_copy(update={"rules_file": Path("rules.toml")})
+        object.__setattr__(made, "settings", settings)
+        for uid, study in (("1.2.9.1", "1.2.3"), ("1.2.9.2", "1.2.3"), ("1.2.9.3", "1.2.4")):
+            spooled(made, uid, study=study, more=CANARY)
+        group_arrivals(made)
+        complete.make_complete(made)
+        yield made
+
+
+def run(rooms: Rooms, *arguments: str | Path) -> Result:
+    result = CliRunner().invoke(
+        cli, ["rules", *map(str, arguments), "--home", str(rooms.settings.home)], standalone_mode=False
+    )
+    if result.exception is not None:
+        raise result.exception
+    return result
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "new.toml"
+    path.write_text(text)
+    return path
+
+
+def test_check_names_the_line_of_what_is_wrong(rooms: Rooms, tmp_path: Path) -> None:
+    """Warnings let it pass."""
+    assert run(rooms, "check").return_value == ExitCode.OK
+    bad = written(
+        tmp_path, '[[rules]]\nsend_to = ["paks"]\n\n[[rules]]\nwhen.attributes = { Nonsense = "x" }\n'
+    )
+    result = run(rooms, "check", bad)
+    assert result.return_value == ExitCode.USAGE
+    assert (
+        f"error    {bad}:2: rules.0.send_to: there is no destination 'paks'; known: other, pacs"
+        in result.stdout
+    )
+    assert f"error    {bad}:5: rules.1.when.attributes.Nonsense: PS3.6 has no attribute" in result.stdout
+    warned = run(
+        rooms, "check", written(tmp_path, '[[rules]]\nstop = true\n[[rules]]\nsend_to = ["pacs"]\n'), "--json"
+    )
+    assert (warned.return_value, json.loads(warned.stdout)["warnings"][0]["line"]) == (ExitCode.OK, 3)
+
+
+def test_explain_says_why_and_no_name(rooms: Rooms) -> None:
+    """A stored decision, and the rules in force asked once more; the value with --verbose only."""
+    told = run(rooms, "explain", "1.2.9.1").stdout
+    assert "decided: rules 0 of version " in told
+    assert "decided of study 1.2.3: rules 1 of version " in told
+    assert "rule 0 (ct), of instance: matches" in told
+    assert "yes     modality = 'CT'  <- 'CT'" in told
+    assert "rule 1, of study: matches" in told
+    assert "so by its own rules: to pacs, archive, priority normal" in told
+    assert "CANARY^A" not in told
+    assert "CANARY^A" not in run(rooms, "explain", "1.2.9.1", "--json").stdout
+
+
+def test_explain_asks_about_a_file(rooms: Rooms) -> None:
+    """As if it came now."""
+    (item,) = [
+        path for path in rooms.settings.path("spool").rglob("*.dcm") if b"1.2.9.3" in path.read_bytes()
+    ]
+    told = run(rooms, "explain", item, "--source-ae", "CT_1").stdout
+    assert "rule 1, of study: does not match" in told
+    assert "(not shown: --verbose shows it)" in told
+    assert "CANARY^A" in run(rooms, "explain", item, "--verbose").stdout
+    with pytest.raises(ConfigurationError, match="Nothing here has the UID"):
+        run(rooms, "explain", "1.9.9")
+
+
+def test_replay_finds_nothing_with_the_rules_that_decided(rooms: Rooms) -> None:
+    """Also where they ask for a name, and for a study."""
+    result = run(rooms, "replay", "--since", "1d", "--json")
+    found = json.loads(result.stdout)
+    assert (result.return_value, found["decisions"], found["changed"], found["unknown"]) == (
+        ExitCode.OK,
+        3,
+        0,
+        0,
+    )
+
+
+def test_replay_counts_what_would_be_otherwise(rooms: Rooms, tmp_path: Path) -> None:
+    """What it asks beyond what was stored is read from the bytes."""
+    new = written(
+        tmp_path,
+        '[[rules]]\nsend_to = ["pacs"]\n[rules.when.attributes]\n'
+        'RequestingPhysician = { regex = "^CANARY" }\nStudyInstanceUID = "1.2.4"\n',
+    )
+    result = run(rooms, "replay", "--with", new, "--json")
+    found = json.loads(result.stdout)
+    assert (result.return_value, found["decisions"], found["changed"]) == (ExitCode.SOME_FAILED, 3, 2)
+    assert (found["lost"], found["gained"], found["changed_studies"]) == (
+        {"pacs": 2, "other": 2},
+        {},
+        ["1.2.3"],
+    )
+    told = run(rooms, "replay", "--with", new, "--limit", "1").stdout
+    assert "pacs loses 2 instances" in told
+    assert "and 1 more" in told
+    assert run(rooms, "replay", "--since", "0s", "--with", new).stdout.startswith("0 decisions")
+
+
+def test_rules_that_change_too_much_are_not_put_in_force_unless_forced(rooms: Rooms, tmp_path: Path) -> None:
+    """And then the file before is kept, and takes one back."""
+    path = rooms.settings.rules_path
+    assert path is not None
+    new = written(tmp_path, '[[rules]]\nsend_to = ["other"]\n')
+    refused = run(rooms, "activate", new)
+    assert (refused.return_value, path.read_text()) == (ExitCode.SOME_FAILED, RULES)
+    assert "not in force: 100.0 % is more than rule_changes.max_percent (10 %)" in refused.stdout
+    assert run(rooms, "activate", new, "--force").return_value == ExitCode.OK
+    previous = path.with_name("rules.toml.previous")
+    assert (path.read_text(), previous.read_text()) == (new.read_text(), RULES)
+    assert run(rooms, "activate", previous).return_value == ExitCode.OK
+    assert (path.read_text(), previous.read_text()) == (RULES, new.read_text())
+    assert not list(path.parent.glob("*.fresh"))
+    history = json.loads(run(rooms, "history", "--json").stdout)
+    forced = [each["forced"] for each in history["activations"]]
+    assert (forced, history["activations"][0]["previous"]) == (
+        [False, True],
+        history["activations"][1]["version"],
+    )
+    assert len(history["versions"]) == 2
+    text = run(rooms, "history", history["activations"][0]["version"][:8]).stdout
+    assert json.loads(text)["rules"][0]["name"] == "ct"
+
+
+def test_what_is_wrong_is_not_put_in_force(rooms: Rooms, tmp_path: Path) -> None:
+    """Also with --force."""
+    path = rooms.settings.rules_path
+    assert path is not None
+    with pytest.raises(ConfigurationError, match=r"new\.toml:1: is not valid TOML"):
+        run(rooms, "activate", written(tmp_path, "[[rules\n"), "--force")
+    assert path.read_text() == RULES
+
+
+def test_trace_tells_what_rules_of_studies_decided(rooms: Rooms) -> None:
+    """Beside what the evidence has."""
+    result = CliRunner().invoke(
+        cli, ["trace", "1.2.3", "--home", str(rooms.settings.home)], standalone_mode=False
+    )
+    assert "decided: of study 1.2.3, by rules 1 of " in result.stdout
+    assert "to other" in result.stdout
