@@ -25,6 +25,7 @@ from dicomrelay.errors import (
 from dicomrelay.net.tls import acceptor_context, requestor_context
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import DicomwebAuthSettings, Duplicates
+from dicomrelay.web.access_tokens import AccessTokens
 from tests.support.certificates import Authority
 from tests.support.web_sending import instances, run, target
 from tests.support.web_service import Action, Asked, Reply, json_reply, stored, takes_all, web_service
@@ -411,6 +412,30 @@ def test_a_token_that_is_refused_is_renewed_once(tmp_path: Path) -> None:
     assert told.error.status == 401
     assert (told.answers, told.under_way) == ({}, [])
     assert given == ["t1", "t2", "t3"]
+
+
+@pytest.mark.parametrize(
+    ("lives_s", "good_for_s"), [(3600, 3570), (40, 20), (10, 5), (None, 270), (True, 270), (-1, 270)]
+)
+def test_a_token_is_renewed_before_its_end(tmp_path: Path, lives_s: object, good_for_s: float) -> None:
+    """Half a minute before; one that lives for less than a minute, at half its time; one that does not say, in minutes."""
+    given: list[int] = []
+    now = [1000.0]
+
+    def answer(asked: Asked) -> Action:
+        given.append(len(given))
+        life = {} if lives_s is None else {"expires_in": lives_s}
+        return json_reply({"access_token": f"t{given[-1]}", **life})
+
+    with web_service(answer) as service:
+        tokens = AccessTokens(_client(tmp_path, service.port), "x", secret=lambda: "s", clock=lambda: now[0])
+        assert tokens.get() == "t0"
+        now[0] += good_for_s - 0.1
+        assert tokens.get() == "t0"
+        now[0] += 0.2
+        assert tokens.get() == "t1"
+        assert tokens.get(refused="t0") == "t1"  # another runner has renewed it meanwhile
+        assert tokens.get(refused="t1") == "t2"
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,24 @@ def test_echo_and_doctor_ask_it(tmp_path: Path) -> None:
     assert asked.return_value == 3
 
 
+def test_doctor_sees_a_secret_that_is_none(tmp_path: Path) -> None:
+    """A file that the group can read."""
+    secret = tmp_path / "token"
+    secret.write_text("abc")
+    secret.chmod(0o640)
+    with web_service() as service:
+        (tmp_path / "relay.toml").write_text(
+            _toml(service.port, more=f'auth = {{ token_file = "{secret}" }}\n')
+        )
+        settings = load(home=tmp_path)
+        found = [*check_destinations(settings, 2.0)]
+        secret.chmod(0o600)
+        again = [*check_destinations(settings, 2.0)]
+    assert [each.verdict for each in found] == [Verdict.OK, Verdict.WARNING]
+    assert "0640" in found[1].words
+    assert [each.verdict for each in again] == [Verdict.OK]
+
+
 # ---- services that are not scripted
 
 

@@ -1,8 +1,10 @@
-"""A DICOMweb destination: does it answer, and does it let us in."""
+"""A DICOMweb destination: does it answer, does it let us in, and who can read its secrets."""
 
 from __future__ import annotations
 
 import ssl
+import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -20,7 +22,14 @@ def check_web_destination(
     settings: Settings, destination: DestinationSettings, timeout_s: float
 ) -> list[Finding]:
     """One of them; `timeout_s` bounds each step."""
-    about, url = f"destination {destination.name}", destination.url or ""
+    about = f"destination {destination.name}"
+    return [*_answered(settings, destination, about, timeout_s), *_readable_by_others(destination, about)]
+
+
+def _answered(
+    settings: Settings, destination: DestinationSettings, about: str, timeout_s: float
+) -> list[Finding]:
+    url = destination.url or ""
     began = monotonic()
     try:
         answer = _answer(settings, destination, timeout_s)
@@ -56,3 +65,16 @@ def _certificate(about: str, url: str, answer: HttpAnswer) -> list[Finding]:
         return []
     advice = "tell its administrator: once it has expired nothing is sent there"
     return [warning(about, theirs.words, advice)]
+
+
+def _readable_by_others(destination: DestinationSettings, about: str) -> Iterator[Finding]:
+    auth = destination.auth
+    if auth is None:
+        return
+    for path in filter(None, (auth.token_file, auth.password_file, auth.client_secret_file)):
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:  # who asks for it has told
+            continue
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield warning(about, f"{path} can be read by others (mode {mode:04o})", f"chmod 600 {path}")
