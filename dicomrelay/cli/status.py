@@ -17,6 +17,7 @@ from dicomrelay.cli.operating.stopping import outside_now
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.status_archive import look_at_archive
 from dicomrelay.cli.status_lines import Fault, Findings
+from dicomrelay.cli.status_mpps import unheard_messages
 from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import Attention, AttentionKind
@@ -57,7 +58,7 @@ def command(invocation: Invocation, count: int) -> int:
         click.echo("\n".join(status_lines.lines(found)))
     if found.usage.corrupt or found.faults or found.archive.damaged:
         return ExitCode.INTEGRITY
-    return ExitCode.SOME_FAILED if found.attention or found.low_disk else ExitCode.OK
+    return ExitCode.SOME_FAILED if found.attention or found.unheard or found.low_disk else ExitCode.OK
 
 
 def look(settings: Settings, count: int) -> Findings:
@@ -103,6 +104,7 @@ def look(settings: Settings, count: int) -> Findings:
         archive=archive,
         is_up=is_up,
         not_ready=not_ready.shown(settings.path("run")) if is_up else (),
+        unheard=unheard_messages(settings),
     )
 
 
@@ -130,6 +132,7 @@ def _as_json(found: Findings) -> dict[str, Any]:
         "archive": found.archive.as_json(),
         "unverified": [dataclasses.asdict(row) for row in found.unverified],
         "needs_attention": [{**dataclasses.asdict(row), "kind": row.kind.value} for row in found.attention],
+        "performed_step_messages_not_taken": found.unheard,
         "faults": [{"words": fault.words, "do": fault.do} for fault in found.faults],
         "notes": list(found.notes),
         "next": status_lines.next_line(found),

@@ -70,6 +70,7 @@ class Findings:
     archive: ArchiveState = field(default_factory=ArchiveState)
     is_up: bool = False  # `dicomrelay up` runs, also where a service of it does not
     not_ready: Sequence[NotReady] = ()
+    unheard: int = 0  # messages about performed procedure steps that need attention
 
     @property
     def low_disk(self) -> bool:
@@ -99,11 +100,8 @@ def next_line(found: Findings) -> str:
         return f"next: {_step_of_what_is_damaged(found)}"
     if found.low_disk:
         return "next: make room on the disk; instances are accepted again by themselves"
-    if found.attention and all(row.kind is AttentionKind.UNVERIFIED for row in found.attention):
-        study = found.attention[0].study_instance_uid
-        return f"next: see at {found.attention[0].destination} what is wrong, then `dicomrelay jobs retry {study}`"
-    if found.attention:
-        return "next: `dicomrelay jobs list --state needs_attention`, then `dicomrelay jobs show ID`"
+    if found.attention or found.unheard:
+        return f"next: {_step_of_attention(found)}"
     if any(each.breaker != "closed" for each in found.stopped):
         name = next(each.name for each in found.stopped if each.breaker != "closed")
         return (
@@ -192,6 +190,15 @@ def _unverified(rows: Sequence[Unverified]) -> Iterator[str]:
         yield f"{row.destination} is verified; transfers: {told}"
 
 
+def _step_of_attention(found: Findings) -> str:
+    if not found.attention:
+        return "`dicomrelay mpps list --stuck` names the steps, `dicomrelay mpps retry UID` tries again"
+    if all(row.kind is AttentionKind.UNVERIFIED for row in found.attention):
+        study = found.attention[0].study_instance_uid
+        return f"see at {found.attention[0].destination} what is wrong, then `dicomrelay jobs retry {study}`"
+    return "`dicomrelay jobs list --state needs_attention`, then `dicomrelay jobs show ID`"
+
+
 def _stopped(found: Findings) -> Iterator[str]:
     """What a breaker or a person keeps back."""
     waiting = {row.destination: row.instances for row in found.waiting}
@@ -214,7 +221,7 @@ def _attention(found: Findings) -> Iterator[str]:
     """What a person has to look at: the rare kinds first, alike ones together."""
     rows, damaged = found.attention, found.damaged
     archived = found.archive.damaged
-    count = len(rows) + len(damaged) + len(archived)
+    count = len(rows) + len(damaged) + len(archived) + found.unheard
     if not count:
         yield "nothing needs attention"
         return
@@ -226,6 +233,8 @@ def _attention(found: Findings) -> Iterator[str]:
         yield (
             f"    {counted(len(damaged), 'damaged spool item')} put away in {where}: {', '.join(damaged[:5])}"
         )
+    if found.unheard:
+        yield f"    {counted(found.unheard, 'message')} about performed procedure steps (MPPS) not taken"
     alike: dict[tuple[AttentionKind, str, str], list[Attention]] = {}
     for row in rows:
         status = "" if row.status is None else f"{row.status:04X} "

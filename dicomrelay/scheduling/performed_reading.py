@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from dicomrelay.dicom.performed_step import StepState
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
+from dicomrelay.ledger.schema import NEEDS_ATTENTION
 from dicomrelay.scheduling.performed_facts import ScheduledReference
 from dicomrelay.scheduling.performed_schema import (
     performed_forwards,
@@ -42,6 +43,7 @@ def read_rows(
     sop_instance_uid: str = "",
     state: StepState | None = None,
     study_instance_uid: str = "",
+    is_stuck: bool = False,
     limit: int,
 ) -> tuple[StepRow, ...]:
     """The steps that changed last, of all that is given."""
@@ -59,6 +61,9 @@ def read_rows(
                 )
             )
         )
+    if is_stuck:
+        stuck = select(performed_forwards.c.sop_instance_uid).where(NEEDS_ATTENTION)
+        query = query.where(columns.sop_instance_uid.in_(stuck))
     rows = work.connection.execute(
         query.order_by(columns.changed_at.desc(), columns.sop_instance_uid).limit(limit)
     ).all()

@@ -115,11 +115,24 @@ class PerformedSteps:
     # ---- what people ask for
 
     def steps(
-        self, *, state: StepState | None = None, study_instance_uid: str = "", limit: int = 100
+        self,
+        *,
+        state: StepState | None = None,
+        study_instance_uid: str = "",
+        is_stuck: bool = False,
+        limit: int = 100,
     ) -> tuple[StepRow, ...]:
-        """The steps that changed last, the newest first; with their studies and forwards."""
+        """The steps that changed last, the newest first; with their studies and forwards.
+
+        Parameters
+        ----------
+        is_stuck : bool
+            Only those of which a message needs attention.
+        """
         with self._database.read() as work:
-            return read_rows(work, state=state, study_instance_uid=study_instance_uid, limit=limit)
+            return read_rows(
+                work, state=state, study_instance_uid=study_instance_uid, is_stuck=is_stuck, limit=limit
+            )
 
     def step(self, sop_instance_uid: str) -> StepRow | None:
         """One of them."""

@@ -11,6 +11,7 @@ import pytest
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.ledger.schema import METADATA
+from dicomrelay.scheduling import performed_schema, worklist_schema  # noqa: F401 - tables of the same database
 from tests.support.ledger import PACS
 from tests.support.postgresql import PostgresqlServer, running_server
 

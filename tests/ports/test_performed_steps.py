@@ -28,8 +28,10 @@ from dicomrelay.scheduling.performed_values import (
     MessageKind,
     StepRow,
 )
+from dicomrelay.scheduling.worklist import Worklist
 from tests.support import performed as said
 from tests.support.ledger import MINUTE_MS, arrival
+from tests.support.worklist import item
 
 UID = "1.2.9"
 # Quiet for an hour: what is complete is so by evidence.
@@ -282,6 +284,33 @@ def test_a_step_for_two_studies_says_nothing_of_either(ledger: Ledger, steps: Pe
     assert steps.expected() == ()
     assert {each.study_instance_uid for each in only(steps).scheduled} == {said.STUDY, "1.2.2"}
     assert len(steps.steps(study_instance_uid="1.2.2")) == 1
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "DISCONTINUED"])
+def test_the_worklist_follows(steps: PerformedSteps, ledger_url: str, state: str) -> None:
+    """In the transaction of the message: what is refused changes nothing there either."""
+    scheduled = {"StudyInstanceUID": said.STUDY, "AccessionNumber": "A1", "RequestedProcedureID": "RP1"}
+    worklist = Worklist(Database(ledger_url))
+    worklist.put([item(1, **scheduled, step_ScheduledProcedureStepID="SPS1"), item(2)])
+    engine = create_engine(database_url(ledger_url))
+
+    def statuses() -> list[str]:
+        with engine.connect() as connection:
+            found = connection.execute(text("SELECT status FROM worklist_items ORDER BY accession_number"))
+            return [*found.scalars()]
+
+    assert status_of(steps.create, said.message(said.created(Modality=None))) == 0x0120
+    assert statuses() == ["SCHEDULED", "SCHEDULED"]
+    steps.create(said.message(said.created()))
+    assert statuses() == ["STARTED", "SCHEDULED"]
+    assert (
+        status_of(steps.change, said.message(said.ended(state, PerformedProcedureStepEndDate=None))) == 0x0121
+    )
+    assert statuses() == ["STARTED", "SCHEDULED"]
+    steps.change(said.message(said.ended(state)))
+    assert statuses() == [state, "SCHEDULED"]
+    worklist.dispose()
+    engine.dispose()
 
 
 def test_it_is_found_by_state_and_study(steps: PerformedSteps) -> None:

@@ -76,6 +76,21 @@ def test_they_are_listed_without_their_patients(folder: Path, steps: PerformedSt
     assert "no performed procedure step like that" in run(folder, "list", "--study", "9.9").stdout
 
 
+def test_the_status_counts_what_needs_attention(folder: Path, steps: PerformedSteps) -> None:
+    """And says what to do; it names no step."""
+
+    def status(*words: str) -> Result:
+        return CliRunner().invoke(cli, ["status", *words, "--home", str(folder)], standalone_mode=False)
+
+    assert "1 message about performed procedure steps (MPPS) not taken" in status().stdout
+    assert status().return_value == 1
+    assert json.loads(status("--json").stdout)["performed_step_messages_not_taken"] == 1
+    (stuck,) = as_json(folder, "list", "--stuck")["steps"]
+    steps.retry(stuck["sop_instance_uid"])
+    assert "nothing needs attention" in status().stdout
+    assert as_json(folder, "list", "--stuck") == {"steps": []}
+
+
 def test_one_is_shown_with_its_messages(folder: Path, steps: PerformedSteps) -> None:
     assert steps
     text = run(folder, "show", UID).stdout

@@ -64,7 +64,7 @@ def test_the_first_entry_that_fits_says_what_may_be_done() -> None:
 
 def test_a_right_that_is_none_is_an_error() -> None:
     """It names what there is."""
-    with pytest.raises(ValidationError, match="'store', 'query', 'move', 'get' or 'commitment'"):
+    with pytest.raises(ValidationError, match="'get', 'commitment', 'worklist' or 'mpps'"):
         PeerSettings.model_validate({"rights": ["delete"]})
 
 
