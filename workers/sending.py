@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dicomrelay.delivery import Answer, Instance, Target, deliver
 from dicomrelay.delivery.reasons import reason_of
 from dicomrelay.dicom.status import Outcome
-from dicomrelay.errors import AssociationError, AssociationTimeout
+from dicomrelay.edits import Profile, profile
+from dicomrelay.errors import AssociationError, AssociationTimeout, ConfigurationError
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState, InstanceFacts
 from dicomrelay.ledger.values_evidence import SentFacts
 from dicomrelay.net.outcomes import judge
 from dicomrelay.net.requestor import StoreItem
 from dicomrelay.routing import Destination, target_of
+from dicomrelay.settings import Settings, TransferSyntaxPolicy, VerificationMethod
+from dicomrelay.spool.layout import begun_ms
 from workers.lease import LeaseKeeper
 from workers.locating import verified
 from workers.outcomes import OutcomeWriter
@@ -102,6 +106,11 @@ class _Sending:
         self._rooms = rooms
         self._facts = {each.instance.instance_id: each.instance for each in claimed.deliveries}
         self._target = target_of(destination, rooms.settings)
+        self._edits = {
+            each.instance.instance_id: _profiles(each.edits, destination, rooms.settings)
+            for each in claimed.deliveries
+            if each.edits
+        }
         self._writer = writer
         self._lease = lease
         self._reached = reached
@@ -130,11 +139,11 @@ class _Sending:
             self._writer.add(_outcome(answer, self._target))
             plan.answered(answer.key)
             lease.progress()
-            if answer.status is not None:
+            if answer.status is not None or answer.http_status is not None:
                 self._reached()
 
         deliver(
-            [Instance(key, _item(facts[key])) for key in batch],
+            [self._instance(key) for key in batch],
             self._target,
             locate=lambda instance: verified(self._rooms, facts[instance.key], moved=lease.progress),
             answered=answered,
@@ -143,12 +152,39 @@ class _Sending:
             pace=self._pace,
         )
 
+    def _instance(self, key: str) -> Instance:
+        facts = self._facts[key]
+        return Instance(key, _item(facts), edits=self._edits.get(key, ()), at_ms=begun_ms(facts.spool_id))
+
     def _unanswered(
         self, instances: Sequence[Instance], error: AssociationError, association_id: str
     ) -> None:
-        self.under_way.extend(instance.key for instance in instances)
-        for key in self.under_way:
+        keys = [instance.key for instance in instances]
+        self.under_way.extend(keys)
+        for key in keys:
             self._writer.add(_failed(key, error, association_id, self._target))
+
+
+def _profiles(name: str, destination: Destination, settings: Settings) -> tuple[Profile, ...]:
+    """What a rule said.
+
+    Raises
+    ------
+    ConfigurationError
+        The settings do not have it any more, its key cannot be used, or what it makes cannot be verified.
+    """
+    if destination.policy is TransferSyntaxPolicy.NEVER:
+        raise ConfigurationError(
+            f'{destination.name}: transfer_syntax_policy = "never" forbids any change, and a rule wants {name}: '
+            "correct one of them"
+        )
+    found = profile(settings, name)
+    if found.maps_uids and destination.verification.method is not VerificationMethod.NONE:
+        raise ConfigurationError(
+            f"{destination.name} is verified after sending, and would be asked for UIDs that the profile {name} has replaced: "
+            'set verification = "none" there, or the option retain_uids'
+        )
+    return (found,)
 
 
 def _outcome(answer: Answer, target: Target) -> DeliveryOutcome:
@@ -160,7 +196,12 @@ def _outcome(answer: Answer, target: Target) -> DeliveryOutcome:
         association_id=answer.association_id,
         sent_bytes=answer.sent_bytes,
         duration_ms=round(answer.seconds * 1000),
-        sent=_sent(target, answer.words, answer.transfer_syntax_uid, answer.digest),
+        sent=replace(
+            _sent(target, answer.words, answer.transfer_syntax_uid, answer.digest),
+            http_status=answer.http_status,
+            edits=answer.edits,
+            sop_instance_uid=answer.sop_instance_uid,
+        ),
     )
 
 
@@ -181,6 +222,7 @@ def _sent(target: Target, words: str, transfer_syntax_uid: str = "", digest: str
         called_ae_title=remote.ae_title,
         address=f"{remote.host}:{remote.port}",
         words=words,
+        protocol="STOW-RS" if target.web is not None else "",
     )
 
 

@@ -6,7 +6,7 @@ from dicomrelay.delivery.values import Answer, Instance
 from dicomrelay.dicom.sop_classes import sop_class_name
 from dicomrelay.dicom.status import Outcome
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
-from dicomrelay.errors import NotTranscodable, RelayError
+from dicomrelay.errors import NotEditable, NotTranscodable, RelayError
 from dicomrelay.net.outcomes import judge
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.service import StoreReply
@@ -20,12 +20,13 @@ def answer_of(
     association_id: str,
     seconds: float,
     digest: str = "",
+    edits: str = "",
 ) -> Answer:
-    """The peer answered; `digest` is that of a copy, when one was sent."""
+    """The peer answered; `digest` is that of a copy, when one was sent, and `edits` the profiles that it is by."""
     verdict = judge(reply)
     words = "" if verdict.outcome is Outcome.DELIVERED else verdict.name
     if digest:
-        words = "; ".join(filter(None, (words, _copy_in_words(instance.item, sent, digest))))
+        words = "; ".join(filter(None, (words, _copy_in_words(instance.item, sent, digest, edits))))
     return Answer(
         instance.key,
         verdict.outcome,
@@ -37,12 +38,23 @@ def answer_of(
         seconds=seconds,
         transfer_syntax_uid=sent.transfer_syntax_uid,
         digest=digest,
+        edits=edits,
+        sop_instance_uid=other_uid(instance.item, sent),
     )
 
 
-def _copy_in_words(item: StoreItem, sent: StoreItem, digest: str) -> str:
+def other_uid(item: StoreItem, sent: StoreItem) -> str:
+    """The SOP Instance UID of what was sent, where it is another than that of what arrived."""
+    return sent.sop_instance_uid if sent.sop_instance_uid != item.sop_instance_uid else ""
+
+
+def _copy_in_words(item: StoreItem, sent: StoreItem, digest: str, edits: str) -> str:
     was, became = (transfer_syntax(each.transfer_syntax_uid).name for each in (item, sent))
-    return f"sent in {became}, changed without loss from {was}, SHA-256 {digest}"
+    if not edits:
+        return f"sent in {became}, changed without loss from {was}, SHA-256 {digest}"
+    # Its digest stands beside it, and would make of each instance another step in a trace.
+    changed = f", sent in {became}, changed without loss from {was}" if was != became else ""
+    return f"edited by {edits}{changed}"
 
 
 def not_accepted(
@@ -78,7 +90,11 @@ def _does_not_accept(instance: Instance) -> str:
 
 
 def not_readable(instance: Instance, error: RelayError | OSError) -> Answer:
-    """Its file is at fault: for good when the bytes are gone or are others, else for now."""
+    """Its file is at fault: for good when the bytes are gone or are others, or a profile cannot be applied, else for now."""
+    if isinstance(error, NotEditable):
+        return Answer(
+            instance.key, Outcome.REFUSED, words=f"not sent, the profile cannot be applied: {error}"
+        )
     verdict = judge(error)
     # An error of the system names the file, and folders of an archive are named after patients.
     comment = (error.strerror or "") if isinstance(error, OSError) else str(error)

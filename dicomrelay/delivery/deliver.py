@@ -1,4 +1,4 @@
-"""Sends a batch of instances to one peer over one association after another, and says what became of each."""
+"""Sends a batch of instances to one peer over one association after another, or by STOW-RS, and says what became of each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from dicomrelay.delivery.contexts import Alternatives, grouped, nothing_else
+from dicomrelay.delivery.editing import EditBench
 from dicomrelay.delivery.preparing import Preparation
 from dicomrelay.delivery.sending import Sending
 from dicomrelay.delivery.values import Answer, Instance, Target
@@ -66,10 +67,32 @@ def deliver(
     alternatives: Alternatives = nothing_else
     if target.policy is TransferSyntaxPolicy.LOSSLESS and target.copies is not None:
         workshop, alternatives = Workshop(target.copies, target.limits), _alternatives
+    bench: EditBench | None = None
+    if target.copies is not None and (target.edits or any(instance.edits for instance in instances)):
+        bench = EditBench(target.copies, target.limits)
     preparation = Preparation(
-        workshop, alternatives, locate=locate, waiting=lambda: pace(0) if pace is not None else None
+        workshop,
+        alternatives,
+        locate=locate,
+        waiting=lambda: pace(0) if pace is not None else None,
+        bench=bench,
+        edits=target.edits,
     )
-    with workshop or nullcontext():
+    with workshop or nullcontext(), bench or nullcontext():
+        if target.web is not None:
+            from dicomrelay.delivery.web import WebSending  # noqa: PLC0415 - HTTP only where it is spoken
+
+            WebSending(
+                instances,
+                target.web,
+                preparation,
+                answered=answered,
+                keep_going=keep_going,
+                pace=pace,
+                opened=opened,
+                unanswered=unanswered,
+            ).send()
+            return
         for contexts, group in grouped(instances, alternatives):
             sending = Sending(
                 group,

@@ -12,7 +12,7 @@ from time import monotonic
 from dicomrelay.delivery.answers import answer_of, not_accepted, not_readable, not_transcodable
 from dicomrelay.delivery.preparing import Preparation, Wanted
 from dicomrelay.delivery.values import Answer, Instance
-from dicomrelay.errors import AssociationError, NotTranscodable, RelayError, SpoolError
+from dicomrelay.errors import AssociationError, NotEditable, NotTranscodable, RelayError, SpoolError
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.service import StoreChannel, StoreReply
 
@@ -77,7 +77,7 @@ class Sending:
             wanted = self._left[0]
             try:
                 self._preparation.find(wanted)
-            except (OSError, SpoolError) as error:
+            except (NotEditable, OSError, SpoolError) as error:
                 self._left.popleft()
                 self._answered(not_readable(wanted.instance, error))
             else:
@@ -145,10 +145,10 @@ class Sending:
             return None
         try:
             return self._preparation.item(wanted, accepted)
+        except (NotEditable, OSError, SpoolError) as error:
+            self._answered(not_readable(instance, error))
         except NotTranscodable as error:
             self._answered(not_transcodable(instance, error, association.id))
-        except (OSError, SpoolError) as error:
-            self._answered(not_readable(instance, error))
         return None
 
     def _before_bytes(self, association: StoreChannel, count: int) -> None:
@@ -185,6 +185,7 @@ class Sending:
                 reply,
                 association_id=association_id,
                 seconds=seconds,
-                digest=taken.wanted.copy.digest if taken.wanted.copy is not None else "",
+                digest=taken.wanted.digest,
+                edits=taken.wanted.edits,
             )
         )

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dicomrelay.dicom.status import Outcome
+from dicomrelay.edits import Profile
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.peer import RemotePeer
 from dicomrelay.settings import TransferSyntaxPolicy
 from dicomrelay.transcode import TranscodeLimits
+from dicomrelay.web.values import WebPeer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,10 @@ class Target:
     longest_pause_s : float
         How long an association is kept without a word while the next instance is prepared: shorter than the idle limit of
         any peer (30 to 60 s are usual).
+    edits : tuple of Profile
+        For all that goes there; without `copies` nothing goes.
+    web : WebPeer, optional
+        Where STOW-RS goes to in place of C-STORE; `peer` is then a name for it, and no association is opened.
     """
 
     peer: RemotePeer
@@ -37,6 +43,8 @@ class Target:
     copies: Path | None = None
     limits: TranscodeLimits = field(default_factory=TranscodeLimits)
     longest_pause_s: float = 5.0
+    edits: tuple[Profile, ...] = ()
+    web: WebPeer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +57,16 @@ class Instance:
         The caller's own; unique in a batch.
     item : StoreItem
         Its path is not looked at: `locate` says at the last moment where the file is.
+    edits : tuple of Profile
+        What is changed in a copy of it, before that which the target asks for.
+    at_ms : int
+        When it came, epoch milliseconds, for what such a copy says of itself; 0 for when its file was written.
     """
 
     key: str
     item: StoreItem
+    edits: tuple[Profile, ...] = ()
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,12 @@ class Answer:
         Of what was sent; "" when nothing was.
     digest : str
         SHA-256 of the data set that was sent, hexadecimal, when it was a copy; "" when it was as is.
+    edits : str
+        The profiles that changed what was sent, with their versions; "" when none did.
+    sop_instance_uid : str
+        Of what was sent, where that is another than the instance's.
+    http_status : int, optional
+        Of the answer that it stood in, when it went by STOW-RS; `status` is then what the store response says of it.
     """
 
     key: str
@@ -93,3 +113,6 @@ class Answer:
     seconds: float = 0.0
     transfer_syntax_uid: str = ""
     digest: str = ""
+    edits: str = ""
+    sop_instance_uid: str = ""
+    http_status: int | None = None

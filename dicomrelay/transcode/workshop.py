@@ -12,7 +12,7 @@ from contextlib import suppress
 from errno import ENOSPC
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from dicomrelay.errors import NotTranscodable
 from dicomrelay.transcode.process import Child, ChildGoneError
@@ -132,7 +132,7 @@ class Workshop:
             self._child.end()
             self._child = None
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -18,6 +18,7 @@ from dicomrelay.text import shown
 _OWN = frozenset(
     {
         "sop_instance_uid",
+        "sent_sop_instance_uid",
         "digest",
         "bytes",
         "received_at",
@@ -31,6 +32,7 @@ _OWN = frozenset(
 _SAID = _OWN | {
     *("state", "status", "words", "verdict", "destinations", "rules", "rules_version", "archive", "priority"),
     *("calling_ae_title", "called_ae_title", "address"),
+    "edits",  # its words say so
 }
 
 
