@@ -164,6 +164,8 @@ def test_the_page_of_exit_codes_lists_every_error() -> None:
     code["AssociationRejected"] = (ExitCode.UNREACHABLE.value, "when the rejection is transient (result 2)")
 
     code["TlsFailed"] = (ExitCode.UNREACHABLE.value, "when it is the peer's trouble of the moment")
+    of_the_moment = "when the status is 408, 429 or a 5xx (501 and 505 apart)"
+    code["HttpRefused"] = (ExitCode.UNREACHABLE.value, of_the_moment)
 
     assert code == page
     assert errors.AssociationRejected("busy", result=2, source=3, reason=2).retryable
