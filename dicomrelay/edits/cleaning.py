@@ -169,9 +169,9 @@ class Cleaner:
         key = node.tag, top
         if key not in self._acts:
             act = self._table.act(node.tag, self._what.options, self._iod if top else None)
-            # What PS3.6 does not know, nobody can vouch for.
+            # What PS3.6 does not know, nobody can vouch for; and what an overlay is described by goes with it.
             unknown = act is None and not known_vr(node.tag)
-            self._acts[key] = Act.REMOVE if unknown else act
+            self._acts[key] = Act.REMOVE if unknown or node.tag >> 24 == 0x60 else act
         return self._acts[key]
 
     def _act_of_structure(self, node: Node, *, is_published: bool) -> Act | None:

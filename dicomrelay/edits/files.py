@@ -10,9 +10,9 @@ from dicomrelay.dicom.elements import ElementSyntax
 from dicomrelay.edits.applying import apply
 from dicomrelay.edits.reading import TreeLimits, TreeReader
 from dicomrelay.edits.text import stripped
-from dicomrelay.edits.tree import Item
 from dicomrelay.edits.values import Change, Profile
 from dicomrelay.edits.writing import pieces_of, write
+from dicomrelay.errors import NotEditable
 
 _SOP_INSTANCE_UID = 0x00080018
 
@@ -71,12 +71,10 @@ def edit(
         applied = apply(profile, tree, at_ms=at_ms, is_little_endian=is_little_endian)
         tree = applied.tree
         changes += applied.changes
-    uid = _uid(tree)
+    uid = stripped(tree.leaf(_SOP_INSTANCE_UID).decode("latin-1"))
     if not changes:
         return Edited((), uid)
+    if not uid:
+        raise NotEditable("it has no SOP Instance UID (0008,0018), so a copy of it would have none")
     length, digest = write(pieces_of(tree, syntax), source, out)
     return Edited(tuple(changes), uid, length, digest)
-
-
-def _uid(tree: Item) -> str:
-    return stripped(tree.leaf(_SOP_INSTANCE_UID).decode("latin-1"))

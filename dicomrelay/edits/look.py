@@ -9,8 +9,9 @@ from dicomrelay.edits.text import Letters
 from dicomrelay.edits.tree import TEXT_VRS, Item, Leaf, Place, Sequence, place_name
 from dicomrelay.errors import NotEditable
 
-# A name shorter than that is in half of all words.
+# A name shorter than that is in half of all words; in scripts that write no spaces between words, two are a whole name.
 _MIN_LETTERS: Final = 4
+_MIN_OTHERS: Final = 2
 # Coding Scheme Designator and Version, Code Meaning: of a vocabulary, where a name is a word like others.
 _OF_CODES: Final = frozenset({0x00080102, 0x00080103, 0x00080104})
 _UID_LIKE: Final = re.compile(r"\d+(?:\.\d+){3,}", re.ASCII)
@@ -32,9 +33,13 @@ class LastLook:
     def __init__(self, uids: set[str], names: list[str]) -> None:
         self._uids = uids
         parts = {part for name in names for part in (name, *_SEPARATORS.split(name))}
-        wanted = sorted(part for part in parts if len(part) >= _MIN_LETTERS)
-        words = "|".join(re.escape(part) for part in wanted)
-        self._names = re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if words else None
+        words = [
+            rf"(?<!\w){re.escape(part)}(?!\w)"
+            for part in parts
+            if part.isascii() and len(part) >= _MIN_LETTERS
+        ]
+        words += [re.escape(part) for part in parts if not part.isascii() and len(part) >= _MIN_OTHERS]
+        self._names = re.compile("|".join(sorted(words)), re.IGNORECASE) if words else None
 
     def over(self, item: Item, place: Place = (), outer: Letters | None = None) -> None:
         """Look at every text.

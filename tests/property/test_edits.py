@@ -84,7 +84,7 @@ def people(draw: st.DrawFn) -> Dataset:
     return made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(people(), SYNTAXES, OPTIONS)
 def test_nothing_is_left_and_again_changes_nothing(data_set: Dataset, syntax: str, options: set[str]) -> None:
     """The same input gives the same bytes; a copy that comes by again is left as it is."""
@@ -101,7 +101,7 @@ def test_nothing_is_left_and_again_changes_nothing(data_set: Dataset, syntax: st
     assert again == once
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(people(), SYNTAXES)
 def test_what_is_read_and_written_is_the_same_data_set(data_set: Dataset, syntax: str) -> None:
     """Element by element, by pydicom's eyes."""
@@ -112,7 +112,7 @@ def test_what_is_read_and_written_is_the_same_data_set(data_set: Dataset, syntax
     assert decoded(out.getvalue(), syntax) == decoded(data, syntax)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(people(), SYNTAXES, st.integers(0, 1 << 20), st.binary(min_size=1, max_size=4), st.booleans())
 def test_damage_is_refused_or_harmless(
     data_set: Dataset, syntax: str, at: int, bytes_: bytes, cut: bool

@@ -138,9 +138,10 @@ def test_public_elements_that_nobody_knows_go() -> None:
     before = person()
     before.add_new(0x00187FFE, "LO", "Erika")
     before.add_new(0x60003000, "OW", b"\1\2")
+    before.add_new(0x60000010, "US", 4)
     before.add_new(0x50003000, "OW", b"\1\2")
     after = cleaned(before)
-    assert not {0x00187FFE, 0x60003000, 0x50003000} & {int(element.tag) for element in after}
+    assert not {0x00187FFE, 0x60003000, 0x60000010, 0x50003000} & {int(element.tag) for element in after}
 
 
 def test_structured_content_keeps_its_form_and_published_codes() -> None:
@@ -241,6 +242,36 @@ def test_a_picture_that_may_name_the_patient_waits_for_a_person(
             cleaned(before, basic(burned_in=policy))
     else:
         assert cleaned(before, basic(burned_in=policy)).PatientIdentityRemoved == "YES"
+
+
+def test_an_overlay_in_the_pixels_waits_for_a_person() -> None:
+    """It is removed by nobody here, and its bits are still there."""
+    before = person()
+    before.add_new(0x60000102, "US", 0)
+    cleaned(before)
+    before.add_new(0x60020102, "US", 12)
+    with pytest.raises(NotEditable, match="an overlay lies in the pixels"):
+        cleaned(before)
+
+
+def test_a_short_name_is_looked_for_where_words_are_written_together() -> None:
+    """Two letters of Kanji are a name, two of the alphabet half a word."""
+    before = person()
+    before.SpecificCharacterSet, before.PatientName = "ISO_IR 192", "Ng^Li=山田^太郎"
+    before.InstitutionName = "Ng Li"
+    profile = basic("retain_institution_identity")
+    assert cleaned(before, profile).InstitutionName == "Ng Li"
+    before.InstitutionName = "東京山田病院"
+    with pytest.raises(NotEditable, match=r"\(0008,0080\) still holds"):
+        cleaned(before, profile)
+
+
+def test_an_instance_without_its_uid_is_refused() -> None:
+    """A copy of it would have none."""
+    before = person()
+    del before.SOPInstanceUID
+    with pytest.raises(NotEditable, match="no SOP Instance UID"):
+        cleaned(before)
 
 
 def test_pixels_that_another_has_cleaned_stay_marked_as_such() -> None:

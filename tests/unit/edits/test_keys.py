@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicomrelay.dicom.uids import is_valid_uid
@@ -17,6 +17,7 @@ OTHER = Key(b"another key of thirty-two bytes..")
 UIDS = st.from_regex(r"[0-2](\.(0|[1-9][0-9]{0,11})){2,5}", fullmatch=True)
 
 
+@settings(max_examples=30, deadline=None)
 @given(UIDS)
 def test_a_uid_becomes_one_that_is_valid_known_again_and_of_the_key(uid: str) -> None:
     """PS3.5 Section 9.1 and Annex B.2."""
