@@ -90,7 +90,9 @@ class Forwarder:
                     self._steps.renew(left, lease_ms=self._lease_ms)
                     fitting = _fitting(scu, left[0])
                     if fitting is None:
-                        self._give_up(left.pop(0), None, "it cannot be written in a transfer syntax of the peer")
+                        self._give_up(
+                            left.pop(0), None, "it cannot be written in a transfer syntax of the peer"
+                        )
                         continue
                     is_under_way = True
                     answer = _asked(scu, left[0], *fitting)

@@ -15,11 +15,11 @@ from dicomrelay.dicom.uids import (
 )
 from dicomrelay.dimse.commitment import MAX_REFERENCES, MAX_REPORT_BYTES
 from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS
-from dicomrelay.net import provider
+from dicomrelay.net import provider, stored
 from dicomrelay.net.proposal import MAX_PDU_BYTES
 from dicomrelay.net.replies import REPLIES
 from dicomrelay.settings import DestinationSettings, GatewaySettings, QuerySettings
-from scp_gateway import identity, reception, replies
+from scp_gateway import identity, reception
 from scp_gateway.archive_port import indexed_attributes
 from scp_gateway.negotiation import STORAGE_SUPPORT
 from scp_gateway.query import beside
@@ -100,7 +100,7 @@ def test_statuses() -> None:
     stated = {int(row[0], 16) for row in table("status")}
     assert stated == {
         *(status for _, status, _ in REPLIES),
-        replies.STORED.status,
+        stored.STORED.status,
         Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
         Status.INVALID_SOP_INSTANCE,
         Status.SOP_CLASS_NOT_SUPPORTED,

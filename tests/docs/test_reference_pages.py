@@ -33,6 +33,8 @@ FORMS = {
     "gateway.identity.token.algorithms": '["ES256"]',
     "streamer.access.token": "OTHER-TOKEN-OF-MORE-THAN-16",
     "streamer.public_url": "https://images.example/dicom",
+    "performed_procedure_steps.destinations": '[{"name": "ris", "ae_title": "RIS", "host": "10.0.0.30"}]',
+    "worklist.hidden": '["COMPLETED"]',
     "streamer.cors_origins": '["https://viewer.example"]',
 }
 # What a table that may be left out, or a key of one, cannot be without.
