@@ -74,6 +74,12 @@ def foreign_vr(identifier: Dataset) -> int | None:
     return None
 
 
+def has_its_vr(tag: int, vr: str) -> bool:
+    """Whether an attribute may have that VR, as `foreign_vr` sees it."""
+    vrs = _vrs(tag)
+    return not vrs or vr in vrs
+
+
 def not_its_vr(tag: int) -> str:
     """What is said of an element that `foreign_vr` found."""
     return f"{keyword_for_tag(tag)} {tag_name(tag)}: not its VR"

@@ -19,7 +19,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from dicomrelay.dicom.elements import tag_name
+from dicomrelay.dicom.elements import KNOWN_VRS, tag_name
+from dicomrelay.dimse.identifier_bounds import has_its_vr
 from dicomrelay.errors import DataSetError
 from dicomrelay.scheduling.worklist_attributes import (
     OTHER_ATTRIBUTES,
@@ -136,7 +137,10 @@ def items_of(data_set: Dataset) -> list[Item]:
     """
     with config.disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values
-        return _items_of(deepcopy(data_set))
+        try:
+            return _items_of(deepcopy(data_set))
+        except RecursionError:
+            raise InvalidItem([Fault("", f"more than {MOST_DEPTH} sequences in one another")]) from None
 
 
 def _items_of(whole: Dataset) -> list[Item]:
@@ -194,6 +198,8 @@ def _fault(element: DataElement) -> str:
     if element.tag.group in _PIXEL_GROUPS:
         return "no place for pixel data or waveforms"
     vr = str(element.VR)
+    if vr.encode("ascii", "replace") not in KNOWN_VRS or not has_its_vr(int(element.tag), vr):
+        return "not its VR"
     if vr == "SQ" or element.value is None:
         return ""
     value = element.value

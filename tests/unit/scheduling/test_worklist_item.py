@@ -150,6 +150,10 @@ def test_bounds() -> None:
     data_set = step()
     data_set.ReferencedStudySequence = [deep]
     assert "sequences in one another" in faults(data_set)[0]
+    for _ in range(400):
+        inner.ReferencedStudySequence = [Dataset()]
+        inner = inner.ReferencedStudySequence[0]
+    assert "sequences in one another" in faults(data_set)[0]
     data_set = step()
     data_set.add_new(0x7FE00010, "OB", b"12")
     assert faults(data_set) == ["PixelData: no place for pixel data or waveforms"]

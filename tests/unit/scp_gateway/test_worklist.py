@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from dicomrelay.dimse.messages import CFindRequest, CFindResponse
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
 from dicomrelay.errors import LedgerError, ServiceUnavailable
 from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation
+from dicomrelay.scheduling import worklist_json
 from dicomrelay.scheduling.worklist_building import path_of
 from dicomrelay.scheduling.worklist_query import Question
 from dicomrelay.settings import PeerSettings, QuerySettings
@@ -285,6 +287,50 @@ def test_any_text_comes_back(comment: str, names: str, syntax: str) -> None:
     found = _answer(data_set, names, syntax)
     assert (found.PatientComments or "").strip() == comment.strip()
     assert found.PatientWeight == 70.5
+
+
+_JSON_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=8),
+    st.sampled_from(["1", "2026", "20260101", "1.2", "AQI=", "00100010", {"Alphabetic": "A^B"}, {"Alphabetic": 3}]),
+)  # fmt: skip
+_TAGS = (
+    "00101030",
+    "001021C0",
+    "00280009",
+    "00420011",
+    "00189306",
+    "00104000",
+    "00100040",
+    "0040A16A",
+    "0008002A",
+    "00091001",
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(_TAGS),
+        st.fixed_dictionaries(
+            {
+                "vr": st.sampled_from(
+                    ["DS", "US", "AT", "OB", "FD", "FL", "LT", "CS", "UT", "DT", "LO", "IS", "UN", "ZZ"]
+                )
+            },
+            optional={
+                "Value": st.lists(_JSON_VALUES, max_size=3),
+                "InlineBinary": st.sampled_from(["AQI=", "AQ", "?", ""]),
+            },
+        ),
+        max_size=3,
+    ),
+    st.sampled_from([IMPLICIT, EXPLICIT]),
+)
+def test_what_is_taken_can_be_answered(odd: dict[str, Any], syntax: str) -> None:
+    """One odd item must not cost a modality all the others."""
+    (record,) = worklist_json.records(json.dumps({**item().data_set, **odd}), {})
+    for each in record.items:
+        found = decode_identifier(identifier(each.data_set, CharacterSet.of([]), syntax), syntax)
+        assert found.PatientID == "P1"
 
 
 def test_every_kind_of_value() -> None:
