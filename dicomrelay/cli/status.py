@@ -58,7 +58,11 @@ def command(invocation: Invocation, count: int) -> int:
         click.echo("\n".join(status_lines.lines(found)))
     if found.usage.corrupt or found.faults or found.archive.damaged:
         return ExitCode.INTEGRITY
-    return ExitCode.SOME_FAILED if found.attention or found.unheard or found.low_disk else ExitCode.OK
+    return (
+        ExitCode.SOME_FAILED
+        if found.attention or found.unheard or found.pulls_left or found.low_disk
+        else ExitCode.OK
+    )
 
 
 def look(settings: Settings, count: int) -> Findings:
@@ -76,6 +80,7 @@ def look(settings: Settings, count: int) -> Findings:
         stopped = ledger.operations.stopped()
         held = ledger.operations.held()
         unverified = ledger.verifications.unverified()
+        pulls = ledger.pulls.standing()
         unlisted = not_in_the_ledger(settings, ledger)
         archive = look_at_archive(
             settings, studies, ledger.inventory.stages_waiting(), _lone_in_the_spool(ledger, attention)
@@ -98,6 +103,7 @@ def look(settings: Settings, count: int) -> Findings:
         damaged=_damaged(settings) if usage.corrupt else [],
         sources=_bounds(settings),
         unverified=unverified,
+        pulls=pulls,
         faults=_faults(settings, unlisted),
         notes=_notes(unlisted),
         outside=sorted(outside_now(settings)),
@@ -131,6 +137,7 @@ def _as_json(found: Findings) -> dict[str, Any]:
         "held_transfers": found.held,
         "archive": found.archive.as_json(),
         "unverified": [dataclasses.asdict(row) for row in found.unverified],
+        "pulls": dict(found.pulls),
         "needs_attention": [{**dataclasses.asdict(row), "kind": row.kind.value} for row in found.attention],
         "performed_step_messages_not_taken": found.unheard,
         "faults": [{"words": fault.words, "do": fault.do} for fault in found.faults],

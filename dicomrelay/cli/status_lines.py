@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +71,12 @@ class Findings:
     is_up: bool = False  # `dicomrelay up` runs, also where a service of it does not
     not_ready: Sequence[NotReady] = ()
     unheard: int = 0  # messages about performed procedure steps that need attention
+    pulls: Mapping[str, int] = field(default_factory=dict)  # those that are open, or left something, by state
+
+    @property
+    def pulls_left(self) -> int:
+        """Pulls that ended and left something that is not here."""
+        return self.pulls.get("partial", 0) + self.pulls.get("failed", 0)
 
     @property
     def low_disk(self) -> bool:
@@ -86,6 +92,7 @@ def lines(found: Findings) -> Iterator[str]:
     yield from _waiting(found)
     yield from _stopped(found)
     yield from _unverified(found.unverified)
+    yield from _pulls(found)
     yield from _attention(found)
     following = next_line(found)
     if following:
@@ -100,7 +107,7 @@ def next_line(found: Findings) -> str:
         return f"next: {_step_of_what_is_damaged(found)}"
     if found.low_disk:
         return "next: make room on the disk; instances are accepted again by themselves"
-    if found.attention or found.unheard:
+    if found.attention or found.unheard or found.pulls_left:
         return f"next: {_step_of_attention(found)}"
     if any(each.breaker != "closed" for each in found.stopped):
         name = next(each.name for each in found.stopped if each.breaker != "closed")
@@ -190,7 +197,17 @@ def _unverified(rows: Sequence[Unverified]) -> Iterator[str]:
         yield f"{row.destination} is verified; transfers: {told}"
 
 
+def _pulls(found: Findings) -> Iterator[str]:
+    """What is being fetched; what was left is told with what needs attention."""
+    parts = [f"{found.pulls[state]} {state}" for state in ("asking", "fetching") if found.pulls.get(state)]
+    if parts:
+        yield f"pulls from other nodes: {', '.join(parts)} (`dicomrelay pull list` shows them)"
+
+
 def _step_of_attention(found: Findings) -> str:
+    if found.pulls_left and not found.attention and not found.unheard:
+        state = "partial" if found.pulls.get("partial") else "failed"
+        return f"`dicomrelay pull list --state {state}`, then `dicomrelay pull show ID` and `dicomrelay pull retry ID`"
     if not found.attention:
         return "`dicomrelay mpps list --stuck` names the steps, `dicomrelay mpps retry UID` tries again"
     if all(row.kind is AttentionKind.UNVERIFIED for row in found.attention):
@@ -221,7 +238,7 @@ def _attention(found: Findings) -> Iterator[str]:
     """What a person has to look at: the rare kinds first, alike ones together."""
     rows, damaged = found.attention, found.damaged
     archived = found.archive.damaged
-    count = len(rows) + len(damaged) + len(archived) + found.unheard
+    count = len(rows) + len(damaged) + len(archived) + found.unheard + found.pulls_left
     if not count:
         yield "nothing needs attention"
         return
@@ -235,6 +252,8 @@ def _attention(found: Findings) -> Iterator[str]:
         )
     if found.unheard:
         yield f"    {counted(found.unheard, 'message')} about performed procedure steps (MPPS) not taken"
+    if found.pulls_left:
+        yield f"    {counted(found.pulls_left, 'pull')} from other nodes left something that is not here"
     alike: dict[tuple[AttentionKind, str, str], list[Attention]] = {}
     for row in rows:
         status = "" if row.status is None else f"{row.status:04X} "

@@ -217,6 +217,11 @@ class Pulls:
         with self._database.read() as work:
             return pulls_summary.one(work, pull_id)
 
+    def standing(self) -> dict[str, int]:
+        """How many pulls are open, or ended and left something that is not here, by state."""
+        with self._database.read() as work:
+            return pulls_summary.standing(work)
+
     def ids_like(self, beginning: str) -> list[str]:
         """Ids that begin so, up to ten."""
         with self._database.read() as work:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, case, func, or_, select
 
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.pulls_rows import OPEN_STEPS, PRIORITIES, policy_of
@@ -35,6 +35,18 @@ def newest(work: Work, *, limit: int, states: Sequence[PullState]) -> tuple[Pull
 def one(work: Work, pull_id: str) -> PullRow | None:
     """See `Pulls.one`."""
     return next(_rows(work, select(pulls).where(pulls.c.id == pull_id)), None)
+
+
+def standing(work: Work) -> dict[str, int]:
+    """See `Pulls.standing`."""
+    wrong = [PullState.PARTIAL.value, PullState.FAILED.value]
+    rows = work.connection.execute(
+        select(pulls.c.state, func.count())
+        .where(or_(OPEN, pulls.c.state.in_(wrong)))
+        .group_by(pulls.c.state)
+        .order_by(pulls.c.state)
+    )
+    return {state: int(count) for state, count in rows}
 
 
 def ids_like(work: Work, beginning: str) -> list[str]:
@@ -224,6 +236,10 @@ def _row(work: Work, row: AnyRow, figures: _Figures) -> PullRow:
 def _eta_ms(now: int, figures: _Figures) -> int | None:
     """How long what is left takes at the speed since the first step began; None when nothing says."""
     left = figures.announced - figures.here
-    if figures.since is None or figures.fetched <= 0 or figures.uncounted or left <= 0:
+    if figures.uncounted:
+        # Those are taken to be as large as the others.
+        counted = sum(figures.steps.values()) - figures.uncounted
+        left += round(figures.uncounted * figures.announced / counted) if counted else 0
+    if figures.since is None or figures.fetched <= 0 or left <= 0:
         return None
     return max(0, round((now - figures.since) * left / figures.fetched))

@@ -14,11 +14,13 @@ import pytest
 from dicomrelay.ledger.breaker import BreakerState
 from dicomrelay.ledger.values_pulls import Proof, PullRow, PullState, StepKind, StepState
 from dicomrelay.routing.pulls import PriorsWanted, order_priors
-from dicomrelay.runtime.queue import Task
+from dicomrelay.runtime.queue import Task, build_celery
 from dicomrelay.spool import Spool
 from tests.support.pull_house import SETTLE_S, PullHouse, pull_house
 from tests.support.pull_source import FIND, GET, MOVE, PullSource, pull_source
 from tests.support.queries import ROOT
+from workers import tasks
+from workers.forwarding import Forwarding
 from workers.pull import pull, pull_from
 from workers.pull_sweep import PullSweeper
 from workers.sweep import Sweeper
@@ -314,6 +316,17 @@ def test_a_task_goes_on_with_what_is_due_for_the_source_and_says_the_rest(house:
     assert pull_from(house.rooms, due.id, for_s=0) == 1
     (said,) = (ids for task, ids in house.noted.said if task is Task.PULL)
     assert pull_from(house.rooms, said[0], for_s=60) == 2
+    assert house.row(pull_id).state is PullState.COMPLETE
+
+
+def test_a_message_reaches_the_task_of_its_name(house: PullHouse) -> None:
+    """Celery knows it, and it does the step."""
+    pull_id = house.order("PatientID=nobody")
+    (due,) = house.rooms.ledger.pulls.due(limit=1)
+    app = build_celery(house.rooms.settings)
+    tasks.register(app, lambda: house.rooms, lambda: Forwarding(house.rooms, 1))
+    assert {task.value for task in Task} <= set(app.tasks)
+    app.tasks[Task.PULL.value](due.id)
     assert house.row(pull_id).state is PullState.COMPLETE
 
 

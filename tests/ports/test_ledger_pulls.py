@@ -300,6 +300,17 @@ def test_renewing_tells_how_far_it_is_and_how_long_it_will_take(
     assert 40_000 <= (now.eta_ms or 0) < 50_000
 
 
+def test_what_nobody_has_counted_is_taken_to_be_as_large_as_the_rest(
+    ledger: Ledger, sql: Callable[[str], Sequence[object]]
+) -> None:
+    """An estimate is better than none: not every source counts."""
+    pull_id = order(ledger)
+    answer(ledger, Listed("1.2.1", announced=10), Listed("1.2.2"), Listed("1.2.3"))
+    finish(ledger, claim_next(ledger), Fetched(10, 10, proof=Proof.UIDS))
+    sql("UPDATE pull_steps SET started_at = started_at - 40000 WHERE number = 1")
+    assert 80_000 <= (row(ledger, pull_id).eta_ms or 0) < 90_000
+
+
 def test_priors_are_ordered_once(ledger: Ledger) -> None:
     """However many instances of the study ask for them, from however many threads."""
     new = NewPull(

@@ -187,6 +187,18 @@ def test_a_partial_pull_tells_what_is_missing_and_what_to_do(rooms: Rooms) -> No
         assert _MARK not in said
 
 
+def test_status_tells_of_what_was_left_and_of_what_is_under_way(rooms: Rooms) -> None:
+    """Exit code 1 until it is retried or cancelled; a pull that is open is no trouble."""
+    command = ["status", "--home", str(rooms.settings.home)]
+    pull_id = partial(rooms)
+    said = CliRunner().invoke(cli, command, standalone_mode=False, catch_exceptions=False)
+    assert said.return_value == ExitCode.SOME_FAILED
+    assert "1 need attention:\n    1 pull from other nodes left something" in said.stdout
+    run(rooms, "retry", pull_id)
+    said = CliRunner().invoke(cli, [*command, "--json"], standalone_mode=False, catch_exceptions=False)
+    assert (said.return_value, json.loads(said.stdout)["pulls"]) == (ExitCode.OK, {"fetching": 1})
+
+
 def test_the_list_is_by_state(rooms: Rooms) -> None:
     """Exit code 0 whatever it is."""
     assert "no pull yet" in run(rooms, "list").stdout
