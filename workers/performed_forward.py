@@ -78,7 +78,7 @@ class Forwarder:
         if self._clock() < self._absent_until:
             return 0
         name = self._destination.name
-        claimed = self._steps.claim(name, owner=own_name(), lease_ms=_LEASE_MS, limit=_AT_ONCE)
+        claimed = self._steps.claim(name, owner=own_name(), lease_ms=self._lease_ms, limit=_AT_ONCE)
         if not claimed:
             return 0
         left, taken = list(claimed), 0
@@ -109,7 +109,8 @@ class Forwarder:
 
     @property
     def _lease_ms(self) -> int:
-        return max(_LEASE_MS, round(2000 * self._destination.response_timeout_s))
+        own = self._destination
+        return max(_LEASE_MS, round(2000 * (own.connect_timeout_s + own.response_timeout_s)))
 
     def _peer(self) -> RemotePeer:
         """How it is called, with its certificates and token as their files are now."""
