@@ -133,9 +133,12 @@ def _whole(text: str) -> bool:
 
 def _number(text: str) -> Test:
     try:
-        wanted = {Decimal(each.strip()) for each in text.split("\\")}
+        numbers = [Decimal(each.strip()) for each in text.split("\\")]
     except InvalidOperation:
         raise Invalid("no number") from None
+    if not all(each.is_finite() for each in numbers):
+        raise Invalid("no number")
+    wanted = frozenset(numbers)
 
     def fits(values: Sequence[Any]) -> bool:
         for each in values:
