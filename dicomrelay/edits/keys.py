@@ -55,16 +55,13 @@ class Key:
         Raises
         ------
         ConfigurationError
-            It cannot be read, is too short, or others may read it.
+            It cannot be read, or is too short.
         """
         try:
             with path.open("rb") as file:
-                mode = path.stat().st_mode
                 secret = file.read(_MAX_KEY_BYTES).strip()
         except OSError as error:
             raise ConfigurationError(f"{path}: the key cannot be read: {error.strerror}") from error
-        if mode & 0o077:
-            raise ConfigurationError(f"{path}: others may read the key: chmod 600 {path}")
         if len(secret) < MIN_KEY_BYTES:
             raise ConfigurationError(
                 f"{path}: a key has {MIN_KEY_BYTES} bytes or more, this has {len(secret)}: dicomrelay edits key {path}"

@@ -61,7 +61,7 @@ class DeidentifySettings(Section):
         [], description="Its options, by what they do (docs/design/edits.md#the-table)."
     )
     key_file: Path = Field(
-        description="File with the secret that maps UIDs, ids and dates, readable by its owner alone; "
+        description="File with the secret that maps UIDs, ids and dates, 32 bytes or more; "
         "`dicomrelay edits key FILE` makes one. Keep a copy: without it nothing that comes later matches."
     )
     shift_days: int = Field(

@@ -292,6 +292,13 @@ def test_a_person_can_try_a_profile_and_make_a_key(tmp_path: Path) -> None:
     found = dcmread(copy)
     assert found.PatientIdentityRemoved == "YES"
     assert found.file_meta.MediaStorageSOPInstanceUID == found.SOPInstanceUID != data_set.SOPInstanceUID
+    key.chmod(0o644)
+    told = CliRunner().invoke(
+        cli, ["doctor", "--no-destinations", "--home", str(home)], standalone_mode=False
+    )
+    assert re.search(r"ok +edits research: version [0-9a-f]{12}", told.stdout)
+    assert re.search(r"warning +edits research: .* may be read by other users", told.stdout)
+    assert re.search(r"failed +edits lost: .* the key cannot be read", told.stdout)
     listed = CliRunner().invoke(cli, ["edits", "list", "--json", "--home", str(home)], standalone_mode=False)
     rows = json.loads(listed.stdout)
     assert [(row["name"], bool(row["version"]), bool(row["fault"])) for row in rows] == [
