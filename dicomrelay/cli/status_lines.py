@@ -179,9 +179,10 @@ def _waiting(found: Findings) -> Iterator[str]:
     for row in found.waiting:
         if row.destination not in stopped:
             due = f"in {row.due_in_ms / 1000:.0f} s" if row.due_in_ms >= 500 else "now"
+            tried = f" after {counted(row.attempts, 'attempt')}, tried again" if row.attempts else ", sent"
             yield (
-                f"{counted(row.instances, 'instance')} for {row.destination} after "
-                f"{counted(row.attempts, 'attempt')}, tried again {due}: {row.reason or 'no reason given'}"
+                f"{counted(row.instances, 'instance')} for {row.destination}{tried} {due}: "
+                f"{row.reason or 'no reason given'}"
             )
 
 

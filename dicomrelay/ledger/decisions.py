@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy import Select, delete, func, insert, select, update
 
-from dicomrelay.ledger import delivery_counts, destinations
+from dicomrelay.ledger import delivery_counts, destinations, evidence_chain, waits
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
+from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.facts import instance_facts
 from dicomrelay.ledger.grouping import CompletionPolicy, is_complete
 from dicomrelay.ledger.judgement import Batch
@@ -138,13 +139,18 @@ def apply(work: Work, study: str, later: Sequence[LaterDecision], *, latest: int
     work.exclusive("register")
     members = sorted({instance_id for each in later for instance_id in each.members})
     rows = {row.id: row for row in _locked(work, members)}
+    waits.locked(work, [study])
+    still = select(studies.c.undecided).where(studies.c.study_instance_uid == study)
+    if not work.connection.execute(still).scalar_one():  # somebody else was faster
+        return None
     if work.connection.execute(_latest(study)).scalar_one() != latest:
         return None
-    made = _deliveries(work, later, rows)
+    made, facts = _deliveries(work, later, rows)
     if made:
         destinations.let_be(work, sorted({str(row["destination"]) for row in made}))
         work.connection.execute(insert(deliveries), made)
         delivery_counts.change(work, [str(row["instance_id"]) for row in made], open_by=1, all_by=1)
+        evidence_chain.append(work, facts)
     if later:
         work.connection.execute(
             insert(decisions),
@@ -182,7 +188,9 @@ def _latest(study: str) -> Select[Any]:
     )
 
 
-def _deliveries(work: Work, later: Sequence[LaterDecision], rows: dict[str, AnyRow]) -> list[dict[str, Any]]:
+def _deliveries(
+    work: Work, later: Sequence[LaterDecision], rows: dict[str, AnyRow]
+) -> tuple[list[dict[str, Any]], list[Fact]]:
     """What is wanted and not there yet, of instances whose bytes are in this house; in the order of their ids."""
     there: set[tuple[str, str]] = set()
     for part in chunks(sorted(rows)):
@@ -193,6 +201,7 @@ def _deliveries(work: Work, later: Sequence[LaterDecision], rows: dict[str, AnyR
         )
     jobs = _jobs(work, sorted(rows))
     made: list[dict[str, Any]] = []
+    facts: list[Fact] = []
     for each in later:
         for instance_id, wanted in sorted(each.members.items()):
             row = rows.get(instance_id)
@@ -201,6 +210,7 @@ def _deliveries(work: Work, later: Sequence[LaterDecision], rows: dict[str, AnyR
             for name, terms in wanted.items():
                 if (instance_id, name) not in there:
                     there.add((instance_id, name))
+                    facts.append(_fact(each, row, name, jobs.get(instance_id, "")))
                     made.append(
                         delivery_row(
                             instance_id,
@@ -213,7 +223,24 @@ def _deliveries(work: Work, later: Sequence[LaterDecision], rows: dict[str, AnyR
                             terms=terms,
                         )
                     )
-    return sorted(made, key=lambda row: (str(row["instance_id"]), str(row["destination"])))
+    return sorted(made, key=lambda row: (str(row["instance_id"]), str(row["destination"]))), facts
+
+
+def _fact(each: LaterDecision, row: AnyRow, destination: str, job_id: str) -> Fact:
+    """For each delivery that is wanted now: a report knows them before anything was sent."""
+    return Fact(
+        FactKind.DECIDED,
+        row.study_instance_uid,
+        instance_id=row.id,
+        destination=destination,
+        job_id=job_id,
+        detail={
+            "level": each.level.value,
+            "rules": each.decided.rules,
+            "rules_version": each.decided.version,
+            "sop_instance_uid": row.sop_instance_uid,
+        },
+    )
 
 
 def _jobs(work: Work, instance_ids: Sequence[str]) -> dict[str, str]:

@@ -28,6 +28,7 @@ class FactKind(StrEnum):
     """Kinds of facts; docs/design/evidence.md says what each holds."""
 
     RECEIVED = "received"  # an arrival was registered
+    DECIDED = "decided"  # a rule of its series or its study wants it sent
     SET_ASIDE = "set_aside"  # other bytes under a SOP Instance UID that is taken
     ARCHIVED = "archived"
     SENT = "sent"  # an attempt to deliver ended: detail `state` says how

@@ -13,6 +13,7 @@ from dicomrelay.ledger import summary, waits
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.schema import (
     OF_A_JOB,
+    UNDECIDED,
     deliveries,
     instances,
     job_items,
@@ -126,12 +127,24 @@ def _hurry_complete(work: Work, job_ids: Sequence[str]) -> None:
             waiting = select(deliveries.c.study_instance_uid).where(
                 deliveries.c.job_id.in_(complete), OF_A_JOB, deliveries.c.transfer_id.is_(None)
             )
-            uids = sorted(set(work.connection.execute(waiting).scalars()))
+            uids = sorted({*work.connection.execute(waiting).scalars(), *_undecided(work, complete)})
             waits.locked(work, uids)
             for mine in chunks(uids):
                 work.connection.execute(
                     update(studies).where(studies.c.study_instance_uid.in_(mine)).values(ungrouped_at=0)
                 )
+
+
+def _undecided(work: Work, job_ids: Sequence[str]) -> list[str]:
+    """Studies of jobs of which rules of series or studies are to be asked yet."""
+    query = (
+        select(studies.c.study_instance_uid)
+        .join(instances, instances.c.study_instance_uid == studies.c.study_instance_uid)
+        .join(job_items, job_items.c.instance_id == instances.c.id)
+        .where(UNDECIDED, job_items.c.job_id.in_(job_ids))
+        .distinct()
+    )
+    return list(work.connection.execute(query).scalars())
 
 
 def progress(work: Work, job_id: str, *, with_instances: bool) -> JobProgress:
@@ -162,6 +175,7 @@ def progress(work: Work, job_id: str, *, with_instances: bool) -> JobProgress:
         instances=_instances(work, job_id) if with_instances else (),
         active=active(work, job_id),
         waiting=waiting(work, job_id=job_id),
+        undecided=len(_undecided(work, [job_id])),
     )
 
 

@@ -530,7 +530,16 @@ pull_steps: Final = Table(
     Column("finished_at", BigInteger),
     UniqueConstraint("pull_id", "number"),
 )
-Index("ix_pull_steps_due", pull_steps.c.source, pull_steps.c.due_at, sqlite_where=DUE, postgresql_where=DUE)
+# In the order in which they go.
+Index(
+    "ix_pull_steps_due",
+    pull_steps.c.source,
+    pull_steps.c.rank,
+    pull_steps.c.due_at,
+    sqlite_where=DUE,
+    postgresql_where=DUE,
+)
+Index("ix_pull_steps_open", pull_steps.c.pull_id, sqlite_where=DUE, postgresql_where=DUE)
 Index("ix_pull_steps_running", pull_steps.c.source, sqlite_where=RUNNING, postgresql_where=RUNNING)
 
 pull_missing: Final = Table(

@@ -406,6 +406,7 @@ class JobProgress:
     instances: tuple[JobInstance, ...] = field(default=())
     active: int = 0  # deliveries and transfers that are under way by themselves
     waiting: tuple[Waiting, ...] = ()
+    undecided: int = 0  # studies of which rules are to be asked yet
 
     @property
     def delivered(self) -> int:
@@ -431,7 +432,7 @@ class JobProgress:
     @property
     def finished(self) -> bool:
         """Whether all that was submitted is in the ledger and no delivery will be tried again by itself."""
-        return self.registered >= self.expected and self.open == 0
+        return self.registered >= self.expected and self.open == 0 and self.undecided == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,13 @@ from dicomrelay.ledger.schema import DUE, OF_A_JOB, deliveries, destinations, st
 from dicomrelay.ledger.values import Stage, StageState, TransferState, Waiting, WaitingStage
 
 _CLOSED: Final = destinations.c.breaker == BreakerState.CLOSED.value
+_READY: Final = transfers.c.state == TransferState.READY.value
+PUT_OFF: Final = "a rule puts it off"
 
 
 def waiting(work: Work, *, job_id: str | None = None) -> tuple[Waiting, ...]:
-    """Transfers that failed and are to be tried again, and all for a destination whose breaker is open; of all or of one job."""
+    """Transfers that failed and are to be tried again, those that a rule puts off, and all for a destination whose breaker is
+    open; of all or of one job."""
     until_probe = func.coalesce(destinations.c.probe_at, work.now) - work.now
     query = (
         select(
@@ -24,14 +27,20 @@ def waiting(work: Work, *, job_id: str | None = None) -> tuple[Waiting, ...]:
             func.sum(transfers.c.instances).label("instances"),
             # Behind an open breaker nothing is tried: what failed in a row are the contacts.
             func.min(case((_CLOSED, transfers.c.attempt), else_=destinations.c.failures)).label("attempts"),
-            func.max(case((_CLOSED, transfers.c.reason), else_=destinations.c.last_error)).label("reason"),
+            func.max(
+                case(
+                    (_CLOSED & _READY, PUT_OFF),
+                    (_CLOSED, transfers.c.reason),
+                    else_=destinations.c.last_error,
+                )
+            ).label("reason"),
             func.min(case((_CLOSED, transfers.c.due_at - work.now), else_=until_probe)).label("due_in"),
         )
         .join(destinations, destinations.c.name == transfers.c.destination)
         .where(
             DUE,
             (transfers.c.state == TransferState.WAITING.value)
-            | ((transfers.c.state == TransferState.READY.value) & ~_CLOSED),
+            | (_READY & (~_CLOSED | (transfers.c.due_at > work.now))),
         )
         .group_by(transfers.c.destination)
         .order_by(transfers.c.destination)
@@ -84,7 +93,7 @@ def active(work: Work, job_id: str) -> int:
         .where(
             transfers.c.id.in_(_of_job(job_id)),
             (transfers.c.state == TransferState.RUNNING.value)
-            | ((transfers.c.state == TransferState.READY.value) & _CLOSED),
+            | (_READY & _CLOSED & (transfers.c.due_at <= work.now)),
         )
     )
     return work.connection.execute(ungrouped).scalar_one() + work.connection.execute(moving).scalar_one()

@@ -79,6 +79,13 @@ def warnings_of(rules: Sequence[RuleSettings], settings: Settings, text: str = "
     return [problem(each, text) for each in found if not each.is_error]
 
 
+def _places(error: ConfigurationError) -> list[str]:
+    """The lines and keys that are wrong, or the kind of the error."""
+    if isinstance(error, RulesFileError):
+        return [f"{'' if each.line is None else each.line}:{each.key}" for each in error.problems[:20]]
+    return [type(error).__name__]
+
+
 class RuleBook:
     """The rules in force, for a process that goes on: `current` before each batch.
 
@@ -112,7 +119,9 @@ class RuleBook:
                     "the rules are refused, those before stay in force",
                     action="rules.refused",
                     version=self._rules.version,
-                    reason=str(error),
+                    # No word of the file itself: a pattern may name a patient.
+                    where=_places(error),
+                    advice="`dicomrelay rules check` says what is wrong",
                 )
             else:
                 _log.info(

@@ -138,7 +138,12 @@ class Settings(BaseSettings):
 
     def _pulls_agree(self, destinations: list[str]) -> None:
         names = [pull.name for pull in self.pulls]
+        web = {each.name for each in self.destinations if each.kind is DestinationProtocol.DICOMWEB}
         for number, pull in enumerate(self.pulls):
+            if pull.source in web:
+                raise ValueError(
+                    f"pulls.{number}.source: {pull.source!r} is a DICOMweb destination, which no C-FIND reaches"
+                )
             if names.count(pull.name) > 1:
                 raise ValueError(f"pulls.{number}.name: {pull.name!r} stands twice")
             if pull.name in destinations:

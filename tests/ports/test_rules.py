@@ -31,9 +31,14 @@ _DESTINATIONS = "".join(
     f'[[destinations]]\nname = "{name}"\nae_title = "X"\nhost = "127.0.0.1"\nport = 1\n'
     for name in ("pacs", "research")
 )
+_PULLS = "".join(
+    f'[[pulls]]\nname = "{name}"\nsource = "OLD@127.0.0.1:1"\npriors = {{}}\n' for name in ("own", "late")
+)
 # Requesting Physician (0032,1032), which stands behind what every instance of these tests has.
 NAME = b"\x32\x00\x32\x10PN"
 DOE = NAME + b"\x08\x00" + b"DOE^JOHN"
+# Patient ID (0010,0020)
+PATIENT = b"\x10\x00\x20\x00LO\x04\x00P-01"
 ROE = NAME + b"\x08\x00" + b"ROE^JANE"
 
 
@@ -48,9 +53,7 @@ def house(tmp_path: Path, ledger_url: str, migrated_sqlite: Path) -> Iterator[ob
         (home / "db").mkdir(parents=True)
         shutil.copy(migrated_sqlite, home / "db" / "ledger.sqlite")
         (home / "rules.toml").write_text(rules)
-        toml = (
-            f'[database]\nurl = "{url}"\n[[edits]]\nname = "basic"\nremove = ["PatientName"]\n{_DESTINATIONS}'
-        )
+        toml = f'[database]\nurl = "{url}"\n[[edits]]\nname = "basic"\nremove = ["PatientName"]\n{_PULLS}{_DESTINATIONS}'
         manager = rooms_at(home, toml.replace("[database]", "[streamer]\nport = 8081\n[database]"))
         made.append(manager)
         rooms, _ = manager.__enter__()
@@ -129,6 +132,7 @@ def test_a_rule_of_studies_is_asked_when_the_study_is_complete(house) -> None:  
     assert wanted(rooms) == both
     (row,) = rooms.ledger.rulings.of_later(["1.2.3"])
     assert (row.level, row.subject, row.decided.rules) == (Level.STUDY, "1.2.3", "1")
+    assert rooms.ledger.rulings.apply("1.2.3", [], latest=row.number) is None
     # Once more, or by two at once, does no harm.
     assert decide_complete(rooms, complete.policy(rooms.settings)) == 0
     assert complete.make_complete(rooms).transfers == 0
@@ -249,6 +253,44 @@ def test_what_a_person_named_is_none_of_the_rules(house) -> None:  # type: ignor
     assert rooms.ledger.rulings.of_instances(["1.2.3"]) == []
     assert len(transfers_of(rooms)) == 1
     assert wanted(rooms) == {("1.2.9.1", "research", "")}
+
+
+def test_a_job_is_not_over_while_rules_are_to_be_asked(house) -> None:  # type: ignore[no-untyped-def]
+    """And what they put off is no work that it waits for."""
+    rooms = house('[[rules]]\ntrigger = "study"\nsend_to = ["pacs"]\ndelay_s = 3600\n')
+    rooms.ledger.create_job("job", kind="send", expected=1)
+    spooled(rooms, "1.2.9.1", job_id="job")
+    group_arrivals(rooms)
+    before = rooms.ledger.job_progress("job")
+    assert (before.registered, before.open, before.undecided, before.finished) == (1, 0, 1, False)
+    complete.make_complete(rooms)
+    after = rooms.ledger.job_progress("job")
+    assert (after.undecided, after.open, after.active) == (0, 1, 0)
+    (waits,) = after.waiting
+    assert (waits.destination, waits.reason, waits.due_in_ms > 3_000_000) == (
+        "pacs",
+        "a rule puts it off",
+        True,
+    )
+
+
+def test_priors_are_ordered_once_for_a_study(house) -> None:  # type: ignore[no-untyped-def]
+    """By a rule of instances as they come, by one of studies when that is complete; without a Patient ID nothing is."""
+    rooms = house(
+        '[[rules]]\nwhen.attributes = { RequestingPhysician = "DOE*" }\nprefetch = "own"\n'
+        '[[rules]]\ntrigger = "study"\nprefetch = "late"\n'
+    )
+    for number in (1, 2):
+        came(rooms, f"1.2.9.{number}", name=DOE)
+    complete.make_complete(rooms)
+    assert rooms.ledger.pulls.newest(limit=10) == ()
+    for number in (3, 4):
+        spooled(rooms, f"1.2.9.{number}", study="1.2.4", first=PATIENT, more=DOE)
+    group_arrivals(rooms)
+    assert [each.name for each in rooms.ledger.pulls.newest(limit=10)] == ["own"]
+    complete.make_complete(rooms)
+    complete.make_complete(rooms)
+    assert sorted(each.name for each in rooms.ledger.pulls.newest(limit=10)) == ["late", "own"]
 
 
 def test_activations_are_kept(ledger: Ledger) -> None:

@@ -104,9 +104,10 @@ def spooled(
     study: str = "1.2.3",
     job_id: str = "",
     send_to: tuple[str, ...] = (),
+    first: bytes = b"",
     more: bytes = b"",
 ) -> SpoolRecord:
-    """An instance, committed to the spool."""
+    """An instance, committed to the spool; `first` stands before its Study Instance UID, `more` at the end."""
     writer = rooms.spool.writer(
         sop_class_uid=CT,
         sop_instance_uid=uid,
@@ -114,7 +115,9 @@ def spooled(
         provenance=Provenance("CT_1", "DICOMRELAY", "127.0.0.1", "a1", 1, job_id),
         send_to=send_to,
     )
-    writer.write([memoryview(data_set(uid, study) + more)])
+    plain = data_set(uid, study)
+    at = plain.index(b"\x20\x00\x0d\x00UI")
+    writer.write([memoryview(plain[:at] + first + plain[at:] + more)])
     return writer.commit(Header(CT, uid, study, f"{study}.1", "CT"))
 
 

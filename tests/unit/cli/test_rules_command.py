@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from dicomrelay.errors import ConfigurationError, ExitCode
 from tests.support.rooms import rooms_at, spooled
 from workers import complete
 from workers.group import group_arrivals
-from workers.rooms import Rooms
 
 _DESTINATIONS = "".join(
     f'[[destinations]]\nname = "{name}"\nae_title = "X"\nhost = "127.0.0.1"\nport = 1\n'
@@ -34,27 +34,34 @@ send_to = ["other"]
 """
 
 
-@pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[Rooms]:
-    """Two instances of a study, decided by both rules; of another one instance."""
-    home = tmp_path / "home"
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with two instances of a study, decided by both rules, and one instance of another study."""
+    home = tmp_path_factory.mktemp("rules") / "home"
     home.mkdir()
     (home / "rules.toml").write_text(RULES)
     with rooms_at(home, f"{_DESTINATIONS}[streamer]\nport = 8099\n") as (made, _):
         config = home / "relay.toml"
         config.write_text('rules_file = "rules.toml"\n' + config.read_text())
-        settings = made.settings.model_copy(update={"rules_file": Path("rules.toml")})
-        object.__setattr__(made, "settings", settings)
+        rooms = dataclasses.replace(
+            made, settings=made.settings.model_copy(update={"rules_file": Path("rules.toml")})
+        )
         for uid, study in (("1.2.9.1", "1.2.3"), ("1.2.9.2", "1.2.3"), ("1.2.9.3", "1.2.4")):
-            spooled(made, uid, study=study, more=CANARY)
-        group_arrivals(made)
-        complete.make_complete(made)
-        yield made
+            spooled(rooms, uid, study=study, more=CANARY)
+        group_arrivals(rooms)
+        complete.make_complete(rooms)
+    return home
 
 
-def run(rooms: Rooms, *arguments: str | Path) -> Result:
+@pytest.fixture
+def home(decided: Path, tmp_path: Path) -> Path:
+    """One of our own like it."""
+    return Path(shutil.copytree(decided, tmp_path / "home"))
+
+
+def run(home: Path, *arguments: str | Path) -> Result:
     result = CliRunner().invoke(
-        cli, ["rules", *map(str, arguments), "--home", str(rooms.settings.home)], standalone_mode=False
+        cli, ["rules", *map(str, arguments), "--home", str(home)], standalone_mode=False
     )
     if result.exception is not None:
         raise result.exception
@@ -67,13 +74,13 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_check_names_the_line_of_what_is_wrong(rooms: Rooms, tmp_path: Path) -> None:
+def test_check_names_the_line_of_what_is_wrong(home: Path, tmp_path: Path) -> None:
     """Warnings let it pass."""
-    assert run(rooms, "check").return_value == ExitCode.OK
+    assert run(home, "check").return_value == ExitCode.OK
     bad = written(
         tmp_path, '[[rules]]\nsend_to = ["paks"]\n\n[[rules]]\nwhen.attributes = { Nonsense = "x" }\n'
     )
-    result = run(rooms, "check", bad)
+    result = run(home, "check", bad)
     assert result.return_value == ExitCode.USAGE
     assert (
         f"error    {bad}:2: rules.0.send_to: there is no destination 'paks'; known: other, pacs"
@@ -81,14 +88,14 @@ def test_check_names_the_line_of_what_is_wrong(rooms: Rooms, tmp_path: Path) -> 
     )
     assert f"error    {bad}:5: rules.1.when.attributes.Nonsense: PS3.6 has no attribute" in result.stdout
     warned = run(
-        rooms, "check", written(tmp_path, '[[rules]]\nstop = true\n[[rules]]\nsend_to = ["pacs"]\n'), "--json"
+        home, "check", written(tmp_path, '[[rules]]\nstop = true\n[[rules]]\nsend_to = ["pacs"]\n'), "--json"
     )
     assert (warned.return_value, json.loads(warned.stdout)["warnings"][0]["line"]) == (ExitCode.OK, 3)
 
 
-def test_explain_says_why_and_no_name(rooms: Rooms) -> None:
+def test_explain_says_why_and_no_name(home: Path) -> None:
     """A stored decision, and the rules in force asked once more; the value with --verbose only."""
-    told = run(rooms, "explain", "1.2.9.1").stdout
+    told = run(home, "explain", "1.2.9.1").stdout
     assert "decided: rules 0 of version " in told
     assert "decided of study 1.2.3: rules 1 of version " in told
     assert "rule 0 (ct), of instance: matches" in told
@@ -96,25 +103,23 @@ def test_explain_says_why_and_no_name(rooms: Rooms) -> None:
     assert "rule 1, of study: matches" in told
     assert "so by its own rules: to pacs, archive, priority normal" in told
     assert "CANARY^A" not in told
-    assert "CANARY^A" not in run(rooms, "explain", "1.2.9.1", "--json").stdout
+    assert "CANARY^A" not in run(home, "explain", "1.2.9.1", "--json").stdout
 
 
-def test_explain_asks_about_a_file(rooms: Rooms) -> None:
+def test_explain_asks_about_a_file(home: Path) -> None:
     """As if it came now."""
-    (item,) = [
-        path for path in rooms.settings.path("spool").rglob("*.dcm") if b"1.2.9.3" in path.read_bytes()
-    ]
-    told = run(rooms, "explain", item, "--source-ae", "CT_1").stdout
+    (item,) = [path for path in (home / "spool").rglob("*.dcm") if b"1.2.9.3" in path.read_bytes()]
+    told = run(home, "explain", item, "--source-ae", "CT_1").stdout
     assert "rule 1, of study: does not match" in told
     assert "(not shown: --verbose shows it)" in told
-    assert "CANARY^A" in run(rooms, "explain", item, "--verbose").stdout
+    assert "CANARY^A" in run(home, "explain", item, "--verbose").stdout
     with pytest.raises(ConfigurationError, match="Nothing here has the UID"):
-        run(rooms, "explain", "1.9.9")
+        run(home, "explain", "1.9.9")
 
 
-def test_replay_finds_nothing_with_the_rules_that_decided(rooms: Rooms) -> None:
+def test_replay_finds_nothing_with_the_rules_that_decided(home: Path) -> None:
     """Also where they ask for a name, and for a study."""
-    result = run(rooms, "replay", "--since", "1d", "--json")
+    result = run(home, "replay", "--since", "1d", "--json")
     found = json.loads(result.stdout)
     assert (result.return_value, found["decisions"], found["changed"], found["unknown"]) == (
         ExitCode.OK,
@@ -124,14 +129,14 @@ def test_replay_finds_nothing_with_the_rules_that_decided(rooms: Rooms) -> None:
     )
 
 
-def test_replay_counts_what_would_be_otherwise(rooms: Rooms, tmp_path: Path) -> None:
+def test_replay_counts_what_would_be_otherwise(home: Path, tmp_path: Path) -> None:
     """What it asks beyond what was stored is read from the bytes."""
     new = written(
         tmp_path,
         '[[rules]]\nsend_to = ["pacs"]\n[rules.when.attributes]\n'
         'RequestingPhysician = { regex = "^CANARY" }\nStudyInstanceUID = "1.2.4"\n',
     )
-    result = run(rooms, "replay", "--with", new, "--json")
+    result = run(home, "replay", "--with", new, "--json")
     found = json.loads(result.stdout)
     assert (result.return_value, found["decisions"], found["changed"]) == (ExitCode.SOME_FAILED, 3, 2)
     assert (found["lost"], found["gained"], found["changed_studies"]) == (
@@ -139,50 +144,46 @@ def test_replay_counts_what_would_be_otherwise(rooms: Rooms, tmp_path: Path) -> 
         {},
         ["1.2.3"],
     )
-    told = run(rooms, "replay", "--with", new, "--limit", "1").stdout
+    told = run(home, "replay", "--with", new, "--limit", "1").stdout
     assert "pacs loses 2 instances" in told
     assert "and 1 more" in told
-    assert run(rooms, "replay", "--since", "0s", "--with", new).stdout.startswith("0 decisions")
+    assert run(home, "replay", "--since", "0s", "--with", new).stdout.startswith("0 decisions")
 
 
-def test_rules_that_change_too_much_are_not_put_in_force_unless_forced(rooms: Rooms, tmp_path: Path) -> None:
+def test_rules_that_change_too_much_are_not_put_in_force_unless_forced(home: Path, tmp_path: Path) -> None:
     """And then the file before is kept, and takes one back."""
-    path = rooms.settings.rules_path
-    assert path is not None
+    path = home / "rules.toml"
     new = written(tmp_path, '[[rules]]\nsend_to = ["other"]\n')
-    refused = run(rooms, "activate", new)
+    refused = run(home, "activate", new)
     assert (refused.return_value, path.read_text()) == (ExitCode.SOME_FAILED, RULES)
     assert "not in force: 100.0 % is more than rule_changes.max_percent (10 %)" in refused.stdout
-    assert run(rooms, "activate", new, "--force").return_value == ExitCode.OK
+    assert run(home, "activate", new, "--force").return_value == ExitCode.OK
     previous = path.with_name("rules.toml.previous")
     assert (path.read_text(), previous.read_text()) == (new.read_text(), RULES)
-    assert run(rooms, "activate", previous).return_value == ExitCode.OK
+    assert run(home, "activate", previous).return_value == ExitCode.OK
     assert (path.read_text(), previous.read_text()) == (RULES, new.read_text())
     assert not list(path.parent.glob("*.fresh"))
-    history = json.loads(run(rooms, "history", "--json").stdout)
+    history = json.loads(run(home, "history", "--json").stdout)
     forced = [each["forced"] for each in history["activations"]]
     assert (forced, history["activations"][0]["previous"]) == (
         [False, True],
         history["activations"][1]["version"],
     )
     assert len(history["versions"]) == 2
-    text = run(rooms, "history", history["activations"][0]["version"][:8]).stdout
+    text = run(home, "history", history["activations"][0]["version"][:8]).stdout
     assert json.loads(text)["rules"][0]["name"] == "ct"
 
 
-def test_what_is_wrong_is_not_put_in_force(rooms: Rooms, tmp_path: Path) -> None:
+def test_what_is_wrong_is_not_put_in_force(home: Path, tmp_path: Path) -> None:
     """Also with --force."""
-    path = rooms.settings.rules_path
-    assert path is not None
+    path = home / "rules.toml"
     with pytest.raises(ConfigurationError, match=r"new\.toml:1: is not valid TOML"):
-        run(rooms, "activate", written(tmp_path, "[[rules\n"), "--force")
+        run(home, "activate", written(tmp_path, "[[rules\n"), "--force")
     assert path.read_text() == RULES
 
 
-def test_trace_tells_what_rules_of_studies_decided(rooms: Rooms) -> None:
+def test_trace_tells_what_rules_of_studies_decided(home: Path) -> None:
     """Beside what the evidence has."""
-    result = CliRunner().invoke(
-        cli, ["trace", "1.2.3", "--home", str(rooms.settings.home)], standalone_mode=False
-    )
+    result = CliRunner().invoke(cli, ["trace", "1.2.3", "--home", str(home)], standalone_mode=False)
     assert "decided: of study 1.2.3, by rules 1 of " in result.stdout
     assert "to other" in result.stdout

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dicomrelay.errors import ConfigurationError
+from dicomrelay.routing.rules import RuleSet
 from dicomrelay.settings import load
 from dicomrelay.settings.places import line_of
 from dicomrelay.settings.rules_file import RulesFileError, parse_rules, read_rules_text
@@ -148,6 +149,15 @@ def test_rules_of_the_settings_have_lines_too(tmp_path: Path) -> None:
     (tmp_path / "relay.toml").write_text("[study]\n[[rules]]\nwhen = { modalty = 'CT' }\n")
     with pytest.raises(ConfigurationError, match=r"relay\.toml:3: rules\.0\.when\.modalty: there is no such"):
         load(home=tmp_path)
+
+
+def test_the_examples_of_the_how_to_are_rules() -> None:
+    """As they stand there."""
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "rules.md").read_text("utf-8")
+    blocks = [each.partition("```")[0] for each in page.split("```toml\n")[1:]]
+    found = [parse_rules(block, "rules.md") for block in blocks if "[[rules]]" in block]
+    assert [len(each) for each in found] == [2, 1]
+    assert RuleSet(found[1], []).decides_later
 
 
 def test_rules_stand_in_one_place(tmp_path: Path) -> None:

@@ -35,6 +35,33 @@ def test_rules_add_up() -> None:
     assert wanted_of(rules[:1], "US") == []
 
 
+def test_rules_of_routing_have_renditions_made_too(tmp_path: Path) -> None:
+    """Of what they match, and by what was decided when it came."""
+    toml = '[[rules]]\nwhen.modality = "CT"\nrenditions = ["thumbnail"]\n[[rules]]\n'
+    with rooms_at(tmp_path / "home", toml) as (plain, _):
+        kept = RenditionCache(plain.settings.renditions_path, max_bytes=1 << 30)
+        renditions = Renditions(plain.archive, kept)
+        rooms = replace(plain, renditions=renditions)
+        try:
+            records = [_referred_to(rooms, pydicom_file(name)) for name in ("CT_small.dcm", "MR_small.dcm")]
+            group_arrivals(rooms)
+            archive_batch(rooms)
+            assert frames_batch(rooms) == 2
+            made = [
+                renditions.kept_picture(
+                    rooms.archive.find(
+                        each.study_instance_uid, each.series_instance_uid, each.sop_instance_uid
+                    ),
+                    MIDDLE,
+                    thumbnail(),
+                )
+                for each in records
+            ]
+            assert [each is not None for each in made] == [True, False]
+        finally:
+            renditions.close()
+
+
 def test_what_the_rules_say_is_made_and_the_rest_is_not_held_up(tmp_path: Path) -> None:
     with rooms_at(tmp_path / "home", RULES) as (plain, _):
         kept = RenditionCache(plain.settings.renditions_path, max_bytes=1 << 30)
