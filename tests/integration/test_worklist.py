@@ -159,9 +159,9 @@ def test_a_home_without_a_ledger_says_what_to_do(tmp_path: Path) -> None:
 # ---- HTTP
 
 
-@pytest.fixture
-def client(tmp_path: Path) -> Iterator[httpx.Client]:
-    settings = settings_of(tmp_path)
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    settings = settings_of(tmp_path_factory.mktemp("streamer"))
     with worklist_of(settings, [item(1), item(2, step_Modality="MR")]), serving(settings) as client:
         yield client
 
