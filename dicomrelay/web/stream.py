@@ -17,6 +17,8 @@ from dicomrelay.net.tls_faults import explain
 
 # For the service to take one piece of a body.
 _PIECE_S: Final = 60.0
+# Of an answer that does not wait for the end of the request.
+_EARLY_BYTES: Final = 65_536
 
 
 class Waits(threading.local):
@@ -104,6 +106,7 @@ class Stream(httpcore.NetworkStream):
     def __init__(self, sock: socket.socket, waits: Waits) -> None:
         self._sock = sock
         self._waits = waits
+        self._early = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """What has come of the answer.
@@ -114,6 +117,9 @@ class Stream(httpcore.NetworkStream):
             Nothing has, and nothing will.
         """
         del timeout
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         self._sock.settimeout(self._waits.left_s())
         try:
             received = self._sock.recv(max_bytes)
@@ -129,24 +135,50 @@ class Stream(httpcore.NetworkStream):
         return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send; when the service takes no more, httpcore looks for its answer.
+        """Send, unless the service says something meanwhile: then it takes no more, and httpcore reads its answer.
 
         Raises
         ------
         httpcore.WriteError
             It takes no more, or has answered already.
+        TlsFailed
+            What it says is that it does not take our certificate.
         """
         del timeout
-        if not buffer:
+        left = memoryview(buffer)
+        until = monotonic() + _PIECE_S
+        self._sock.settimeout(0)
+        while left:
+            self._look_for_an_answer()
+            try:
+                left = left[self._sock.send(left) :]
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                if not _is_ready(self._sock, select.POLLIN | select.POLLOUT, until - monotonic()):
+                    raise httpcore.WriteError("it takes no more") from None
+            except OSError as error:
+                raise httpcore.WriteError(type(error).__name__) from error
+
+    def _look_for_an_answer(self) -> None:
+        """Raise httpcore.WriteError when there is one; what has been read of it is kept for `read`."""
+        sock = self._sock
+        has_come = _is_ready(sock, select.POLLIN, 0)
+        if not isinstance(sock, ssl.SSLSocket):
+            if not has_come:
+                return
+        elif not has_come and not sock.pending():
             return
-        # Under TLS there may be a ticket in place of an answer.
-        if not isinstance(self._sock, ssl.SSLSocket) and _is_readable(self._sock):
-            raise httpcore.WriteError("it has answered, or closed")
-        self._sock.settimeout(_PIECE_S)
-        try:
-            self._sock.sendall(buffer)
-        except OSError as error:
-            raise httpcore.WriteError(type(error).__name__) from error
+        else:  # it may be a ticket, which is no answer (RFC 8446 Section 4.6.1)
+            try:
+                self._early = sock.recv(_EARLY_BYTES)
+            except ssl.SSLWantReadError:
+                return
+            except ssl.SSLEOFError:
+                self._early = b""
+            except ssl.SSLError as error:
+                raise explain(error, self._waits.where) from error
+            except OSError as error:
+                raise httpcore.WriteError(type(error).__name__) from error
+        raise httpcore.WriteError("it has answered, or closed")
 
     def close(self) -> None:
         """For good."""
@@ -184,7 +216,7 @@ class Stream(httpcore.NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """What a pool asks for: whether an idle connection was closed there, and what TLS there is."""
         if info == "is_readable":
-            return _is_readable(self._sock)
+            return _is_ready(self._sock, select.POLLIN, 0)
         if info == "ssl_object" and isinstance(self._sock, ssl.SSLSocket):
             return self._sock
         return None
@@ -193,10 +225,10 @@ class Stream(httpcore.NetworkStream):
         return AssociationAborted(f"the connection to {self._waits.where} was lost ({type(error).__name__})")
 
 
-def _is_readable(sock: socket.socket) -> bool:
-    """Whether something has come, or the connection is gone."""
+def _is_ready(sock: socket.socket, events: int, seconds: float) -> bool:
+    """Whether it is within so many seconds, or the connection is gone."""
     if sock.fileno() < 0:
         return True
     poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+    poll.register(sock, events)
+    return bool(poll.poll(max(0, round(seconds * 1000))))

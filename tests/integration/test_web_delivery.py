@@ -147,7 +147,7 @@ def test_a_service_that_takes_nothing_is_not_asked_for_each(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_an_answer_that_does_not_wait_for_the_body_is_heard(tmp_path: Path, tls: bool) -> None:
-    """413 to the head of a long request: that is an answer, and no lost connection."""
+    """413 to the head of a long request, and nothing more is read: it is heard while the rest cannot be sent."""
     authority = Authority(tmp_path)
     context = acceptor_context(authority.acceptor(authority.issue("s"))) if tls else None
     trusting = requestor_context(authority.requestor()) if tls else None

@@ -123,8 +123,7 @@ class WebService:
                 headers[name.lower()] = value.strip()
             if early := self.early(target):
                 self._send(sock, early)
-                while sock.recv(65_536):  # as servers do, lest a reset overtakes the answer
-                    pass
+                self.over.wait(30)  # and reads no more
                 return
             body = file.read(int(headers.get("content-length", 0)))
             asked = Asked(method, target, headers, body, number)
