@@ -38,6 +38,25 @@ _AT_ONCE: Final = 16
 _LEASE_MS: Final = 60_000
 
 
+def peer_of(settings: Settings, destination: StepDestinationSettings) -> RemotePeer:
+    """How it is called, with its certificates and token as their files are now.
+
+    Raises
+    ------
+    ConfigurationError
+        A file of its TLS or identity cannot be used; it names the file and the setting.
+    """
+    tls, identity = destination.tls, destination.identity
+    where = f"performed_procedure_steps.destinations.{destination.name}"
+    return RemotePeer(
+        RemoteAe(destination.ae_title, destination.host, destination.port),
+        destination.calling_ae_title or settings.gateway.ae_title,
+        Timeouts(connect_s=destination.connect_timeout_s, response_s=destination.response_timeout_s),
+        tls=requestor_context(tls, where=f"{where}.tls") if tls else None,
+        identity=shown_identity(identity, where=f"{where}.identity") if identity else None,
+    )
+
+
 class Forwarder:
     """Sends messages to one peer, one after the other.
 
@@ -84,7 +103,9 @@ class Forwarder:
         left, taken = list(claimed), 0
         is_under_way = False
         try:
-            with self._peer().associate(object_contexts(MODALITY_PERFORMED_PROCEDURE_STEP)) as association:
+            with peer_of(self._settings, self._destination).associate(
+                object_contexts(MODALITY_PERFORMED_PROCEDURE_STEP)
+            ) as association:
                 scu = ObjectScu(association, MODALITY_PERFORMED_PROCEDURE_STEP)
                 while left and not self._stop.is_set():
                     self._steps.renew(left, lease_ms=self._lease_ms)
@@ -111,17 +132,6 @@ class Forwarder:
     def _lease_ms(self) -> int:
         own = self._destination
         return max(_LEASE_MS, round(2000 * (own.connect_timeout_s + own.response_timeout_s)))
-
-    def _peer(self) -> RemotePeer:
-        """How it is called, with its certificates and token as their files are now."""
-        own, where = self._destination, f"performed_procedure_steps.destinations.{self._destination.name}"
-        return RemotePeer(
-            RemoteAe(own.ae_title, own.host, own.port),
-            own.calling_ae_title or self._settings.gateway.ae_title,
-            Timeouts(connect_s=own.connect_timeout_s, response_s=own.response_timeout_s),
-            tls=requestor_context(own.tls, where=f"{where}.tls") if own.tls else None,
-            identity=shown_identity(own.identity, where=f"{where}.identity") if own.identity else None,
-        )
 
     def _judge(self, each: ClaimedForward, answer: ObjectAnswer) -> bool:
         """Write down what the peer said of a message; whether it has it."""

@@ -17,6 +17,7 @@ from dicomrelay.cli.checks.home import check_home
 from dicomrelay.cli.checks.integrity import check_integrity
 from dicomrelay.cli.checks.ports import check_ports
 from dicomrelay.cli.checks.rules import check_rules
+from dicomrelay.cli.checks.step_destinations import check_step_destinations
 from dicomrelay.cli.checks.storage import (
     check_archive_storage,
     check_broker,
@@ -100,6 +101,7 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
     }
     if timeout_s is not None:
         checks["destinations"] = lambda: check_destinations(settings, timeout_s)
+        checks["steps"] = lambda: check_step_destinations(settings, timeout_s)
     for about, check in checks.items():
         yield from _guarded(about, check)
 

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from dicomrelay.cli.checks.finding import Verdict
+from dicomrelay.cli.checks.step_destinations import check_step_destinations
+from dicomrelay.errors import ExitCode
 from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.runtime import home
@@ -205,8 +208,23 @@ def test_a_peer_that_takes_no_steps_is_tried_again(tmp_path: Path) -> None:
     with commitment_peer() as other, closing(Relay(tmp_path, other.port, ae_title="ARCHIVE")) as found:
         found.said(said.created())
         assert found.look() == 0
+        (finding,) = check_step_destinations(found.settings, 5)
+        assert finding.verdict is Verdict.WARNING
         ((state, _),) = found.states()
         assert state == ForwardState.WAITING.value
+
+
+def test_the_doctor_asks_without_telling_anything(tmp_path: Path) -> None:
+    """Whether it is there and takes the SOP class; a setting that cannot be used is named."""
+    with ris() as peer, relay(tmp_path, peer) as found:
+        (finding,) = check_step_destinations(found.settings, 5)
+        assert (finding.verdict, peer.heard) == (Verdict.OK, [])
+    (finding,) = check_step_destinations(found.settings, 5)
+    assert (finding.verdict, finding.code) == (Verdict.FAILED, ExitCode.UNREACHABLE)
+    with closing(Relay(tmp_path, 104, tls={"ca": "no-such-file.pem"})) as secured:
+        (finding,) = check_step_destinations(secured.settings, 5)
+        assert finding.code is ExitCode.USAGE
+        assert "performed_procedure_steps.destinations.ris.tls" in finding.words
 
 
 def test_the_process_looks_after_it_all(tmp_path: Path) -> None:
