@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from pydicom.datadict import keyword_for_tag
@@ -19,6 +20,7 @@ from dicomrelay.scheduling.worklist_item import Fault, InvalidItem, items_of
 Stations = Mapping[str, str]
 _STEP: Final = f"{STEPS}[0]."
 _PROCEDURE: Final = "RequestedProcedureID"
+_NO_STATION: Final = Fault(f"{_STEP}ScheduledStationAETitle", "missing")
 _STEP_ID: Final = f"{_STEP}ScheduledProcedureStepID"
 _WORDS: Final = "RequestedProcedureDescription"
 _STEP_WORDS: Final = f"{_STEP}ScheduledProcedureStepDescription"
@@ -53,9 +55,22 @@ def record_of(where: str, pairs: Iterable[tuple[str, str]], stations: Stations) 
         return Record(where, faults=tuple(faults))
     try:
         keys = [Key(parse_key(path).path, value) for path, value in completed(given, stations).items()]
-        return of_data_set(where, build_identifier(keys))
+        return _advised(of_data_set(where, build_identifier(keys)))
     except ConfigurationError as error:
         return Record(where, faults=(Fault("", str(error)),))
+
+
+def _advised(record: Record) -> Record:
+    """What may be set, beside what is missing."""
+    return replace(
+        record,
+        faults=tuple(
+            replace(fault, words="missing: name it, or set worklist.station_ae_titles for its modality")
+            if fault == _NO_STATION
+            else fault
+            for fault in record.faults
+        ),
+    )
 
 
 def of_data_set(where: str, data_set: Dataset) -> Record:

@@ -144,6 +144,15 @@ def test_of_many_the_sound_ones_are_taken() -> None:
     assert faults(records[3]) == ["Foo: no keyword of the data dictionary, and no tag"]
 
 
+def test_a_missing_station_says_what_may_be_set() -> None:
+    """Orders name none, and a setting can."""
+    (record,) = read_bytes(json.dumps(ROW).encode(), Kind.JSON, {"MR": "MR_1"})
+    assert faults(record) == [
+        "ScheduledProcedureStepSequence[0].ScheduledStationAETitle: missing: name it, or set "
+        "worklist.station_ae_titles for its modality"
+    ]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_csv(delimiter: str) -> None:
     """A spreadsheet's, with its mark of UTF-8; empty lines are none."""
