@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dicomrelay.dicom.query_models import STUDY_ROOT
@@ -32,6 +32,9 @@ SETTLE_S: Final = 5.0
 # However much is on its way.
 _SETTLE_AT_MOST_S: Final = 120.0
 _LOOK_EVERY_S: Final = 0.25
+_COUNT_EVERY_S: Final = 5.0
+# However much comes: a study is not fetched for longer by one request.
+_MOVE_AT_MOST_S: Final = 86_400.0
 # An association has room for no more storage SOP classes.
 _MAX_CLASSES: Final = 127
 _MOVE_DESTINATION_UNKNOWN: Final = 0xA801
@@ -76,6 +79,52 @@ class Result:
     before: int
     reason: str = ""
     advice: str = ""
+
+
+class Patience:
+    """With a C-MOVE as long as it responds, or instances come.
+
+    Parameters
+    ----------
+    silence_s : float
+        Without either for so long it is over.
+    counted : callable
+        How many instances there are; asked every few seconds of silence.
+    moved : callable
+        Called when there are others than before.
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        silence_s: float,
+        counted: Callable[[], int],
+        moved: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._silence_s = silence_s
+        self._counted = counted
+        self._tell = moved
+        self._clock = clock
+        self._moved_at = self._looked_at = clock()
+        self._count = counted()
+
+    def moved(self) -> None:
+        """It responded."""
+        self._moved_at = self._clock()
+
+    def is_over(self) -> bool:
+        """Whether nothing moved for too long."""
+        now = self._clock()
+        if now - max(self._moved_at, self._looked_at) >= min(_COUNT_EVERY_S, self._silence_s / 4):
+            self._looked_at = now
+            count = self._counted()
+            if count != self._count:
+                self._count, self._moved_at = count, now
+                self._tell()
+        return now - self._moved_at >= self._silence_s
 
 
 class NoRoom(Exception):
@@ -163,7 +212,7 @@ class Fetching:
 
     def _retrieve(self, announced: Announced, here: set[str] | int) -> None:
         for request in self._requests(announced, here):
-            if self.lease.stop():
+            if self.lease.stop() or self._retrieved.silent:
                 return
             retrieve = self._get if self.claimed.policy.retrieval is Retrieval.GET else self._move
             retrieve(request, announced)
@@ -178,9 +227,27 @@ class Fetching:
 
     def _move(self, request: Request, _announced: Announced) -> None:
         gateway = self.rooms.settings.gateway
-        with self.source.peer(gateway).associate(_MOVE_CONTEXTS) as association:
-            move = Move(association, STUDY_ROOT, request.identifier(), gateway.ae_title, stop=self.lease.stop)
-            self._follow(move)
+        patience = Patience(self.source.response_timeout_s, self._counted, self.lease.moved)
+        peer = self.source.peer(gateway)
+        # Not every source says anything before its last response: what counts is whether something comes.
+        peer = replace(peer, timeouts=replace(peer.timeouts, response_s=_MOVE_AT_MOST_S))
+        with peer.associate(_MOVE_CONTEXTS) as association:
+            move = Move(
+                association,
+                STUDY_ROOT,
+                request.identifier(),
+                gateway.ae_title,
+                stop=lambda: self.lease.stop() or patience.is_over(),
+            )
+            self._follow(move, patience)
+        was_stopped = move.conclusion is not None and move.conclusion.stopped is not None
+        self._retrieved.silent |= was_stopped and not self.lease.stop()
+
+    def _counted(self) -> int:
+        """How many instances of the study are in the ledger now."""
+        claimed = self.claimed
+        found = self.rooms.ledger.pulls.count_here([claimed.study_instance_uid], archived_only=False)
+        return found.get(claimed.study_instance_uid, 0)
 
     def _get(self, request: Request, announced: Announced) -> None:
         classes = sorted(announced.sop_classes)
@@ -204,10 +271,12 @@ class Fetching:
         self.lease.here[0] += 1
         self.lease.moved()
 
-    def _follow(self, operation: Move | Get) -> None:
+    def _follow(self, operation: Move | Get, patience: Patience | None = None) -> None:
         at_first = self.lease.here[0]
         for counts in operation:
             self.lease.moved()
+            if patience is not None:
+                patience.moved()
             if isinstance(operation, Move):
                 self.lease.here[0] = at_first + _done(counts)
         if operation.conclusion is not None:
@@ -254,6 +323,8 @@ class Fetching:
                 f'`dicomrelay pull retry`; or set retrieve = "get". Some say so, too, when they are not let in: {_LET_IN}'
             )
             return query_status_name(_MOVE_DESTINATION_UNKNOWN), advice
+        if retrieved.silent:
+            return f"nothing came for {self.source.response_timeout_s:.0f} s, and no response", ""
         if retrieved.refused:
             return f"{retrieved.refused} instances were not taken: our log says why", ""
         if retrieved.failed and not retrieved.completed:

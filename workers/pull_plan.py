@@ -118,12 +118,15 @@ class Retrieved:
         Sub-operations that it counts as completed, warnings among them.
     refused : int
         Instances that we did not take (C-GET).
+    silent : bool
+        One was ended because nothing moved any more.
     """
 
     failures: list[int] = field(default_factory=list)
     failed: int = 0
     completed: int = 0
     refused: int = 0
+    silent: bool = False
 
     def add(self, conclusion: Conclusion) -> None:
         """One has ended."""

@@ -6,6 +6,7 @@ Claims hold the lock on the row of the source, as those of transfers do: breaker
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from sqlalchemy import delete, func, insert, or_, select, update
 
@@ -25,7 +26,9 @@ from dicomrelay.ledger.values_pulls import (
     StepState,
 )
 
-MAX_MISSING = 10_000
+MAX_MISSING: Final = 10_000
+# As many as a pull may have, and more than a source takes.
+_PLACES: Final = 64
 
 
 def due(work: Work, *, limit: int, closed: Collection[str]) -> tuple[DueStep, ...]:
@@ -54,8 +57,8 @@ def _due_of(work: Work, source: str, limit: int, closed: Collection[str]) -> lis
                 destinations.c.probe_at <= work.now,
             ),
         )
-        .order_by(pull_steps.c.rank, pull_steps.c.due_at, pull_steps.c.number)
-        .limit(limit)
+        .order_by(pull_steps.c.rank, pull_steps.c.due_at, pull_steps.c.id)
+        .limit(min(limit, _PLACES))
     )
     if closed:
         query = query.where(pull_steps.c.pull_id.not_in(sorted(closed)))

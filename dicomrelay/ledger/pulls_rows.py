@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select, update
 
 from dicomrelay.ledger.engine import AnyRow, Work
 from dicomrelay.ledger.ids import new_id
-from dicomrelay.ledger.schema import pull_steps, pulls
+from dicomrelay.ledger.schema import DUE, pull_steps, pulls
 from dicomrelay.ledger.values import Priority
 from dicomrelay.ledger.values_pulls import (
     PriorsRule,
@@ -112,6 +112,8 @@ def settle_pull(work: Work, pull_id: str) -> PullState:
     """What a pull is now, by its steps; it is locked, and its steps are written."""
     pull = locked_pull(work, pull_id)
     assert pull is not None  # noqa: S101 - a foreign key
+    if pull.state == PullState.FETCHING.value and _is_open(work, pull_id):
+        return PullState.FETCHING  # of a hundred thousand steps not all are counted with each that is done
     counts: dict[str, int] = {}
     kinds: dict[str, str] = {}
     rows = work.connection.execute(
@@ -128,6 +130,12 @@ def settle_pull(work: Work, pull_id: str) -> PullState:
     finished_at = (pull.finished_at if was_over else work.now) if is_over else None
     set_pull(work, pull_id, state=state.value, finished_at=finished_at)
     return state
+
+
+def _is_open(work: Work, pull_id: str) -> bool:
+    """Whether a step is to be done still."""
+    query = select(pull_steps.c.id).where(pull_steps.c.pull_id == pull_id, DUE)
+    return work.connection.execute(query.limit(1)).one_or_none() is not None
 
 
 def _state(counts: dict[str, int], asking: str, *, truncated: bool) -> PullState:

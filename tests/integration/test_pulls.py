@@ -148,6 +148,21 @@ def test_a_source_that_does_not_know_us_is_said_so_with_what_to_do(
     assert (row.next_due_in_ms or 0) > 30_000
 
 
+def test_a_source_that_falls_silent_is_not_waited_for(house: PullHouse, source: PullSource) -> None:
+    """Nothing came and nothing was said for its response time: it is told to stop, and asked again later."""
+    impatient = house.rooms.settings.destinations[0].model_copy(update={"response_timeout_s": 0.4})
+    settings = house.rooms.settings.model_copy(update={"destinations": [impatient]})
+    house.rooms = replace(house.rooms, settings=settings)
+    source.stalls_s = 1.5
+    pull_id = house.order(f"StudyInstanceUID={ROOT}.1")
+    house.work(steps=2)
+    row = house.row(pull_id)
+    assert (row.state, row.reason) == (PullState.FETCHING, "nothing came for 0 s, and no response")
+    source.stalls_s = 0.0
+    house.work(now=True)
+    assert house.row(pull_id).state is PullState.COMPLETE
+
+
 def test_a_gateway_that_lets_the_source_not_in_is_named(tmp_path: Path, source: PullSource) -> None:
     """Every sub-operation fails at our own door."""
     peers = '[[peers]]\nae_title = "SOMEBODY"\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class PullSource:
         SOP Instance UIDs that it lists, and leaves out when it sends without a word.
     aborts_after : int
         Sub-operations after which it ends the association; -1: never.
+    stalls_s : float
+        So long it sends nothing and says nothing, once it was asked to send.
     lists_images, counts : bool
         Whether it answers C-FIND at level IMAGE; whether it says how many instances there are.
     find_status : int
@@ -49,6 +52,7 @@ class PullSource:
     knows: dict[str, int] = field(default_factory=dict)
     withholds: set[str] = field(default_factory=set)
     aborts_after: int = -1
+    stalls_s: float = 0.0
     lists_images: bool = True
     counts: bool = True
     find_status: int = 0
@@ -59,6 +63,7 @@ class PullSource:
     def reset(self) -> None:
         """Its script from the beginning."""
         self.withholds, self.aborts_after, self.find_status = set(), -1, 0
+        self.stalls_s = 0.0
         self.lists_images = self.counts = self.matches = True
         self.asked.clear()
         self.retrieved.clear()
@@ -98,6 +103,10 @@ class PullSource:
         count = 0 if named is None else 1 if isinstance(named, str) else len(named)
         self.retrieved.append(f"{keys.QueryRetrieveLevel} {count}".removesuffix(" 0"))
         yield len(found)
+        threading.Event().wait(self.stalls_s)
+        if event.is_cancelled:
+            yield 0xFE00, None
+            return
         for number, each in enumerate(found):
             if number == self.aborts_after:
                 event.assoc.abort()
