@@ -147,10 +147,9 @@ def test_of_many_the_sound_ones_are_taken() -> None:
 def test_a_missing_station_says_what_may_be_set() -> None:
     """Orders name none, and a setting can."""
     (record,) = read_bytes(json.dumps(ROW).encode(), Kind.JSON, {"MR": "MR_1"})
-    assert faults(record) == [
-        "ScheduledProcedureStepSequence[0].ScheduledStationAETitle: missing: name it, or set "
-        "worklist.station_ae_titles for its modality"
-    ]
+    (told,) = faults(record)
+    assert told.startswith("ScheduledProcedureStepSequence[0].ScheduledStationAETitle: missing: ")
+    assert "worklist.station_ae_titles" in told
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
