@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 from dicomrelay.errors import RelayError
 from dicomrelay.ledger.breaker import BreakerPolicy, BreakerState, Contact
@@ -14,6 +16,10 @@ from workers.complete import spark
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.forward")
+# Who asks to be left alone for so long is asked by nobody meanwhile; for less, this transfer waits.
+_LONG_S: Final = 10.0
+# A jitter makes waits shorter, up to the half; of this one nothing may go.
+_THE_WHOLE_WAIT: Final = 0.9999
 
 
 class Contacts:
@@ -50,6 +56,8 @@ class Contacts:
 
     def ended(self, problem: Problem | None) -> bool:
         """The attempt is over; whether the destination's breaker is open now, so that the probe says when to go on."""
+        if problem is not None and problem.not_before_s >= _LONG_S:
+            return self._left_alone(problem)
         contact = problem.contact if problem and not self._answers else Contact.NONE
         if contact is Contact.REACHED:
             self.answered()
@@ -62,12 +70,32 @@ class Contacts:
             _log.warning("destination is left alone but for probes", destination=name, reason=problem.reason)
         return state is not BreakerState.CLOSED
 
-    def probe_failed(self, claimed: ClaimedTransfer, problem: Problem) -> None:
-        """The C-ECHO before a trial failed: the transfer is handed back."""
-        self._rooms.ledger.flow.probe_failed(
-            claimed, policy=self._policy, jitter=self._jitter(), error=problem.reason
+    def _left_alone(self, problem: Problem) -> bool:
+        """It said for how long, and means all transfers."""
+        policy, jitter = self._waits(problem)
+        state = self._rooms.ledger.flow.failed(
+            self._destination, policy=replace(policy, failures=1), jitter=jitter, error=problem.reason
         )
+        _log.warning(
+            "destination is left alone, as it asks",
+            destination=self._destination,
+            seconds=problem.not_before_s,
+            reason=problem.reason,
+        )
+        return state is not BreakerState.CLOSED
+
+    def probe_failed(self, claimed: ClaimedTransfer, problem: Problem) -> None:
+        """The question before a trial failed: the transfer is handed back."""
+        policy, jitter = self._waits(problem)
+        self._rooms.ledger.flow.probe_failed(claimed, policy=policy, jitter=jitter, error=problem.reason)
         _log.info("probe failed", destination=self._destination, reason=problem.reason)
+
+    def _waits(self, problem: Problem) -> tuple[BreakerPolicy, float]:
+        """How long a breaker stays open now: as long as the destination asks, where it asks for long."""
+        seconds = problem.not_before_s
+        if seconds < _LONG_S:
+            return self._policy, self._jitter()
+        return replace(self._policy, initial_s=seconds, maximum_s=seconds), _THE_WHOLE_WAIT
 
     def _spark_others(self) -> None:
         """What waited for it is due now: more than this runner may take it up."""

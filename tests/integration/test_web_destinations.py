@@ -139,14 +139,53 @@ def test_requests_that_die_together_are_one_attempt_each(tmp_path: Path) -> None
 def test_retry_after_is_waited_for(tmp_path: Path) -> None:
     """503 turns away: nothing has failed, and the schedule of a millisecond gives way."""
     with (
-        web_service(lambda _: Reply(503, headers={"Retry-After": "600"})) as service,
+        web_service(lambda _: Reply(503, headers={"Retry-After": "5"})) as service,
         _sending(tmp_path, service, 1) as (rooms, transfer),
     ):
         forward_transfer(rooms, transfer)
         assert _states(rooms) == {"pending": 1}
         assert transfers_of(rooms) == []
-        claim = rooms.ledger.claim_transfer(transfer, owner="x", lease_ms=1000)
-        assert claim is None
+        assert rooms.ledger.claim_transfer(transfer, owner="x", lease_ms=1000) is None
+        [flow] = rooms.ledger.flow.destinations("cloud")
+        assert (flow.breaker, flow.failures) == ("closed", 1)
+
+
+def test_a_long_retry_after_is_for_all_transfers(tmp_path: Path) -> None:
+    """The breaker is open for as long as it asks: no other transfer brings it its bytes, and no probe."""
+    with (
+        web_service(lambda _: Reply(429, headers={"Retry-After": "600"})) as service,
+        _sending(tmp_path, service, 1) as (rooms, transfer),
+    ):
+        spooled(rooms, "1.2.4.1", study="1.2.4")
+        group_arrivals(rooms)
+        [other] = set(transfers_of(rooms)) - {transfer}
+        forward_transfer(rooms, transfer)
+        forward_transfer(rooms, transfer)
+        forward_transfer(rooms, other)
+        [flow] = rooms.ledger.flow.destinations("cloud")
+        assert flow.breaker == "open"
+        assert 595_000 < (flow.probe_in_ms or 0) <= 600_000
+        assert len(service.asked) == 1
+
+
+def test_a_probe_is_left_alone_for_as_long_too(tmp_path: Path) -> None:
+    """The service is up again, and asks for more time."""
+    more = "breaker_failures = 1\nprobe_initial_s = 0.01\nprobe_max_s = 0.01\n"
+    with (
+        web_service(lambda _: Reply(502)) as service,
+        _sending(tmp_path, service, 1, more) as (rooms, transfer),
+    ):
+        forward_transfer(rooms, transfer)
+        service.answer = lambda _: Reply(503, headers={"Retry-After": "600"})
+
+        def probed() -> bool:
+            forward_transfer(rooms, transfer)
+            return len(service.asked) > 1
+
+        wait_for(probed, timeout_s=5, what="a probe")
+        [flow] = rooms.ledger.flow.destinations("cloud")
+        assert 595_000 < (flow.probe_in_ms or 0) <= 600_000
+        assert service.stored == ["1.2.3.1"]
 
 
 def test_what_somebody_has_to_mend_is_listed_with_its_advice(tmp_path: Path) -> None:
