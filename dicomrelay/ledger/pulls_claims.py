@@ -15,7 +15,7 @@ from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.facts import destination_info
 from dicomrelay.ledger.places import breaker_of, live_leases, locked_destination, write_breaker
 from dicomrelay.ledger.pulls_rows import policy_of, question_of, settle_pull, step_of
-from dicomrelay.ledger.schema import DUE, RUNNING, destinations, pull_missing, pull_steps, pulls
+from dicomrelay.ledger.schema import OPEN, RUNNING, destinations, pull_missing, pull_steps, pulls
 from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values_pulls import (
     ClaimedStep,
@@ -33,7 +33,7 @@ _PLACES: Final = 64
 
 def due(work: Work, *, limit: int, closed: Collection[str]) -> tuple[DueStep, ...]:
     """See `Pulls.due`."""
-    sources = work.connection.execute(select(pull_steps.c.source).where(DUE).distinct()).scalars().all()
+    sources = work.connection.execute(select(pulls.c.source).where(OPEN).distinct()).scalars().all()
     found: list[DueStep] = []
     for source in sorted(sources):
         found.extend(_due_of(work, source, limit - len(found), closed))

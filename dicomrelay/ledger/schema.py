@@ -536,6 +536,7 @@ Index(
     pull_steps.c.source,
     pull_steps.c.rank,
     pull_steps.c.due_at,
+    pull_steps.c.id,
     sqlite_where=DUE,
     postgresql_where=DUE,
 )

@@ -77,7 +77,7 @@ class PullSettings(Section):
     limit: int = Field(
         10_000,
         ge=1,
-        le=100_000,
+        le=20_000,
         description="Studies that one question may bring; of more these are fetched, and the pull ends partial.",
     )
     attempts: int = Field(

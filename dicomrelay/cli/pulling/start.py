@@ -45,7 +45,7 @@ _RETRIEVALS: Final = {True: Retrieval.GET, False: Retrieval.MOVE}
 )
 @click.option(
     "--limit",
-    type=click.IntRange(1, 100_000),
+    type=click.IntRange(1, 20_000),
     help="Studies that the question may bring.  [default: 10,000, or as the entry says]",
 )
 @click.option(

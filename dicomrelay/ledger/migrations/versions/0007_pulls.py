@@ -17,7 +17,7 @@ _INDEXES = (
     ("ix_pulls_open", "pulls", ["id"], False, _OPEN),
     ("ix_pulls_finished_at", "pulls", ["finished_at"], False, None),
     ("uq_pulls_only_once", "pulls", ["only_once"], True, _ONLY_ONCE),
-    ("ix_pull_steps_due", "pull_steps", ["source", "rank", "due_at"], False, _DUE),
+    ("ix_pull_steps_due", "pull_steps", ["source", "rank", "due_at", "id"], False, _DUE),
     ("ix_pull_steps_open", "pull_steps", ["pull_id"], False, _DUE),
     ("ix_pull_steps_running", "pull_steps", ["source"], False, _RUNNING),
 )
