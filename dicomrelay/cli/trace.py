@@ -15,6 +15,7 @@ from dicomrelay.cli.operating.words import counted
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import size
 from dicomrelay.cli.tracing.coming import comes_next, inside
+from dicomrelay.cli.tracing.performed import performed_lines, performed_steps
 from dicomrelay.cli.tracing.places import places
 from dicomrelay.cli.tracing.telling import inside_the_house, line, merged, standing, time_of
 from dicomrelay.errors import ExitCode
@@ -48,6 +49,7 @@ def command(invocation: Invocation, uid: str) -> int:
             [instance.instance_id for instance in instances],
             sorted({delivery.transfer_id for delivery in deliveries if delivery.transfer_id}),
         )
+    performed = performed_steps(invocation.settings, subject.study_instance_uids)
     where = {each.instance_id: _places(invocation.settings, each) for each in instances}
     if invocation.as_json:
         invocation.emit(
@@ -55,6 +57,7 @@ def command(invocation: Invocation, uid: str) -> int:
                 "level": subject.level,
                 "uid": subject.uid,
                 "studies": subject.study_instance_uids,
+                "performed_steps": [dataclasses.asdict(each) for each in performed],
                 "steps": [dataclasses.asdict(step) for step in steps],
                 "instances": [
                     {**dataclasses.asdict(each), "places": where[each.instance_id], "open": inside(each)}
@@ -66,6 +69,7 @@ def command(invocation: Invocation, uid: str) -> int:
         return ExitCode.OK
     for text in (
         *_head(subject, instances),
+        *performed_lines(performed),
         *(line(told) for told in merged(steps)),
         "",
         *_where(instances, where),

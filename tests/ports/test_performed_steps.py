@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from sqlalchemy import create_engine, inspect, text
 
+from dicomrelay.cli.status_mpps import unheard_messages
+from dicomrelay.cli.tracing.performed import performed_steps
 from dicomrelay.dicom.performed_step import StepState
 from dicomrelay.dicom.wildcards import Wildcards
 from dicomrelay.ledger import Ledger
@@ -19,6 +21,7 @@ from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.engine import Database, database_url
 from dicomrelay.ledger.migrate import _config
 from dicomrelay.ledger.schema import METADATA
+from dicomrelay.runtime import home
 from dicomrelay.scheduling.performed_rules import StepRefused
 from dicomrelay.scheduling.performed_steps import PerformedSteps
 from dicomrelay.scheduling.performed_values import (
@@ -29,6 +32,7 @@ from dicomrelay.scheduling.performed_values import (
     StepRow,
 )
 from dicomrelay.scheduling.worklist import Worklist
+from dicomrelay.settings import Settings
 from tests.support import performed as said
 from tests.support.ledger import MINUTE_MS, arrival
 from tests.support.worklist import item
@@ -322,6 +326,24 @@ def test_it_is_found_by_state_and_study(steps: PerformedSteps) -> None:
     assert steps.steps(study_instance_uid="9.9") == ()
     assert len(steps.steps(limit=1)) == 1
     assert steps.step("9.9") is None
+
+
+def test_commands_ask_in_words_that_both_databases_know(
+    ledger: Ledger, steps: PerformedSteps, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `trace` and `status` ask beside the module that has the tables."""
+    settings = Settings()
+    monkeypatch.setattr(home, "ledger_url", lambda _settings: ledger_url)
+    assert performed_steps(settings, [said.STUDY]) == []
+    steps.create(said.message(said.created()))
+    steps.change(said.message(said.ended(references=["1.2.3.1", "1.2.3.2"])))
+    _waiting(ledger, 1)
+    (found,) = performed_steps(settings, [said.STUDY, "9.9"])
+    assert (found.sop_instance_uid, found.state, found.instances, found.missing) == (UID, "COMPLETED", 2, 1)
+    assert unheard_messages(settings) == 0
+    (claimed,) = claim(steps)
+    steps.give_up(claimed, status=0x0106, reason="no")
+    assert unheard_messages(settings) == 1
 
 
 def test_its_revision_comes_and_goes(empty_url: str) -> None:

@@ -12,12 +12,14 @@ from click.testing import CliRunner, Result
 
 from dicomrelay.cli.main import cli
 from dicomrelay.errors import ConfigurationError, InstanceNotFound
+from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.runtime import home
 from dicomrelay.scheduling.performed_steps import PerformedSteps
 from dicomrelay.scheduling.performed_values import ForwardPeer
 from dicomrelay.settings import Settings
 from tests.support import performed as said
+from tests.support.ledger import arrival
 
 UID = "1.2.9"
 
@@ -89,6 +91,22 @@ def test_the_status_counts_what_needs_attention(folder: Path, steps: PerformedSt
     steps.retry(stuck["sop_instance_uid"])
     assert "nothing needs attention" in status().stdout
     assert as_json(folder, "list", "--stuck") == {"steps": []}
+
+
+def test_a_trace_says_what_the_modality_made_and_what_is_not_here(
+    folder: Path, steps: PerformedSteps
+) -> None:
+    ledger = Ledger.open(home.ledger_url(Settings(home=folder)))
+    ledger.register([arrival(1, study_instance_uid=said.STUDY)])
+    ledger.dispose()
+    words = ["trace", said.STUDY, "--home", str(folder)]
+    text = CliRunner().invoke(cli, words, standalone_mode=False, catch_exceptions=False).stdout
+    line = f"performed step {UID}: COMPLETED at CT_1, 20240131 101500 to 20240131 103000, 2 instances in 1 series"
+    assert f"{line}, 1 of them not here\n" in text
+    assert "performed step 1.2.8: IN PROGRESS at CT_1, 20240131 101500, 0 instances in 0 series\n" in text
+    found = json.loads(CliRunner().invoke(cli, [*words, "--json"], standalone_mode=False).stdout)
+    assert [each["missing"] for each in found["performed_steps"]] == [1, 0]
+    assert steps.steps(study_instance_uid=said.STUDY)
 
 
 def test_one_is_shown_with_its_messages(folder: Path, steps: PerformedSteps) -> None:
