@@ -58,11 +58,11 @@ def key(tmp_path: Path) -> Path:
 
 
 def _files() -> Iterator[tuple[Path, str, int]]:
-    """Every fifth clean file of the corpus, its transfer syntax, and where its data set begins."""
+    """Every eighth clean file of the corpus, its transfer syntax, and where its data set begins."""
     clean = [
         path for path, row in real_files("corpus") if (row["parse"], row["expect"]) == ("part10", "clean")
     ]
-    for path in clean[::5]:
+    for path in clean[::8]:
         meta = parse_file_meta(path.read_bytes()[:65_536])
         if not meta.is_directory and not transfer_syntax(meta.transfer_syntax_uid).is_deflated:
             yield path, meta.transfer_syntax_uid, meta.data_set_offset
@@ -95,7 +95,7 @@ def test_real_files_keep_their_pixels_and_nothing_that_names_anybody(tmp_path: P
         assert before.get("PixelData") == _of(after, syntax, out).get("PixelData")
         again = {**asked, "source": str(out), "offset": 0, "length": made.length, "copy": str(out) + "2"}
         assert not edited_copy(again, TranscodeLimits()).changes
-    assert count > 40
+    assert count > 30
     assert len(refused) <= count // 20
     assert all(re.search(r"still holds|byte \d+:", words) for words in refused)
 
