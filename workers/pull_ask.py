@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from dicomrelay.dicom.query_models import STUDY_ROOT, Level
 from dicomrelay.dicom.query_status import Finality, finality, query_status_name
@@ -15,13 +18,17 @@ from dicomrelay.dimse.query_keys import Key, build_identifier, parse_key
 from dicomrelay.ledger.values_pulls import Listed, PriorsRule
 from dicomrelay.net.query_retrieve import Conclusion, Find, Stop
 from dicomrelay.net.requestor import Association
-from workers.pull_plan import Announced, choose_priors, needs_series
+from workers.pull_plan import Announced, Told, choose_priors, needs_series, text_of
 
 # Of one study; of more only the number is compared.
 MAX_INSTANCES: Final = 100_000
 _MAX_SERIES: Final = 10_000
 # A source counts with an Integer String, whose largest value this is (PS3.5 Table 6.2-1).
 _MOST: Final = 2**31 - 1
+_NUMBER: Final = re.compile(r"\+?[0-9]{1,12}", re.ASCII)
+# Of an answer no more is kept: no attribute that is asked for is longer (PS3.5 Table 6.2-1), nor has a study more modalities.
+_LONGEST: Final = 256
+_MOST_VALUES: Final = 64
 # Candidates whose series are looked at for a modality or a body part, the newest.
 _MAX_LOOKED_AT: Final = 100
 _STUDY_KEYS: Final = ("StudyInstanceUID", "NumberOfStudyRelatedInstances")
@@ -53,7 +60,7 @@ class Answer:
 
 @dataclass(slots=True)
 class _Asked:
-    answers: list[Dataset]
+    answers: list[Told]
     conclusion: Conclusion | None
     unreadable: int
 
@@ -112,7 +119,7 @@ class Asking:
         wanted = [*(_STUDY_KEYS if at is Level.STUDY else _SERIES_KEYS), *(_PRIORS_KEYS if priors else ())]
         given = [parse_key(text) for text in question]
         questions = _one_study_each(given)
-        answers: list[Dataset] = []
+        answers: list[Told] = []
         whole = True
         for keys in questions:
             # One more than is wanted: a source that is through before our C-CANCEL comes ends with Success.
@@ -128,12 +135,12 @@ class Asking:
             answers = self._relevant(priors, answers)
         return Answer(_listed(at, answers, question), whole)
 
-    def _relevant(self, rule: PriorsRule, studies: list[Dataset]) -> list[Dataset]:
-        newest = sorted(studies, key=lambda study: str(study.get("StudyDate") or ""), reverse=True)
+    def _relevant(self, rule: PriorsRule, studies: list[Told]) -> list[Told]:
+        newest = sorted(studies, key=lambda study: text_of(study, "StudyDate"), reverse=True)
         unclear = [study for study in newest if needs_series(rule, study)][:_MAX_LOOKED_AT]
         series = {}
         for study in unclear:
-            uid = str(study.StudyInstanceUID)
+            uid = text_of(study, "StudyInstanceUID")
             keys = [
                 parse_key(text)
                 for text in (f"StudyInstanceUID={uid}", "SeriesInstanceUID", "Modality", "BodyPartExamined")
@@ -179,8 +186,8 @@ class Asking:
         found = {
             uid: _number(answer, "NumberOfSeriesRelatedInstances")
             for answer in asked.answers
-            if is_tolerable_uid(uid := str(answer.get("SeriesInstanceUID") or ""))
-            and str(answer.get("StudyInstanceUID") or study) == study
+            if is_tolerable_uid(uid := text_of(answer, "SeriesInstanceUID"))
+            and (text_of(answer, "StudyInstanceUID") or study) == study
         }
         return found, asked.is_whole and len(asked.answers) <= _MAX_SERIES
 
@@ -199,10 +206,10 @@ class Asking:
         if not asked.is_whole or len(asked.answers) > MAX_INSTANCES:
             return None
         return {
-            uid: sop_class if is_tolerable_uid(sop_class := str(answer.get("SOPClassUID") or "")) else ""
+            uid: sop_class if is_tolerable_uid(sop_class := text_of(answer, "SOPClassUID")) else ""
             for answer in asked.answers
-            if is_tolerable_uid(uid := str(answer.get("SOPInstanceUID") or ""))
-            and str(answer.get("SeriesInstanceUID") or series) == series
+            if is_tolerable_uid(uid := text_of(answer, "SOPInstanceUID"))
+            and (text_of(answer, "SeriesInstanceUID") or series) == series
         }
 
     def _find(self, level: Level, keys: Iterable[Key], limit: int) -> _Asked:
@@ -215,10 +222,11 @@ class Asking:
             limit=limit,
             stop=self._stop,
         )
+        keep = [key.name for key in unique.values()]
         answers = []
         for answer in find:
             self._moved()
-            answers.append(answer)
+            answers.append(_told(answer, keep))
         return _Asked(answers, find.conclusion, find.unreadable)
 
 
@@ -231,29 +239,41 @@ def _one_study_each(given: Sequence[Key]) -> list[list[Key]]:
     return [list(given)]
 
 
-def _fits(answer: Dataset, given: Sequence[Key]) -> bool:
+def _told(answer: Dataset, keep: Sequence[str]) -> Told:
+    """Of an answer what was asked for, as text: an identifier may have a megabyte, and there are many."""
+    told: dict[str, tuple[str, ...]] = {}
+    for keyword in keep:
+        try:
+            value = answer.get(keyword)
+        except (TypeError, ValueError, ArithmeticError):  # it cannot be read as what it should be
+            continue
+        several = list(value) if isinstance(value, MultiValue) else [value]
+        texts = [sys.intern(str(each).strip()) for each in several[:_MOST_VALUES] if each is not None]
+        if any(texts) and all(len(text) <= _LONGEST for text in texts):
+            told[keyword] = tuple(texts)
+    return told
+
+
+def _fits(answer: Told, given: Sequence[Key]) -> bool:
     """Whether an answer is what was asked for, where the source says so: some take keys that they do not know for none."""
     for key in given:
         if not key.value or _WILDCARDS.intersection(key.value) or key.name not in _COMPARED:
             continue
         told = answer.get(key.name)
-        if told is None or told == "":
-            continue
-        values = {str(each).strip() for each in ([told] if isinstance(told, str) else told)}
-        if not values.intersection(part.strip() for part in key.value.split("\\")):
+        if told and not set(told).intersection(part.strip() for part in key.value.split("\\")):
             return False
     return True
 
 
-def _listed(level: Level, answers: Sequence[Dataset], question: Sequence[str]) -> tuple[Listed, ...]:
+def _listed(level: Level, answers: Sequence[Told], question: Sequence[str]) -> tuple[Listed, ...]:
     """Each study or series once, in the order of the answers; then what was named and is in none of them."""
     found: dict[tuple[str, str], Listed] = {}
     at_series = level is Level.SERIES
     counter = "NumberOfSeriesRelatedInstances" if at_series else "NumberOfStudyRelatedInstances"
     named = studies_named(question)
     for answer in answers:
-        study = str(answer.get("StudyInstanceUID") or (named[0] if len(named) == 1 else ""))
-        series = str(answer.get("SeriesInstanceUID") or "") if at_series else ""
+        study = text_of(answer, "StudyInstanceUID") or (named[0] if len(named) == 1 else "")
+        series = text_of(answer, "SeriesInstanceUID") if at_series else ""
         if is_tolerable_uid(study) and (not at_series or is_tolerable_uid(series)):
             found.setdefault((study, series), Listed(study, series, _number(answer, counter)))
     if sum(bool(parse_key(text).value) for text in question) == 1 + at_series:
@@ -262,12 +282,10 @@ def _listed(level: Level, answers: Sequence[Dataset], question: Sequence[str]) -
     return tuple(found.values())
 
 
-def _number(answer: Dataset, keyword: str) -> int | None:
-    try:
-        number = int(answer.get(keyword))
-    except (TypeError, ValueError):
-        return None
-    return number if 0 <= number <= _MOST else None
+def _number(answer: Told, keyword: str) -> int | None:
+    text = text_of(answer, keyword)
+    number = int(text) if _NUMBER.fullmatch(text) else None
+    return number if number is None or number <= _MOST else None
 
 
 def studies_named(question: Sequence[str]) -> tuple[str, ...]:

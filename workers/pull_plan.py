@@ -15,6 +15,8 @@ from dicomrelay.dicom.query_status import Finality, finality
 from dicomrelay.ledger.values_pulls import Fetched, Missing, PriorsRule, Proof
 from dicomrelay.net.query_retrieve import Conclusion
 
+# What a source told of something, by keyword; what it did not tell is not in it.
+Told = Mapping[str, Sequence[str]]
 _UIDS_AT_ONCE: Final = 100
 # From this attempt on whole series: not every source takes a list of UIDs.
 _COARSE_FROM: Final = 3
@@ -169,55 +171,57 @@ def fetched(announced: Announced, here: set[str] | int, retrieved: Retrieved | N
 
 
 def choose_priors(
-    rule: PriorsRule, studies: Sequence[Dataset], series_of: Mapping[str, Sequence[Dataset]]
-) -> list[Dataset]:
+    rule: PriorsRule, studies: Sequence[Told], series_of: Mapping[str, Sequence[Told]]
+) -> list[Told]:
     """The relevant ones of the studies that a source has of a patient, newest first.
 
     Parameters
     ----------
-    studies : sequence of Dataset
+    studies : sequence of Told
         Answers at level STUDY.
-    series_of : mapping of str to sequence of Dataset
+    series_of : mapping of str to sequence of Told
         Answers at level SERIES by Study Instance UID, where they were asked for.
     """
     chosen = [
         study
         for study in studies
         if _is_of(rule, study)
-        and _is_relevant(rule, study, series_of.get(_text(study, "StudyInstanceUID"), ()))
+        and _is_relevant(rule, study, series_of.get(text_of(study, "StudyInstanceUID"), ()))
     ]
-    chosen.sort(key=lambda study: (_text(study, "StudyDate"), _text(study, "StudyTime")), reverse=True)
+    chosen.sort(key=lambda study: (text_of(study, "StudyDate"), text_of(study, "StudyTime")), reverse=True)
     return chosen[: rule.newest]
 
 
-def needs_series(rule: PriorsRule, study: Dataset) -> bool:
+def needs_series(rule: PriorsRule, study: Told) -> bool:
     """Whether its series have to be asked for, to say if it is relevant."""
     if not _is_of(rule, study):
         return False
-    wants_modality = bool(rule.modality) and not _texts(study, "ModalitiesInStudy")
-    wants_body_part = bool(rule.body_part) and not _has_word(_text(study, "StudyDescription"), rule.body_part)
+    wants_modality = bool(rule.modality) and not study.get("ModalitiesInStudy")
+    wants_body_part = bool(rule.body_part) and not _has_word(
+        text_of(study, "StudyDescription"), rule.body_part
+    )
     return wants_modality or wants_body_part
 
 
-def _is_of(rule: PriorsRule, study: Dataset) -> bool:
+def _is_of(rule: PriorsRule, study: Told) -> bool:
     """Of that very patient, whatever the source took for a match, and not the study itself."""
-    issuer = _text(study, "IssuerOfPatientID")
+    issuer = text_of(study, "IssuerOfPatientID")
     return (
-        _text(study, "PatientID") == rule.patient_id
+        text_of(study, "PatientID") == rule.patient_id
         and (not rule.issuer or not issuer or issuer == rule.issuer)
-        and _text(study, "StudyInstanceUID") not in ("", rule.study_instance_uid)
-        and (not rule.since or not _text(study, "StudyDate") or _text(study, "StudyDate") >= rule.since)
+        and text_of(study, "StudyInstanceUID") not in ("", rule.study_instance_uid)
+        and (not rule.since or not text_of(study, "StudyDate") or text_of(study, "StudyDate") >= rule.since)
     )
 
 
-def _is_relevant(rule: PriorsRule, study: Dataset, series: Sequence[Dataset]) -> bool:
-    modalities = {*_texts(study, "ModalitiesInStudy"), *(_text(each, "Modality") for each in series)}
-    parts = {_text(each, "BodyPartExamined").upper() for each in series}
+def _is_relevant(rule: PriorsRule, study: Told, series: Sequence[Told]) -> bool:
+    modalities = {*study.get("ModalitiesInStudy", ()), *(text_of(each, "Modality") for each in series)}
+    parts = {text_of(each, "BodyPartExamined").upper() for each in series}
     shares_modality = not rule.modality or rule.modality in modalities
     shares_body_part = (
         not rule.body_part
         or rule.body_part.upper() in parts
-        or _has_word(_text(study, "StudyDescription"), rule.body_part)
+        or _has_word(text_of(study, "StudyDescription"), rule.body_part)
     )
     return shares_modality and shares_body_part
 
@@ -226,13 +230,6 @@ def _has_word(text: str, word: str) -> bool:
     return word.casefold() in re.split(r"\W+", text.casefold())
 
 
-def _text(answer: Dataset, keyword: str) -> str:
-    value = answer.get(keyword)
-    return "" if value is None else str(value).strip()
-
-
-def _texts(answer: Dataset, keyword: str) -> list[str]:
-    value = answer.get(keyword)
-    if value is None or value == "":
-        return []
-    return [str(each).strip() for each in ([value] if isinstance(value, str) else value)]
+def text_of(answer: Told, keyword: str) -> str:
+    """The value of an attribute, the first of several; "" for none."""
+    return next(iter(answer.get(keyword, ())), "")

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from pydicom.dataset import Dataset
 
 from dicomrelay.dicom.query_models import Level
 from dicomrelay.ledger.values_pulls import Fetched, Listed, Missing, PriorsRule, Proof
 from dicomrelay.net.query_retrieve import Conclusion, Counts
 from workers.pull_ask import listed_unasked, studies_named
-from workers.pull_plan import Announced, Request, Retrieved, choose_priors, fetched, needs_series, requests
+from workers.pull_plan import (
+    Announced,
+    Request,
+    Retrieved,
+    Told,
+    choose_priors,
+    fetched,
+    needs_series,
+    requests,
+    text_of,
+)
 
 _STUDY = {"1.1": "1", "1.2": "1", "2.1": "2", "2.2": "2", "2.3": "2"}
 
@@ -91,24 +100,20 @@ def test_what_several_retrievals_came_to_adds_up() -> None:
     assert not retrieved.is_well
 
 
-def study(uid: str, date: str = "20260101", **more: object) -> Dataset:
+def study(uid: str, date: str = "20260101", **more: str | list[str]) -> Told:
     """An answer at level STUDY of patient 4711."""
-    answer = Dataset()
-    answer.StudyInstanceUID, answer.StudyDate, answer.PatientID = uid, date, "4711"
-    for keyword, value in more.items():
-        setattr(answer, keyword, value)
-    return answer
+    values = {"StudyInstanceUID": uid, "StudyDate": date, "PatientID": "4711", **more}
+    told = {name: [each] if isinstance(each, str) else each for name, each in values.items()}
+    return {name: each for name, each in told.items() if any(each)}
 
 
-def series(modality: str, body_part: str = "") -> Dataset:
-    answer = Dataset()
-    answer.Modality, answer.BodyPartExamined = modality, body_part
-    return answer
+def series(modality: str, body_part: str = "") -> Told:
+    return {"Modality": (modality,), "BodyPartExamined": (body_part,)}
 
 
-def chosen(rule: PriorsRule, *studies: Dataset, **by_study: list[Dataset]) -> list[str]:
+def chosen(rule: PriorsRule, *studies: Told, **by_study: list[Told]) -> list[str]:
     of = {name.replace("_", "."): each for name, each in by_study.items()}
-    return [str(each.StudyInstanceUID) for each in choose_priors(rule, studies, of)]
+    return [text_of(each, "StudyInstanceUID") for each in choose_priors(rule, studies, of)]
 
 
 def test_the_newest_priors_come_first_and_no_more_than_are_wanted() -> None:
