@@ -41,6 +41,9 @@ DOE = NAME + b"\x08\x00" + b"DOE^JOHN"
 PATIENT = b"\x10\x00\x20\x00LO\x04\x00P-01"
 ROE = NAME + b"\x08\x00" + b"ROE^JANE"
 
+# What differs in no statement from what the other tests run on both databases.
+of_sqlite = pytest.mark.parametrize("backend", ["sqlite"])
+
 
 @pytest.fixture
 def house(tmp_path: Path, ledger_url: str, migrated_sqlite: Path) -> Iterator[object]:
@@ -166,6 +169,7 @@ def test_a_decision_that_something_overtook_is_made_again(house) -> None:  # typ
     assert undecided(rooms) == ["1.2.3"]
 
 
+@of_sqlite
 def test_other_rules_may_be_in_force_by_the_time_a_study_is_complete(house) -> None:  # type: ignore[no-untyped-def]
     """What they ask and was not stored is read from the bytes; without such rules it is decided too."""
     rooms = house('[[rules]]\ntrigger = "study"\nwhen.modality = "MR"\nsend_to = ["pacs"]\n')
@@ -183,6 +187,7 @@ def test_other_rules_may_be_in_force_by_the_time_a_study_is_complete(house) -> N
     assert undecided(rooms) == []
 
 
+@of_sqlite
 def test_rules_are_read_again_and_those_before_stay_when_they_do_not_pass(house) -> None:  # type: ignore[no-untyped-def]
     """Between two batches."""
     rooms = house('[[rules]]\nsend_to = ["pacs"]\n')
@@ -212,6 +217,7 @@ def test_what_a_rule_puts_off_is_due_then_and_holds_up_nothing_else(house) -> No
     assert sorted(each.destination for each in rooms.ledger.due(limit=10).transfers) == ["pacs", "research"]
 
 
+@of_sqlite
 def test_a_rule_may_leave_the_archive_out(house) -> None:  # type: ignore[no-untyped-def]
     """Only of what it matches."""
     rooms = house(
@@ -245,6 +251,7 @@ def test_old_decisions_go_but_of_studies_that_are_undecided(house) -> None:  # t
     assert rooms.ledger.rulings.of_instances(["1.2.3"]) == []
 
 
+@of_sqlite
 def test_what_a_person_named_is_none_of_the_rules(house) -> None:  # type: ignore[no-untyped-def]
     """No decision, and no rule of studies."""
     rooms = house('[[rules]]\ntrigger = "study"\nsend_to = ["pacs"]\n')
@@ -274,6 +281,7 @@ def test_a_job_is_not_over_while_rules_are_to_be_asked(house) -> None:  # type: 
     )
 
 
+@of_sqlite
 def test_priors_are_ordered_once_for_a_study(house) -> None:  # type: ignore[no-untyped-def]
     """By a rule of instances as they come, by one of studies when that is complete; without a Patient ID nothing is."""
     rooms = house(

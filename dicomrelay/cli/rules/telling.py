@@ -25,24 +25,27 @@ def rule_lines(rule: Rule, scope: Scope, *, verbose: bool, asked: bool) -> Itera
     what = {True: "matches", False: "does not match", None: "not known"}[explained.holds]
     behind = "" if asked else ", not asked: a rule before said stop"
     yield f"rule {rule.shown}, of {rule.settings.trigger}: {what}{behind}"
-    yield from _lines(explained, 1, verbose=verbose)
+    of_then = any(each.recorded is not None for each in scope.members)
+    yield from _lines(explained, 1, of_then=of_then, verbose=verbose)
 
 
-def _lines(node: Explained, depth: int, *, verbose: bool) -> Iterator[str]:
-    seen = f"  <- {_seen(node, verbose=verbose)}" if node.test is not None else ""
+def _lines(node: Explained, depth: int, *, of_then: bool, verbose: bool) -> Iterator[str]:
+    seen = f"  <- {_seen(node, of_then=of_then, verbose=verbose)}" if node.test is not None else ""
     if node.test is not None or node.words != "all" or depth > 1:
         yield shown(f"{'    ' * depth}{_HOLDS[node.holds]:<8}{node.words}{seen}")
         depth += 1
     for below in node.below:
-        yield from _lines(below, depth, verbose=verbose)
+        yield from _lines(below, depth, of_then=of_then, verbose=verbose)
 
 
-def _seen(node: Explained, *, verbose: bool) -> str:
+def _seen(node: Explained, *, of_then: bool, verbose: bool) -> str:
     if node.test is not None and node.test.attribute is not None:
         if node.holds is None:
             return "not stored, and its bytes are not in this house"
+        if not node.seen:
+            return "nothing, or what is not stored" if of_then else "nothing"
         if not node.test.attribute.may_be_stored and not verbose:
-            return HIDDEN if node.seen else "not there, or not stored"
+            return HIDDEN
     more = f" and {len(node.seen) - _FEW} more" if len(node.seen) > _FEW else ""
     return ", ".join(repr(each) for each in node.seen[:_FEW]) + more or "nothing"
 
@@ -77,7 +80,10 @@ def decision_line(row: DecisionRow, *, archived: bool) -> str:
     rules = f"rules {row.decided.rules}" if row.decided.rules else "no rule"
     about = "" if row.level.value == "instance" else f" of {row.level.value} {row.subject}"
     later = row.level.value != "instance"
-    words = outcome_words(read(row.decided.outcome), archived=archived and not later)
+    outcome = read(row.decided.outcome)
+    words = outcome_words(outcome, archived=archived and not later)
+    if later and not outcome.get("destinations"):
+        words = "to nowhere else"
     return shown(f"decided{about}: {rules} of version {row.decided.version}: {words}")
 
 

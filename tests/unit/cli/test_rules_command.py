@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from dicomrelay.cli.checks.finding import Verdict
+from dicomrelay.cli.checks.rules import check_rules
 from dicomrelay.cli.main import cli
 from dicomrelay.errors import ConfigurationError, ExitCode
+from dicomrelay.settings import load
 from tests.support.rooms import rooms_at, spooled
 from workers import complete
 from workers.group import group_arrivals
@@ -187,3 +190,16 @@ def test_trace_tells_what_rules_of_studies_decided(home: Path) -> None:
     result = CliRunner().invoke(cli, ["trace", "1.2.3", "--home", str(home)], standalone_mode=False)
     assert "decided: of study 1.2.3, by rules 1 of " in result.stdout
     assert "to other" in result.stdout
+
+
+def test_doctor_tells_of_the_rules(home: Path) -> None:
+    """Their version; what looks wrong; what keeps them from being asked."""
+    path = home / "rules.toml"
+    (sound,) = check_rules(load(home=home))
+    assert (sound.verdict, sound.words[:2]) == (Verdict.OK, "2 ")
+    path.write_text('[[rules]]\nwhen.modality = []\nsend_to = ["pacs"]\n')
+    (odd,) = check_rules(load(home=home))
+    assert (odd.verdict, "never holds" in odd.words) == (Verdict.WARNING, True)
+    path.unlink()
+    (gone,) = check_rules(load(home=home))
+    assert (gone.verdict, "cannot be read" in gone.words) == (Verdict.FAILED, True)
