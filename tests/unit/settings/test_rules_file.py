@@ -154,7 +154,7 @@ def test_rules_of_the_settings_have_lines_too(tmp_path: Path) -> None:
 def test_the_examples_of_the_how_to_are_rules() -> None:
     """As they stand there."""
     page = (Path(__file__).parents[3] / "docs" / "howto" / "rules.md").read_text("utf-8")
-    blocks = [each.partition("```")[0] for each in page.split("```toml\n")[1:]]
+    blocks = [each.partition("```")[0] for each in page.split("```text\n")[1:]]
     found = [parse_rules(block, "rules.md") for block in blocks if "[[rules]]" in block]
     assert [len(each) for each in found] == [2, 1]
     assert RuleSet(found[1], []).decides_later
