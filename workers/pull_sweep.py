@@ -13,12 +13,14 @@ from dicomrelay.routing.pulls import check_pulls, poll
 from dicomrelay.runtime.queue import Task
 from dicomrelay.settings import PullSettings
 from workers.pull import closed_pulls, is_open
+from workers.pull_worklist import Expected
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.pull")
 _STEPS: Final = 1000
 # A wake-up that was lost is said again after so long; until then its message is taken to be in a queue.
 _AGAIN_S: Final = 30.0
+_WORKLIST_EVERY_S: Final = 30.0
 
 
 class PullSweeper:
@@ -36,9 +38,11 @@ class PullSweeper:
         self._today = today
         self._said: dict[str, float] = {}
         self._polls = _usable(rooms)
+        self._expected = Expected(rooms)
+        self._expected_at = clock() - _WORKLIST_EVERY_S
 
     def look(self) -> int:
-        """Make polls and say what is due; how many wake-ups.
+        """Make polls, order priors for who is expected, and say what is due; how many wake-ups.
 
         Raises
         ------
@@ -47,6 +51,9 @@ class PullSweeper:
         """
         self._order_polls()
         now = self._clock()
+        if now - self._expected_at >= _WORKLIST_EVERY_S:
+            self._expected_at = now
+            self._expected.order(self._today())
         due = self._rooms.ledger.pulls.due(limit=_STEPS, closed=closed_pulls(self._rooms))
         self._said = {each.id: self._said[each.id] for each in due if each.id in self._said}
         said = 0

@@ -22,6 +22,13 @@ class PriorsSettings(Section):
         description="Only studies with its body part, where that is known: Body Part Examined of a series, or a word of Study "
         "Description.",
     )
+    worklist_days: int | None = Field(
+        None,
+        ge=0,
+        le=30,
+        description="Also for each step of the worklist that starts between today and so many days later, once for each study; "
+        "0: today's; none: only where a rule asks.",
+    )
     max_age_days: int | None = Field(
         None, ge=1, le=36_500, description="No older than so many days; none: of any age."
     )

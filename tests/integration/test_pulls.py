@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 
 from dicomrelay.ledger.breaker import BreakerState
-from dicomrelay.ledger.values_pulls import Proof, PullRow, PullState, StepKind, StepState
+from dicomrelay.ledger.values_pulls import Proof, PullKind, PullRow, PullState, StepKind, StepState
 from dicomrelay.routing.pulls import PriorsWanted, order_priors
+from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Task, build_celery
+from dicomrelay.scheduling.worklist import Worklist
+from dicomrelay.scheduling.worklist_change import OrderKey
+from dicomrelay.scheduling.worklist_status import StepStatus
 from dicomrelay.spool import Spool
 from tests.support.pull_house import SETTLE_S, PullHouse, pull_house
 from tests.support.pull_source import FIND, GET, MOVE, PullSource, pull_source
 from tests.support.queries import ROOT
+from tests.support.worklist import item
 from workers import tasks
 from workers.forwarding import Forwarding
 from workers.pull import pull, pull_from
@@ -41,6 +46,11 @@ name = "priors"
 source = "old"
 priority = "urgent"
 priors = { newest = 1 }
+[[pulls]]
+name = "expected"
+source = "old"
+priority = "urgent"
+priors = { newest = 9, worklist_days = 1 }
 """
 
 
@@ -401,3 +411,37 @@ def test_priors_of_a_study_are_fetched_by_rule(house: PullHouse) -> None:
     row = house.row(pull_id)
     assert (row.state, row.of_study, dict(row.steps)) == (PullState.COMPLETE, f"{ROOT}.99", {"done": 1})
     assert house.uids() == P1[:5]
+
+
+def test_priors_of_who_is_expected_are_here_before(house: PullHouse) -> None:
+    """For each study of the worklist that starts soon and has not begun, once, whichever process looks."""
+    with closing_worklist(house) as worklist:
+        begun = item(3, PatientID="P2", StudyInstanceUID="1.2.3.3")
+        worklist.put(
+            [item(1), item(2, PatientID="P2", step_ScheduledProcedureStepStartDate="20261201"), begun]
+        )
+        worklist.set_status(OrderKey(study_instance_uid="1.2.3.3"), StepStatus.STARTED)
+    now = [0.0]
+
+    def look(sweeper: PullSweeper) -> list[PullRow]:
+        sweeper.look()
+        now[0] += 31
+        return [row for row in house.rooms.ledger.pulls.newest(limit=9) if row.kind is PullKind.PRIORS]
+
+    sweeper = PullSweeper(house.rooms, clock=lambda: now[0], today=lambda: date(2026, 11, 22))
+    assert [row.of_study for row in look(sweeper)] == ["1.2.3.1"]
+    assert len(look(sweeper)) == 1
+    again = PullSweeper(house.rooms, clock=lambda: now[0], today=lambda: date(2026, 11, 22))
+    assert len(look(again)) == 1
+    later = PullSweeper(house.rooms, clock=lambda: now[0], today=lambda: date(2026, 11, 30))
+    assert [row.of_study for row in look(later)] == ["1.2.3.2", "1.2.3.1"]
+    house.work()
+    # The CT study of P1 and not the MR; of P2 the CT.
+    assert {row.here for row in look(later)} == {5, 2}
+
+
+@contextmanager
+def closing_worklist(house: PullHouse) -> Iterator[Worklist]:
+    worklist = Worklist.open(home.ledger_url(house.rooms.settings))
+    yield worklist
+    worklist.dispose()
