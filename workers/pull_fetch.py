@@ -31,7 +31,8 @@ _MOVE_CONTEXTS: Final = ((STUDY_ROOT.move, IDENTIFIER_TRANSFER_SYNTAXES),)
 SETTLE_S: Final = 5.0
 # However much is on its way.
 _SETTLE_AT_MOST_S: Final = 120.0
-_LOOK_EVERY_S: Final = 0.25
+# Between two looks, at first and at most: most of it is there in a moment.
+_LOOK_AGAIN_S: Final = (0.05, 0.5)
 _COUNT_EVERY_S: Final = 5.0
 # However much comes: a study is not fetched for longer by one request.
 _MOVE_AT_MOST_S: Final = 86_400.0
@@ -294,6 +295,7 @@ class Fetching:
         """What is here once all of it is, or nothing more comes."""
         here = self._here(announced)
         began = quiet_since = time.monotonic()
+        wait_s, longest_s = _LOOK_AGAIN_S
         nothing_comes = _MOVE_DESTINATION_UNKNOWN in self._retrieved.failures
         while (
             fetched(announced, here, self._retrieved).proof is None
@@ -305,7 +307,8 @@ class Fetching:
             if now - quiet_since >= self.settle_s and not on_its_way:
                 break
             self.lease.keeper.progress()
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, longest_s)
             again = self._here(announced)
             if again != here:
                 here, quiet_since = again, time.monotonic()

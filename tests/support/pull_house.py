@@ -36,8 +36,11 @@ class PullHouse:
 
     def empty(self) -> None:
         """As if nothing had ever happened: for a house that several tests share."""
-        for table in reversed(METADATA.sorted_tables):
-            self.sql(f"DELETE FROM {table.name}")
+        engine = create_engine(database_url(home.ledger_url(self.rooms.settings)))
+        with engine.begin() as connection:
+            for table in reversed(METADATA.sorted_tables):
+                connection.execute(table.delete())
+        engine.dispose()
         self.rooms.ledger.sync_destinations(configured(self.rooms.settings.destinations))
         self.noted.said.clear()
 
