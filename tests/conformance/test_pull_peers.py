@@ -14,7 +14,8 @@ from tests.support.archives import OTHER_STUDY, dcmqrscp, orthanc, store, write_
 from tests.support.pull_house import PullHouse, pull_house
 
 
-@pytest.mark.parametrize("archive", [dcmqrscp, orthanc])
+@pytest.mark.dcmtk
+@pytest.mark.parametrize("archive", [dcmqrscp, pytest.param(orthanc, marks=pytest.mark.long)])
 def test_studies_come_whole_and_a_part_is_asked_for_by_its_uids(tmp_path: Path, archive: object) -> None:
     """First both studies; then, with two instances of one lost, only those. By C-MOVE, and from the beginning by C-GET."""
     files = write_study(tmp_path / "in") + write_study(tmp_path / "in", study=OTHER_STUDY, instances=4)

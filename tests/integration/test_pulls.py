@@ -160,10 +160,10 @@ def test_a_source_that_does_not_know_us_is_said_so_with_what_to_do(
 
 def test_a_source_that_falls_silent_is_not_waited_for(house: PullHouse, source: PullSource) -> None:
     """Nothing came and nothing was said for its response time: it is told to stop, and asked again later."""
-    impatient = house.rooms.settings.destinations[0].model_copy(update={"response_timeout_s": 0.4})
+    impatient = house.rooms.settings.destinations[0].model_copy(update={"response_timeout_s": 0.3})
     settings = house.rooms.settings.model_copy(update={"destinations": [impatient]})
     house.rooms = replace(house.rooms, settings=settings)
-    source.stalls_s = 1.5
+    source.stalls_s = 10.0
     pull_id = house.order(f"StudyInstanceUID={ROOT}.1")
     house.work(steps=2)
     row = house.row(pull_id)
@@ -204,19 +204,15 @@ def test_a_number_that_is_not_reached_is_no_proof(house: PullHouse, source: Pull
     assert house.rooms.ledger.pulls.missing(row.id, limit=9) == ()
 
 
-@pytest.mark.parametrize(("services", "get"), [((MOVE,), False), ((GET,), True)])
-def test_a_source_without_c_find_is_pulled_from_by_uid(
-    tmp_path: Path, services: tuple[str, ...], *, get: bool
-) -> None:
+def test_a_source_without_c_find_is_pulled_from_by_uid(tmp_path: Path) -> None:
     """Its word is all that there is; what only a C-FIND can find is given up, with what to do."""
     with (
-        pull_source(tmp_path / "in", services=services) as source,
+        pull_source(tmp_path / "in", services=(GET,)) as source,
         pull_house(tmp_path / "home", f"127.0.0.1:{source.port}") as house,
     ):
-        source.knows["DICOMRELAY"] = house.gateway_port
-        row = house.run(f"StudyInstanceUID={ROOT}.2", get=get)
+        row = house.run(f"StudyInstanceUID={ROOT}.2", get=True)
         assert (row.state, proofs(house, row)) == (PullState.COMPLETE, ["word"])
-        row = house.run("PatientID=P1", get=get, attempts=1)
+        row = house.run("PatientID=P1", get=True, attempts=1)
         assert (row.state, row.reason) == (PullState.FAILED, "the source answers no C-FIND")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ class PullSource:
     aborts_after : int
         Sub-operations after which it ends the association; -1: never.
     stalls_s : float
-        So long it sends nothing and says nothing, once it was asked to send.
+        So long it sends nothing and says nothing, once it was asked to send, unless it is told to stop.
     lists_images, counts : bool
         Whether it answers C-FIND at level IMAGE; whether it says how many instances there are.
     find_status : int
@@ -103,10 +104,12 @@ class PullSource:
         count = 0 if named is None else 1 if isinstance(named, str) else len(named)
         self.retrieved.append(f"{keys.QueryRetrieveLevel} {count}".removesuffix(" 0"))
         yield len(found)
-        threading.Event().wait(self.stalls_s)
-        if event.is_cancelled:
-            yield 0xFE00, None
-            return
+        until = time.monotonic() + self.stalls_s
+        while time.monotonic() < until:
+            threading.Event().wait(0.05)
+            if event.is_cancelled:
+                yield 0xFE00, None
+                return
         for number, each in enumerate(found):
             if number == self.aborts_after:
                 event.assoc.abort()
