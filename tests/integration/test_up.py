@@ -197,6 +197,7 @@ def test_an_external_database_and_broker_that_are_away_do_not_keep_the_gateway_f
         assert house.stop() == 0
 
 
+@pytest.mark.long
 def test_a_destination_that_was_down_gets_what_it_missed(tmp_path: Path) -> None:
     """Without a hand, and the status says meanwhile what waits."""
     with storescp("UP", tmp_path / "up") as there:
