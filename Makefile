@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 # Two at a time; the tests of one file share its servers. One at a time: make test PYTEST_FLAGS=
-PYTEST_FLAGS ?= -n 2 --dist loadfile
+PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help

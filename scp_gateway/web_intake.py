@@ -156,27 +156,29 @@ class WebIntake:
         return None if transfer_syntax_uid in taken else _NOT_THAT_SYNTAX
 
     def _opened(self) -> Spool:
-        if self._spool is not None:
-            return self._spool
+        spool = self._spool  # once: `close` may come between two looks
+        if spool is not None:
+            return spool
         with self._opening:
             if self._spool is None:
                 if self._closing.is_set():
                     raise SpoolError("this process stops")
-                gateway = self._settings.gateway
-                spool = Spool(
-                    self._settings.path("spool"), min_free_bytes=gateway.min_free_bytes, works_ahead=True
-                )
-                recovery = spool.recover()
-                _log.info(
-                    "spool recovered",
-                    action="spool.recovered",
-                    swept=recovery.swept,
-                    waiting=recovery.waiting,
-                )
+                spool = self._recovered()
                 self._room.begin(self._closing)
                 self._notifier.start()
                 self._spool = spool
             return self._spool
+
+    def _recovered(self) -> Spool:
+        gateway = self._settings.gateway
+        spool = Spool(self._settings.path("spool"), min_free_bytes=gateway.min_free_bytes, works_ahead=True)
+        try:
+            recovery = spool.recover()
+        except (RelayError, OSError):
+            spool.close()  # the next request opens another
+            raise
+        _log.info("spool recovered", action="spool.recovered", swept=recovery.swept, waiting=recovery.waiting)
+        return spool
 
 
 class _WebSink(ScanningSink):

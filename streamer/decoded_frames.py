@@ -15,7 +15,7 @@ from typing import Final
 
 from archive.frame_header import Geometry
 from archive.frame_index import FrameLocation
-from archive.frame_reader import frame_chunks, read_exactly
+from archive.frame_reader import CHUNK_BYTES, frame_chunks, read_exactly
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.transcode.values import Source
 from streamer.answers import HttpError
@@ -26,7 +26,6 @@ from streamer.transcoding import Transcoding
 MOST_BYTES: Final = 256 << 20
 _LARGEST_US: Final = 0xFFFF
 _ITEM: Final = struct.Struct("<HHI")
-_CHUNK_BYTES: Final = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -41,8 +40,8 @@ class DecodedFrames:
     def chunks(self, position: int) -> Iterator[bytes]:
         """The bytes of one of them, counted from 0, at most 256 KiB at a time. Raises FrameError, OSError."""
         begin = self.offset + position * self.frame_bytes
-        for at in range(0, self.frame_bytes, _CHUNK_BYTES):
-            yield read_exactly(self.descriptor, min(_CHUNK_BYTES, self.frame_bytes - at), begin + at)
+        for at in range(0, self.frame_bytes, CHUNK_BYTES):
+            yield read_exactly(self.descriptor, min(CHUNK_BYTES, self.frame_bytes - at), begin + at)
 
     def close(self) -> None:
         """Close the file."""

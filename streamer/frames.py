@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from archive.frame_index import FrameIndex, FrameLocation
-from dicomrelay.errors import FrameIndexDamaged, RelayError
+from dicomrelay.errors import ArchiveError, FrameIndexDamaged, RelayError
 from dicomrelay.log import get_logger
 from streamer import media_types
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole, status_of
@@ -108,7 +108,8 @@ class Frames:
             if choice.transfer_syntax_uid and self._transcoding is not None:
                 body.put(await asyncio.to_thread(decode, frames, locations, self._transcoding))
             await send_body(scope, receive, send, body, fields)
-        except RelayError as error:
+        except (RelayError, OSError) as raised:
+            error = raised if isinstance(raised, RelayError) else _of_a_disk(raised)
             if status_of(error) >= 500:
                 _log.error(
                     "frames not served", action="streamer.frames", path=scope["path"], error=str(error)
@@ -123,6 +124,11 @@ class Frames:
     async def _open(self, key: Key) -> OpenFrames:
         frames = self._cache.peek(key)
         return await asyncio.to_thread(self._cache.open, key) if frames is None else frames
+
+
+def _of_a_disk(error: OSError) -> ArchiveError:
+    """Before the status is out; later it is `send_body` that says so."""
+    return ArchiveError(f"frames cannot be read: {error.strerror or type(error).__name__}")
 
 
 def _located(index: FrameIndex, numbers: list[int]) -> list[FrameLocation]:

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 
 import dicomrelay
 from archive.renditions.cache import RenditionCache
+from dicomrelay.errors import ArchiveError
 from dicomrelay.log import get_logger
 
 # Fewer are read from their files as quickly.
@@ -66,14 +67,17 @@ def key_of(listing_digest: str, base: str) -> str:
 
 
 def plain(zipped: Iterator[bytes]) -> Iterator[bytes]:
-    """A kept answer for who takes no gzip. Raises zlib.error when it is damaged."""
+    """A kept answer for who takes no gzip. Raises ArchiveError when it is damaged."""
     unpacker = zlib.decompressobj(_GZIP)
-    for piece in zipped:
-        rest = piece
-        while rest:
-            yield unpacker.decompress(rest, _CHUNK_BYTES)
-            rest = unpacker.unconsumed_tail
-    yield unpacker.flush()
+    try:
+        for piece in zipped:
+            rest = piece
+            while rest:
+                yield unpacker.decompress(rest, _CHUNK_BYTES)
+                rest = unpacker.unconsumed_tail
+        yield unpacker.flush()
+    except zlib.error as error:
+        raise ArchiveError(f"metadata that was kept is damaged: {error}") from error
 
 
 def _pieces(file: BinaryIO, length: int) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from streamer.answers import HttpError, Scope, header_values
 
 OCTET_STREAM: Final = "application/octet-stream"
 DICOM: Final = "application/dicom"
+DICOM_JSON: Final = "application/dicom+json"
 ZIP: Final = "application/zip"
 MULTIPART: Final = "multipart/related"
 _LONGEST_HEADER: Final = 4096

@@ -26,9 +26,9 @@ from streamer.compression import takes_gzip
 from streamer.conditions import Caching, Fields, Span, span_fields, strong, weak
 from streamer.contents import Content, opened
 from streamer.kept_metadata import LEAST_INSTANCES, KeptMetadata, key_of, plain
+from streamer.media_types import DICOM_JSON
 from streamer.open_frames import FrameCache
 from streamer.retrieve import BOUNDARY, answer, begun, find, listed, not_modified, some, span_of
-from streamer.search import DICOM_JSON
 
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f]{8}(?:/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8}){0,16}", re.ASCII)
 _PIECE_BYTES: Final = 64 * 1024

@@ -65,10 +65,11 @@ async def frame_pieces(
                 yield FilePiece(descriptor, offset + start, size)
             else:
                 size = min(CHUNK_BYTES, size)
-                data = read_cached(descriptor, size, offset + start)
-                if data is None:
-                    data = await asyncio.to_thread(read_exactly, descriptor, size, offset + start)
-                yield data
+                buffer = bytearray(size)
+                if read_cached(descriptor, buffer, offset + start):
+                    yield bytes(buffer)
+                else:
+                    yield await asyncio.to_thread(read_exactly, descriptor, size, offset + start)
             start += size
 
 
@@ -89,18 +90,16 @@ def is_cached(descriptor: int, size: int, offset: int) -> bool:
     return True
 
 
-def read_cached(descriptor: int, size: int, offset: int) -> bytes | None:
-    """So many bytes, when the page cache has them all."""
+def read_cached(descriptor: int, target: bytearray | memoryview, offset: int) -> bool:
+    """Fill a buffer from a file, when the page cache has all of it."""
     if not _NO_WAIT:
-        return None
-    buffer = bytearray(size)
+        return False
     try:
-        done = os.preadv(descriptor, [buffer], offset, _NO_WAIT)
+        return os.preadv(descriptor, (target,), offset, _NO_WAIT) == len(target)
     except OSError as error:
         if error.errno in _TRY_THREAD:
-            return None
+            return False
         raise
-    return bytes(buffer) if done == size else None
 
 
 def _next(chunks: Iterator[bytes]) -> bytes:

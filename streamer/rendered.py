@@ -16,8 +16,8 @@ from starlette.responses import Response, StreamingResponse
 
 from archive import Archive, StoredInstance
 from archive.renditions.cache import RenditionCache
-from archive.renditions.renditions import MIDDLE, REPRESENTATIVE, Renditions, picture_key
-from archive.renditions.request import PictureRequest
+from archive.renditions.renditions import Renditions, picture_key
+from archive.renditions.request import MIDDLE, REPRESENTATIVE, PictureRequest
 from dicomrelay.errors import FramesNotAddressable, NotTranscodable
 from streamer.answers import HttpError
 from streamer.conditions import Caching, as_text, weak
@@ -25,7 +25,7 @@ from streamer.cut_short import told_later
 from streamer.frames import frame_numbers
 from streamer.making import Making
 from streamer.rendered_requests import of_wado_uri, rendered, small
-from streamer.retrieve import find, listed, not_modified, some
+from streamer.retrieve import HeadOnly, find, listed, not_modified, some
 
 BOUNDARY: Final = f"dicomrelay-{uuid.uuid4().hex}"
 AT_ONCE: Final = 2
@@ -146,7 +146,7 @@ class Rendered:
     ) -> AsyncIterator[tuple[_Picture, bytes]]:
         """Those of instances that have one; the first that has none says why when there is not one."""
         why: HttpError | None = None
-        is_first = True
+        is_empty = True
         while (each := await asyncio.to_thread(next, pictures, None)) is not None:
             try:
                 data = await self._made(*each, wanted)
@@ -155,9 +155,9 @@ class Rendered:
                     raise
                 why = why or error
                 continue
-            is_first = False
+            is_empty = False
             yield each, data
-        if is_first:
+        if is_empty:
             raise why or HttpError(406, "there is nothing here that can be shown as a picture")
 
     async def _multipart(
@@ -178,7 +178,7 @@ class Rendered:
             yield f"--{BOUNDARY}--\r\n".encode()
 
         if request.method == "HEAD":
-            return Response(None, headers={**fields, "content-type": content_type})
+            return HeadOnly(headers={**fields, "content-type": content_type})
         body = told_later(parts(), request.url.path)
         return StreamingResponse(body, headers={**fields, "content-type": content_type})
 

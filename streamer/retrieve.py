@@ -228,11 +228,11 @@ def answer(
     headers = {**as_text(fields), "content-type": content_type}
     if request.method == "HEAD":
         _closed(body)
-        return _HeadOnly(status_code=status, headers=headers)
+        return HeadOnly(status_code=status, headers=headers)
     return StreamingResponse(told(body, request.url.path), status, headers=headers)
 
 
-class _HeadOnly(Response):
+class HeadOnly(Response):
     """The fields of an answer whose length is not that of this body."""
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
@@ -249,8 +249,8 @@ def with_first(first: _T, others: Iterator[_T]) -> Iterator[_T]:
 
 
 def begun(body: Iterator[bytes]) -> Iterator[bytes]:
-    """A body whose first file is open before the status goes out, so that its absence is an answer in words."""
-    return with_first(next(body), body)
+    """A body whose first file is open before the status goes out, so that its absence is an answer in words; it may be empty."""
+    return with_first(next(body, b""), body)
 
 
 def _closed(body: Iterator[bytes]) -> None:

@@ -17,10 +17,10 @@ from streamer import media_types
 from streamer.addresses import base_url
 from streamer.answers import HttpError
 from streamer.dicom_json import row_as_json
+from streamer.media_types import DICOM_JSON
 from streamer.search_beside import Beside
 from streamer.search_query import Asked, asked
 
-DICOM_JSON: Final = "application/dicom+json"
 _NOTHING: Final = SearchPage((), has_more=False)
 
 

@@ -196,7 +196,7 @@ class _Sender:
                 self._held += message.get("body", b"")
                 if not has_more or len(self._held) >= TURN_BYTES:
                     await self._flush(has_more=has_more)
-        except (BrokenPipeError, ConnectionError):
+        except ConnectionError:
             # As uvicorn has it: an application that goes on sending to nobody is not told.
             cycle.disconnected = True
             cycle.transport.abort()

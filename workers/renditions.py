@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from archive.renditions.renditions import MIDDLE, REPRESENTATIVE, Renditions
-from archive.renditions.request import PictureRequest, thumbnail
+from archive.renditions.renditions import Renditions
+from archive.renditions.request import MIDDLE, REPRESENTATIVE, PictureRequest, thumbnail
 from archive.values import StoredInstance
 from dicomrelay.errors import InstanceNotFound, RelayError
 from dicomrelay.ledger.values import InstanceFacts

@@ -18,7 +18,7 @@ from pydicom.tag import BaseTag
 
 from archive.frame_header import Geometry, PixelKind
 from archive.renditions.gray import GrayLook
-from archive.renditions.request import Window
+from archive.renditions.request import FUNCTIONS, Window
 from archive.renditions.tables import COLOURS, table
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.errors import NotTranscodable
@@ -32,7 +32,7 @@ _WANTED: Final = [
     *(f"{colour}PaletteColorLookupTable{what}" for colour in COLOURS for what in ("Descriptor", "Data")),
     *(f"Segmented{colour}PaletteColorLookupTableData" for colour in COLOURS),
 ]  # fmt: skip
-_FUNCTIONS: Final = frozenset({"LINEAR", "LINEAR_EXACT", "SIGMOID"})
+_FUNCTIONS: Final = frozenset(FUNCTIONS.values())
 
 
 def read_attributes(file: BinaryIO, offset: int, transfer_syntax_uid: str) -> Dataset:

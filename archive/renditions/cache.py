@@ -89,7 +89,7 @@ class RenditionCache:
             return os.dup(file.fileno()), trailer[0]
 
     def keep(self, key: str, made: Path) -> bool:
-        """Take a finished file over, from `making`; whether it is kept. It is gone from there in any case where it is.
+        """Take a finished file over, from `making`; whether it is kept, and gone from there.
 
         Never an error: what cannot be kept is made again.
         """

@@ -14,16 +14,12 @@ from pydicom import Dataset
 
 from archive.frame_index import FrameIndex
 from archive.renditions.attributes import read_attributes, representative_frame
-from archive.renditions.picture import picture, written
-from archive.renditions.request import PictureRequest
+from archive.renditions.picture import picture
+from archive.renditions.request import MIDDLE, REPRESENTATIVE, PictureRequest
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.errors import FrameError, NotTranscodable
 from dicomrelay.transcode.child import serve
 from dicomrelay.transcode.values import TranscodeLimits
-
-# Asked for in place of a number.
-REPRESENTATIVE = 0
-MIDDLE = -1
 
 
 @dataclass(slots=True)
@@ -66,7 +62,7 @@ class Painter:
             except FrameError as error:
                 raise NotTranscodable(str(error)) from error
         with Path(asked["copy"]).open("xb") as out:
-            return {"length": written(data, out)}
+            return {"length": out.write(data)}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,7 +24,6 @@ class Darkroom(Workshop):
         frame: int,
         index: Path,
         data: Path,
-        waiting: Callable[[], None] = lambda: None,
     ) -> Path:
         """Make a picture: a file that is the caller's now.
 
@@ -51,5 +49,5 @@ class Darkroom(Workshop):
             "frame": frame,
             "picture": wanted.as_json(),
         }
-        self.ask(asked, path, reads_bytes=0, waiting=waiting)
+        self.ask(asked, path, reads_bytes=0)
         return path

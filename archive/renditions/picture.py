@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,12 +120,6 @@ def encoded(image: Pillow.Image, wanted: PictureRequest) -> bytes:
         options = {"format": "JPEG", "quality": wanted.quality, "subsampling": 0}
     image.save(out, **options)
     return out.getvalue()
-
-
-def written(data: bytes, file: BinaryIO) -> int:
-    """Write and count."""
-    file.write(data)
-    return len(data)
 
 
 def _box(region: Region, image: Pillow.Image) -> tuple[float, float, float, float]:

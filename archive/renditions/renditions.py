@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -30,12 +31,12 @@ from dicomrelay.transcode.syntaxes import DECODABLE
 from dicomrelay.transcode.values import Source
 from dicomrelay.transcode.workshop import Workshop
 
-REPRESENTATIVE: Final = 0
-MIDDLE: Final = -1
 # Of what makes them: another number makes all of them anew.
 _VERSION: Final = 1
 _TRIES: Final = 4
 _LISTED: Final = 4096
+# There may be room again later.
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _W = TypeVar("_W", bound=Workshop)
 _T = TypeVar("_T")
 
@@ -67,7 +68,7 @@ class Renditions:
         Parameters
         ----------
         frame : int
-            From 1; REPRESENTATIVE or MIDDLE.
+            From 1; `REPRESENTATIVE` or `MIDDLE`.
 
         Raises
         ------
@@ -236,4 +237,5 @@ def _is_outside(region: Region, columns: int, rows: int) -> bool:
 
 def _without_path(stored: StoredInstance, error: OSError) -> ServiceUnavailable | ArchiveError:
     # Not from it: its path may hold the patient id, and a traceback would show that.
-    return ArchiveError(f"renditions of {stored.sop_instance_uid}: {error.strerror or type(error).__name__}")
+    kind = ServiceUnavailable if error.errno in _NO_ROOM else ArchiveError
+    return kind(f"renditions of {stored.sop_instance_uid}: {error.strerror or type(error).__name__}")

@@ -17,6 +17,9 @@ MEDIA_TYPES: Final = (JPEG, PNG)
 LARGEST_SIDE: Final = 8192
 THUMBNAIL_SIDE: Final = 256
 QUALITY: Final = 90
+# Frames that are asked for in place of a number.
+REPRESENTATIVE: Final = 0
+MIDDLE: Final = -1
 FUNCTIONS: Final = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 _NUMBER: Final = re.compile(
     r"[+-]?(?:[0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(?:[eE][+-]?[0-9]{1,2})?", re.ASCII

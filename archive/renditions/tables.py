@@ -34,7 +34,7 @@ def table(item: Dataset | None, *, is_signed: bool) -> LookUpTable | None:
         count = (count % _MOST) or _MOST
         entries = _entries(item, item.get("LUTData"), count)
         if len(entries) and 0 < bits <= 16:
-            first = first - _MOST if is_signed and first > 32767 else first
+            first = _signed(first) if is_signed else first
             return LookUpTable(first, entries.astype(np.float64), max(bits, int(entries.max()).bit_length()))
     return None
 
@@ -53,7 +53,7 @@ def palette(ds: Dataset, *, is_signed: bool) -> Palette:
         if len(descriptor) != 3:
             raise NotTranscodable(f"there is no palette for {colour.lower()}")
         count, first, bits = descriptor
-        first = first - _MOST if is_signed and first > 32767 else first
+        first = _signed(first) if is_signed else first
         columns.append(_upper_bytes(_palette_entries(ds, colour, (count % _MOST) or _MOST, bits), bits))
     length = min(map(len, columns))
     if not length:
@@ -148,6 +148,11 @@ def _upper_bytes(entries: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     if bits > 8 and len(entries) and entries.max() > 255:
         return (entries >> 8).astype(np.uint8)
     return entries.astype(np.uint8)
+
+
+def _signed(first: int) -> int:
+    """A first value mapped of 16 bits: signed where the pixels are, whatever the VR of the descriptor says."""
+    return first - _MOST if first > 32767 else first
 
 
 def _integers(value: Any) -> list[int]:

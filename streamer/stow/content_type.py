@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from streamer.answers import HttpError
-from streamer.media_types import DICOM, MULTIPART
+from streamer.media_types import DICOM, DICOM_JSON, MULTIPART
 
-DICOM_JSON: Final = "application/dicom+json"
 _LONGEST: Final = 1024
 _VALUE: Final = r'(?:"(?:[^"\\]|\\.)*"|[^\s;,"]*)'
 # One of them at a time: an expression for all parameters at once would try every way to share out what stands between them.

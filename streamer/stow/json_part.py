@@ -37,8 +37,8 @@ _CHARACTER_SET: Final = 0x00080005
 _ONE_AT_A_TIME: Final = threading.Lock()
 # What pydicom raises on what it cannot write; OSError too, though no disk is asked.
 _NOT_MADE: Final = (
-    ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, RecursionError, OverflowError,
-    LookupError, OSError, struct.error,
+    ValueError, TypeError, AttributeError, LookupError, NotImplementedError, RecursionError, OverflowError, OSError,
+    struct.error,
 )  # fmt: skip
 
 

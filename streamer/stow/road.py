@@ -24,7 +24,8 @@ from streamer.addresses import base_url
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
 from streamer.door import CALLER, address_of
 from streamer.frames import checked_uids
-from streamer.stow.content_type import DICOM_JSON, Form, form_of
+from streamer.media_types import DICOM_JSON
+from streamer.stow.content_type import Form, form_of
 from streamer.stow.outcomes import Stored, as_json, http_status
 from streamer.stow.port import Intake
 from streamer.stow.reading import PACE, Gone, Pace, Places, Reader

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from dicomrelay.dicom.status import Status
 from streamer.answers import HttpError
-from streamer.media_types import DICOM, OCTET_STREAM
-from streamer.stow.content_type import DICOM_JSON, Form, parsed
+from streamer.media_types import DICOM, DICOM_JSON, OCTET_STREAM
+from streamer.stow.content_type import Form, parsed
 from streamer.stow.file_part import Begin, FilePart
 from streamer.stow.json_part import JsonPart
 from streamer.stow.multipart import MalformedBody, MultipartParser, PartBegins, PartData, PartEnds

@@ -21,10 +21,8 @@ _REQUIRED: Final = object()
 class WordsError(ValueError):
     """What a client said makes no sense; the message is for the client."""
 
-    def __init__(self, words: str, *, op: str = "", request_id: int = 0, status: int = 400) -> None:
+    def __init__(self, words: str, *, status: int = 400) -> None:
         super().__init__(words)
-        self.op = op
-        self.request_id = request_id
         self.status = status
 
 
@@ -114,20 +112,11 @@ def parse(words: Mapping[str, Any]) -> Message:
     op = words.get("op")
     make = _OPS.get(op) if isinstance(op, str) else None
     if make is None:
-        raise WordsError(f"op {str(op)[:40]!r} is none of {', '.join(_OPS)}", op=str(op)[:40])
+        raise WordsError(f"op {str(op)[:40]!r} is none of {', '.join(_OPS)}")
     fields = _Fields(words)
-    try:
-        made = make(fields)
-        fields.check_all_known()
-    except WordsError as error:
-        error.op, error.request_id = str(op), _id_of(words)
-        raise
+    made = make(fields)
+    fields.check_all_known()
     return made
-
-
-def _id_of(words: Mapping[str, Any]) -> int:
-    found = words.get("id")
-    return found if type(found) is int and 0 < found <= LARGEST_ID else 0
 
 
 class _Fields:

@@ -7,7 +7,6 @@ for on the way.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -15,10 +14,9 @@ from typing import Final
 from archive.frame_reader import frame_chunks, is_plain, read_exactly
 from dicomrelay.errors import FrameError, RelayError
 from streamer.open_frames import FrameCache, Key, OpenFrames
+from streamer.pieces import read_cached
 from streamer.streams.wire import HEADER_BYTES, PIECE_BYTES
 
-_NO_WAIT: Final = getattr(os, "RWF_NOWAIT", 0)
-_TRY_THREAD: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOTSUP})
 # The kernel reads no more than this for one WILLNEED on some devices; the rest follows with the reads.
 _ADVISED_BYTES: Final = 4 * 1024 * 1024
 Wanted = tuple[Key, int]
@@ -74,7 +72,7 @@ class FrameUnderWay:
         else:
             for at, offset, length in self._plan(size):
                 target = view[at : at + length]
-                if not _read_cached(self.frames.descriptor, target, offset):
+                if not read_cached(self.frames.descriptor, target, offset):
                     await asyncio.to_thread(self._fill, target, offset)
         self.sent += size
         return buffer
@@ -110,18 +108,6 @@ class FrameUnderWay:
             target[filled : filled + length] = self._chunk[:length]
             self._chunk = self._chunk[length:]
             filled += length
-
-
-def _read_cached(descriptor: int, target: memoryview, offset: int) -> bool:
-    """Fill it, when the page cache has all of it."""
-    if not _NO_WAIT:
-        return False
-    try:
-        return os.preadv(descriptor, [target], offset, _NO_WAIT) == len(target)
-    except OSError as error:
-        if error.errno in _TRY_THREAD:
-            return False
-        raise
 
 
 def open_ahead(cache: FrameCache, wanted: Sequence[Wanted]) -> OpenFrames:

@@ -109,12 +109,11 @@ class Session:
         try:
             await self._do(parse(words))
         except WordsError as error:
-            op = error.op or str(words.get("op"))
-            self._refuse(op, error.request_id or shown_id(words), error.status, str(error))
+            self._refuse(words, error.status, str(error))
         except RelayError as error:
             detail = "the archive could not answer; the server's log says why"
             _log.error("stream not served", action="streamer.stream", error=str(error))
-            self._refuse(str(words.get("op")), shown_id(words), status_of(error), detail)
+            self._refuse(words, status_of(error), detail)
         self._wake.set()
 
     def wake(self) -> None:
@@ -264,6 +263,8 @@ class Session:
             raise
         except (RelayError, OSError) as error:
             self._cache.release(under_way.frames)
+            if self._opened.get(request_id) is not opened:
+                return None  # cancelled meanwhile
             if offset:
                 raise StreamBrokenError(f"frame {under_way.number}: {error}") from error
             self._leave_out(request_id, opened, error)
@@ -383,8 +384,9 @@ class Session:
             }
         )
 
-    def _refuse(self, op: str, request_id: int, status: int, detail: str) -> None:
-        self._tell({"event": "refused", "op": op[:40], "id": request_id, "status": status, "detail": detail})
+    def _refuse(self, words: Mapping[str, Any], status: int, detail: str) -> None:
+        op = str(words.get("op"))[:40]
+        self._tell({"event": "refused", "op": op, "id": shown_id(words), "status": status, "detail": detail})
 
     def _tell(self, words: dict[str, Any]) -> None:
         self._words.append(words)

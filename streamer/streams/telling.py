@@ -10,6 +10,7 @@ from streamer import media_types
 from streamer.open_frames import OpenFrames
 from streamer.streams.messages import WordsError
 from streamer.streams.positions import Positions
+from streamer.streams.wire import LARGEST_ID
 
 
 def encoded(words: Mapping[str, Any]) -> str:
@@ -41,7 +42,7 @@ def position_of(positions: Positions, primary: int | tuple[str, int]) -> int:
 def shown_id(words: Mapping[str, Any]) -> int:
     """The id to refuse words by; 0 when they have none."""
     found = words.get("id")
-    return found if type(found) is int and 0 < found < 2**32 else 0
+    return found if type(found) is int and 0 < found <= LARGEST_ID else 0
 
 
 def described(request_id: int, row: int, frames: OpenFrames) -> dict[str, Any]:

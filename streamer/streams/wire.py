@@ -8,7 +8,6 @@ from typing import Final
 
 VERSION: Final = 1
 SUBPROTOCOL: Final = "dicomrelay.streams.1"
-AUTHORIZATION_PREFIX: Final = "dicomrelay.authorization."
 MEDIA_TYPE: Final = "application/vnd.dicomrelay.streams"
 PIECE_BYTES: Final = 262_144
 LARGEST_WORDS_BYTES: Final = 16 * 1024 * 1024

@@ -51,14 +51,16 @@ def manifest() -> dict[str, Any]:
     return found
 
 
-@functools.cache
 def built(name: str) -> Built | None:
     """A file by its name in the manifest; None when there is none of that name."""
-    entry = manifest().get("files", {}).get(name)
-    if entry is None:
-        return None
+    # Looked at before anything is remembered: names come from clients, and there is no end of them.
+    return _read(name) if name in manifest().get("files", {}) else None
+
+
+@functools.cache
+def _read(name: str) -> Built:
     content = (DIST / name).read_bytes()
-    return Built(name, content, gzip.compress(content, 6, mtime=0), entry["sha256"])
+    return Built(name, content, gzip.compress(content, 6, mtime=0), manifest()["files"][name]["sha256"])
 
 
 def content_type(name: str) -> str:

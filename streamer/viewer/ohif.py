@@ -9,13 +9,14 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
 from streamer.answers import HttpError
 from streamer.compression import takes_gzip
+from streamer.conditions import is_known
 from streamer.viewer import files
 from streamer.viewer.ohif_install import POINTER, installed
 from streamer.viewer.ohif_package import PREFIX
-from streamer.viewer.pages import is_known
 
 _log = get_logger("dicomrelay.streamer")
 _ASK: Final = "private, no-cache"
@@ -104,7 +105,7 @@ class Ohif:
             "etag": f'"{entry["sha256"]}"',
             "vary": "Accept-Encoding",
         }
-        if is_known(request, headers["etag"]):
+        if is_known(request.headers.getlist("if-none-match"), headers["etag"]):
             return Response(status_code=304, headers=headers)
         path = viewers / found["folder"] / name
         if entry["zipped"] and takes_gzip(request.headers.getlist("accept-encoding")):
@@ -124,7 +125,7 @@ class Ohif:
             else:
                 identity = (status.st_ino, status.st_mtime_ns)
                 if identity != self._identity:
-                    self._found = installed(self._viewers)
+                    self._found = _read(self._viewers)
                     self._identity = identity
                     _log.info(
                         "OHIF is served", action="streamer.ohif", version=(self._found or {}).get("version")
@@ -134,3 +135,14 @@ class Ohif:
                 404, "OHIF is not installed here: `dicomrelay viewer install ohif` does it; / has a viewer"
             )
         return self._viewers, self._found
+
+
+def _read(viewers: Path) -> dict[str, Any] | None:
+    try:
+        return installed(viewers)
+    except ConfigurationError as error:
+        # No fault of the client's; where the home lies is not for it either.
+        _log.error("OHIF is not served", action="streamer.ohif", error=str(error))
+        raise HttpError(
+            503, "what is installed of OHIF cannot be read: run `dicomrelay viewer install ohif` again"
+        ) from error

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from streamer import media_types
 from streamer.answers import HttpError
 from streamer.compression import takes_gzip
+from streamer.conditions import is_known
 from streamer.front_page import FrontPage
 from streamer.viewer import files
 
@@ -76,22 +77,12 @@ def _names() -> tuple[bytes, bytes, str]:
     return content, gzip.compress(content, 6, mtime=0), f'"{hashlib.sha256(content).hexdigest()}"'
 
 
-def is_known(request: Request, etag: str) -> bool:
-    """Whether the client has what it would be sent (RFC 9110 Section 13.1.2)."""
-    known = {
-        part.strip().removeprefix("W/")
-        for value in request.headers.getlist("if-none-match")
-        for part in value.split(",")
-    }
-    return etag in known or "*" in known
-
-
 def sent(
     request: Request, content: bytes, zipped: bytes, media_type: str, headers: dict[str, str]
 ) -> Response:
     """A file, zipped where that is taken; 304 where it is there already."""
     headers = {**headers, "vary": "Accept-Encoding"}
-    if is_known(request, headers["etag"]):
+    if is_known(request.headers.getlist("if-none-match"), headers["etag"]):
         return Response(status_code=304, headers=headers)
     if takes_gzip(request.headers.getlist("accept-encoding")) and len(zipped) < len(content):
         return Response(zipped, media_type=media_type, headers={**headers, "content-encoding": "gzip"})

@@ -10,6 +10,7 @@ from tests.support.benchmark import asked, check_question
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.dcmtk
 def test_the_question_is_answered(tmp_path: Path) -> None:
     """Every row has a figure, every bar a verdict, and in a quick run none is missed."""

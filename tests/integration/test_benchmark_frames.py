@@ -21,6 +21,7 @@ def need(*programs: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.dcmtk
 @pytest.mark.parametrize("question", ["frames", "first-frame"])
 def test_the_questions_are_answered(tmp_path: Path, question: str) -> None:

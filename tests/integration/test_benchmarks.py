@@ -28,6 +28,9 @@ ELSEWHERE = {
     "slow-destination",
     "retrieve",
     "archive",
+    "frames",
+    "first-frame",
+    "streams",
 }
 
 

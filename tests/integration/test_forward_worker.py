@@ -26,7 +26,7 @@ def test_a_signal_to_stop_hands_back_what_is_under_way_and_the_next_start_goes_o
         with a_home(toml) as house:
             house.start()
             rooms = Rooms.open(house.settings)
-            study(rooms, "1.2.5", 4_000, send_to=("pacs",))
+            study(rooms, "1.2.5", 900, send_to=("pacs",))
             until(lambda: delivered(rooms.ledger, "pacs").done > 50)
             until(lambda: ("running", 1) in _states(house))
 
@@ -34,7 +34,7 @@ def test_a_signal_to_stop_hands_back_what_is_under_way_and_the_next_start_goes_o
             assert "was killed" not in house.output()
             assert _states(house) <= {("ready", 0), ("done", 1)}
             before = delivered(rooms.ledger, "pacs").done
-            assert before < 4_000
+            assert before < 900
 
             house.start()
             took = until(lambda: delivered(rooms.ledger, "pacs").done > before + 50, 60)

@@ -94,7 +94,7 @@ def test_a_check_beside_a_relay_at_work_finds_nothing(pacs: Storescp, tmp_path: 
     with a_home(pacs.toml("pacs"), quiet_seconds=0.2) as house:
         house.start()
         sendings = [Sending(house, tmp_path / str(n), first=n * 100_000) for n in range(2)]
-        checks, until = 0, time.monotonic() + 20
+        checks, until = 0, time.monotonic() + 8
         with sendings[0], sendings[1]:
             while time.monotonic() < until:
                 found = list(check(house.settings, Scope(read_data=bool(checks % 2))))

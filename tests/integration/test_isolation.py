@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from dicomrelay.ledger import Priority
 from dicomrelay.ledger.flow_summary import DestinationFlow
 from dicomrelay.net.service import Rejection
@@ -136,6 +138,7 @@ def _rate(folder: Path, associations: int) -> float:
                 return count / until(lambda: delivered(rooms.ledger, "pacs").done == count)
 
 
+@pytest.mark.long
 def test_the_rate_grows_nearly_with_the_associations(tmp_path: Path) -> None:
     """Eight associations: what they do is measured by the question `slow-destination`; one after the other would be as one.
 

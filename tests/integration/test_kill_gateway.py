@@ -10,11 +10,11 @@ import pytest
 
 from chaos.kill_gateway import run
 
-KILLS = int(os.environ.get("KILLS", "20"))
+KILLS = int(os.environ.get("KILLS", "12"))
 
 
 @pytest.mark.slow
-def test_nothing_acknowledged_is_lost_in_twenty_kills(tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost_in_a_dozen_kills(tmp_path: Path) -> None:
     """Every instance answered Success is in the spool with its bytes, and half written files are swept."""
     card = run(KILLS, tmp_path, seed=2)
     print(card)

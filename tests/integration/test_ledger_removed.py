@@ -48,6 +48,7 @@ def _uids(*numbers: int) -> set[str]:
     return {f"1.2.7.{number}" for number in numbers}
 
 
+@pytest.mark.long
 def test_a_ledger_that_is_deleted_under_the_relay_comes_back_by_itself(tmp_path: Path) -> None:
     """What was in the spool is known again and what comes is registered there, without a restart; status says the rest."""
     with a_home("[retention]\nspool_days = 0\n", quiet_seconds=0.2) as house:

@@ -109,6 +109,21 @@ def test_several_frames_come_in_parts(client: httpx.Client, url: dict[str, str])
     assert not np.array_equal(*alone)
 
 
+def test_of_several_pictures_the_length_is_not_known_before(
+    client: httpx.Client, url: dict[str, str]
+) -> None:
+    """HEAD says what GET says, and no length that would be another (RFC 9110 Section 8.6)."""
+    headers = {"accept": 'multipart/related; type="image/png"'}
+    got, told = (
+        client.request(method, url[MULTI] + "/frames/3,1/rendered", headers=headers)
+        for method in ("GET", "HEAD")
+    )
+    assert (got.status_code, told.status_code, told.content) == (200, 200, b"")
+    assert "content-length" not in got.headers
+    assert "content-length" not in told.headers
+    assert told.headers["content-type"] == got.headers["content-type"]
+
+
 def test_a_series_is_one_picture_an_instance(client: httpx.Client, url: dict[str, str]) -> None:
     series = url[CT].rpartition("/instances/")[0]
     ((head, body),) = parts(client.get(series + "/rendered"))

@@ -90,7 +90,7 @@ def test_every_pixel_of_every_kind_is_shown_as_pydicom_has_it(
         assert np.array_equal(shown, expected), path
         seen[syntax] += 1
     assert refused <= REFUSED | BROKEN
-    assert len(seen) >= 11
+    assert len(seen) >= (11 if SHARED.is_dir() else 10)
     assert sum(seen.values()) > 45
 
 

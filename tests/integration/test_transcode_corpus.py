@@ -24,6 +24,8 @@ from tests.support.data_sets import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, re
 from tests.support.house import require
 
 _NATIVE = (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN)
+# The others with DCMTK alone in `make test`.
+_PLAIN = {IMPLICIT, EXPLICIT}
 _J2K = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91))
 _HTJ2K = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203))
 # DCMTK's own decoders: libijg, CharLS of its own, and its RLE.
@@ -117,7 +119,9 @@ def _plain(value: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("syntax", _NATIVE)
+@pytest.mark.parametrize(
+    "syntax", [each if each in _PLAIN else pytest.param(each, marks=pytest.mark.long) for each in _NATIVE]
+)
 def test_pydicom_reads_the_same_values(tmp_path: Path, syntax: str) -> None:
     """Of every file that can be changed; what cannot is known by name and reason."""
     refused: dict[str, str] = {}

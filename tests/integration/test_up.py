@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pydicom.data
 import pytest
+from pydicom.uid import generate_uid
 
 from dicomrelay.ledger import Ledger
 from dicomrelay.runtime.home import ledger_url
@@ -56,15 +57,16 @@ def _processes(house: House) -> dict[str, int]:
     return found
 
 
-def _delivered(house: House, count: int) -> None:
+def _deliveries(house: House) -> int:
     ledger = Ledger.open(ledger_url(house.settings))
-
-    def done() -> bool:
-        studies = ledger.studies(limit=100)
-        return sum(to.delivered for study in studies for to in study.destinations) >= count
-
-    wait_for(done, timeout_s=60, what=f"{count} deliveries; `up` said {house.output()}")
+    studies = ledger.studies(limit=100)
     ledger.dispose()
+    return sum(to.delivered for study in studies for to in study.destinations)
+
+
+def _delivered(house: House, count: int) -> None:
+    what = f"{count} deliveries; `up` said {house.output()}"
+    wait_for(lambda: _deliveries(house) >= count, timeout_s=60, what=what)
 
 
 @contextmanager
@@ -75,6 +77,13 @@ def _relay(tmp_path: Path) -> Iterator[tuple[House, Storescp]]:
     ):
         house.start()
         yield house, pacs
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """For those that ask it something and leave it as it was."""
+    with _relay(tmp_path_factory.mktemp("running")) as (house, _):
+        yield house
 
 
 def test_a_port_that_is_taken_is_named_with_its_setting_and_nothing_is_started() -> None:
@@ -101,14 +110,13 @@ def test_a_broken_relay_toml_is_told_with_file_and_key() -> None:
             assert f"{house.config}: gateway.prot: there is no such setting" in ended.stderr
 
 
-def test_a_second_up_on_the_same_home_is_refused(tmp_path: Path) -> None:
+def test_a_second_up_on_the_same_home_is_refused(running: House) -> None:
     """Exit code 3, with the process that runs."""
-    with _relay(tmp_path) as (house, _):
-        ended = house.run("up")
+    ended = running.run("up")
 
-        assert ended.returncode == 3
-        assert house.process is not None
-        assert f"process {house.process.pid}" in ended.stderr
+    assert ended.returncode == 3
+    assert running.process is not None
+    assert f"process {running.process.pid}" in ended.stderr
 
 
 @pytest.mark.long
@@ -189,6 +197,7 @@ def test_an_external_database_and_broker_that_are_away_do_not_keep_the_gateway_f
         assert house.stop() == 0
 
 
+@pytest.mark.long
 def test_a_destination_that_was_down_gets_what_it_missed(tmp_path: Path) -> None:
     """Without a hand, and the status says meanwhile what waits."""
     with storescp("UP", tmp_path / "up") as there:
@@ -212,49 +221,49 @@ def test_a_destination_that_was_down_gets_what_it_missed(tmp_path: Path) -> None
             assert not [*house.home.rglob("*.sqlite-wal")]
 
 
-def test_flower_shows_our_tasks_on_loopback_and_changes_nothing(tmp_path: Path) -> None:
+def test_flower_shows_our_tasks_on_loopback_and_changes_nothing(running: House) -> None:
     """Read-only without a password."""
-    with _relay(tmp_path) as (house, _):
-        _store(house, _CT)
-        _delivered(house, 1)
-        base = f"http://127.0.0.1:{house.settings.monitor.port}"
-        # What is delivered already may wait for its frames.
-        wait_for(lambda: _tasks_shown(base) >= _TASKS, timeout_s=60, what="a metric of every task")
-        with urllib.request.urlopen(f"{base}/tasks", timeout=10) as answer:
-            assert answer.status == 200
-        shutdown = urllib.request.Request(f"{base}/api/worker/shutdown/intake", method="POST")
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(shutdown, timeout=10)
-        with refused.value as answer:
-            assert answer.code in {401, 403}
+    _store(running, _CT)
+    _delivered(running, 1)
+    base = f"http://127.0.0.1:{running.settings.monitor.port}"
+    # What is delivered already may wait for its frames.
+    wait_for(lambda: _tasks_shown(base) >= _TASKS, timeout_s=60, what="a metric of every task")
+    with urllib.request.urlopen(f"{base}/tasks", timeout=10) as answer:
+        assert answer.status == 200
+    shutdown = urllib.request.Request(f"{base}/api/worker/shutdown/intake", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(shutdown, timeout=10)
+    with refused.value as answer:
+        assert answer.code in {401, 403}
 
 
-def test_no_attribute_of_a_patient_is_in_logs_broker_or_metrics(tmp_path: Path) -> None:
+def test_no_attribute_of_a_patient_is_in_logs_broker_or_metrics(running: House, tmp_path: Path) -> None:
     """Invariant 12: the name and the id of the sample are nowhere but in spool, archive and databases.
 
     And nothing that anything of ours wrote into the home may be read by another user.
     """
     ds = pydicom.dcmread(_CT)
     ds.PatientName, ds.PatientID = "CANARY^NAME", "CANARYID77"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = ds.StudyInstanceUID = generate_uid()
     ds.save_as(tmp_path / "canary.dcm")
-    with _relay(tmp_path) as (house, _):
-        _store(house, tmp_path / "canary.dcm")
-        _delivered(house, 1)
-        house.run("send", str(tmp_path / "canary.dcm"), "--to", "pacs")
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{house.settings.monitor.port}/metrics", timeout=10
-        ) as answer:
-            assert b"CANARY" not in answer.read()
-        assert (house.home / "redis" / "appendonlydir").is_dir()
-        not_ours = ("/relay.toml: ", "/up.log: ")  # the test's
-        assert [each for each in open_to_others(house.home) if not any(map(each.count, not_ours))] == []
-        looked = 0
-        for folder in ("logs", "redis", "run"):
-            for path in (house.home / folder).rglob("*"):
-                if path.is_file():
-                    looked += 1
-                    assert b"CANARY" not in path.read_bytes(), path
-        assert looked > 6
+    before = _deliveries(running)
+    _store(running, tmp_path / "canary.dcm")
+    _delivered(running, before + 1)
+    running.run("send", str(tmp_path / "canary.dcm"), "--to", "pacs")
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{running.settings.monitor.port}/metrics", timeout=10
+    ) as answer:
+        assert b"CANARY" not in answer.read()
+    assert (running.home / "redis" / "appendonlydir").is_dir()
+    not_ours = ("/relay.toml: ", "/up.log: ")  # the test's
+    assert [each for each in open_to_others(running.home) if not any(map(each.count, not_ours))] == []
+    looked = 0
+    for folder in ("logs", "redis", "run"):
+        for path in (running.home / folder).rglob("*"):
+            if path.is_file():
+                looked += 1
+                assert b"CANARY" not in path.read_bytes(), path
+    assert looked > 6
 
 
 def _tasks_shown(base: str) -> set[str]:

@@ -283,6 +283,28 @@ def test_the_list_is_searched_and_leads_to_a_study(browser: Browser, server: htt
     assert drawn > 100
 
 
+def test_a_search_that_is_slow_tells_nothing_after_a_later_one(
+    browser: Browser, server: httpx.Client
+) -> None:
+    """The list belongs to the words that stand above it."""
+    browser.go("about:blank")
+    browser.go(f"{server.base_url}/")
+    browser.wait("document.querySelectorAll('.list tbody tr').length === 3")
+    browser.run(
+        "const before = window.fetch; window.late = 0; window.fetch = async (url, ...more) => {"
+        " const answer = await before(url, ...more);"
+        " if (String(url).includes('nobody')) {"
+        " await new Promise((go) => setTimeout(go, 500)); setTimeout(() => window.late++, 100); }"
+        " return answer; };"
+        "const search = (words) => { document.querySelector('[name=name]').value = words;"
+        " document.querySelector('form').requestSubmit(); };"
+        "search('nobody'); search('Long');"
+    )
+    browser.wait("window.late === 1")
+
+    assert browser.run("return document.querySelectorAll('.list tbody tr').length") == 1
+
+
 def test_every_field_of_the_search_narrows_it(browser: Browser, server: httpx.Client) -> None:
     """Words anywhere in a name; several modalities; the accession number. The newest study comes first."""
     browser.go("about:blank")

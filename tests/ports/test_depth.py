@@ -79,6 +79,7 @@ def test_status_and_jobs_list_of_100_000_queued_instances(tmp_path: Path, kept: 
         assert (status_s < BAR_S, jobs_s < BAR_S) == (True, True), (shape, status_s, jobs_s)
 
 
+@pytest.mark.long
 def test_work_is_found_as_fast_with_100_000_queued_as_with_1_000(
     ledger: Ledger, ledger_url: str, backend: str
 ) -> None:

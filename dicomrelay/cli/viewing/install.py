@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -77,14 +78,15 @@ def _registry() -> str:
     said = os.environ.get("npm_config_registry")  # noqa: SIM112 - npm's name for it
     npm = shutil.which("npm")
     if not said and npm:
-        done = subprocess.run(
-            [npm, "config", "get", "registry"],
-            capture_output=True,
-            text=True,
-            timeout=_NPM_TIMEOUT_S,
-            check=False,
-        )
-        said = done.stdout.strip()
+        with suppress(OSError, subprocess.TimeoutExpired):
+            done = subprocess.run(
+                [npm, "config", "get", "registry"],
+                capture_output=True,
+                text=True,
+                timeout=_NPM_TIMEOUT_S,
+                check=False,
+            )
+            said = done.stdout.strip()
     if not said or not said.startswith(("http://", "https://")):
         raise ConfigurationError("from where: give --registry, --url or --file, or set npm_config_registry")
     return said

@@ -18,6 +18,8 @@ interface Wanted {
 const NOTHING: Wanted = { name: "", id: "", from: "", to: "", modality: "", accession: "", description: "" };
 let wanted: Wanted = NOTHING;
 let offset = 0;
+/** How many searches were begun: what is told by one that is not the last is of no use any more. */
+let begun = 0;
 
 /** Parameters of the search (PS3.18 Section 8.3.4). Text is found wherever it stands; letters of either case. */
 export function parameters(what: Wanted, from: number): URLSearchParams {
@@ -82,16 +84,18 @@ function search(go: (what: Wanted) => void): HTMLElement {
 }
 
 async function show(list: HTMLElement, signal: AbortSignal): Promise<void> {
+  const number = ++begun;
   list.dataset["state"] = "loading";
   let rows: Attributes[];
   try {
     rows = await getAttributes(`/studies?${parameters(wanted, offset)}`, signal);
   } catch (error) {
-    if (signal.aborted) return;
+    if (signal.aborted || number !== begun) return;
     fill(list, failure(error), button("Try again", "Ask the server again", () => void show(list, signal)));
     list.dataset["state"] = "failed";
     return;
   }
+  if (number !== begun) return;
   const shown = rows.slice(0, PAGE);
   const turn = (by: number) => () => {
     offset = Math.max(0, offset + by);

@@ -12,11 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
+from pydicom import dcmread
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from archive import Archive
 from archive.disk import Disk
+from archive.frame_index import FrameIndex
 from archive.index.database import open_database
 from archive.layout import Layout
 from dicomrelay.settings import StreamerSettings
@@ -97,6 +99,41 @@ def test_frames_that_cannot_be_prepared_here_are_asked_for_again(archive: Archiv
     assert "not prepared yet" in refused.json()["detail"]
     assert unknown.status_code == 404
     assert served.status_code == 200
+
+
+def test_a_disk_that_fails_is_an_answer_in_words(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 with a problem document, as everywhere."""
+    request = request_for(pydicom_file("CT_small.dcm"))
+    archive.store([request])
+
+    def sick(_index: FrameIndex, _number: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(FrameIndex, "locate", sick)
+    found = get(
+        archive,
+        f"/studies/{request.study_instance_uid}/series/{request.series_instance_uid}"
+        f"/instances/{request.sop_instance_uid}/frames/1",
+    )
+
+    assert (found.status_code, found.headers["content-type"]) == (500, "application/problem+json")
+
+
+def test_a_value_without_bytes_is_an_empty_answer(archive: Archive, tmp_path: Path) -> None:
+    """It is there, and nothing is in it: 200."""
+    ds = dcmread(pydicom_file("CT_small.dcm"))
+    ds.StudyDescription = ""
+    ds.save_as(tmp_path / "empty.dcm")
+    request = request_for(tmp_path / "empty.dcm")
+    archive.store([request])
+
+    found = get(
+        archive,
+        f"/studies/{request.study_instance_uid}/series/{request.series_instance_uid}"
+        f"/instances/{request.sop_instance_uid}/bulkdata/00081030?accept=application/octet-stream",
+    )
+
+    assert (found.status_code, found.headers["content-length"], found.content) == (200, "0", b"")
 
 
 def test_the_name_of_the_settings_is_answered_on_loopback(archive: Archive) -> None:

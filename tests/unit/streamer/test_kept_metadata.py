@@ -15,6 +15,7 @@ from pydicom import dcmread
 
 from archive import Archive, StoreRequest
 from archive.renditions.cache import RenditionCache
+from dicomrelay.errors import ArchiveError
 from streamer import metadata
 from streamer.app import create_app
 from streamer.kept_metadata import KeptMetadata, key_of, plain
@@ -123,3 +124,11 @@ def test_what_is_not_whole_is_not_kept(archive: Archive, cache: RenditionCache) 
     assert again is not None
     assert b"".join(plain(again)) == b"[" + b"1" * 1000 + b"]"
     assert [*(cache.root / "making").iterdir()] == []
+
+
+def test_what_is_damaged_on_the_disk_is_said_in_words() -> None:
+    """One bit, behind which the checksum of gzip does not fit."""
+    damaged = bytearray(gzip.compress(b"[" + b"1" * 1000 + b"]"))
+    damaged[-6] ^= 1
+    with pytest.raises(ArchiveError, match="damaged"):
+        b"".join(plain(iter([bytes(damaged)])))

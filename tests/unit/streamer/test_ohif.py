@@ -18,10 +18,11 @@ from click.testing import CliRunner
 
 from archive import Archive
 from dicomrelay.cli.main import cli
+from dicomrelay.cli.viewing import install as viewing_install
 from dicomrelay.errors import ConfigurationError, ServiceUnavailable
 from streamer.app import create_app
 from streamer.viewer import ohif_install, ohif_package
-from streamer.viewer.ohif_install import download, install, installed, remove, tarball_url
+from streamer.viewer.ohif_install import POINTER, download, install, installed, remove, tarball_url
 
 PAGE = (
     b'<html><head><link rel="manifest" href="/manifest.json"><script>window.PUBLIC_URL="/"</script>'
@@ -228,6 +229,18 @@ def test_where_it_is_not_installed_that_is_said(archive: Archive, viewers: Path,
         )
 
 
+def test_what_cannot_be_read_any_more_is_no_fault_of_the_client(archive: Archive, viewers: Path) -> None:
+    """503, and not a word of where the home is."""
+    put(viewers)
+    (viewers / POINTER).write_bytes(b"{")
+
+    [found] = get(archive, viewers, "/ohif/")
+
+    assert found.status_code == 503
+    assert "viewer install ohif" in found.json()["detail"]
+    assert str(viewers) not in found.text
+
+
 def test_a_file_that_is_no_url_or_cannot_be_fetched(tmp_path: Path) -> None:
     """2 and 3 as exit codes: it is the wish that is wrong, or the way."""
     with pytest.raises(ConfigurationError, match="http or https"):
@@ -235,6 +248,21 @@ def test_a_file_that_is_no_url_or_cannot_be_fetched(tmp_path: Path) -> None:
     with pytest.raises(ServiceUnavailable, match="cannot be fetched"):
         download("http://127.0.0.1:9/x", tmp_path / "x")
     assert tarball_url("https://npm.example/", "3.0.0") == "https://npm.example/@ohif/app/-/app-3.0.0.tgz"
+
+
+def test_an_npm_that_does_not_answer_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to give is said in words, as where there is no npm."""
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\nexec sleep 60\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("npm_config_registry", raising=False)
+    monkeypatch.setattr(viewing_install, "_NPM_TIMEOUT_S", 0.1)
+
+    with pytest.raises(ConfigurationError, match="give --registry"):
+        viewing_install._registry()
 
 
 def test_the_commands(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from dicomrelay.dicom.status import Status
-from dicomrelay.spool import Provenance, SpoolRecord
+from dicomrelay.spool import Provenance, Spool, SpoolRecord
 from dicomrelay.spool.records import decode_head, encode_head, encode_record, head_bytes
 from scp_gateway.web_intake import WebIntake
 from streamer.answers import HttpError, Message
@@ -225,6 +227,24 @@ def test_a_page_of_another_site_stores_only_as_somebody(tmp_path: Path) -> None:
         own, _ = Asked(stow, body, **{FOREIGN: False}).sent
 
     assert [each["status"] for each in (refused, known, own)] == [403, 200, 200]
+
+
+def test_a_spool_that_cannot_be_opened_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request tries anew: what one leaves open would be as many descriptors as there are requests."""
+
+    def sick(_spool: Spool) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Spool, "recover", sick)
+    origin = Provenance("A", "B", "127.0.0.1", "stow-1", 1)
+    with closing(WebIntake(settings_of(tmp_path), wake=lambda: None)) as intake:
+        with pytest.raises(OSError, match="Input/output"):
+            intake.check(origin)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            with pytest.raises(OSError, match="Input/output"):
+                intake.check(origin)
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_client_that_goes_away_is_not_answered(tmp_path: Path) -> None:

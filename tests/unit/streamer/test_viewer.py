@@ -161,9 +161,14 @@ def test_files_that_are_not_there_leave_the_plain_page(
     """A checkout without `dist/` still answers at the root."""
     monkeypatch.setattr(files, "DIST", tmp_path)
     files.manifest.cache_clear()
-    files.built.cache_clear()
     try:
         assert "<h1>Archive</h1>" in get(archive, "/", **PAGE).text
     finally:
         files.manifest.cache_clear()
-        files.built.cache_clear()
+
+
+def test_names_that_are_none_are_not_remembered() -> None:
+    """There is no end of them, and they come from clients."""
+    before = files._read.cache_info().currsize
+    assert not any(files.built(f"{number}.js") for number in range(100))
+    assert files._read.cache_info().currsize == before

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from archive.renditions.cache import RenditionCache
-from archive.renditions.renditions import MIDDLE, REPRESENTATIVE, Renditions
-from archive.renditions.request import PictureRequest, thumbnail
+from archive.renditions.renditions import Renditions
+from archive.renditions.request import MIDDLE, REPRESENTATIVE, PictureRequest, thumbnail
 from dicomrelay.settings.renditions import RenditionRuleSettings
 from tests.support.archive import pydicom_file
 from tests.support.rooms import rooms_at
