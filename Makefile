@@ -1,8 +1,8 @@
 # Every target works on a machine with Python 3.11, make and nothing of ours.
 PYTHON ?= python3
 VENV ?= .venv
-# Two at a time; the tests of one file share its servers. One at a time: make test PYTEST_FLAGS=
-PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Three at a time on two cores, for many wait; the tests of one file share its servers. One at a time: make test PYTEST_FLAGS=
+PYTEST_FLAGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from dicomrelay.ledger.engine import database_url
@@ -19,6 +20,7 @@ def _states(house: House) -> set[tuple[str, int]]:
     return {(row.state, row.attempt) for row in rows}
 
 
+@pytest.mark.long
 def test_a_signal_to_stop_hands_back_what_is_under_way_and_the_next_start_goes_on() -> None:
     """No lease is left to wait for, no attempt is counted, and nobody has to be killed."""
     with slow_peer(0.02) as port:

@@ -89,6 +89,7 @@ def _arrived(pacs: Storescp) -> set[str]:
     return {path.name.split(".", 1)[1] for path in pacs.files()}
 
 
+@pytest.mark.long
 def test_a_check_beside_a_relay_at_work_finds_nothing(pacs: Storescp, tmp_path: Path) -> None:
     """Two senders, forwarding, archiving and release at full speed: not one false alarm, notes neither, in many checks."""
     with a_home(pacs.toml("pacs"), quiet_seconds=0.2) as house:

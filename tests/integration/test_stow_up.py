@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 8.0
 
 
+@pytest.mark.long
 def test_what_was_stored_is_served_soon() -> None:
     """The address of the answer has the frame; the best of three counts, for the machine may have others to serve."""
     with a_home("") as house:

@@ -16,7 +16,8 @@ from tests.support.house import House, a_home, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@pytest.mark.parametrize("method", ["commitment", pytest.param("find", marks=pytest.mark.long)])
+@pytest.mark.parametrize("method", ["commitment", "find"])
+@pytest.mark.long
 def test_up_verifies_and_then_lets_go(tmp_path: Path, method: str) -> None:
     (gateway_port,) = free_ports(1)
     relay_is = {"AET": "DICOMRELAY", "Host": "127.0.0.1", "Port": gateway_port}

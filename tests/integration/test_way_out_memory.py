@@ -32,6 +32,7 @@ def peak_of(work: Callable[[], int], expected: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_is_that_of_a_page(tmp_path: Path) -> None:
     """Four times as many instances cost the same."""
     peaks: dict[str, list[int]] = {}

@@ -90,6 +90,7 @@ def test_a_full_disk_is_told_and_what_is_stored_is_whole(relay: ArchiveCommand, 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_import_goes_on(relay: ArchiveCommand, tmp_path: Path) -> None:
     """Ctrl-C is exit code 130; what was told as stored is there, and the next import stores the rest."""
     (source := tmp_path / "source").mkdir()
