@@ -28,6 +28,7 @@ from starlette.routing import Route
 from archive import Archive
 from archive.renditions.cache import RenditionCache
 from archive.storage.opening import open_storage
+from dicomrelay.access import Doorkeeper
 from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import listen
@@ -85,6 +86,7 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
     rendered_at_once: int = AT_ONCE,
     stow: Stow | None = None,
     schedule: Schedule | None = None,
+    keeper: Doorkeeper | None = None,
 ) -> AsgiApp:
     """Everything the streamer serves of an archive, as an ASGI app.
 
@@ -111,6 +113,8 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
         Takes instances; None takes none.
     schedule : Schedule, optional
         The worklist; None has none.
+    keeper : Doorkeeper, optional
+        Knows the users of the house.
 
     Raises
     ------
@@ -150,7 +154,7 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
         else:
             await others(scope, receive, send)
 
-    door = guarded(app, settings)
+    door = guarded(app, settings, keeper=keeper)
     return secured(door if only_host is None else for_this_host(door, name=only_host))
 
 
@@ -289,7 +293,7 @@ def run(
 def _check(settings: Settings) -> None:
     """What is wrong with the archive or the settings is said here, and not by a child."""
     with contextlib.closing(_open(settings)) as archive:
-        create_app(archive, settings=settings.streamer)
+        create_app(archive, settings=settings.streamer, keeper=Doorkeeper(settings))
 
 
 def _open(settings: Settings) -> Archive:
@@ -335,6 +339,7 @@ def _serve_archive(
 ) -> None:
     with contextlib.closing(listener), contextlib.ExitStack() as opened:
         archive = _open(settings)
+        keeper = Doorkeeper(settings)
         stow = None
         if intake is not None:
             opened.enter_context(contextlib.closing(intake))
@@ -355,6 +360,7 @@ def _serve_archive(
                 rendered_at_once=settings.renditions.at_once,
                 stow=stow,
                 schedule=schedule,
+                keeper=keeper,
             ),
             http=bounded(bounds),
             ws=BoundedWebSocket,
@@ -375,9 +381,9 @@ def _serve_archive(
         )
         with contextlib.closing(archive), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             _log.info("streamer listens", action="streamer.start", host=host, port=port)
-            if not is_loopback(host) and settings.streamer.access is None:
+            if not is_loopback(host) and settings.streamer.access is None and not keeper.is_on:
                 _log.warning(
-                    "everybody who reaches this address sees every image: set [streamer.access], or a proxy in front",
+                    "everybody who reaches this address sees every image: `dicomrelay users add`, or set [streamer.access]",
                     action="streamer.start",
                 )
             runner.run(_serve(_Server(config), listener=[listener], ready=ready, stop=stop))

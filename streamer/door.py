@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+from dicomrelay.access import Doorkeeper, may
 from dicomrelay.settings import StreamerSettings
 from streamer.answers import (
     AsgiApp,
@@ -20,6 +21,8 @@ from streamer.answers import (
     send_whole,
 )
 from streamer.credentials import Credentials
+from streamer.deeds import action_of
+from streamer.identities import Caller, Identities
 from streamer.rates import Rate
 
 # In the scope, and the prefix of the subprotocol by which a browser's WebSocket shows its token.
@@ -42,10 +45,16 @@ _PREFLIGHT: Final = (
 )
 _PASSWORDS_AT_ONCE: Final = 2
 _MINUTE_S: Final = 60
+_MAX_FAILURES: Final = 10
 
 
-def guarded(app: AsgiApp, settings: StreamerSettings) -> AsgiApp:
+def guarded(app: AsgiApp, settings: StreamerSettings, *, keeper: Doorkeeper | None = None) -> AsgiApp:
     """The app behind what the settings ask of those who come: nothing, by default, but that pages of other sites change nothing.
+
+    Parameters
+    ----------
+    keeper : Doorkeeper, optional
+        Knows the users of the house.
 
     Raises
     ------
@@ -53,8 +62,11 @@ def guarded(app: AsgiApp, settings: StreamerSettings) -> AsgiApp:
         Tokens or users cannot be read from their file.
     """
     guards = app
-    if settings.access is not None:
-        guards = _Identified(guards, Credentials(settings.access), settings.access.max_failures)
+    access = settings.access
+    if access is not None or keeper is not None:
+        credentials = None if access is None else Credentials(access)
+        most = _MAX_FAILURES if access is None else access.max_failures
+        guards = _Identified(guards, Identities(credentials, keeper), most)
     if settings.requests_per_s is not None:
         guards = _Rated(guards, settings.requests_per_s)
     return _Origins(guards, settings.cors_origins, own=_origin_of(settings.public_url or ""))
@@ -122,26 +134,29 @@ class _Rated:
 
 
 class _Identified:
-    """Nobody without a token or a password."""
+    """Nobody without a token or a password, and nobody to what its role may not."""
 
-    def __init__(self, app: AsgiApp, credentials: Credentials, max_failures: int) -> None:
+    def __init__(self, app: AsgiApp, identities: Identities, max_failures: int) -> None:
         self._app = app
-        self._credentials = credentials
+        self._identities = identities
         self._failures = Rate(max_failures / _MINUTE_S, max_failures)
         self._passwords = asyncio.Semaphore(_PASSWORDS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in {"http", "websocket"} or scope["path"] in _OPEN_PATHS:
+        is_asked = scope["type"] in {"http", "websocket"} and scope["path"] not in _OPEN_PATHS
+        if not is_asked or not self._identities.is_on:
             await self._app(scope, receive, send)
             return
         try:
-            scope[CALLER] = await self._caller(scope)
+            caller = await self._caller(scope)
+            _check(caller, scope)
+            scope[CALLER] = caller.name
         except HttpError as error:
             await refuse(scope, send, error)
             return
         await self._app(scope, receive, send)
 
-    async def _caller(self, scope: Scope) -> str:
+    async def _caller(self, scope: Scope) -> Caller:
         address = address_of(scope)
         fields = header_values(scope, b"authorization")
         if not fields and scope["type"] == "websocket":
@@ -149,7 +164,7 @@ class _Identified:
         field = fields[0].encode("latin-1") if len(fields) == 1 else b""
         # A token is too long to be guessed: who knows it comes in, whoever else fails at the same address.
         is_token = field[:7].lower() == b"bearer "
-        caller = self._credentials.known(field) if is_token else None
+        caller = self._identities.known(field) if is_token else None
         if caller is not None:
             return caller
         self._let_guess(address)
@@ -157,19 +172,19 @@ class _Identified:
             # Not a failure: browsers ask without first (RFC 7235 Section 2.1).
             raise self._unknown("show who you are: the Authorization field, once")
         if not is_token:
-            caller = self._credentials.known(field) or await self._slowly(field, address)
+            caller = self._identities.known(field) or await self._slowly(field, address)
         if caller is None:
             self._failures.take(address)
             raise self._unknown("nobody has this token, or this name and password")
         return caller
 
-    async def _slowly(self, field: bytes, address: str) -> str | None:
+    async def _slowly(self, field: bytes, address: str) -> Caller | None:
         if field[:6].lower() != b"basic ":
             return None
         async with self._passwords:
             # Those that came at once are counted too: what waited here may be one too many by now.
             self._let_guess(address)
-            return await asyncio.to_thread(self._credentials.checked, field)
+            return await asyncio.to_thread(self._identities.checked, field)
 
     def _let_guess(self, address: str) -> None:
         wait_s = self._failures.wait_s(address)
@@ -177,7 +192,16 @@ class _Identified:
             raise _later("too many failures to show who you are came from this address", wait_s)
 
     def _unknown(self, words: str) -> HttpError:
-        return HttpError(401, words, headers=((b"www-authenticate", self._credentials.challenge()),))
+        return HttpError(401, words, headers=((b"www-authenticate", self._identities.challenge()),))
+
+
+def _check(caller: Caller, scope: Scope) -> None:
+    """Raise 403 where the role may not."""
+    action = action_of(scope.get("method", ""), scope["path"])
+    if not may(caller.role, action):
+        raise HttpError(
+            403, f"{caller.name} is {caller.role}, who may not {action.value}: an admin can give another role"
+        )
 
 
 async def refuse(scope: Scope, send: Send, error: HttpError) -> None:

@@ -56,9 +56,7 @@ class Schedule:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._closed = (
-            writers.closed(settings.streamer) if settings.worklist.enabled else "worklist.enabled is false"
-        )
+        self._closed = writers.closed(settings) if settings.worklist.enabled else "worklist.enabled is false"
         self._lock = threading.Lock()
         self._worklist: Worklist | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="worklist")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from dicomrelay.settings import StreamerSettings, is_loopback
+from dicomrelay.settings import Settings, is_loopback
 from streamer.answers import Scope
 from streamer.door import CALLER, FOREIGN
 
 _FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"})
-NOBODY_KNOWN: Final = "nobody shows here who it is: set [streamer.access]"
-_OF_A_PAGE: Final = "pages of another site store only where they show who they are: set [streamer.access]"
+NOBODY_KNOWN: Final = "nobody shows here who it is: `dicomrelay users add`, or set [streamer.access]"
+_OF_A_PAGE: Final = (
+    "pages of another site store only where they show who they are: see `dicomrelay users`, [streamer.access]"
+)
 
 
-def closed(settings: StreamerSettings) -> str:
-    """Why nobody may; "" when some may."""
-    return NOBODY_KNOWN if settings.access is None and not is_loopback(settings.host) else ""
+def closed(settings: Settings) -> str:
+    """Why nobody may, as things are at the start; "" when some may."""
+    knows_some = settings.streamer.access is not None or bool(settings.users) or settings.users_path.exists()
+    return "" if knows_some or is_loopback(settings.streamer.host) else NOBODY_KNOWN
 
 
 def refusal(scope: Scope) -> str:

@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "pull": ("pull", "Fetch studies from a node into the relay, as a durable job."),
     "sop-classes": ("sop_classes", "Every storage SOP class that is known, by category."),
     "transfer-syntaxes": ("transfer_syntaxes", "Every transfer syntax that is known, by category."),
+    "users": ("users", "Who may use the streamer's HTTP and Flower: add, list, remove, passwd, role, token."),
     "check": ("check", "Hold spool, ledger and archive against each other."),
     "repair": ("repair", "Mend what can be mended without losing anything; rebuild a lost ledger."),
     "doctor": ("doctor", "What is wrong with this installation, and what to do about it."),

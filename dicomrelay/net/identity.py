@@ -52,11 +52,11 @@ class PasscodeHash:
     digest: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, passcode: str) -> PasscodeHash:
-        """The hash of a passcode, with a new salt."""
+    def of(cls, passcode: str, *, parallelism: int = _PARALLELISM) -> PasscodeHash:
+        """The hash of a passcode, with a new salt; so many times the work as `parallelism` says."""
         salt = os.urandom(_SALT_BYTES)
-        bare = cls(_COST, _BLOCK_SIZE, _PARALLELISM, salt, b"")
-        return cls(_COST, _BLOCK_SIZE, _PARALLELISM, salt, bare._derive(passcode.encode()))
+        bare = cls(_COST, _BLOCK_SIZE, parallelism, salt, b"")
+        return cls(_COST, _BLOCK_SIZE, parallelism, salt, bare._derive(passcode.encode()))
 
     @classmethod
     def parse(cls, text: str) -> PasscodeHash:

@@ -5,6 +5,7 @@ described in docs/reference/settings.md, and a test holds the two together.
 """
 
 from dicomrelay.settings.archive import ArchiveSettings
+from dicomrelay.settings.audit import AuditSettings, AuditSyslogSettings
 from dicomrelay.settings.destinations import (
     DestinationSettings,
     TransferSyntaxPolicy,
@@ -36,10 +37,15 @@ from dicomrelay.settings.sections import (
 )
 from dicomrelay.settings.streamer import StreamerAccessSettings, StreamerSettings
 from dicomrelay.settings.tls import DestinationTlsSettings, TlsSettings
+from dicomrelay.settings.users import AccountSettings, AccountTokenSettings, Role
 
 __all__ = [
+    "AccountSettings",
+    "AccountTokenSettings",
     "ArchiveSettings",
     "AttributeTest",
+    "AuditSettings",
+    "AuditSyslogSettings",
     "BrokerSettings",
     "DatabaseSettings",
     "DestinationIdentitySettings",
@@ -56,6 +62,7 @@ __all__ = [
     "PullSettings",
     "QuerySettings",
     "RetentionSettings",
+    "Role",
     "RuleCondition",
     "RuleSettings",
     "SendSettings",

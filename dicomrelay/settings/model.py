@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dicomrelay.settings import sections
 from dicomrelay.settings.archive import ArchiveSettings
+from dicomrelay.settings.audit import AuditSettings
 from dicomrelay.settings.destinations import DestinationSettings, TransferSyntaxPolicy, VerificationMethod
 from dicomrelay.settings.dicomweb import DestinationProtocol
 from dicomrelay.settings.edits import EditSettings
@@ -20,6 +21,7 @@ from dicomrelay.settings.renditions import RenditionSettings
 from dicomrelay.settings.retrieve import CommitmentSettings, RetrieveSettings
 from dicomrelay.settings.rules import RuleChangeSettings, RuleSettings
 from dicomrelay.settings.streamer import StreamerSettings
+from dicomrelay.settings.users import AccountSettings, check_names
 from dicomrelay.settings.worklist import WorklistSettings
 
 DEFAULT_HOME: Final = Path("var")
@@ -69,8 +71,21 @@ class Settings(BaseSettings):
         [], description="What is fetched from other nodes; `dicomrelay pull` fetches more."
     )
 
+    audit: AuditSettings = AuditSettings()
+    users: list[AccountSettings] = Field(
+        [],
+        max_length=10_000,
+        description="Who may use the streamer's HTTP and Flower; `dicomrelay users` keeps others in users_file.",
+    )
+    users_file: Path | None = Field(
+        None,
+        description="The file that `dicomrelay users` keeps users in; None: users.json in the home. A relative one is taken from "
+        "the home.",
+    )
+
     @model_validator(mode="after")
     def _names_agree(self) -> Settings:
+        check_names(self.users)
         names = [destination.name for destination in self.destinations]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -205,6 +220,11 @@ class Settings(BaseSettings):
     def rules_path(self) -> Path | None:
         """The file that the rules are in, where they are in one of their own."""
         return None if self.rules_file is None else self.home / self.rules_file.expanduser()
+
+    @property
+    def users_path(self) -> Path:
+        """The file that `dicomrelay users` keeps."""
+        return self.home / (self.users_file or Path("users.json")).expanduser()
 
     @property
     def archive_path(self) -> Path:

@@ -214,7 +214,7 @@ def _closed(settings: Settings) -> str:
     """Why nobody may store here; "" when some may."""
     if not settings.streamer.stow.enabled:
         return "streamer.stow.enabled is false"
-    return writers.closed(settings.streamer)
+    return writers.closed(settings)
 
 
 def _later(words: str) -> HttpError:

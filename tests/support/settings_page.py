@@ -43,6 +43,8 @@ list as JSON: `DICOMRELAY_PEERS='[{"ae_title": "CT_*", "host": "10.0.0.0/24"}]'`
 LIST_ITEM_NOTES = {
     "peers": "With none given, any AE title may call from loopback, and do everything, and nobody from elsewhere.",
     "destinations": "Repeat the heading for each destination.",
+    "users": "With none, and no users file, the streamer and Flower ask nobody. "
+    "[Say who may use it](../howto/users-and-roles.md) has examples.",
     "edits": "Repeat the heading for each profile. [Change what goes out](../howto/change-what-goes-out.md) has examples.",
     "rules": "Every rule that fits an instance adds its destinations, and the highest priority counts; when none "
     "fits, it goes to the archive only. With no rule at all, every instance goes to every destination. "
