@@ -36,6 +36,7 @@ RelayError(exit_code, retryable)
   FrameError
     FrameOutOfRange             number, count
     FramesNotAddressable        why the stored file has no single frames
+  AuditError                    what happens cannot be recorded, or what was recorded cannot be read
   ServiceError
     ServiceUnavailable          broker, database or a peer service does not answer
     PortInUse
@@ -340,6 +341,10 @@ class FrameIndexDamaged(FrameError):
 
 class FramesNotAddressable(FrameError):
     """The stored file has no single frames (no pixel data, or one video stream)."""
+
+
+class AuditError(RelayError):
+    """The trail of the audit cannot be written or read; the message names its folder."""
 
 
 class ServiceError(RelayError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dicomrelay.cli.audited import Audited, recorded
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating.words import counted
 from dicomrelay.cli.options import Invocation, relay_command
@@ -39,7 +40,10 @@ def command(invocation: Invocation, words: tuple[str, ...]) -> int:
             known = ", ".join(flow.name for flow in ledger.flow.destinations()) or "none"
             raise ConfigurationError(f"There is no destination {name!r}; known: {known}")
         if verb is not None and name is not None:
-            return _do(invocation, ledger, verb, name)
+            how = Audited(f"destinations.{verb}", {"name": "destination"})
+            return recorded(
+                how, invocation.settings, {"name": name}, lambda: _do(invocation, ledger, verb, name)
+            )
     if invocation.as_json:
         invocation.emit([_row(flow, invocation.settings) for flow in flows])
     else:

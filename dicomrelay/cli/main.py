@@ -38,6 +38,7 @@ _COMMANDS: Final = {
     "sop-classes": ("sop_classes", "Every storage SOP class that is known, by category."),
     "transfer-syntaxes": ("transfer_syntaxes", "Every transfer syntax that is known, by category."),
     "users": ("users", "Who may use the streamer's HTTP and Flower: add, list, remove, passwd, role, token."),
+    "audit": ("audit", "Who did what, and what went where: list; ship to the audit repository."),
     "check": ("check", "Hold spool, ledger and archive against each other."),
     "repair": ("repair", "Mend what can be mended without losing anything; rebuild a lost ledger."),
     "doctor": ("doctor", "What is wrong with this installation, and what to do about it."),

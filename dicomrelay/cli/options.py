@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from dicomrelay import log
+from dicomrelay.cli.audited import Audited, recorded
 from dicomrelay.settings import Settings, load
 
 P = ParamSpec("P")
@@ -59,6 +60,7 @@ def relay_command(
     overrides: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     service: bool = False,
     private: bool = True,
+    audited: Audited | None = None,
 ) -> Callable[[Callable[Concatenate[Invocation, P], R]], click.Command]:
     """Make a command with `--config`, `--home`, `--json` and `--verbose` beside its own options.
 
@@ -75,6 +77,8 @@ def relay_command(
     private : bool
         What it and its children write is the home's, and for our user only; False for a command whose files are for
         the one who called it: those have the mode that he has set.
+    audited : Audited, optional
+        How it is recorded; None for what only looks, or runs by itself.
     """
 
     def decorate(function: Callable[Concatenate[Invocation, P], R]) -> click.Command:
@@ -91,7 +95,10 @@ def relay_command(
                 os.umask(0o077)
             log.configure(verbose=verbose, quiet=not service)
             settings = load(config=config, home=home, overrides=overrides(kwargs) if overrides else None)
-            return function(Invocation(settings, config, as_json, verbose), *args, **kwargs)
+            invocation = Invocation(settings, config, as_json, verbose)
+            if audited is None:
+                return function(invocation, *args, **kwargs)
+            return recorded(audited, settings, kwargs, lambda: function(invocation, *args, **kwargs))
 
         wrapped = click.option("-v", "--verbose", is_flag=True, help="Say more.")(call)
         wrapped = click.option(

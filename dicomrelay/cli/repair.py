@@ -11,6 +11,7 @@ from typing import TextIO
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.integrity_report import (
     KEPT_FINDINGS,
     SHOWN_FINDINGS,
@@ -35,6 +36,7 @@ from workers.integrity.tools import Choices, Mended
     "relay, except where a database is damaged or gone. Exit code 4 when a fault is left that a person has to look at.",
     examples="dicomrelay repair --dry-run\ndicomrelay repair --read-data\n"
     "dicomrelay repair --mark-delivered pacs\ndicomrelay repair --resend pacs --json",
+    audited=Audited("repair", {"mark_delivered": "transfer", "resend": "transfer"}, looks=("dry_run",)),
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--read-data", is_flag=True, help="Read every data set and hold it against its digest.")

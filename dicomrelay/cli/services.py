@@ -57,6 +57,8 @@ def services(settings: Settings, *, config: Path | None) -> list[Service]:
         own("scheduler", "scheduler", rank=_WORK),
         own("streamer", "streamer", rank=_WORK),
     ]
+    if settings.audit.enabled and settings.audit.syslog is not None:
+        found.append(own("audit", "audit", "ship", rank=_WORK))
     if settings.monitor.enabled:
         found.append(own("monitor", "monitor", rank=_SHOW))
     if settings.broker.url.get_secret_value() == "embedded":

@@ -7,6 +7,7 @@ import click
 from dicomrelay.access.users import hash_of_password
 from dicomrelay.cli.accounts.asking import new_password
 from dicomrelay.cli.accounts.changes import ROLES, changing, made
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ConfigurationError
 
@@ -18,6 +19,7 @@ from dicomrelay.errors import ConfigurationError
     examples="dicomrelay users add anna --role operator\n"
     "dicomrelay users add ci --role operator --no-password\n"
     "dicomrelay users add anna --role viewer < password.txt",
+    audited=Audited("users.add", {"name": "user", "role": "role"}, makes_home=True),
 )
 @click.argument("name")
 @click.option(

@@ -8,12 +8,14 @@ from pydantic import SecretStr
 from dicomrelay.access.users import hash_of_password
 from dicomrelay.cli.accounts.asking import new_password
 from dicomrelay.cli.accounts.changes import changing, found
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 
 
 @relay_command(
     about="Give a user another password: asked for twice, or the first line of standard input. Its tokens stay.",
     examples="dicomrelay users passwd anna\ndicomrelay users passwd anna < password.txt",
+    audited=Audited("users.passwd", {"name": "user"}),
 )
 @click.argument("name")
 def command(invocation: Invocation, /, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dicomrelay.cli.accounts.changes import changing, found
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 
 
@@ -12,6 +13,7 @@ from dicomrelay.cli.options import Invocation, relay_command
     about="Take a user out, with its tokens. With the last one gone, nobody comes in by the users file, and the doors go on "
     "asking: to have them ask nobody, remove the file and start again.",
     examples="dicomrelay users remove anna",
+    audited=Audited("users.remove", {"name": "user"}),
 )
 @click.argument("name")
 def command(invocation: Invocation, /, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dicomrelay.cli.accounts.changes import ROLES, changing, found
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.settings import Role
 
@@ -12,6 +13,7 @@ from dicomrelay.settings import Role
 @relay_command(
     about="Give a user another role: viewer looks; operator also stores, retries, holds, cancels and replays; admin everything.",
     examples="dicomrelay users role anna admin",
+    audited=Audited("users.role", {"name": "user", "role": "role"}),
 )
 @click.argument("name")
 @click.argument("role", type=click.Choice(ROLES))

@@ -8,6 +8,7 @@ import click
 
 from dicomrelay.access.users import hash_of_token, new_token
 from dicomrelay.cli.accounts.changes import changing, found, made
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ConfigurationError
 
@@ -16,6 +17,7 @@ from dicomrelay.errors import ConfigurationError
     about="Make a token of a user and print it, once: what is kept is its hash. Who shows it is that user.",
     examples="dicomrelay users token add ci nightly --days 365\n"
     'curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8080/studies',
+    audited=Audited("users.token_add", {"name": "user", "token_name": "token"}),
 )
 @click.argument("name")
 @click.argument("token_name", metavar="TOKEN")

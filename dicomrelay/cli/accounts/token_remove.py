@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dicomrelay.cli.accounts.changes import changing, found
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ConfigurationError
 
@@ -12,6 +13,7 @@ from dicomrelay.errors import ConfigurationError
 @relay_command(
     about="Take a token out: who shows it is let in no more.",
     examples="dicomrelay users token remove ci nightly",
+    audited=Audited("users.token_remove", {"name": "user", "token_name": "token"}),
 )
 @click.argument("name")
 @click.argument("token_name", metavar="TOKEN")

@@ -14,6 +14,7 @@ from archive.exporting import export
 from dicomrelay.cli.archiving.filters import Asked, asked, filter_options
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.words import many, took
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.outputs import refuse_own_folders
 from dicomrelay.cli.progress import Progress, size
@@ -35,6 +36,7 @@ _FAULTS: Final = (ExportOutcome.DAMAGED, ExportOutcome.MISSING)
     "dicomrelay archive export --study-date 20240101-20240131 --modality CT --output january.zip --zip\n"
     "dicomrelay archive export --all --output everything --json",
     private=False,
+    audited=Audited("archive.export"),
 )
 @archive_option
 @click.option(

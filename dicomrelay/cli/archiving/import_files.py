@@ -11,6 +11,7 @@ from archive.import_batch import FileOutcome, ImportedFile
 from archive.importing import ImportProgress, ImportReport, import_files
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.words import many, took
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.cli.signals import cancel_on_signals
@@ -31,6 +32,7 @@ FINISHING: Final = "interrupted: finishing what is under way, for it is stored w
     "dicomrelay archive import /incoming/studies/ --archive /data/archive --recursive\n"
     "dicomrelay archive import /data/new/ --recursive --skip-duplicates --verbose\n"
     "dicomrelay archive import /mnt/old --recursive --workers 8 --json",
+    audited=Audited("archive.import"),
 )
 @archive_option
 @click.argument("paths", metavar="FILES...", nargs=-1, required=True, type=GivenPath(path_type=Path))

@@ -22,6 +22,7 @@ from dicomrelay.cli.archiving.filters import asked, filter_options
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.relays import undelivered, warning_of
 from dicomrelay.cli.archiving.words import many
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import Progress, size
 from dicomrelay.errors import ConfigurationError, ExitCode, InstanceNotFound
@@ -41,6 +42,7 @@ _REMOVED: Final = (
     "dicomrelay archive remove --sop-uid 1.2.3 --sop-uid 1.2.4 --reason 'test images' --yes\n"
     "dicomrelay archive remove --patient-id 12345 --study-date -20140101 --reason 'ten years are over' --dry-run\n"
     "dicomrelay archive remove --list",
+    audited=Audited("archive.remove", looks=("dry_run", "lists")),
 )
 @archive_option
 @filter_options()

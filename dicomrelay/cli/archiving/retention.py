@@ -16,6 +16,7 @@ from archive.values import Selection
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.relays import deliveries_of
 from dicomrelay.cli.archiving.words import many
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import size
 from dicomrelay.errors import ConfigurationError, ExitCode
@@ -35,6 +36,7 @@ _KEPT: Final = 1000
     "dicomrelay archive retention --older-than 3650 --modality CT --modality MR --dry-run\n"
     "dicomrelay archive retention --max-bytes 2000000000000 --yes\n"
     "dicomrelay archive retention --archive /data/archive --older-than 365 --undocumented --yes --json",
+    audited=Audited("archive.retention", looks=("dry_run",)),
 )
 @archive_option
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")

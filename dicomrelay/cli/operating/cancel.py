@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.operating.subject import all_option, subject_options
 from dicomrelay.cli.operating.verbs import Wish, perform
 from dicomrelay.cli.options import Invocation, relay_command
@@ -19,6 +20,7 @@ from dicomrelay.ledger.values_operations import Verb
     "too, until it is released. `dicomrelay jobs replay` sends what was cancelled after all.",
     examples="dicomrelay jobs cancel 1.2.840.113619.2.1 --destination research\n"
     "dicomrelay jobs cancel --all --destination old-pacs --yes",
+    audited=Audited("jobs.cancel", {"ids": "subject", "destination": "destination", "everything": "all"}),
 )
 @subject_options
 @all_option

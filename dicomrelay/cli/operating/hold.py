@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.operating.subject import subject_options
 from dicomrelay.cli.operating.verbs import Wish, perform
 from dicomrelay.cli.options import Invocation, relay_command
@@ -17,6 +18,7 @@ from dicomrelay.ledger.values_operations import Verb
     "destination, see `dicomrelay destinations hold`.",
     examples="dicomrelay jobs hold 1.2.840.113619.2.1\n"
     "dicomrelay jobs hold 1.2.840.113619.2.1 --destination research",
+    audited=Audited("jobs.hold", {"ids": "subject", "destination": "destination"}),
 )
 @subject_options
 @click.option("--all", "everything", is_flag=True, hidden=True)

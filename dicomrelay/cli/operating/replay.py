@@ -8,6 +8,7 @@ from functools import partial
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating.running import runs_here
 from dicomrelay.cli.operating.subject import METAVAR, find_subject
@@ -32,6 +33,7 @@ _FEW = 5
     examples="dicomrelay jobs replay 1.2.840.113619.2.1 --to research\n"
     "dicomrelay jobs replay 1.2.840.113619.2.1 --to PACS@10.0.0.9:104 --priority urgent\n"
     "dicomrelay jobs replay 20260301T081500-3fa9c1 --again",
+    audited=Audited("jobs.replay", {"subject_id": "subject", "to": "destination", "uids": "instance"}),
 )
 @click.argument("subject_id", metavar=METAVAR)
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.operating.subject import all_option, subject_options
 from dicomrelay.cli.operating.verbs import Wish, perform
 from dicomrelay.cli.options import Invocation, relay_command
@@ -15,6 +16,7 @@ from dicomrelay.ledger.values_operations import Verb
     examples="dicomrelay jobs retry 1.2.840.113619.2.1\n"
     "dicomrelay jobs retry --all --destination pacs\n"
     "dicomrelay jobs retry 20260301T081500-3fa9c1 --json",
+    audited=Audited("jobs.retry", {"ids": "subject", "destination": "destination", "everything": "all"}),
 )
 @subject_options
 @all_option

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dicomrelay.cli.archiving.filters import uid_given
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.performing.opening import opened_steps
 from dicomrelay.errors import ExitCode, InstanceNotFound
@@ -14,6 +15,7 @@ from dicomrelay.errors import ExitCode, InstanceNotFound
     about="Forward now what waits for its next attempt or needs attention: of one performed procedure step, or with --all of "
     "all. Messages of a step go in their order still.",
     examples="dicomrelay mpps retry 1.2.840.113619.2.1.5\ndicomrelay mpps retry --all",
+    audited=Audited("mpps.retry", {"uid": "step"}),
 )
 @click.option("--all", "of_all", is_flag=True, help="Of all steps.")
 @click.argument("uid", metavar="[SOP_INSTANCE_UID]", default="")

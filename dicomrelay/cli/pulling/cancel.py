@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.pulling import words
@@ -15,6 +16,7 @@ from dicomrelay.ledger.values_pulls import PullState
     about="End a pull for good. What has come stays, and goes on by the rules; a study that is under way is stopped within "
     "seconds, by C-CANCEL. Exit code 1 when it is complete already.",
     examples="dicomrelay pull cancel 01a200aec434",
+    audited=Audited("pull.cancel", {"pull_id": "pull"}),
 )
 @click.argument("pull_id", metavar="PULL")
 def command(invocation: Invocation, pull_id: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating.running import runs_here
 from dicomrelay.cli.operating.words import counted
@@ -16,6 +17,7 @@ from dicomrelay.errors import ExitCode
     about="Try now what was given up or waits for its next attempt, with the attempts counted from the beginning. Only what is "
     "not here is fetched.",
     examples="dicomrelay pull retry 01a200aec434",
+    audited=Audited("pull.retry", {"pull_id": "pull"}),
 )
 @click.argument("pull_id", metavar="PULL")
 def command(invocation: Invocation, pull_id: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating.running import runs_here
 from dicomrelay.cli.options import Invocation, relay_command
@@ -37,6 +38,7 @@ _RETRIEVALS: Final = {True: Retrieval.GET, False: Retrieval.MOVE}
     "dicomrelay pull start PACS@10.0.0.9:104 --study 1.2.840.113619.2.1 --get\n"
     "dicomrelay pull start old-pacs --study-date 20260101-20260131 --modality CT --priority bulk --no-wait\n"
     "dicomrelay pull start night --json",
+    audited=Audited("pull.start", {"source": "destination"}),
 )
 @click.argument("source")
 @key_options

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.ledgers import has_run, opened_ledger
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.rules.putting import previous_of, put_in_place
@@ -26,6 +27,7 @@ from dicomrelay.settings.rules_file import RulesFileError, read_rules_text
     "of the decisions would be others or are not known, unless --force is given.",
     examples="dicomrelay rules activate new.toml\ndicomrelay rules activate new.toml --force\n"
     "dicomrelay rules activate rules.toml.previous",
+    audited=Audited("rules.activate"),
 )
 @click.argument("file", type=GivenPath(path_type=Path, dir_okay=False))
 @click.option("--force", is_flag=True, help="However many decisions would be others.")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.worklist.opening import opened_worklist
 from dicomrelay.cli.worklist.taking import tell
@@ -49,6 +50,7 @@ def _item_options(function: Callable[..., Any]) -> Callable[..., Any]:
     examples="dicomrelay worklist add --patient-id 4711 --patient-name 'MUELLER^HANS' --accession A1 --procedure 'CT HEAD' "
     "--modality CT --station CT_1 --date 20261123 --time 0830\n"
     "dicomrelay worklist add ... -k PatientWeight=82 -k RequestedProcedurePriority=STAT",
+    audited=Audited("worklist.add"),
 )
 @_item_options
 @click.option(

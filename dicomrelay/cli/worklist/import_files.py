@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.worklist.opening import opened_worklist
 from dicomrelay.cli.worklist.taking import refused, tell
@@ -24,6 +25,7 @@ from dicomrelay.scheduling.worklist_taking import Taken, take
     "is taken.",
     examples="dicomrelay worklist import orders.hl7\ndicomrelay worklist import --check worklist/CT_1\n"
     "dicomrelay worklist import plan.csv --json",
+    audited=Audited("worklist.import", looks=("only_check",)),
 )
 @click.argument(
     "paths", nargs=-1, required=True, type=GivenPath(exists=True, path_type=Path), metavar="PATH..."

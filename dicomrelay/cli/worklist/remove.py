@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.worklist.opening import items, key_of, opened_worklist
 from dicomrelay.errors import ExitCode
@@ -12,6 +13,7 @@ from dicomrelay.errors import ExitCode
 @relay_command(
     about="Take items away. What was performed of them is not touched.",
     examples="dicomrelay worklist remove A1\ndicomrelay worklist remove 1.2.840.113619.2.1 1.2.840.113619.2.2",
+    audited=Audited("worklist.remove"),
 )
 @click.argument("names", nargs=-1, required=True, metavar="ITEM...")
 def command(invocation: Invocation, names: tuple[str, ...]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.worklist.opening import items, key_of, opened_worklist
 from dicomrelay.errors import ConfigurationError, ExitCode
@@ -14,6 +15,7 @@ from dicomrelay.scheduling.worklist_status import StepStatus
     about="Give items another status: that the patient has arrived, or that a step is not to be done. MPPS of the modality "
     "does so by itself.",
     examples="dicomrelay worklist set A1 --status ARRIVED\ndicomrelay worklist set A1 --status DISCONTINUED",
+    audited=Audited("worklist.set"),
 )
 @click.argument("item")
 @click.option(

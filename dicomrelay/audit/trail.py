@@ -1,0 +1,244 @@
+"""The trail: entries of one home, a line each, in files of a day (docs/design/audit.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from dicomrelay.audit.values import Entry, as_json, from_json
+from dicomrelay.errors import AuditError
+from dicomrelay.log import get_logger
+
+SEGMENT_BYTES: Final = 16 << 20
+_NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.(\d{1,6}))?\.jsonl")
+_log = get_logger("dicomrelay.audit")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Segment:
+    """One file: its day, and which of that day's."""
+
+    day: date
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return f"{self.day.isoformat()}{f'.{self.number}' if self.number else ''}.jsonl"
+
+    @classmethod
+    def of(cls, name: str) -> Segment | None:
+        """By its name; None for another file."""
+        found = _NAME.fullmatch(name)
+        if found is None:
+            return None
+        try:
+            return cls(date.fromisoformat(found[1]), int(found[2] or 0))
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long, and how much."""
+
+    days: int = 366
+    max_bytes: int = 4 << 30
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+class Trail:
+    """Writes and reads it. Safe for several threads and processes.
+
+    Parameters
+    ----------
+    folder : Path
+        Made with the first entry.
+    heard : callable
+        Whether the repository has heard a segment whole; there is none by default, so that age alone counts.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keeping: Keeping = Keeping(),
+        heard: Callable[[Segment], bool] = lambda _segment: True,
+        today: Callable[[], date] = _today,
+    ) -> None:
+        self._folder = folder
+        self._keeping = keeping
+        self._heard = heard
+        self._today = today
+        self._current = Segment(date.min)
+
+    def write(self, entry: Entry, *, durable: bool = False) -> None:
+        """Write an entry; with `durable` it outlives a power cut once this returns.
+
+        Raises
+        ------
+        AuditError
+            It cannot be written.
+        """
+        line = json.dumps(as_json(entry), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        descriptor = -1
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._locked():
+                descriptor, is_new = self._opened()
+                _append(descriptor, line)
+                if is_new:
+                    self._prune()
+            if durable:
+                os.fdatasync(descriptor)
+                _sync_folder(self._folder)
+        except OSError as error:
+            raise AuditError(
+                f"{self._folder}: the audit trail cannot be written: {error.strerror or type(error).__name__}"
+            ) from None
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def segments(self) -> list[Segment]:
+        """Those there are, the oldest first."""
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise AuditError(f"{self._folder}: the audit trail cannot be read: {error.strerror}") from None
+        return sorted(segment for name in names if (segment := Segment.of(name)) is not None)
+
+    def lines(self, segment: Segment, offset: int = 0, most_bytes: int = 1 << 20) -> list[tuple[bytes, int]]:
+        """Whole lines of a segment from an offset on, each with the offset behind it.
+
+        Raises
+        ------
+        AuditError
+            It cannot be read; gone counts as empty.
+        """
+        try:
+            with (self._folder / segment.name).open("rb") as file:
+                file.seek(offset)
+                content = file.read(most_bytes)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise AuditError(
+                f"{self._folder / segment.name}: the audit trail cannot be read: {error.strerror}"
+            ) from None
+        found = []
+        for line in content.splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            offset += len(line)
+            found.append((line, offset))
+        return found
+
+    def entries(self, since: datetime | None = None) -> Iterator[Entry]:
+        """Entries in their order, from a time on; what is torn or no entry is passed over."""
+        first = since.astimezone(UTC).date() - timedelta(days=1) if since else date.min
+        for segment in self.segments():
+            if segment.day < first:
+                continue
+            offset = 0
+            while lines := self.lines(segment, offset):
+                offset = lines[-1][1]
+                for line, _ in lines:
+                    entry = read_line(line)
+                    if entry is not None and (since is None or entry.at >= since):
+                        yield entry
+
+    def path(self, segment: Segment) -> Path:
+        """Where a segment is."""
+        return self._folder / segment.name
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        # Opened each time: what a fork inherits is one lock for both.
+        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _opened(self) -> tuple[int, bool]:
+        """The segment to write to, and whether it is new. Never one before the newest there is, whatever the clock says."""
+        day = self._today()
+        if day > self._current.day:
+            newest = max(self.segments(), default=Segment(day))
+            self._current = max(newest, Segment(day))
+        while True:
+            path = self._folder / self._current.name
+            is_new = not path.exists()
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if os.fstat(descriptor).st_size < SEGMENT_BYTES:
+                return descriptor, is_new
+            os.close(descriptor)
+            self._current = Segment(self._current.day, self._current.number + 1)
+
+    def _prune(self) -> None:
+        """Remove what is too old, and the oldest of what is too much; never today's."""
+        found = [each for each in self.segments() if each.day < self._current.day]
+        oldest = self._current.day - timedelta(days=self._keeping.days)
+        for segment in [each for each in found if each.day < oldest and self._heard(each)]:
+            (self._folder / segment.name).unlink(missing_ok=True)
+            found.remove(segment)
+        sizes = {each: _size(self._folder / each.name) for each in found}
+        total = sum(sizes.values())
+        for segment in found:
+            if total <= self._keeping.max_bytes:
+                return
+            (self._folder / segment.name).unlink(missing_ok=True)
+            total -= sizes[segment]
+            _log.warning(
+                "a segment of the audit trail was removed for its bytes",
+                action="audit.removed",
+                segment=segment.name,
+                sent=self._heard(segment),
+            )
+
+
+def read_line(line: bytes) -> Entry | None:
+    """An entry from a line; None when it is torn or none."""
+    try:
+        found = json.loads(line)
+        return from_json(found) if isinstance(found, dict) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    if end and os.pread(descriptor, 1, end - 1) != b"\n":
+        line = b"\n" + line  # somebody's write was torn
+    if os.write(descriptor, line) < len(line):
+        raise OSError("no space left")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

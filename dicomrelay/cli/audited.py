@@ -1,0 +1,73 @@
+"""What a person does by a command, for the audit: begun before it is done, its outcome after."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from dicomrelay.settings import Settings
+
+_Result = TypeVar("_Result")
+# What is typed may be anything, a patient's id too: UIDs, our own ids and names of the settings are told.
+_OURS: Final = re.compile(r"[0-9]+(\.[0-9]+)+|[0-9a-f]{32}")
+_NAMED: Final = frozenset({"destination", "user", "token", "role", "priority"})
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """How a command is recorded.
+
+    Attributes
+    ----------
+    what : str
+        In a word: "jobs.hold".
+    named : mapping
+        Parameter → what it names: "subject", "destination", "user".
+    looks : tuple of str
+        Flags with which it only looks.
+    makes_home : bool
+        It begins a home; else where none is nothing is done that could be recorded.
+    """
+
+    what: str
+    named: Mapping[str, str] = field(default_factory=dict)
+    looks: tuple[str, ...] = ()
+    makes_home: bool = False
+
+
+def recorded(
+    how: Audited, settings: Settings, given: Mapping[str, Any], run: Callable[[], _Result]
+) -> _Result:
+    """Run it, recorded.
+
+    Raises
+    ------
+    AuditError
+        It cannot be recorded, and was not done.
+    """
+    if any(given.get(flag) for flag in how.looks) or not (how.makes_home or settings.home.is_dir()):
+        return run()
+    from dicomrelay.audit import Audit, Outcome, Thing, this_account  # noqa: PLC0415 - not for every --help
+
+    things = [Thing(kind, name) for kind, name in _things(how, given)]
+    with Audit(settings).action(this_account(), how.what, things, {"by": "command"}) as doing:
+        result = run()
+        if isinstance(result, int) and not isinstance(result, bool) and result:
+            doing.outcome, doing.words = Outcome.MINOR, f"exit code {int(result)}"
+        return result
+
+
+def _things(how: Audited, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for parameter, kind in how.named.items():
+        value = given.get(parameter)
+        for each in value if isinstance(value, tuple | list) else (value,):
+            if each in (None, "", False):
+                continue
+            if each is True:
+                yield kind, parameter
+            elif kind in _NAMED or _OURS.fullmatch(str(each)):
+                yield kind, str(each)
+            else:
+                yield kind, "unknown"
