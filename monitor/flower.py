@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from dicomrelay.runtime.queue import build_celery
 from dicomrelay.settings import MonitorSettings, Settings
+from monitor import metrics_pages
 
 _PROBE_S = 0.2
 # A task is an event or two; the newest few thousand are what a person looks at (mher/flower issue 1305).
@@ -46,6 +47,7 @@ def run(settings: Settings, *, ready: Callable[[], None]) -> None:
     monitor = settings.monitor
     if monitor.user is not None and monitor.password is not None:
         os.environ["FLOWER_BASIC_AUTH"] = f"{monitor.user}:{monitor.password.get_secret_value()}"
+    metrics_pages.install(settings)
     threading.Thread(target=_tell_when_ready, args=(monitor, ready), daemon=True).start()
     build_celery(settings).start(["flower", *options(monitor)])
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from dicomrelay import metrics
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import SpoolError
 from dicomrelay.log import get_logger
+from dicomrelay.metrics.catalogue import (
+    ASSOCIATION_SECONDS,
+    ASSOCIATIONS,
+    ASSOCIATIONS_OPEN,
+    OPERATIONS,
+    TURNED_AWAY,
+)
 from dicomrelay.net.replies import reply_to
 from dicomrelay.net.service import (
     Acceptance,
@@ -29,6 +37,8 @@ from scp_gateway.room import Room
 from scp_gateway.store_sink import SpoolSink, log_refusal
 
 _log = get_logger("dicomrelay.gateway")
+# What the acceptor says of those that it turned away itself; of all others the association was not made.
+_WHY = {"nobody may call from that address": "address", "no room for another association": "room"}
 
 
 def _nobody(_association_id: str) -> None:
@@ -86,8 +96,9 @@ class GatewayService:
         """Whether that AE may call us now, and what is agreed with it."""
         return self._reception.receive(request, peer)
 
-    def opened(self, association: AssociationInfo) -> None:
+    def opened(self, association: AssociationInfo) -> None:  # noqa: ARG002 - counted, whoever it is
         """Nothing is said yet: the one line comes at the end."""
+        metrics.add(ASSOCIATIONS_OPEN)
 
     def begin_store(
         self, association: AssociationInfo, request: CStoreRequest, transfer_syntax_uid: str
@@ -123,14 +134,16 @@ class GatewayService:
             self._room.took(record)
         self._committed()
 
-    def turned_away(self, peer_address: str, reason: str) -> None:
-        """Nothing more: whoever turned it away has logged it."""
+    def turned_away(self, peer_address: str, reason: str) -> None:  # noqa: ARG002 - no address is a label
+        """Counted, and nothing more: whoever turned it away has logged it."""
+        metrics.add(TURNED_AWAY, _WHY.get(reason, "not-made"))
 
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:
         """The one line of an association, and its seat is free."""
         user = self._reception.leave(association)
         if ending.stored:
             self._ended(association.id)
+        _count(association.calling_ae_title, ending)
         _log.info(
             "association",
             action="association.closed",
@@ -150,3 +163,11 @@ class GatewayService:
             **({"user": user} if user else {}),
             **tls_facts(association.tls),
         )
+
+
+def _count(source: str, ending: AssociationEnding) -> None:
+    metrics.add(ASSOCIATIONS_OPEN, by=-1)
+    metrics.add(ASSOCIATIONS, source, ending.kind.name.lower().replace("_", "-"))
+    metrics.observe(ASSOCIATION_SECONDS, ending.duration_s)
+    if ending.operations:
+        metrics.add(OPERATIONS, source, by=ending.operations)

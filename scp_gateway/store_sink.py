@@ -6,11 +6,14 @@ The path to the answer: it touches the disk and the header scan, and no broker, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
+from dicomrelay import metrics
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import RelayError
 from dicomrelay.log import get_logger
+from dicomrelay.metrics.catalogue import RECEIVE_SECONDS, RECEIVED, RECEIVED_BYTES, REFUSED
 from dicomrelay.net.scanning_sink import ScanningSink
 from dicomrelay.net.service import AssociationInfo, StoreReply
 from dicomrelay.spool import SpoolRecord, SpoolWriter
@@ -39,20 +42,32 @@ class SpoolSink(ScanningSink):
         self._writer = writer
         self._association = association
         self._committed = committed
+        self._began = monotonic()
 
     def keep(self, header: Header) -> None:
         """Make it durable, and say that something is there."""
-        self._committed(self._writer.commit(header))
+        record = self._writer.commit(header)
+        self._committed(record)
+        count_kept(record, monotonic() - self._began, "dimse")
 
     def refused(self, reply: StoreReply, error: RelayError | None) -> None:
         """One line."""
         log_refusal(self._association, self._request, reply, error)
 
 
+def count_kept(record: SpoolRecord, seconds: float, protocol: str) -> None:
+    """An instance is durable."""
+    source = record.provenance.calling_ae_title
+    metrics.add(RECEIVED, source, protocol)
+    metrics.add(RECEIVED_BYTES, source, protocol, by=record.data_set_bytes)
+    metrics.observe(RECEIVE_SECONDS, seconds, protocol)
+
+
 def log_refusal(
     association: AssociationInfo, request: CStoreRequest, reply: StoreReply, error: RelayError | None
 ) -> None:
     """One line for each instance that was refused."""
+    metrics.add(REFUSED, association.calling_ae_title, f"{reply.status:04X}")
     _log.warning(
         "instance refused",
         action="instance.refused",

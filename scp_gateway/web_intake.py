@@ -6,9 +6,11 @@ Fits the streamer's port, which this package does not know; the command line put
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from dicomrelay import metrics
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dicom.status import Status
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
@@ -16,6 +18,7 @@ from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import RelayError, SpoolError
 from dicomrelay.log import get_logger
+from dicomrelay.metrics.catalogue import REFUSED
 from dicomrelay.net.replies import reply_to
 from dicomrelay.net.scanning_sink import ScanningSink
 from dicomrelay.net.service import StoreReply
@@ -26,6 +29,7 @@ from scp_gateway.admission import Peers, Right
 from scp_gateway.negotiation import StorableClasses
 from scp_gateway.notifier import Notifier
 from scp_gateway.room import Room
+from scp_gateway.store_sink import count_kept
 
 _log = get_logger("dicomrelay.gateway")
 
@@ -199,6 +203,7 @@ class _WebSink(ScanningSink):
         self._origin = origin
         self._study_instance_uid = study_instance_uid
         self._committed = committed
+        self._began = time.monotonic()
 
     def wrong(self, header: Header) -> StoreReply | None:
         """As of a C-STORE, and it must be of the study that the address names."""
@@ -211,7 +216,9 @@ class _WebSink(ScanningSink):
 
     def keep(self, header: Header) -> None:
         """Make it durable, and say that something is there."""
-        self._committed(self._writer.commit(header))
+        record = self._writer.commit(header)
+        self._committed(record)
+        count_kept(record, time.monotonic() - self._began, "stow")
 
     def refused(self, reply: StoreReply, error: RelayError | None) -> None:
         """One line."""
@@ -221,6 +228,7 @@ class _WebSink(ScanningSink):
 def _log_refusal(
     origin: Provenance, request: CStoreRequest, reply: StoreReply, error: RelayError | None
 ) -> None:
+    metrics.add(REFUSED, origin.calling_ae_title, f"{reply.status:04X}")
     _log.warning(
         "instance refused",
         action="instance.refused",

@@ -54,6 +54,7 @@ from streamer.conditions import Caching
 from streamer.door import guarded
 from streamer.front_page import FrontPage
 from streamer.host_check import for_this_host
+from streamer.metered import metered
 from streamer.open_frames import FrameCache
 from streamer.rendered import AT_ONCE, Rendered
 from streamer.retrieve_routes import Retrieval
@@ -155,7 +156,7 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
             await others(scope, receive, send)
 
     door = guarded(app, settings, keeper=keeper)
-    return secured(door if only_host is None else for_this_host(door, name=only_host))
+    return metered(secured(door if only_host is None else for_this_host(door, name=only_host)))
 
 
 async def _lifespan(

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
+from dicomrelay import metrics
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.log import get_logger
+from dicomrelay.metrics.catalogue import FORWARD_PLACES
 from dicomrelay.net import tls
 from dicomrelay.routing.book import rule_set
 from dicomrelay.runtime import home
@@ -140,6 +142,8 @@ def run(
 
     def on_ready(**_: Any) -> None:
         _log.info("taking work", queues=[queue.value for queue in queues], processes=processes)
+        if any(queue.value.startswith("forward") for queue in queues):
+            metrics.level(FORWARD_PLACES, processes)
         _bound_the_shutdown(own.stop)
         watch(_activity, WakeUps(settings), queues)
         ready()

@@ -19,6 +19,7 @@ from dicomrelay.runtime import home
 from workers.answers import AnswerJournal, take_up
 from workers.attempt import Attempt, Problem, problem_of
 from workers.contacts import Contacts
+from workers.figures import attempt_over
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.outcomes import OutcomeWriter
 from workers.probe import probe
@@ -107,6 +108,7 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
     else:
         state = _finish(rooms, claimed, attempt, contacts, problem, writer)
     journal.end(keep=writer.has_unwritten)
+    attempt_over(claimed.destination, state, time.monotonic() - started)
     everywhere = handed_back or writer.delivered == len(claimed.deliveries)
     _log.log(
         logging.INFO if everywhere else logging.WARNING,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from dicomrelay import metrics
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.due import Wanted
 from dicomrelay.ledger.values import ClaimedTransfer, Priority
 from dicomrelay.log import get_logger
+from dicomrelay.metrics.catalogue import FORWARD_BUSY
 from workers.batches import TASK_S
 from workers.complete import spark
 from workers.forward import closed_now, send_claimed
@@ -80,7 +82,11 @@ class Forwarding:
             )
             if claimed is None:
                 return False
-            self._send(self._rooms, claimed)
+            metrics.add(FORWARD_BUSY)
+            try:
+                self._send(self._rooms, claimed)
+            finally:
+                metrics.add(FORWARD_BUSY, by=-1)
             return True
 
     def _pass_on(self) -> None:

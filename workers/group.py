@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
+from dicomrelay import metrics
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
+from dicomrelay.metrics.catalogue import GROUPED
 from dicomrelay.net.callers import Callers
 from dicomrelay.routing import ad_hoc
 from dicomrelay.spool import SpoolRecord
@@ -73,7 +75,10 @@ def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing, pause_s
 
 
 def _take(rooms: Rooms, records: Sequence[SpoolRecord], done: Grouped, each: Callable[[], None]) -> int:
-    done.verdicts.update(result.verdict for result in register(rooms, records))
+    verdicts = Counter(result.verdict for result in register(rooms, records))
+    done.verdicts.update(verdicts)
+    for verdict, count in verdicts.items():
+        metrics.add(GROUPED, verdict.value, by=count)
     complete.cut_and_say(rooms, sorted({record.study_instance_uid for record in records}))
     each()
     return len(records)

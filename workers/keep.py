@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from archive import Archive, StoreOutcome, StoreRequest, StoreResult
+from dicomrelay import metrics
 from dicomrelay.errors import ArchiveError, RelayError, ServiceUnavailable
 from dicomrelay.ledger.values import InstanceFacts, Stage, StageItem, StageResult
 from dicomrelay.log import get_logger
+from dicomrelay.metrics.catalogue import STAGE_INSTANCES, STAGE_SECONDS
 from dicomrelay.routing import retry_delay_s
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.locating import locate, verified
@@ -59,10 +62,12 @@ def _batch(
     )
     if claim is None:
         return 0
+    began = time.monotonic()
     with LeaseKeeper(lambda: rooms.ledger.renew_stage(claim, lease_ms=LEASE_MS), patience_s=_PATIENCE_S):
         results = work(claim.items)
     rooms.ledger.finish_stage(claim, results)
     _report(what, results)
+    _count(stage, results, time.monotonic() - began)
     return len(claim.items)
 
 
@@ -144,6 +149,14 @@ def _later(item: StageItem, error: ServiceUnavailable) -> StageResult:
     """The storage or the index is away, and it is no fault of the instance: tried again for as long as that takes."""
     retry_in_ms = round(1000 * retry_delay_s(item.attempt, _RETRY_INITIAL_S, _AWAY_MAX_S, 0.5))
     return StageResult(item.instance.instance_id, done=False, reason=str(error), retry_in_ms=retry_in_ms)
+
+
+def _count(stage: Stage, results: Sequence[StageResult], seconds: float) -> None:
+    done = sum(result.done for result in results)
+    metrics.observe(STAGE_SECONDS, seconds, stage.value)
+    for outcome, count in (("done", done), ("failed", len(results) - done)):
+        if count:
+            metrics.add(STAGE_INSTANCES, stage.value, outcome, by=count)
 
 
 def _report(what: str, results: list[StageResult]) -> None:

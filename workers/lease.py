@@ -8,7 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
+from dicomrelay import metrics
 from dicomrelay.errors import RelayError
+from dicomrelay.metrics.catalogue import LEASES_LOST
 
 LEASE_MS: Final = 30_000
 _RENEW_EVERY_S: Final = 8.0
@@ -75,3 +77,4 @@ class LeaseKeeper:
         finally:
             if not self._over.is_set():
                 self._lost.set()
+                metrics.add(LEASES_LOST)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from dicomrelay import metrics
 from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt
 from dicomrelay.ledger.values import InstanceFacts
+from dicomrelay.metrics.catalogue import DIGEST_FAILURES
 from workers.rooms import Rooms
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -44,6 +46,7 @@ def verified(rooms: Rooms, facts: InstanceFacts, *, moved: Callable[[], None] = 
             left -= len(chunk)
             moved()
     if left or digest.hexdigest() != facts.digest:
+        metrics.add(DIGEST_FAILURES, "use")
         raise SpoolCorrupt("the bytes are not those that were acknowledged: their digest differs")
     return path
 

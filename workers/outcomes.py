@@ -11,6 +11,7 @@ from dicomrelay.dicom.status import status_name
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, DeliveryState
 from workers.answers import AnswerJournal
+from workers.figures import DeliveryFigures
 
 # What a power cut can make us send twice: at most the responses of the last tenth of a second.
 _BATCH: Final = 50
@@ -34,6 +35,7 @@ class OutcomeWriter:
         self._ledger = ledger
         self._journal = journal
         self._claimed = claimed
+        self._figures = DeliveryFigures(claimed)
         self._clock = clock
         self._waiting: list[tuple[float, DeliveryOutcome]] = []
         self._flushed_at = clock()
@@ -52,6 +54,7 @@ class OutcomeWriter:
         now = self._clock()
         self._waiting.append((now, outcome))
         self.sent_bytes += outcome.sent_bytes
+        self._figures.answered(outcome)
         if outcome.status is not None:
             self.answers += 1
             self.answer_ms += outcome.duration_ms

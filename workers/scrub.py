@@ -6,8 +6,10 @@ import threading
 from typing import Final
 
 from archive.scrub import Rate, Scrub, Step
+from dicomrelay import metrics
 from dicomrelay.errors import RelayError
 from dicomrelay.log import get_logger
+from dicomrelay.metrics.catalogue import DIGEST_FAILURES
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.scrub")
@@ -47,6 +49,7 @@ def scrub_until(rooms: Rooms, stop: threading.Event, *, first_after_s: float = _
 
 def _tell(step: Step) -> None:
     for found in step.found:
+        metrics.add(DIGEST_FAILURES, "scrub")
         _log.error(
             "damaged in the archive: `dicomrelay repair` puts it back where the spool has it, else send it again",
             action="archive.damage",

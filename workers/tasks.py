@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from dicomrelay.log import get_logger
 from dicomrelay.runtime.queue import Task
 from workers import group, keep, pull, reports, verify
 from workers.batches import TASK_S, paced, until_empty
+from workers.figures import task_timed
 from workers.forwarding import Forwarding
 from workers.rooms import Rooms
 
@@ -27,7 +29,7 @@ def register(app: Celery, rooms: Callable[[], Rooms], forwarding: Callable[[], F
 
     def task(name: Task) -> Callable[[Callable[..., None]], Any]:
         decorate: Callable[[Callable[..., None]], Any] = app.task(name=name.value, ignore_result=True)
-        return decorate
+        return lambda function: decorate(_timed(name, function))
 
     @task(Task.GROUP)
     def group_arrivals(*association_ids: str) -> None:
@@ -58,6 +60,15 @@ def register(app: Celery, rooms: Callable[[], Rooms], forwarding: Callable[[], F
         _batches(rooms(), Task.RELEASE, keep.release_batch)
 
     _register_verification(task, rooms)
+
+
+def _timed(name: Task, function: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(function)
+    def run(*ids: str) -> None:
+        with task_timed(name):
+            function(*ids)
+
+    return run
 
 
 def _register_verification(

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from dicomrelay.cli.figures import shown
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.runtime import home
+from dicomrelay.runtime.health import room_for
 from dicomrelay.runtime.queue import Task, WakeUps
-from dicomrelay.runtime.readiness import notify_ready
 
 
 def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -40,13 +41,14 @@ def command(invocation: Invocation, /, **_options: object) -> None:
     wake_ups = WakeUps(settings)
     stop = stop_on_signals()
     ledger = MoveLedger(settings)
-    app.run(
-        settings,
-        wake=lambda: wake_ups.send(Task.GROUP),
-        ended=lambda ids: wake_ups.send(Task.GROUP, ids=ids),
-        ready=notify_ready,
-        stop=stop,
-        reports=ReportPort(wake=lambda: wake_ups.send(Task.REPORTS), knows=Transactions(settings)),
-        moves=MovePort(held=ledger.held, book=ledger.book),
-        came=ledger.came,
-    )
+    with shown(settings, "gateway", {"disk": room_for(settings)}) as ready:
+        app.run(
+            settings,
+            wake=lambda: wake_ups.send(Task.GROUP),
+            ended=lambda ids: wake_ups.send(Task.GROUP, ids=ids),
+            ready=ready,
+            stop=stop,
+            reports=ReportPort(wake=lambda: wake_ups.send(Task.REPORTS), knows=Transactions(settings)),
+            moves=MovePort(held=ledger.held, book=ledger.book),
+            came=ledger.came,
+        )

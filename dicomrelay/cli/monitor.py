@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dicomrelay.cli.figures import shown
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.runtime import home
-from dicomrelay.runtime.readiness import notify_ready
 
 
 @relay_command(
@@ -16,4 +16,5 @@ def command(invocation: Invocation) -> None:
     from monitor import flower  # noqa: PLC0415 - a service is imported where it runs
 
     home.prepare(invocation.settings)
-    flower.run(invocation.settings, ready=notify_ready)
+    with shown(invocation.settings, "monitor") as ready:
+        flower.run(invocation.settings, ready=ready)

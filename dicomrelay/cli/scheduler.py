@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dicomrelay.cli.figures import broker_check, ledger_check, shown
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.runtime import home
-from dicomrelay.runtime.readiness import notify_ready
 
 
 @relay_command(
@@ -17,4 +17,7 @@ def command(invocation: Invocation) -> None:
     from workers import scheduler  # noqa: PLC0415 - a service is imported where it runs
 
     home.prepare(invocation.settings)
-    scheduler.run(invocation.settings, ready=notify_ready, stop=stop_on_signals())
+    settings = invocation.settings
+    checks = {"ledger": ledger_check(settings), "broker": broker_check(settings)}
+    with shown(settings, "scheduler", checks) as ready:
+        scheduler.run(settings, ready=ready, stop=stop_on_signals())

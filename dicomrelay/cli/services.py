@@ -12,6 +12,7 @@ from dicomrelay.settings import Settings
 
 _BROKER, _WORK, _SHOW = range(3)
 _KEEP_NICE = 10
+_NO_ENDPOINT = "DICOMRELAY_METRICS__PORT"
 
 
 def services(settings: Settings, *, config: Path | None) -> list[Service]:
@@ -26,7 +27,8 @@ def services(settings: Settings, *, config: Path | None) -> list[Service]:
     def own(name: str, *arguments: str, rank: int, stop_grace_s: float = 30) -> Service:
         common = ["--home", str(settings.home), *(["--config", str(config.absolute())] if config else [])]
         argv = [sys.executable, "-m", "dicomrelay", *arguments, *common]
-        return Service(name, lambda: argv, rank, stop_grace_s=stop_grace_s)
+        # `up` answers for all of them at metrics.port.
+        return Service(name, lambda: argv, rank, stop_grace_s=stop_grace_s, environment={_NO_ENDPOINT: "0"})
 
     worker = settings.worker
     found = [

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from dicomrelay.cli.figures import shown
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Task, WakeUps
-from dicomrelay.runtime.readiness import notify_ready
 
 
 def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -39,4 +39,5 @@ def command(invocation: Invocation, /, **_options: object) -> None:
         wake=lambda: wake_ups.send(Task.GROUP),
         ended=lambda ids: wake_ups.send(Task.GROUP, ids=ids),
     )
-    app.run(settings, ready=notify_ready, stop=stop_on_signals(), intake=intake)
+    with shown(settings, "streamer") as ready:
+        app.run(settings, ready=ready, stop=stop_on_signals(), intake=intake)

@@ -12,15 +12,18 @@ from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.errors import ExitCode, LedgerError, PortInUse, ServiceUnavailable
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.ledger.settling import settle
+from dicomrelay.metrics.gathering import forget
 from dicomrelay.net import tls
 from dicomrelay.net.acceptor import listen
 from dicomrelay.net.certificates import out_of_date
 from dicomrelay.routing.book import rule_set
 from dicomrelay.runtime import home
+from dicomrelay.runtime.health import Health, services_of
 from dicomrelay.runtime.log_rotation import rotate_until
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.runtime.supervisor import Supervisor
 from dicomrelay.settings import Settings, is_loopback
+from dicomrelay.web.endpoint import serving
 from scp_gateway import reception
 
 
@@ -75,15 +78,17 @@ def run(
             say=say,
             ready_file=settings.path("run", "ready"),
         )
+        forget(settings.path("run", "metrics"))
         try:
-            if all_there:
-                supervisor.start(stop)
-            else:
-                supervisor.start_patiently()
-            if not stop.is_set():
-                _say_where(settings, say)
-                once_ready()
-            supervisor.watch(stop)
+            with serving(settings, Health({"services": services_of(settings)})):
+                if all_there:
+                    supervisor.start(stop)
+                else:
+                    supervisor.start_patiently()
+                if not stop.is_set():
+                    _say_where(settings, say)
+                    once_ready()
+                supervisor.watch(stop)
         finally:
             say("stopping")
             supervisor.stop()
@@ -130,6 +135,8 @@ def _check_ports(settings: Settings) -> None:
     ]
     if settings.monitor.enabled:
         wanted.append(("monitor", settings.monitor.host, settings.monitor.port))
+    if settings.metrics.port:
+        wanted.append(("metrics", settings.metrics.host, settings.metrics.port))
     for section, host, port in wanted:
         try:
             listen(host, port).close()
@@ -143,6 +150,8 @@ def _say_where(settings: Settings, say: Callable[[str], None]) -> None:
     say(f"DICOMweb  http://{settings.streamer.host}:{settings.streamer.port}/")
     if settings.monitor.enabled:
         say(f"Flower    http://{settings.monitor.host}:{settings.monitor.port}/")
+    if settings.metrics.port:
+        say(f"metrics   http://{settings.metrics.host}:{settings.metrics.port}/metrics")
     for tls_settings in (gateway.tls, *(each.tls for each in settings.destinations)):
         if tls_settings is not None and tls_settings.certificate is not None:
             fault = out_of_date(tls_settings.certificate)

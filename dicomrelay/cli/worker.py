@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from dicomrelay.cli.figures import broker_check, ledger_check, shown
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.runtime import home
 from dicomrelay.runtime.process import stand_back
 from dicomrelay.runtime.queue import FORWARD_QUEUES, INTAKE_QUEUES, KEEP_QUEUES, Queue
-from dicomrelay.runtime.readiness import notify_ready
 from dicomrelay.settings.sections import WorkerSettings
 
 
@@ -43,14 +43,16 @@ def command(invocation: Invocation, queues: str | None, processes: int | None, n
     stand_back(nice)
     home.prepare(settings)
     chosen = _queues(queues) if queues else [*FORWARD_QUEUES, *INTAKE_QUEUES, *KEEP_QUEUES]
-    app.run(
-        settings,
-        queues=chosen,
-        processes=processes or _processes(settings.worker, chosen),
-        name=name,
-        threads=set(chosen) <= set(FORWARD_QUEUES),
-        ready=notify_ready,
-    )
+    checks = {"ledger": ledger_check(settings), "broker": broker_check(settings)}
+    with shown(settings, f"worker-{name}", checks) as ready:
+        app.run(
+            settings,
+            queues=chosen,
+            processes=processes or _processes(settings.worker, chosen),
+            name=name,
+            threads=set(chosen) <= set(FORWARD_QUEUES),
+            ready=ready,
+        )
 
 
 def _processes(worker: WorkerSettings, queues: list[Queue]) -> int:

@@ -22,6 +22,7 @@ from dicomrelay.ledger import due as due_work
 from dicomrelay.ledger.completion import Completion
 from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.evidence import Evidence
+from dicomrelay.ledger.figures import Figures, figures
 from dicomrelay.ledger.flow import Flow
 from dicomrelay.ledger.inventory import Inventory
 from dicomrelay.ledger.journey import Journey
@@ -339,6 +340,13 @@ class Ledger:
     def archive_again(self, instance_id: str) -> bool:
         """Archive once more, from the spool, what the archive has no more, or not whole; False when it is released there."""
         return self._database.transact(lambda work: release.archive_again(work, instance_id))
+
+    # Figures
+
+    def figures(self) -> Figures:
+        """Destinations, stages and what needs attention, in numbers: for metrics and alerts."""
+        with self._database.read() as work:
+            return figures(work)
 
     # Jobs and reports
 

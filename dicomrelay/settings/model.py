@@ -15,6 +15,7 @@ from dicomrelay.settings.audit import AuditSettings
 from dicomrelay.settings.destinations import DestinationSettings, TransferSyntaxPolicy, VerificationMethod
 from dicomrelay.settings.dicomweb import DestinationProtocol
 from dicomrelay.settings.edits import EditSettings
+from dicomrelay.settings.metrics import MetricsSettings
 from dicomrelay.settings.performed import PerformedStepSettings
 from dicomrelay.settings.pulls import PullSettings
 from dicomrelay.settings.renditions import RenditionSettings
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     streamer: StreamerSettings = StreamerSettings()
     renditions: RenditionSettings = RenditionSettings()
     monitor: sections.MonitorSettings = sections.MonitorSettings()
+    metrics: MetricsSettings = MetricsSettings()
     query: sections.QuerySettings = sections.QuerySettings()
     retrieve: RetrieveSettings = RetrieveSettings()
     commitment: CommitmentSettings = CommitmentSettings()
@@ -173,9 +175,9 @@ class Settings(BaseSettings):
 
     def _ports_differ(self) -> None:
         taken: dict[int, str] = {}
-        for section in ("gateway", "streamer", "monitor"):
+        for section in ("gateway", "streamer", "monitor", "metrics"):
             port = getattr(self, section).port
-            if port in taken:
+            if port and port in taken:
                 raise ValueError(f"{taken[port]}.port and {section}.port are both {port}: each needs its own")
             taken[port] = section
 

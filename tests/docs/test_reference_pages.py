@@ -23,6 +23,8 @@ FORMS = {
     "database.url": "postgresql://user:secret@db.example/relay",
     "broker.url": "redis://broker.example:6379/0",
     "monitor.host": "127.0.0.2",
+    "metrics.host": "127.0.0.2",
+    "metrics.token": "OTHER-TOKEN-OF-MORE-THAN-16",
     "archive.path": "/srv/archive",
     "archive.url": "s3://images/clinic",
     "archive.endpoint": "https://s3.example.org:9000",

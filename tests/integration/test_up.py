@@ -237,6 +237,60 @@ def test_flower_shows_our_tasks_on_loopback_and_changes_nothing(running: House) 
         assert answer.code in {401, 403}
 
 
+def test_every_process_counts_and_one_place_shows_them_all(running: House) -> None:
+    """From the request of a modality to the answer of the destination, over processes that fork; and the relay is ready."""
+    before = _deliveries(running)
+    _store(running, _MR)
+    _delivered(running, before + 1)
+    base = f"http://127.0.0.1:{running.settings.monitor.port}"
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.settings.streamer.port}/studies", timeout=10):
+        pass
+    wanted = {
+        "dicomrelay_received_instances_total",
+        "dicomrelay_associations_total",
+        "dicomrelay_grouped_instances_total",
+        "dicomrelay_delivery_outcomes_total",
+        "dicomrelay_delivery_journey_seconds_count",
+        "dicomrelay_transfers_total",
+        "dicomrelay_stage_instances_total",
+        "dicomrelay_task_seconds_count",
+        "dicomrelay_forward_places",
+        "dicomrelay_http_requests_total",
+        "dicomrelay_destination_breaker",
+        "dicomrelay_broker_up",
+        "dicomrelay_disk_free_bytes",
+    }
+    wait_for(lambda: wanted <= _shown(base), timeout_s=60, what=f"of {wanted} each; there are {_shown(base)}")
+    with urllib.request.urlopen(f"{base}/readyz", timeout=10) as answer:
+        assert answer.read() == b"services: ok\n"
+
+
+def _shown(base: str) -> set[str]:
+    """Families of ours that are not 0."""
+    with urllib.request.urlopen(f"{base}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    services = {
+        word
+        for line in lines
+        for word in re.findall(r'^dicomrelay_processes{service="([a-z-]+?)(?:-\d)?"}', line)
+    }
+    if not services >= {
+        "gateway",
+        "worker-intake",
+        "worker-keep",
+        "worker-forward",
+        "scheduler",
+        "streamer",
+        "monitor",
+    }:
+        return set()
+    return {
+        re.split("[ {]", line)[0]
+        for line in lines
+        if line.startswith("dicomrelay_") and not line.endswith(" 0")
+    }
+
+
 def test_no_attribute_of_a_patient_is_in_logs_broker_or_metrics(running: House, tmp_path: Path) -> None:
     """Invariant 12: the name and the id of the sample are nowhere but in spool, archive and databases.
 

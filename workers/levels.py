@@ -1,0 +1,202 @@
+"""Shows what the ledger, the queues and this host's disks hold, for Prometheus (docs/design/metrics.md).
+
+By the schedulers, every few seconds: each shows its host, the one that leads what is the ledger's. So nothing is shown twice but
+the broker's common queues, which are the same to all: dashboards take the largest.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from dicomrelay import __version__, metrics
+from dicomrelay.errors import ConfigurationError, RelayError, ServiceUnavailable
+from dicomrelay.ledger.figures import Figures
+from dicomrelay.ledger.flow_summary import DestinationFlow
+from dicomrelay.log import get_logger
+from dicomrelay.metrics import catalogue, levels
+from dicomrelay.net.certificates import read_certificates
+from dicomrelay.settings import Settings
+from workers.rooms import Rooms
+
+_log = get_logger("dicomrelay.metrics")
+_MEASURED_FILES = 1000
+_DESTINATIONS = (
+    catalogue.WAITING,
+    catalogue.WAITING_BYTES,
+    catalogue.OLDEST,
+    catalogue.RATE_BYTES,
+    catalogue.RATE_INSTANCES,
+    catalogue.DRAIN,
+    catalogue.RUNNING,
+    catalogue.LIMIT,
+    catalogue.RUNNABLE,
+    catalogue.BREAKER,
+    catalogue.BREAKER_SECONDS,
+    catalogue.HELD,
+    catalogue.REFUSED_NOW,
+)
+_OF_THE_LEDGER = (
+    *_DESTINATIONS,
+    catalogue.STAGE_WAITING,
+    catalogue.ATTENTION_ROWS,
+    catalogue.LEDGER_SECONDS,
+    catalogue.LEDGER_ASKED,
+)
+
+
+def _always() -> bool:
+    return True
+
+
+def show_until(rooms: Rooms, stop: threading.Event, *, leads: Callable[[], bool] = _always) -> None:
+    """Look every `metrics.refresh_seconds` until `stop` is set; trouble is logged once, and the next look tries again.
+
+    Parameters
+    ----------
+    leads : callable
+        Whether this scheduler is the one that shows what is the ledger's; each shows its own host.
+    """
+    if not rooms.settings.metrics.enabled:
+        return
+    metrics.level(catalogue.BUILD, 1, __version__)
+    troubled = ""
+    while True:
+        try:
+            show_host(rooms)
+            if leads():
+                show_ledger(rooms)
+            else:
+                hide_ledger()
+            troubled = ""
+        except (RelayError, OSError) as error:
+            if type(error).__name__ != troubled:
+                _log.warning("cannot look for the figures, trying again", reason=str(error))
+            troubled = type(error).__name__
+        if stop.wait(rooms.settings.metrics.refresh_seconds):
+            return
+
+
+def show_ledger(rooms: Rooms) -> Figures:
+    """Ask the ledger once, and show what it says.
+
+    Raises
+    ------
+    ServiceUnavailable
+        The ledger does not answer: what it said last stays, with its time.
+    """
+    began = time.monotonic()
+    found = rooms.ledger.figures()
+    show_destinations(found.destinations)
+    levels(catalogue.STAGE_WAITING, {(name,): count for name, count in found.stages.items()})
+    levels(catalogue.ATTENTION_ROWS, {(kind,): found.attention.get(kind, 0) for kind in catalogue.ATTENTION})
+    metrics.level(catalogue.LEDGER_SECONDS, time.monotonic() - began)
+    metrics.level(catalogue.LEDGER_ASKED, time.time())
+    return found
+
+
+def hide_ledger() -> None:
+    """Another scheduler shows it."""
+    for family in _OF_THE_LEDGER:
+        levels(family, {})
+
+
+def show_destinations(found: Collection[DestinationFlow]) -> None:
+    """Every destination that the ledger knows; one that it knows no more is shown no more."""
+    for family, value in (
+        (catalogue.WAITING, lambda each: each.instances),
+        (catalogue.WAITING_BYTES, lambda each: each.bytes),
+        (catalogue.OLDEST, lambda each: (each.oldest_ms or 0) / 1000),
+        (catalogue.RATE_BYTES, lambda each: each.bytes_per_s),
+        (catalogue.RATE_INSTANCES, lambda each: each.instances_per_s),
+        (catalogue.RUNNING, lambda each: each.running),
+        (catalogue.LIMIT, _limit),
+        (catalogue.RUNNABLE, lambda each: min(_limit(each), each.transfers)),
+        (catalogue.BREAKER_SECONDS, _open_seconds),
+        (catalogue.HELD, lambda each: each.held_for_ms is not None),
+        (catalogue.REFUSED_NOW, lambda each: each.refused),
+    ):
+        levels(family, {(each.name,): float(value(each)) for each in found})
+    levels(catalogue.DRAIN, {(each.name,): each.eta_s for each in found if each.eta_s is not None})
+    levels(
+        catalogue.BREAKER,
+        {(each.name, state): float(each.breaker == state) for each in found for state in catalogue.BREAKERS},
+    )
+
+
+def _limit(each: DestinationFlow) -> int:
+    return 0 if each.held_for_ms is not None or each.breaker == "open" else each.limit
+
+
+def _open_seconds(each: DestinationFlow) -> float:
+    return 0.0 if each.breaker == "closed" else (each.open_for_ms or 0) / 1000
+
+
+def _show_queues(rooms: Rooms) -> None:
+    try:
+        depths = rooms.wake_ups.depths()
+    except ServiceUnavailable:
+        metrics.level(catalogue.BROKER_UP, 0)
+        levels(catalogue.QUEUE_MESSAGES, {})
+        return
+    metrics.level(catalogue.BROKER_UP, 1)
+    levels(catalogue.QUEUE_MESSAGES, {(queue.value,): float(depth) for queue, depth in depths.items()})
+
+
+def show_host(rooms: Rooms) -> None:
+    """Disks, spool, queues and certificates.
+
+    Raises
+    ------
+    OSError
+        The spool cannot be read.
+    """
+    settings = rooms.settings
+    usage = rooms.spool.usage(measured=_MEASURED_FILES)
+    levels(
+        catalogue.SPOOL_ITEMS,
+        {
+            ("new",): usage.new,
+            ("kept",): usage.kept,
+            ("aside",): usage.aside,
+            ("corrupt",): usage.corrupt,
+        },
+    )
+    metrics.level(catalogue.SPOOL_BYTES, usage.bytes)
+    metrics.level(catalogue.LOW_WATER, settings.gateway.min_free_bytes)
+    disks = {name: status for name, path in disks_of(settings).items() if (status := _status(path))}
+    levels(catalogue.DISK_FREE, {(name,): s.f_bavail * s.f_frsize for name, s in disks.items()})
+    levels(catalogue.DISK_TOTAL, {(name,): s.f_blocks * s.f_frsize for name, s in disks.items()})
+    _show_queues(rooms)
+    levels(catalogue.CERTIFICATE_ENDS, {(of,): ends for of, ends in certificate_ends(settings).items()})
+
+
+def disks_of(settings: Settings) -> Mapping[str, Path]:
+    """What lies on disks of this host, by `catalogue.DISK_FREE`'s places."""
+    found = {"spool": settings.path("spool"), "home": settings.home}
+    if settings.archive.enabled and settings.archive.url is None:
+        found["archive"] = settings.archive_path
+    return found
+
+
+def _status(path: Path) -> os.statvfs_result | None:
+    with suppress(OSError):
+        return os.statvfs(path)
+    return None
+
+
+def certificate_ends(settings: Settings) -> dict[str, float]:
+    """When certificates of the settings expire, in seconds since 1970, by whose they are; of files that can be read."""
+    tables = {"gateway": settings.gateway.tls, **{each.name: each.tls for each in settings.destinations}}
+    found = {}
+    for name, table in tables.items():
+        files = {} if table is None else {name: table.certificate, f"{name} ca": table.ca}
+        for of, path in files.items():
+            if path is not None:
+                with suppress(ConfigurationError):
+                    found[of] = min(each.ends.timestamp() for each in read_certificates(path))
+    return found
