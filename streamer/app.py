@@ -29,6 +29,7 @@ from archive import Archive
 from archive.renditions.cache import RenditionCache
 from archive.storage.opening import open_storage
 from dicomrelay.access import Doorkeeper
+from dicomrelay.audit import Audit
 from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import listen
@@ -48,6 +49,7 @@ from streamer.answers import (
     secured,
     status_of,
 )
+from streamer.audited import Witness
 from streamer.bounds import BOUNDS, Bounds, bounded
 from streamer.compression import compressed
 from streamer.conditions import Caching
@@ -88,6 +90,7 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
     stow: Stow | None = None,
     schedule: Schedule | None = None,
     keeper: Doorkeeper | None = None,
+    witness: Witness | None = None,
 ) -> AsgiApp:
     """Everything the streamer serves of an archive, as an ASGI app.
 
@@ -116,6 +119,8 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
         The worklist; None has none.
     keeper : Doorkeeper, optional
         Knows the users of the house.
+    witness : Witness, optional
+        Tells the audit.
 
     Raises
     ------
@@ -155,7 +160,7 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
         else:
             await others(scope, receive, send)
 
-    door = guarded(app, settings, keeper=keeper)
+    door = guarded(app, settings, keeper=keeper, witness=witness)
     return metered(secured(door if only_host is None else for_this_host(door, name=only_host)))
 
 
@@ -340,11 +345,11 @@ def _serve_archive(
 ) -> None:
     with contextlib.closing(listener), contextlib.ExitStack() as opened:
         archive = _open(settings)
-        keeper = Doorkeeper(settings)
+        keeper, witness = Doorkeeper(settings), Witness(Audit(settings))
         stow = None
         if intake is not None:
             opened.enter_context(contextlib.closing(intake))
-            stow = opened.enter_context(contextlib.closing(Stow(settings, intake)))
+            stow = opened.enter_context(contextlib.closing(Stow(settings, intake, stored=witness.stored)))
             bounds = dataclasses.replace(bounds, upload_bytes=stow.body_bytes)
         schedule = opened.enter_context(contextlib.closing(Schedule(settings)))
         bounds = dataclasses.replace(bounds, order_bytes=schedule.body_bytes)
@@ -362,6 +367,7 @@ def _serve_archive(
                 stow=stow,
                 schedule=schedule,
                 keeper=keeper,
+                witness=witness,
             ),
             http=bounded(bounds),
             ws=BoundedWebSocket,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import math
 from collections.abc import Iterable
 from typing import Final
@@ -20,15 +22,15 @@ from streamer.answers import (
     send_error,
     send_whole,
 )
+from streamer.audited import CALLER, Witness, address_of
 from streamer.credentials import Credentials
 from streamer.deeds import action_of
 from streamer.identities import Caller, Identities
 from streamer.rates import Rate
 
-# In the scope, and the prefix of the subprotocol by which a browser's WebSocket shows its token.
-CALLER: Final = "dicomrelay.caller"
 # In the scope of what a page of another site asks that cors_origins let in.
 FOREIGN: Final = "dicomrelay.foreign"
+# The prefix of the subprotocol by which a browser's WebSocket shows its token.
 TOKEN_PROTOCOL: Final = "dicomrelay.bearer."  # noqa: S105 - a prefix
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS: Final = frozenset({"/health"})
@@ -48,25 +50,33 @@ _MINUTE_S: Final = 60
 _MAX_FAILURES: Final = 10
 
 
-def guarded(app: AsgiApp, settings: StreamerSettings, *, keeper: Doorkeeper | None = None) -> AsgiApp:
+def guarded(
+    app: AsgiApp,
+    settings: StreamerSettings,
+    *,
+    keeper: Doorkeeper | None = None,
+    witness: Witness | None = None,
+) -> AsgiApp:
     """The app behind what the settings ask of those who come: nothing, by default, but that pages of other sites change nothing.
 
     Parameters
     ----------
     keeper : Doorkeeper, optional
         Knows the users of the house.
+    witness : Witness, optional
+        Tells the audit who came in, and who did not.
 
     Raises
     ------
     ConfigurationError
         Tokens or users cannot be read from their file.
     """
-    guards = app
+    guards = app if witness is None else witness.around(app)
     access = settings.access
     if access is not None or keeper is not None:
         credentials = None if access is None else Credentials(access)
         most = _MAX_FAILURES if access is None else access.max_failures
-        guards = _Identified(guards, Identities(credentials, keeper), most)
+        guards = _Identified(guards, Identities(credentials, keeper), most, witness)
     if settings.requests_per_s is not None:
         guards = _Rated(guards, settings.requests_per_s)
     return _Origins(guards, settings.cors_origins, own=_origin_of(settings.public_url or ""))
@@ -136,8 +146,11 @@ class _Rated:
 class _Identified:
     """Nobody without a token or a password, and nobody to what its role may not."""
 
-    def __init__(self, app: AsgiApp, identities: Identities, max_failures: int) -> None:
+    def __init__(
+        self, app: AsgiApp, identities: Identities, max_failures: int, witness: Witness | None
+    ) -> None:
         self._app = app
+        self._witness = witness
         self._identities = identities
         self._failures = Rate(max_failures / _MINUTE_S, max_failures)
         self._passwords = asyncio.Semaphore(_PASSWORDS_AT_ONCE)
@@ -149,7 +162,7 @@ class _Identified:
             return
         try:
             caller = await self._caller(scope)
-            _check(caller, scope)
+            self._check(caller, scope)
             scope[CALLER] = caller.name
         except HttpError as error:
             await refuse(scope, send, error)
@@ -175,6 +188,8 @@ class _Identified:
             caller = self._identities.known(field) or await self._slowly(field, address)
         if caller is None:
             self._failures.take(address)
+            if self._witness is not None:
+                self._witness.not_let_in("" if is_token else name_of(field), address)
             raise self._unknown("nobody has this token, or this name and password")
         return caller
 
@@ -184,7 +199,21 @@ class _Identified:
         async with self._passwords:
             # Those that came at once are counted too: what waited here may be one too many by now.
             self._let_guess(address)
-            return await asyncio.to_thread(self._identities.checked, field)
+            caller = await asyncio.to_thread(self._identities.checked, field)
+        if caller is not None and self._witness is not None:
+            self._witness.came_in(caller, address)
+        return caller
+
+    def _check(self, caller: Caller, scope: Scope) -> None:
+        """Raise 403 where the role may not."""
+        action = action_of(scope.get("method", ""), scope["path"])
+        if may(caller.role, action):
+            return
+        if self._witness is not None:
+            self._witness.may_not(caller, action, address_of(scope))
+        raise HttpError(
+            403, f"{caller.name} is {caller.role}, who may not {action.value}: an admin can give another role"
+        )
 
     def _let_guess(self, address: str) -> None:
         wait_s = self._failures.wait_s(address)
@@ -193,15 +222,6 @@ class _Identified:
 
     def _unknown(self, words: str) -> HttpError:
         return HttpError(401, words, headers=((b"www-authenticate", self._identities.challenge()),))
-
-
-def _check(caller: Caller, scope: Scope) -> None:
-    """Raise 403 where the role may not."""
-    action = action_of(scope.get("method", ""), scope["path"])
-    if not may(caller.role, action):
-        raise HttpError(
-            403, f"{caller.name} is {caller.role}, who may not {action.value}: an admin can give another role"
-        )
 
 
 async def refuse(scope: Scope, send: Send, error: HttpError) -> None:
@@ -218,12 +238,6 @@ async def refuse(scope: Scope, send: Send, error: HttpError) -> None:
         await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:120]})
 
 
-def address_of(scope: Scope) -> str:
-    """Whose request it is, by address."""
-    client = scope.get("client")
-    return client[0] if client else ""
-
-
 def _later(words: str, wait_s: float) -> HttpError:
     return HttpError(
         429, f"{words}: ask again later", headers=((b"retry-after", str(math.ceil(wait_s)).encode()),)
@@ -236,6 +250,13 @@ def _token_of(scope: Scope) -> list[str]:
     tokens = [name for name in offered if name.startswith(TOKEN_PROTOCOL)]
     scope["subprotocols"] = [name for name in offered if not name.startswith(TOKEN_PROTOCOL)]
     return [f"Bearer {name.removeprefix(TOKEN_PROTOCOL)}" for name in tokens]
+
+
+def name_of(field: bytes) -> str:
+    """The name that a field of basic authentication shows; "?" where there is none to be read."""
+    with contextlib.suppress(ValueError):
+        return base64.b64decode(field[6:].strip(), validate=True).partition(b":")[0].decode() or "?"
+    return "?"
 
 
 def _origin_of(url: str) -> str:

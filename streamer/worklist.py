@@ -28,7 +28,7 @@ from dicomrelay.scheduling.worklist_taking import Taken, take
 from dicomrelay.settings import Settings
 from streamer import writers
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
-from streamer.door import CALLER, address_of
+from streamer.audited import CALLER, address_of
 from streamer.stow.reading import Gone, Reader
 
 _log = get_logger("dicomrelay.streamer")

@@ -6,7 +6,8 @@ from typing import Final
 
 from dicomrelay.settings import Settings, is_loopback
 from streamer.answers import Scope
-from streamer.door import CALLER, FOREIGN
+from streamer.audited import CALLER
+from streamer.door import FOREIGN
 
 _FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"})
 NOBODY_KNOWN: Final = "nobody shows here who it is: `dicomrelay users add`, or set [streamer.access]"

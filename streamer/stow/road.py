@@ -7,7 +7,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -22,11 +22,11 @@ from dicomrelay.spool import Provenance, SpoolRecord
 from streamer import media_types, writers
 from streamer.addresses import base_url
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
-from streamer.door import CALLER, address_of
+from streamer.audited import CALLER, address_of
 from streamer.frames import checked_uids
 from streamer.media_types import DICOM_JSON
 from streamer.stow.content_type import Form, form_of
-from streamer.stow.outcomes import Stored, as_json, http_status
+from streamer.stow.outcomes import Failed, Stored, as_json, http_status
 from streamer.stow.port import Intake
 from streamer.stow.reading import PACE, Gone, Pace, Places, Reader
 from streamer.stow.session import Body
@@ -41,6 +41,10 @@ _CLOSE: Final = (b"connection", b"close")
 _Result = TypeVar("_Result")
 
 
+def _nobody(_origin: Provenance, _outcomes: Iterable[Stored | Failed]) -> None:
+    """Nobody wants to know."""
+
+
 class Stow:
     """The store transaction.
 
@@ -50,10 +54,20 @@ class Stow:
         Where instances go; its owner's to close.
     pace : Pace
         How slowly a body may come.
+    stored : callable
+        Told what each request came to.
     """
 
-    def __init__(self, settings: Settings, intake: Intake, *, pace: Pace = PACE) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        intake: Intake,
+        *,
+        pace: Pace = PACE,
+        stored: Callable[[Provenance, Iterable[Stored | Failed]], None] = _nobody,
+    ) -> None:
         stow = settings.streamer.stow
+        self._stored = stored
         self._intake = intake
         self._pace = pace
         self._ae_titles = stow.ae_title, settings.gateway.ae_title
@@ -166,6 +180,7 @@ class Stow:
             await asyncio.shield(self._apart(body.abandon))
             if any(isinstance(each, Stored) for each in body.outcomes):
                 self._intake.ended(origin.association_id)
+            self._stored(origin, body.outcomes)
             status = refusal.status if refusal else http_status(body.outcomes) if body.is_over else 0
             _tell(origin, body, status=status, size=reader.bytes, seconds=time.monotonic() - began)
         if refusal is not None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from dicomrelay.errors import RelayError
 from dicomrelay.log import get_logger
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
+from streamer.audited import looked_of
 from streamer.cut_short import CutShortError
 from streamer.streams.messages import WordsError, parse_objects
 from streamer.streams.registry import Registry
@@ -46,7 +47,7 @@ async def serve_http(
         if name is not None:
             await _further(registry, hand_over, name, body, listed, send)
             return
-        with registry.stream() as session:
+        with registry.stream(looked_of(scope)) as session:
             await _stream(session, listed, receive, send)
     except RelayError as error:
         await send_error(send, error)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from archive import Archive
 from streamer.answers import HttpError
+from streamer.audited import nobody_looks
 from streamer.open_frames import FrameCache
 from streamer.streams.gate import Gate
 from streamer.streams.listings import Listings
@@ -37,8 +38,8 @@ class Registry:
         self._sessions: dict[str, Session] = {}
 
     @contextmanager
-    def stream(self) -> Iterator[Session]:
-        """A new stream, until the block ends.
+    def stream(self, looked: Callable[[str], None] = nobody_looks) -> Iterator[Session]:
+        """A new stream, until the block ends; `looked` is told each study that it opens.
 
         Raises
         ------
@@ -49,7 +50,8 @@ class Registry:
             raise HttpError(
                 503, f"there are {self._most} streams already: ask again later", headers=_RETRY_AFTER
             )
-        session = Session(f"{self._prefix}{secrets.token_hex(16)}", self._cache, self._listings, self._gate)
+        name = f"{self._prefix}{secrets.token_hex(16)}"
+        session = Session(name, self._cache, self._listings, self._gate, looked=looked)
         self._sessions[session.name] = session
         try:
             yield session

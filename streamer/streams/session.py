@@ -11,6 +11,7 @@ from typing import Any, Final
 from dicomrelay.errors import FrameOutOfRange, FramesNotAddressable, RelayError
 from dicomrelay.log import get_logger
 from streamer.answers import HttpError, status_of
+from streamer.audited import nobody_looks
 from streamer.open_frames import FrameCache, OpenFrames
 from streamer.streams.gate import Gate
 from streamer.streams.listings import Listings
@@ -73,13 +74,21 @@ class Session:
     """
 
     def __init__(
-        self, name: str, cache: FrameCache, listings: Listings, gate: Gate, *, idle_s: float = IDLE_S
+        self,
+        name: str,
+        cache: FrameCache,
+        listings: Listings,
+        gate: Gate,
+        *,
+        idle_s: float = IDLE_S,
+        looked: Callable[[str], None] = nobody_looks,
     ) -> None:
         self.name = name
         self._cache = cache
         self._listings = listings
         self._gate = gate
         self._idle_s = idle_s
+        self._looked = looked
         self._schedule = Schedule()
         self._opened: dict[int, _Opened] = {}
         self._words: deque[dict[str, Any]] = deque()
@@ -190,6 +199,7 @@ class Session:
     async def _open(self, asked: Open) -> None:
         self._check_room(asked, 0)
         positions = await self._listings.positions(asked)
+        self._looked(asked.study)
         # Time has passed, and over HTTP others may have spoken.
         self._check_room(asked, len(positions))
         request = Request(

@@ -6,6 +6,7 @@ import asyncio
 
 from dicomrelay.log import get_logger
 from streamer.answers import HttpError, Receive, Scope, Send
+from streamer.audited import looked_of
 from streamer.door import refuse
 from streamer.streams.messages import WordsError, parse_objects
 from streamer.streams.registry import Registry
@@ -25,7 +26,7 @@ async def serve_websocket(registry: Registry, scope: Scope, receive: Receive, se
         await refuse(scope, send, HttpError(400, f"the subprotocol spoken here is {SUBPROTOCOL}"))
         return
     try:
-        with registry.stream() as session:
+        with registry.stream(looked_of(scope)) as session:
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
             listening = asyncio.ensure_future(_listen(session, receive))
             try:

@@ -14,8 +14,9 @@ from dicomrelay.errors import ConfigurationError
 from dicomrelay.net.identity import PasscodeHash
 from dicomrelay.settings import StreamerAccessSettings, StreamerSettings
 from streamer.answers import Message, Receive, Scope, Send, send_whole
+from streamer.audited import CALLER
 from streamer.credentials import Credentials
-from streamer.door import CALLER, FOREIGN, guarded
+from streamer.door import FOREIGN, guarded
 from streamer.rates import Rate
 
 TOKEN = "0123456789abcdef"

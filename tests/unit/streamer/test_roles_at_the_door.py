@@ -18,8 +18,9 @@ from dicomrelay.net.identity import PasscodeHash
 from dicomrelay.settings import AccountSettings, Settings, StreamerSettings
 from streamer import writers
 from streamer.answers import Message, Receive, Scope, Send, send_whole
+from streamer.audited import CALLER
 from streamer.deeds import action_of
-from streamer.door import CALLER, guarded
+from streamer.door import guarded
 
 PASSWORD = "correct horse battery"
 HASH = str(PasscodeHash.of(PASSWORD))

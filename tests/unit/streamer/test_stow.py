@@ -18,7 +18,8 @@ from dicomrelay.spool import Provenance, Spool, SpoolRecord
 from dicomrelay.spool.records import decode_head, encode_head, encode_record, head_bytes
 from scp_gateway.web_intake import WebIntake
 from streamer.answers import HttpError, Message
-from streamer.door import CALLER, FOREIGN
+from streamer.audited import CALLER
+from streamer.door import FOREIGN
 from streamer.stow.content_type import Form, form_of
 from streamer.stow.outcomes import Failed, Stored, as_json, http_status
 from streamer.stow.reading import BATCH_BYTES, Pace, Places
