@@ -18,7 +18,8 @@ from dicomrelay.metrics.catalogue import FORWARD_PLACES
 from dicomrelay.net import tls
 from dicomrelay.routing.book import rule_set
 from dicomrelay.runtime import home
-from dicomrelay.runtime.queue import Queue, WakeUps, build_celery
+from dicomrelay.runtime.broker_options import without_delayed_delivery
+from dicomrelay.runtime.queue import Queue, WakeUps, build_celery, names_of
 from dicomrelay.settings import Settings
 from workers import tasks
 from workers.dead import end_leases_of_the_dead
@@ -128,12 +129,14 @@ def run(
     # SIGTERM as soft shutdown: finish within worker_soft_shutdown_timeout, or give the message back.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     from celery import signals  # noqa: PLC0415 - it reads the variable when it is imported
+    from celery.worker.consumer import Consumer  # noqa: PLC0415
 
     tls.check_destinations(settings)
     rule_set(settings)
     migrate(home.ledger_url(settings))
     _free(settings)
     app = build_celery(settings)
+    Consumer.Blueprint.default_steps = without_delayed_delivery(Consumer.Blueprint.default_steps)
     own = _PerProcess(settings, processes if threads else 1)
     tasks.register(app, own.rooms, own.forwarding)
     if threads:
@@ -155,7 +158,7 @@ def run(
         [
             "worker",
             f"--hostname={name}@%h",
-            f"--queues={','.join(queue.value for queue in queues)}",
+            f"--queues={','.join(names_of(settings).taken_by(queues))}",
             f"--concurrency={processes}",
             "--pool=threads" if threads else "--pool=prefork",
             "--task-events",

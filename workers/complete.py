@@ -10,6 +10,7 @@ from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.ledger.completion import CompletionPolicy, Made
 from dicomrelay.ledger.values import DueTransfer, Priority
 from dicomrelay.log import get_logger
+from dicomrelay.runtime.home import is_shared
 from dicomrelay.runtime.queue import Queue, Task
 from dicomrelay.settings import Settings
 from workers.deciding import decide_complete
@@ -35,6 +36,7 @@ def policy(settings: Settings) -> CompletionPolicy:
         quiet_after_association_ms=round(1000 * study.quiet_after_association_seconds),
         batch_instances=worker.batch_instances,
         batch_bytes=worker.batch_bytes,
+        by_host=is_shared(settings),
     )
 
 

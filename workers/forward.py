@@ -45,7 +45,9 @@ def forward_transfer(rooms: Rooms, transfer_id: str) -> str | None:
     str or None
         The destination, when there was something to do: there may be more for it.
     """
-    claimed = rooms.ledger.claim_transfer(transfer_id, owner=rooms.owner, lease_ms=LEASE_MS)
+    claimed = rooms.ledger.claim_transfer(
+        transfer_id, owner=rooms.owner, lease_ms=LEASE_MS, host=rooms.reads_as
+    )
     if claimed is None:
         return None
     send_claimed(rooms, claimed)
@@ -54,7 +56,9 @@ def forward_transfer(rooms: Rooms, transfer_id: str) -> str | None:
 
 def forward_next(rooms: Rooms, destination: str) -> bool:
     """Claim and send what goes first at a destination; False when nothing is due there, or it takes nothing now."""
-    claimed = rooms.ledger.claim_next_transfer(destination, owner=rooms.owner, lease_ms=LEASE_MS)
+    claimed = rooms.ledger.claim_next_transfer(
+        destination, owner=rooms.owner, lease_ms=LEASE_MS, host=rooms.reads_as
+    )
     if claimed is None:
         return False
     send_claimed(rooms, claimed)

@@ -78,7 +78,11 @@ class Forwarding:
             # A place that is kept for the urgent is for them only.
             priorities = tuple(Priority)[: tuple(Priority).index(wanted.priority) + 1]
             claimed = self._rooms.ledger.claim_next_transfer(
-                wanted.destination, priorities=priorities, owner=self._rooms.owner, lease_ms=LEASE_MS
+                wanted.destination,
+                priorities=priorities,
+                owner=self._rooms.owner,
+                lease_ms=LEASE_MS,
+                host=self._rooms.reads_as,
             )
             if claimed is None:
                 return False

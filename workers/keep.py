@@ -13,6 +13,7 @@ from dicomrelay.ledger.values import InstanceFacts, Stage, StageItem, StageResul
 from dicomrelay.log import get_logger
 from dicomrelay.metrics.catalogue import STAGE_INSTANCES, STAGE_SECONDS
 from dicomrelay.routing import retry_delay_s
+from workers.complete import say
 from workers.lease import LEASE_MS, LeaseKeeper
 from workers.locating import locate, verified
 from workers.renditions import make_by_rule
@@ -24,11 +25,22 @@ _PATIENCE_S = 600.0
 _ATTEMPTS = 20
 _RETRY_INITIAL_S, _RETRY_MAX_S = 2.0, 300.0
 _AWAY_MAX_S = 60.0
+_SAID_AT_ONCE = 32
 
 
 def archive_batch(rooms: Rooms) -> int:
     """Archive one batch; how many instances it was."""
-    return _batch(rooms, Stage.ARCHIVE, "archived", lambda items: _archive_all(rooms, items))
+    studies: set[str] = set()
+
+    def store(items: Sequence[StageItem]) -> list[StageResult]:
+        studies.update(item.instance.study_instance_uid for item in items)
+        return _archive_all(rooms, items)
+
+    count = _batch(rooms, Stage.ARCHIVE, "archived", store)
+    if rooms.reads_as and studies:
+        # Until now it was this host's to send; from now on it is anybody's.
+        say(rooms, rooms.ledger.flow.readable_anywhere(sorted(studies), limit=_SAID_AT_ONCE))
+    return count
 
 
 def frames_batch(rooms: Rooms) -> int:

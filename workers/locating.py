@@ -12,6 +12,7 @@ from dicomrelay import metrics
 from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt
 from dicomrelay.ledger.values import InstanceFacts
 from dicomrelay.metrics.catalogue import DIGEST_FAILURES
+from dicomrelay.runtime import home
 from workers.rooms import Rooms
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -61,7 +62,11 @@ def locate(rooms: Rooms, facts: InstanceFacts, *, moved: Callable[[], None] = la
     OSError
         They are in the archive, and its storage or its index is away.
     """
-    elsewhere = facts.released or (facts.host != rooms.host and not facts.source_path)
+    foreign = facts.host != rooms.host
+    if foreign and not facts.archive_path and home.is_shared(rooms.settings):
+        # Claims pass over it; whoever has it all the same lets it wait.
+        raise OSError(errno.EAGAIN, "its bytes are in another host's spool, and not in the archive yet")
+    elsewhere = facts.released or foreign
     if facts.archive_path and elsewhere:
         try:
             return _in_the_archive(rooms, facts, moved)

@@ -73,6 +73,11 @@ class Rooms:
         return self._books[0].current()
 
     @property
+    def reads_as(self) -> str:
+        """Whose spool this host can read, where several may be at the ledger; "" where it is alone."""
+        return self.host if home.is_shared(self.settings) else ""
+
+    @property
     def owner(self) -> str:
         """Who holds a lease: this process, and no other that ever was."""
         return own_name()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.ledger.migrate import migrate
@@ -18,6 +20,8 @@ from workers.commit_reports import report_until
 from workers.complete import complete_until
 from workers.count import ask_until
 from workers.identity_watch import IdentityWatch
+from workers.leading import Reign, lead
+from workers.levels import show_until
 from workers.performed import perform_until
 from workers.prune import prune_until
 from workers.reconcile import reconcile
@@ -27,6 +31,17 @@ from workers.sweep import Sweeper
 
 _log = get_logger("dicomrelay.scheduler")
 _RECONCILE_AGAIN_S = 10.0
+_GIVE_UP_S = 3.0
+# What one scheduler of all does, each in a thread of its own until it is told to stop.
+_DUTIES: Final = (
+    complete_until,
+    ask_until,
+    prune_until,
+    report_until,
+    perform_until,
+    scrub_until,
+    retain_until,
+)
 
 
 def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event) -> None:
@@ -48,19 +63,15 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     identity = IdentityWatch(rooms)
     # Beside the sweeping: what is new does not wait for what is old.
     threading.Thread(target=_reconcile, args=(rooms, stop), name="reconcile", daemon=True).start()
-    threading.Thread(target=complete_until, args=(rooms, stop), name="complete", daemon=True).start()
-    threading.Thread(target=ask_until, args=(rooms, stop), name="count", daemon=True).start()
-    threading.Thread(target=prune_until, args=(rooms, stop), name="prune", daemon=True).start()
-    threading.Thread(target=report_until, args=(rooms, stop), name="commitments", daemon=True).start()
-    threading.Thread(target=perform_until, args=(rooms, stop), name="mpps", daemon=True).start()
-    threading.Thread(target=scrub_until, args=(rooms, stop), name="scrub", daemon=True).start()
-    threading.Thread(target=retain_until, args=(rooms, stop), name="archive-retention", daemon=True).start()
+    leader = lead(rooms, Reign([partial(duty, rooms) for duty in _DUTIES]), stop)
+    figures = partial(show_until, leads=lambda: leader.leads)
+    threading.Thread(target=figures, args=(rooms, stop), name="figures", daemon=True).start()
     ready()
     troubled = ""
     while not stop.wait(settings.worker.sweep_seconds):
         identity.look()
         try:
-            swept = sweeper.sweep()
+            swept = sweeper.sweep(leads=leader.leads)
         except RelayError as error:
             _end_without_its_ledger(rooms)
             trouble = f"{type(error).__name__}: {error}"
@@ -74,6 +85,7 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
             troubled = ""
         if swept.transfers_made:
             _log.info("studies complete", transfers=swept.transfers_made)
+    leader.given_up.wait(_GIVE_UP_S)
     rooms.close()
 
 

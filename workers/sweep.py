@@ -23,6 +23,7 @@ _TRANSFERS = 1000
 _DESTINATIONS = 1000
 # A wake-up that was lost is said again after so long; until then its message is taken to be in a queue.
 _AGAIN_S = 30.0
+_HERE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,15 @@ class Sweeper:
         self._said: dict[str, float] = {}
         self._asked: dict[str, float] = {}  # the same for verifications
         self._pulls = PullSweeper(rooms, clock=clock)
+        self._said_here = float("-inf")
 
-    def sweep(self) -> Swept:
+    def sweep(self, *, leads: bool = True) -> Swept:
         """Look once.
+
+        Parameters
+        ----------
+        leads : bool
+            Look for what is the ledger's too, and not only for what is this spool's.
 
         Raises
         ------
@@ -53,8 +60,9 @@ class Sweeper:
         """
         rooms, worker = self._rooms, self._rooms.settings.worker
         self._free()
-        made = make_complete(rooms).transfers
-        rooms.ledger.operations.end_cancelled()
+        made = make_complete(rooms).transfers if leads else 0
+        if leads:
+            rooms.ledger.operations.end_cancelled()
         due = rooms.ledger.due(
             limit=_TRANSFERS,
             host=rooms.host,
@@ -67,19 +75,35 @@ class Sweeper:
             said += self._say(Task.GROUP, 1)
         for task, queue, pending, processes in (
             (Task.ARCHIVE, Queue.ARCHIVE, due.archive_pending, worker.keep_processes),
-            (Task.FRAMES, Queue.FRAMES, due.frames_pending, worker.keep_processes),
+            (Task.FRAMES, Queue.FRAMES, due.frames_pending if leads else 0, worker.keep_processes),
             (Task.RELEASE, Queue.MAINTENANCE, due.releasable, worker.intake_processes),
         ):
             batches = -(-pending // worker.batch_instances)
             said += self._say(task, min(batches, processes) - depths[queue])
-        forward_idle = not any(depths[queue] for queue in FORWARD_QUEUE.values())
-        said += sum(self._wake(transfer, idle=forward_idle) for transfer in due.transfers)
-        self._forget(due.transfers)
         if not report_box(rooms).is_empty():
             said += self._say(Task.REPORTS, 1 - depths[Queue.MAINTENANCE])
+        if due.transfers and rooms.reads_as:
+            said += self._wake_here(due.transfers[0])
+        return Swept(made, said + self._lead(due.transfers, depths) if leads else said)
+
+    def _lead(self, due: tuple[DueTransfer, ...], depths: dict[Queue, int]) -> int:
+        """Say what any host can do."""
+        forward_idle = not any(depths[queue] for queue in FORWARD_QUEUE.values())
+        said = sum(self._wake(transfer, idle=forward_idle) for transfer in due)
+        self._forget(due)
         said += self._wake_verifications()
-        said += self._pulls.look()
-        return Swept(made, said)
+        return said + self._pulls.look()
+
+    def _wake_here(self, transfer: DueTransfer) -> int:
+        """A spark for this host's own workers: what is in its spool alone nobody else can send. One waits at most."""
+        now = self._clock()
+        if now - self._said_here < _HERE_S or self._rooms.wake_ups.depth_here():
+            return 0
+        self._rooms.wake_ups.send(
+            Task.FORWARD, ids=[transfer.id], queue=FORWARD_QUEUE[transfer.priority], here=True
+        )
+        self._said_here = now
+        return 1
 
     def _free(self) -> None:
         """What a dead process had in hand is due, and said at once, whenever it was said before."""

@@ -41,6 +41,7 @@ _COMMANDS: Final = {
     "audit": ("audit", "Who did what, and what went where: list; ship to the audit repository."),
     "check": ("check", "Hold spool, ledger and archive against each other."),
     "repair": ("repair", "Mend what can be mended without losing anything; rebuild a lost ledger."),
+    "hosts": ("hosts", "The hosts at this ledger: who runs, who leads, what is nowhere else."),
     "doctor": ("doctor", "What is wrong with this installation, and what to do about it."),
     "gateway": ("gateway", "The listener alone."),
     "worker": ("worker", "A worker alone."),

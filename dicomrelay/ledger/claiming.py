@@ -22,19 +22,19 @@ from dicomrelay.ledger.places import (
     places,
     write_breaker,
 )
+from dicomrelay.ledger.readable import TO_DO, readable_at
 from dicomrelay.ledger.schema import WAS_UNDER_WAY, deliveries, instances, transfers
 from dicomrelay.ledger.values import (
     ClaimedTransfer,
-    DeliveryState,
     PendingDelivery,
     Priority,
     TransferState,
 )
 
-TO_DO = (DeliveryState.PENDING.value, DeliveryState.FAILED.value)
 
-
-def claim(work: Work, transfer_id: str, *, owner: str, lease_ms: int) -> ClaimedTransfer | None:
+def claim(
+    work: Work, transfer_id: str, *, owner: str, lease_ms: int, host: str = ""
+) -> ClaimedTransfer | None:
     """Take the lease; see `Ledger.claim_transfer`."""
     wanted = work.connection.execute(
         select(transfers.c.destination, transfers.c.priority).where(transfers.c.id == transfer_id)
@@ -45,27 +45,33 @@ def claim(work: Work, transfer_id: str, *, owner: str, lease_ms: int) -> Claimed
     free = places(work, row)
     if not free.free:
         return None
-    if more_urgent_due(work, row.name, Priority(wanted.priority), limit=free.free) >= free.free:
+    if more_urgent_due(work, row.name, Priority(wanted.priority), limit=free.free, host=host) >= free.free:
         return None
-    return _take(work, row, transfer_id, trial=free.trial, owner=owner, lease_ms=lease_ms)
+    return _take(work, row, transfer_id, trial=free.trial, owner=owner, lease_ms=lease_ms, host=host)
 
 
 def claim_next(
-    work: Work, destination: str, *, priorities: Sequence[Priority], owner: str, lease_ms: int
+    work: Work,
+    destination: str,
+    *,
+    priorities: Sequence[Priority],
+    owner: str,
+    lease_ms: int,
+    host: str = "",
 ) -> ClaimedTransfer | None:
     """Take the lease on what goes first; see `Ledger.claim_next_transfer`."""
     row = locked_destination(work, destination)
     if row is None:
         return None
     free = places(work, row)
-    found = next_due(work, destination, 1) if free.free else []
+    found = next_due(work, destination, 1, host=host) if free.free else []
     if not found or found[0][1] not in priorities:
         return None
-    return _take(work, row, found[0][0], trial=free.trial, owner=owner, lease_ms=lease_ms)
+    return _take(work, row, found[0][0], trial=free.trial, owner=owner, lease_ms=lease_ms, host=host)
 
 
-def next_due(work: Work, destination: str, count: int) -> list[tuple[str, Priority]]:
-    """The most urgent transfers that are due, and of those the longest due."""
+def next_due(work: Work, destination: str, count: int, *, host: str = "") -> list[tuple[str, Priority]]:
+    """The most urgent transfers that are due, and of those the longest due; with a host, of those that it can read."""
     found: list[tuple[str, Priority]] = []
     for priority in Priority:
         if len(found) >= count:
@@ -76,6 +82,7 @@ def next_due(work: Work, destination: str, count: int) -> list[tuple[str, Priori
                 transfers.c.destination == destination,
                 transfers.c.priority == priority.value,
                 transfers.c.due_at <= work.now,
+                *readable_at(host),
             )
             .order_by(transfers.c.due_at)
             .limit(count - len(found))
@@ -85,11 +92,11 @@ def next_due(work: Work, destination: str, count: int) -> list[tuple[str, Priori
 
 
 def _take(
-    work: Work, row: AnyRow, transfer_id: str, *, trial: bool, owner: str, lease_ms: int
+    work: Work, row: AnyRow, transfer_id: str, *, trial: bool, owner: str, lease_ms: int, host: str
 ) -> ClaimedTransfer | None:
     claimed = work.connection.execute(
         update(transfers)
-        .where(transfers.c.id == transfer_id, transfers.c.due_at <= work.now)
+        .where(transfers.c.id == transfer_id, transfers.c.due_at <= work.now, *readable_at(host))
         .values(
             state=TransferState.RUNNING.value,
             due_at=work.now + lease_ms,
@@ -117,6 +124,7 @@ def _take(
         deliveries=_to_do(work, transfer_id),
         trial=trial,
         in_trouble=breaker.in_trouble,
+        host=host,
     )
 
 

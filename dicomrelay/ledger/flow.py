@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dicomrelay.ledger import contacts, due, flow_summary, handing_back
+from collections.abc import Sequence
+
+from dicomrelay.ledger import contacts, due, flow_summary, handing_back, readable
 from dicomrelay.ledger.breaker import BreakerPolicy, BreakerState
 from dicomrelay.ledger.due import Wanted
 from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.flow_summary import DestinationFlow
 from dicomrelay.ledger.handing_back import Signal
-from dicomrelay.ledger.values import ClaimedTransfer
+from dicomrelay.ledger.values import ClaimedTransfer, DueTransfer
 
 
 class Flow:
@@ -21,6 +23,11 @@ class Flow:
         """Destinations with something due and a free place, who waits longest first."""
         with self._database.read() as work:
             return due.waited_for(work)
+
+    def readable_anywhere(self, study_instance_uids: Sequence[str], *, limit: int) -> list[DueTransfer]:
+        """Transfers of these studies that are due, and of which nothing is in a spool alone any more: any host can send them."""
+        with self._database.read() as work:
+            return readable.anywhere(work, study_instance_uids, limit=limit)
 
     def destinations(self, name: str | None = None) -> tuple[DestinationFlow, ...]:
         """Every destination that the ledger knows, or one of them, by name: its state and what waits for it."""

@@ -40,6 +40,8 @@ class CompletionPolicy:
     quiet_after_association_ms: int
     batch_instances: int
     batch_bytes: int
+    # Where several hosts are at the ledger: no transfer holds instances of two spools.
+    by_host: bool = False
 
     @property
     def limits(self) -> Limits:
@@ -61,6 +63,7 @@ class _Making:
 
     work: Work
     limits: Limits
+    by_host: bool
     rooms: dict[tuple[str, str], Room] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     members: list[tuple[str, Sequence[AnyRow]]] = field(default_factory=list)
@@ -77,7 +80,7 @@ def complete(work: Work, policy: CompletionPolicy, *, limit: int) -> Made:
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
     )
-    making = _Making(work, policy.limits)
+    making = _Making(work, policy.limits, policy.by_host)
     for part in chunks(list(work.connection.execute(query).scalars())):
         rows, unfinished = _ungrouped(work, part)
         _plan(making, rows, complete=True)
@@ -103,7 +106,7 @@ def worth_a_cut(work: Work, policy: CompletionPolicy, *, older_than_ms: int, lim
         .limit(limit)
     )
     rows, _ = _ungrouped(work, list(work.connection.execute(query).scalars()))
-    making = _Making(work, policy.limits)
+    making = _Making(work, policy.limits, policy.by_host)
     _plan(making, rows, complete=False)
     return sorted({row["study_instance_uid"] for row in making.rows})
 
@@ -111,7 +114,7 @@ def worth_a_cut(work: Work, policy: CompletionPolicy, *, older_than_ms: int, lim
 def cut(work: Work, policy: CompletionPolicy, study_uids: Sequence[str]) -> Made:
     """Make transfers of what fills them in studies that may still arrive; see `Completion.cut`."""
     orders.unchanging(work)
-    making = _Making(work, policy.limits)
+    making = _Making(work, policy.limits, policy.by_host)
     for part in chunks(sorted(set(study_uids))):
         query = (
             select(studies.c.study_instance_uid)
@@ -180,8 +183,19 @@ def _plan(making: _Making, rows: Sequence[AnyRow], *, complete: bool) -> None:
         later = [row for row in waiting if row.not_before > making.work.now]
         # What may go now does not wait for what a rule puts off.
         for part in ([row for row in waiting if row.not_before <= making.work.now], later):
-            if part:
-                _cut(making, part, complete=complete)
+            for mine in _of_one_spool(making, part):
+                _cut(making, mine, complete=complete)
+
+
+def _of_one_spool(making: _Making, rows: Sequence[AnyRow]) -> Sequence[Sequence[AnyRow]]:
+    """The rows apart by the spools that their bytes came into: a host that is lost keeps back its own, and no other's."""
+    if not (rows and making.by_host):
+        return [rows] if rows else []
+    hosts: dict[str, str] = {}
+    for part in chunks([row.instance_id for row in rows]):
+        query = select(instances.c.id, instances.c.host).where(instances.c.id.in_(part))
+        hosts.update((row.id, row.host) for row in making.work.connection.execute(query))
+    return [[row for row in rows if hosts[row.instance_id] == host] for host in sorted(set(hosts.values()))]
 
 
 def _cut(making: _Making, waiting: Sequence[AnyRow], *, complete: bool) -> None:

@@ -69,7 +69,7 @@ def _has_to(work: Work, row: AnyRow, claimed: ClaimedTransfer) -> bool:
     if breaker_of(row).state is not BreakerState.CLOSED:
         return False
     limit = limit_of(row)
-    urgent = more_urgent_due(work, row.name, claimed.priority, limit=limit)
+    urgent = more_urgent_due(work, row.name, claimed.priority, limit=limit, host=claimed.host)
     if urgent and urgent > max(0, limit - live_leases(work, row.name)):
         return True
     return _holds_up(work, claimed)

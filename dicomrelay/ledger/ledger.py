@@ -24,10 +24,13 @@ from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.evidence import Evidence
 from dicomrelay.ledger.figures import Figures, figures
 from dicomrelay.ledger.flow import Flow
+from dicomrelay.ledger.hosts import HostFound
+from dicomrelay.ledger.hosts import hosts as hosts_of
 from dicomrelay.ledger.inventory import Inventory
 from dicomrelay.ledger.journey import Journey
 from dicomrelay.ledger.leases import Leases
 from dicomrelay.ledger.mending import Mending
+from dicomrelay.ledger.named_leases import NamedLeases
 from dicomrelay.ledger.operations import Operations
 from dicomrelay.ledger.pulls import Pulls
 from dicomrelay.ledger.retention import Retention
@@ -65,6 +68,7 @@ class Ledger:
         self.evidence = Evidence(database)
         self.flow = Flow(database)
         self.leases = Leases(database)
+        self.named_leases = NamedLeases(database)
         self.retention = Retention(database)
         self.inventory = Inventory(database)
         self.verifications = Verifications(database)
@@ -171,26 +175,46 @@ class Ledger:
                 work, limit=limit, host=host, destination=destination, closed=closed, keep_ms=keep_ms
             )
 
-    def claim_transfer(self, transfer_id: str, *, owner: str, lease_ms: int) -> ClaimedTransfer | None:
+    def hosts(self) -> list[HostFound]:
+        """The hosts at this ledger."""
+        with self._database.read() as work:
+            return hosts_of(work)
+
+    def claim_transfer(
+        self, transfer_id: str, *, owner: str, lease_ms: int, host: str = ""
+    ) -> ClaimedTransfer | None:
         """Take a transfer for `lease_ms`.
 
         None when it is leased, finished, held, not due, unknown, or its destination has no place for it: as many transfers
         run as it stands, more urgent ones wait for the free places, it is held, or its breaker is open.
+
+        Parameters
+        ----------
+        host : str
+            Whose spool the claimer can read, where several hosts are at the ledger: nothing is taken that is in another's spool
+            alone. "": everything is readable.
         """
         return self._database.transact(
-            lambda work: claiming.claim(work, transfer_id, owner=owner, lease_ms=lease_ms)
+            lambda work: claiming.claim(work, transfer_id, owner=owner, lease_ms=lease_ms, host=host)
         )
 
     def claim_next_transfer(
-        self, destination: str, *, priorities: Sequence[Priority] = tuple(Priority), owner: str, lease_ms: int
+        self,
+        destination: str,
+        *,
+        priorities: Sequence[Priority] = tuple(Priority),
+        owner: str,
+        lease_ms: int,
+        host: str = "",
     ) -> ClaimedTransfer | None:
         """Take the transfer that goes first at a destination, for `lease_ms`.
 
-        None when none is due, there is no free place, or what goes first is none of the `priorities`.
+        None when none is due, there is no free place, or what goes first is none of the `priorities`; `host` as
+        `claim_transfer`.
         """
         return self._database.transact(
             lambda work: claiming.claim_next(
-                work, destination, priorities=priorities, owner=owner, lease_ms=lease_ms
+                work, destination, priorities=priorities, owner=owner, lease_ms=lease_ms, host=host
             )
         )
 

@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 
 from dicomrelay.ledger.breaker import Admission, Breaker, BreakerState
 from dicomrelay.ledger.engine import AnyRow, Work
+from dicomrelay.ledger.readable import readable_at
 from dicomrelay.ledger.schema import RUNNING, destinations, transfers
 from dicomrelay.ledger.values import Priority
 
@@ -83,8 +84,8 @@ def more_urgent(priority: Priority) -> Sequence[Priority]:
     return _PRIORITIES[: _PRIORITIES.index(priority)]
 
 
-def more_urgent_due(work: Work, destination: str, priority: Priority, *, limit: int) -> int:
-    """How many transfers that go first are due for a destination, up to `limit`."""
+def more_urgent_due(work: Work, destination: str, priority: Priority, *, limit: int, host: str = "") -> int:
+    """How many transfers that go first are due for a destination, up to `limit`; with a host, of those that it can read."""
     count = 0
     for each in more_urgent(priority):
         due = (
@@ -93,6 +94,7 @@ def more_urgent_due(work: Work, destination: str, priority: Priority, *, limit: 
                 transfers.c.destination == destination,
                 transfers.c.priority == each.value,
                 transfers.c.due_at <= work.now,
+                *readable_at(host),
             )
             .limit(limit)
         )

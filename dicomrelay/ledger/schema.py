@@ -560,3 +560,14 @@ pull_polls: Final = Table(
     Column("known_until", BigInteger),
     Column("pull_id", Text, nullable=False),
 )
+
+# Held until `due_at`: who leads, and whose scheduler runs.
+named_leases: Final = Table(
+    "named_leases",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+)

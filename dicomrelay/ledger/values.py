@@ -239,7 +239,8 @@ class PendingDelivery:
 class ClaimedTransfer:
     """A transfer under lease. `attempt` counts from 1; `address` is the destination's row.
 
-    `trial` when the destination's breaker is half open: ask by C-ECHO first; `in_trouble` when its last contact failed.
+    `trial` when the destination's breaker is half open: ask by C-ECHO first; `in_trouble` when its last contact failed; `host` is
+    the claimer's where several hosts are at the ledger, else "".
     """
 
     id: str
@@ -253,6 +254,7 @@ class ClaimedTransfer:
     deliveries: tuple[PendingDelivery, ...]
     trial: bool = False
     in_trouble: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

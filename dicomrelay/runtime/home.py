@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Final
 
 from dicomrelay.errors import ConfigurationError, ServiceError
+from dicomrelay.runtime import servers
 from dicomrelay.settings import Settings
+from dicomrelay.settings.services import EMBEDDED
 
 FOLDERS: Final = ("spool", "archive", "db", "redis", "logs", "run")
 # sockaddr_un.sun_path holds 108 bytes on Linux and 104 elsewhere, the closing NUL among them.
@@ -149,25 +151,44 @@ def answers_folder(settings: Settings) -> Path:
 
 
 def ledger_url(settings: Settings) -> str:
-    """The ledger's database, as SQLAlchemy names it."""
-    url = settings.database.url.get_secret_value()
-    if url == "embedded":
+    """The ledger's database, as SQLAlchemy names it.
+
+    Raises
+    ------
+    ConfigurationError
+        database.password_file cannot be read.
+    """
+    if not is_shared(settings):
         return f"sqlite:///{settings.path('db', 'ledger.sqlite')}"
-    return url
+    return servers.database_url(settings.database)
+
+
+def is_shared(settings: Settings) -> bool:
+    """Whether other hosts may be at the ledger: it is a server's, and no file of this home (docs/design/hosts.md)."""
+    return settings.database.url.get_secret_value() != EMBEDDED
 
 
 def archive_url(settings: Settings) -> str | None:
-    """The database of the archive's index; None for the one in the archive's own folder."""
-    url = settings.database.url.get_secret_value()
-    return None if url == "embedded" else url
+    """The database of the archive's index; None for the one in the archive's own folder. Raises as `ledger_url`."""
+    return servers.database_url(settings.database) if is_shared(settings) else None
 
 
 def broker_url(settings: Settings) -> str:
-    """The broker, as kombu names it."""
-    url = settings.broker.url.get_secret_value()
-    if url == "embedded":
+    """The broker, as kombu names it.
+
+    Raises
+    ------
+    ConfigurationError
+        broker.password_file cannot be read.
+    """
+    if not has_own_queues(settings):
         return f"redis+socket://{broker_socket(settings)}?virtual_host=0"
-    return url
+    return servers.broker_url(settings.broker)
+
+
+def has_own_queues(settings: Settings) -> bool:
+    """Whether the broker may serve other hosts too, so that what is a spool's has queues of the spool's name."""
+    return settings.broker.url.get_secret_value() != EMBEDDED
 
 
 def broker_socket(settings: Settings) -> Path:

@@ -13,23 +13,23 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from dicomrelay.errors import ServiceUnavailable
-from dicomrelay.runtime.home import broker_url
+from dicomrelay.runtime import broker_options, home, servers
+from dicomrelay.runtime.queue_names import FORWARD_QUEUES, INTAKE_QUEUES, KEEP_QUEUES, Queue, QueueNames
 from dicomrelay.settings import Settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
-
-class Queue(StrEnum):
-    """The queues."""
-
-    GROUP = "group"
-    FORWARD_URGENT = "forward.urgent"
-    FORWARD_NORMAL = "forward.normal"
-    FORWARD_BULK = "forward.bulk"
-    ARCHIVE = "archive"
-    FRAMES = "frames"
-    MAINTENANCE = "maintenance"
+__all__ = [
+    "FORWARD_QUEUES",
+    "INTAKE_QUEUES",
+    "KEEP_QUEUES",
+    "Queue",
+    "Task",
+    "WakeUps",
+    "build_celery",
+    "names_of",
+]
 
 
 class Task(StrEnum):
@@ -45,11 +45,6 @@ class Task(StrEnum):
     PULL = "dicomrelay.pull"
 
 
-INTAKE_QUEUES: Final = (Queue.GROUP, Queue.MAINTENANCE)
-KEEP_QUEUES: Final = (Queue.ARCHIVE, Queue.FRAMES)
-# In this order a worker looks for work (queue_order_strategy): urgent studies pass the others.
-FORWARD_QUEUES: Final = (Queue.FORWARD_URGENT, Queue.FORWARD_NORMAL, Queue.FORWARD_BULK)
-
 _TASK_QUEUE: Final = {
     Task.GROUP: Queue.GROUP,
     Task.ARCHIVE: Queue.ARCHIVE,
@@ -64,19 +59,36 @@ _TASK_QUEUE: Final = {
 }
 
 
+def names_of(settings: Settings) -> QueueNames:
+    """What the queues are called here.
+
+    Raises
+    ------
+    ConfigurationError
+        The file with the name of the spool is damaged.
+    """
+    return QueueNames(home.known_spool_name(settings) if home.has_own_queues(settings) else "")
+
+
 def build_celery(settings: Settings) -> Celery:
     """A Celery application for our queues.
 
     Redelivery on Redis is by time (`visibility_timeout`), so tasks are bounded well under it, and what a lost or
-    doubled message could harm is guarded by leases in the ledger. Without `socket_timeout` a worker never notices a
-    broker that went silent.
+    doubled message could harm is guarded by leases in the ledger.
+
+    Raises
+    ------
+    ConfigurationError
+        As `names_of`, or broker.password_file cannot be read.
     """
     # Late: half a second of imports that the gateway and most commands can do without.
     from celery import Celery  # noqa: PLC0415
     from kombu.entity import Queue as KombuQueue  # noqa: PLC0415
 
-    app = Celery("dicomrelay", broker=broker_url(settings), set_as_current=False)
-    timeout_s = settings.broker.timeout_s
+    url, timeout_s = home.broker_url(settings), settings.broker.timeout_s
+    names = names_of(settings)
+    arguments = broker_options.queue_arguments(url)
+    app = Celery("dicomrelay", broker=url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -86,8 +98,8 @@ def build_celery(settings: Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_create_missing_queues=False,
-        task_default_queue=Queue.MAINTENANCE.value,
-        task_queues=[KombuQueue(queue.value) for queue in Queue],
+        task_default_queue=names.of(Queue.MAINTENANCE),
+        task_queues=[KombuQueue(name, queue_arguments=arguments or None) for name in names.all()],
         task_track_started=True,
         task_publish_retry=False,
         worker_prefetch_multiplier=1,
@@ -101,16 +113,8 @@ def build_celery(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=timeout_s,
-        broker_transport_options={
-            "visibility_timeout": 300,
-            "socket_timeout": timeout_s,
-            "socket_connect_timeout": timeout_s,
-            "socket_keepalive": True,
-            "health_check_interval": 5,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "queue_order_strategy": "priority",
-        },
+        broker_use_ssl=servers.broker_tls(settings.broker) or False,
+        **broker_options.celery_options(url, timeout_s=timeout_s),
     )
     return app
 
@@ -121,9 +125,12 @@ class WakeUps:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._app: Celery | None = None
+        self._names = QueueNames()
         self._lock = threading.Lock()
 
-    def send(self, task: Task, *, ids: Sequence[str] = (), queue: Queue | None = None) -> None:
+    def send(
+        self, task: Task, *, ids: Sequence[str] = (), queue: Queue | None = None, here: bool = False
+    ) -> None:
         """Put one message on the task's queue.
 
         Parameters
@@ -132,6 +139,8 @@ class WakeUps:
             Opaque ids, and nothing else.
         queue : Queue, optional
             Where the task has no queue of its own (forwarding).
+        here : bool
+            Of forwarding: for the workers of this host alone, where the broker serves others too.
 
         Raises
         ------
@@ -139,10 +148,10 @@ class WakeUps:
             The broker does not take it within `broker.timeout_s`; the sweeper will say it again.
         """
         with self._lock, _broker_errors():
-            target = queue or _TASK_QUEUE[task]
-            self._celery().send_task(
-                task.value, args=list(ids), queue=target.value, ignore_result=True, retry=False
-            )
+            app = self._celery()
+            target = self._names.of(queue or _TASK_QUEUE[task])
+            name = (self._names.forward_here if here else "") or target
+            app.send_task(task.value, args=list(ids), queue=name, ignore_result=True, retry=False)
 
     def is_waiting(self, task: Task) -> bool:
         """Whether a message waits on the task's own queue.
@@ -153,10 +162,10 @@ class WakeUps:
             The broker does not answer.
         """
         with self._lock, _broker_errors(), self._celery().pool.acquire(block=True) as connection:
-            return _depth(connection.default_channel, _TASK_QUEUE[task]) > 0
+            return _depth(connection, self._names.of(_TASK_QUEUE[task])) > 0
 
     def depths(self) -> dict[Queue, int]:
-        """How many messages wait in each queue.
+        """How many messages wait in each queue; of those that are a spool's, in this spool's.
 
         Raises
         ------
@@ -164,8 +173,19 @@ class WakeUps:
             The broker does not answer.
         """
         with self._lock, _broker_errors(), self._celery().pool.acquire(block=True) as connection:
-            channel = connection.default_channel
-            return {queue: _depth(channel, queue) for queue in Queue}
+            return {queue: _depth(connection, self._names.of(queue)) for queue in Queue}
+
+    def depth_here(self) -> int:
+        """How many messages wait for the forward workers of this host alone.
+
+        Raises
+        ------
+        ServiceUnavailable
+            The broker does not answer.
+        """
+        with self._lock, _broker_errors(), self._celery().pool.acquire(block=True) as connection:
+            name = self._names.forward_here
+            return _depth(connection, name) if name else 0
 
     def close(self) -> None:
         """Close the connections."""
@@ -173,33 +193,38 @@ class WakeUps:
             self._app.close()
 
     def _celery(self) -> Celery:
-        if self._app is None:
-            self._app = build_celery(self._settings)
-            # One more try and then the caller is told; it has better things to do, and the sweeper will say it again.
-            self._app.conf.broker_transport_options |= {
-                "max_retries": 1,
-                "interval_start": 0,
-                "interval_step": 0.1,
-            }
+        if self._app is None or (not self._names.spool and names_of(self._settings).spool):
+            names, app = names_of(self._settings), build_celery(self._settings)
+            url, timeout_s = home.broker_url(self._settings), self._settings.broker.timeout_s
+            app.conf.broker_transport_options |= broker_options.publisher_options(url, timeout_s=timeout_s)
+            self.close()
+            self._names, self._app = names, app
         return self._app
 
 
-def _depth(channel: Any, queue: Queue) -> int:
+def _depth(connection: Any, name: str) -> int:
     from kombu.exceptions import ChannelError  # noqa: PLC0415
 
+    # On Redis an empty queue does not exist; on RabbitMQ one that nobody has declared, and then the channel is closed.
+    is_amqp = connection.transport.driver_type == "amqp"
+    channel = connection.channel() if is_amqp else connection.default_channel
     try:
-        return int(channel.queue_declare(queue=queue.value, passive=True).message_count)
-    except ChannelError:  # on Redis an empty queue does not exist
+        return int(channel.queue_declare(queue=name, passive=True).message_count)
+    except (ChannelError, *connection.channel_errors):
         return 0
+    finally:
+        if is_amqp:
+            channel.close()
 
 
 @contextmanager
 def _broker_errors() -> Iterator[None]:
     """Turns the broker's errors into ours."""
     from kombu.exceptions import KombuError, OperationalError  # noqa: PLC0415
+    from kombu.transport.pyamqp import Transport  # noqa: PLC0415
     from redis.exceptions import RedisError  # noqa: PLC0415
 
     try:
         yield
-    except (OperationalError, KombuError, RedisError, OSError) as error:
+    except (OperationalError, KombuError, RedisError, *Transport.connection_errors, OSError) as error:
         raise ServiceUnavailable(f"the broker does not answer ({type(error).__name__})") from error

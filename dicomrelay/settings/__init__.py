@@ -23,8 +23,6 @@ from dicomrelay.settings.model import Settings
 from dicomrelay.settings.pulls import PriorsSettings, PullSettings
 from dicomrelay.settings.rules import AttributeTest, RuleCondition, RuleSettings
 from dicomrelay.settings.sections import (
-    BrokerSettings,
-    DatabaseSettings,
     GatewaySettings,
     MonitorSettings,
     PeerSettings,
@@ -35,6 +33,7 @@ from dicomrelay.settings.sections import (
     WorkerSettings,
     is_loopback,
 )
+from dicomrelay.settings.services import BrokerSettings, DatabaseSettings, ServiceTlsSettings
 from dicomrelay.settings.streamer import StreamerAccessSettings, StreamerSettings
 from dicomrelay.settings.tls import DestinationTlsSettings, TlsSettings
 from dicomrelay.settings.users import AccountSettings, AccountTokenSettings, Role
@@ -66,6 +65,7 @@ __all__ = [
     "RuleCondition",
     "RuleSettings",
     "SendSettings",
+    "ServiceTlsSettings",
     "Settings",
     "StreamerAccessSettings",
     "StreamerSettings",

@@ -21,6 +21,7 @@ from dicomrelay.settings.pulls import PullSettings
 from dicomrelay.settings.renditions import RenditionSettings
 from dicomrelay.settings.retrieve import CommitmentSettings, RetrieveSettings
 from dicomrelay.settings.rules import RuleChangeSettings, RuleSettings
+from dicomrelay.settings.services import BrokerSettings, DatabaseSettings
 from dicomrelay.settings.streamer import StreamerSettings
 from dicomrelay.settings.users import AccountSettings, check_names
 from dicomrelay.settings.worklist import WorklistSettings
@@ -37,8 +38,8 @@ class Settings(BaseSettings):
 
     home: Path = Field(DEFAULT_HOME, description="Where spool, archive, database, logs and sockets are.")
     gateway: sections.GatewaySettings = sections.GatewaySettings()
-    broker: sections.BrokerSettings = sections.BrokerSettings()
-    database: sections.DatabaseSettings = sections.DatabaseSettings()
+    broker: BrokerSettings = BrokerSettings()
+    database: DatabaseSettings = DatabaseSettings()
     study: sections.StudySettings = sections.StudySettings()
     worker: sections.WorkerSettings = sections.WorkerSettings()
     send: sections.SendSettings = sections.SendSettings()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -19,14 +18,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _require_port(url: str) -> None:
-    """Refuse a port that is none, without quoting the URL: it may hold a password."""
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        raise ValueError("the port in the URL is no number from 0 to 65535") from None
 
 
 class GatewaySettings(Section):
@@ -113,45 +104,6 @@ class GatewaySettings(Section):
         """Associations that are kept for peers we know."""
         reserved = self.reserved_associations
         return self.max_associations // 10 if reserved is None else reserved
-
-
-class BrokerSettings(Section):
-    """Redis or Valkey: wake-ups only."""
-
-    url: SecretStr = Field(
-        SecretStr("embedded"),
-        description='"embedded" starts a server of our own; else a redis:// or rediss:// URL.',
-    )
-    timeout_s: float = Field(5, gt=0, le=60, description="Time for the broker to connect or to answer.")
-
-    @field_validator("url")
-    @classmethod
-    def _known_scheme(cls, value: SecretStr) -> SecretStr:
-        text = value.get_secret_value()
-        if text != "embedded" and not text.startswith(("redis://", "rediss://", "redis+socket://")):
-            raise ValueError(
-                'say "embedded", or a URL that begins with redis://, rediss:// or redis+socket://'
-            )
-        _require_port(text)
-        return value
-
-
-class DatabaseSettings(Section):
-    """The ledger and the archive's index."""
-
-    url: SecretStr = Field(
-        SecretStr("embedded"),
-        description='"embedded" is SQLite in db/ of the home; else postgresql://user:password@host/name.',
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _known_scheme(cls, value: SecretStr) -> SecretStr:
-        text = value.get_secret_value()
-        if text != "embedded" and not text.startswith("postgresql://"):
-            raise ValueError('say "embedded", or a URL that begins with postgresql://')
-        _require_port(text)
-        return value
 
 
 class StudySettings(Section):

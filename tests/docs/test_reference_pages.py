@@ -42,6 +42,10 @@ FORMS = {
 # What a table that may be left out, or a key of one, cannot be without.
 TOGETHER = {
     "archive": {"URL": "s3://bucket", "ACCESS_KEY_ID": "AKIA", "SECRET_ACCESS_KEY": "secret"},
+    "broker": {"URL": "rediss://h"},
+    "broker.tls": {"CERTIFICATE": "/srv/us.pem"},
+    "database": {"URL": "postgresql://h/x"},
+    "database.tls": {"CERTIFICATE": "/srv/us.pem"},
     "gateway.tls": {"CERTIFICATE": "/srv/gateway.pem"},
     "gateway.identity": {"USERS": '[{"name": "BOB"}]'},
     "gateway.identity.token": {"KEY_FILE": "/srv/issuer.pem", "ISSUER": "HIS", "AUDIENCE": "US"},

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
+
+from pydantic import SecretStr
 
 from archive import Archive
 from archive.root import mark_as_of_a_relay
@@ -19,7 +21,7 @@ from dicomrelay.ledger.migrate import migrate
 from dicomrelay.routing import configured
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Queue, Task, WakeUps
-from dicomrelay.settings import load
+from dicomrelay.settings import DatabaseSettings, load
 from dicomrelay.spool import Provenance, Spool, SpoolRecord
 from workers.rooms import Rooms
 
@@ -32,20 +34,26 @@ class NotedWakeUps:
     """A queue without a broker: what was said, and how deep each queue is told to be."""
 
     said: list[tuple[Task, tuple[str, ...]]] = field(default_factory=list)
+    said_here: list[tuple[Task, tuple[str, ...]]] = field(default_factory=list)
     depth: dict[Queue, int] = field(default_factory=dict)
     broken: bool = False
     spoke: threading.Event = field(default_factory=threading.Event)
 
-    def send(self, task: Task, *, ids: Sequence[str] = (), queue: Queue | None = None) -> None:
+    def send(
+        self, task: Task, *, ids: Sequence[str] = (), queue: Queue | None = None, here: bool = False
+    ) -> None:
         if self.broken:
             raise ServiceUnavailable("the broker does not answer (test)")
-        self.said.append((task, tuple(ids)))
+        (self.said_here if here else self.said).append((task, tuple(ids)))
         self.spoke.set()
 
     def depths(self) -> dict[Queue, int]:
         if self.broken:
             raise ServiceUnavailable("the broker does not answer (test)")
         return {queue: self.depth.get(queue, 0) for queue in Queue}
+
+    def depth_here(self) -> int:
+        return len(self.said_here)
 
     def close(self) -> None:
         return None
@@ -79,6 +87,12 @@ def rooms_at(folder: Path, toml: str = "") -> Iterator[tuple[Rooms, NotedWakeUps
     finally:
         rooms.close()
         rooms.spool.close()
+
+
+def as_if_shared(rooms: Rooms) -> Rooms:
+    """The same rooms with settings that name a database which other hosts may be at too; the ledger stays as it is."""
+    database = DatabaseSettings(url=SecretStr("postgresql://relay@db.example/relay"))
+    return replace(rooms, settings=rooms.settings.model_copy(update={"database": database}))
 
 
 def data_set(uid: str, study: str = "1.2.3") -> bytes:

@@ -13,7 +13,7 @@ from dicomrelay.errors import ConfigurationError, ExitCode, RelayError, ServiceU
 from dicomrelay.ledger.database_errors import mapped_errors
 from dicomrelay.ledger.engine import open_engine
 from dicomrelay.ledger.migrate import current_revision, newest_revision
-from dicomrelay.runtime import broker, home
+from dicomrelay.runtime import broker, home, servers
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Spool
@@ -75,6 +75,7 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
         return
     finally:
         engine.dispose()
+    yield from _says_it_openly(settings)
     newest = newest_revision()
     if found == newest:
         yield ok(about, f"answers, revision {found}")
@@ -86,6 +87,17 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield failed(about, f"revision {found} is of a newer dicomrelay", "update dicomrelay", ExitCode.USAGE)
+
+
+def _says_it_openly(settings: Settings) -> Iterator[Finding]:
+    """UIDs, names of peers and the worklist's patients travel to it."""
+    database = settings.database
+    if database.tls is None and servers.is_plain_to_another_host(database.url.get_secret_value()):
+        yield warning(
+            "ledger",
+            "the database is on another host and spoken to without TLS that checks who it is",
+            "set database.tls",
+        )
 
 
 def check_archive_storage(settings: Settings) -> Iterator[Finding]:
@@ -121,6 +133,12 @@ def check_broker(settings: Settings, *, is_up: bool) -> Iterator[Finding]:
     try:
         waiting = sum(wake_ups.depths().values())
         yield ok("broker", f"{where} answers, {waiting} messages wait")
+        if servers.is_plain_to_another_host(url):
+            yield warning(
+                "broker",
+                f"{where} is spoken to without TLS: its password can be read on the way",
+                "use a rediss:// or amqps:// URL, and broker.tls",
+            )
     except ServiceUnavailable:
         yield failed(
             "broker",

@@ -117,7 +117,7 @@ def test_a_list_of_tables_may_come_from_the_environment_as_json(monkeypatch: pyt
         ("[gateway]\nport = 99999\n", ("gateway.port", "65535")),
         ('[gateway]\nae_title = "SEVENTEEN_LETTERS"\n', ("gateway.ae_title", "16")),
         ("[gateway\n", ("not valid TOML", "line 1")),
-        ('[broker]\nurl = "amqp://x"\n', ("broker.url", "embedded")),
+        ('[broker]\nurl = "kafka://x"\n', ("broker.url", "embedded")),
         ('[database]\nurl = "mysql://x"\n', ("database.url", "postgresql://")),
         ('[[rules]]\nsend_to = ["nowhere"]\n', ("rules.0.send_to", "nowhere", "known: none")),
         ('[[destinations]]\nname = "a"\nae_title = "A"\n', ("destinations.0.host", "required")),

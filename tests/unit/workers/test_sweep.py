@@ -9,7 +9,7 @@ import pytest
 
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.runtime.queue import Queue, Task
-from tests.support.rooms import NotedWakeUps, rooms_at, spooled
+from tests.support.rooms import NotedWakeUps, as_if_shared, rooms_at, spooled
 from workers.group import group_arrivals
 from workers.keep import archive_batch, frames_batch, release_batch
 from workers.rooms import Rooms
@@ -134,3 +134,49 @@ def _through_the_stages(rooms: Rooms) -> None:
     (study,) = rooms.ledger.studies()
     assert (study.archived, study.framed, study.frames) == (1, 1, 0)
     assert rooms.ledger.released([record.id]) == [record.id]
+
+
+def test_who_does_not_lead_looks_after_its_own_spool_only(house: tuple[Rooms, NotedWakeUps]) -> None:
+    """Transfers, frames and studies are the leader's; arrivals and archiving are its own."""
+    rooms, queue = house
+    spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    spooled(rooms, "1.2.3.5", study="1.2.4")
+    queue.said.clear()
+    swept = Sweeper(rooms).sweep(leads=False)
+
+    assert swept.transfers_made == 0
+    assert {task for task, _ in queue.said} == {Task.GROUP, Task.ARCHIVE}
+    assert Sweeper(rooms).sweep().transfers_made == 1
+
+
+def test_a_host_of_several_tells_its_own_workers_what_nobody_else_can_read(
+    house: tuple[Rooms, NotedWakeUps],
+) -> None:
+    """On a queue of its own, where one message waits at most: there may be no such worker."""
+    alone, queue = house
+    rooms = as_if_shared(alone)
+    spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    clock = _Clock()
+    sweeper = Sweeper(rooms, clock=clock)
+    for _ in range(3):
+        sweeper.sweep()
+        clock.now += 60
+    assert [task for task, _ in queue.said_here] == [Task.FORWARD]
+
+    queue.said_here.clear()
+    Sweeper(alone).sweep()
+    assert queue.said_here == []
+
+
+def test_what_has_been_archived_is_said_to_everybody(house: tuple[Rooms, NotedWakeUps]) -> None:
+    """Until then it was this host's alone."""
+    alone, queue = house
+    rooms = as_if_shared(alone)
+    spooled(rooms, "1.2.3.4")
+    group_arrivals(rooms)
+    Sweeper(rooms).sweep()
+    queue.said.clear()
+    archive_batch(rooms)
+    assert [task for task, _ in queue.said] == [Task.FORWARD]
