@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from dicomrelay.audit import Audit
 from dicomrelay.dicom.sop_classes import storage_sop_classes
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import Acceptor, listen
@@ -18,6 +19,7 @@ from dicomrelay.spool.reports import ReportBox
 from scp_gateway import reception
 from scp_gateway.admission import Peers
 from scp_gateway.archive_port import ArchivePort, Came, open_archive
+from scp_gateway.audited import Witness
 from scp_gateway.commitment import Commitments, nothing_came
 from scp_gateway.limits import limits_of, make_room_for_descriptors
 from scp_gateway.notifier import Notifier
@@ -177,6 +179,7 @@ def _serve(  # noqa: PLR0913 - the composition root: one for each part
     room = Room(settings)
     archive, worklist = open_archive(settings), LazyWorklist(settings)
     performed = LazyPerformed(settings)
+    witness = Witness(Audit(settings))
     service = GatewayService(
         settings.gateway,
         Peers(settings.peers),
@@ -191,8 +194,10 @@ def _serve(  # noqa: PLR0913 - the composition root: one for each part
             moves,
             worklist,
             performed,
+            witness,
             desk=lambda: archive.commitments(came, spool.has_arrivals_until),
         ),
+        witness=witness,
     )
     tls = settings.gateway.tls
     acceptor = Acceptor(listener, service, limits_of(settings.gateway), door(tls) if tls else None)
@@ -219,6 +224,7 @@ def _operations(
     moves: MovePort,
     worklist: LazyWorklist,
     performed: LazyPerformed,
+    witness: Witness,
     *,
     desk: Callable[[], CommitmentDesk],
 ) -> Operations:
@@ -226,10 +232,12 @@ def _operations(
     has_archive = settings.archive.enabled
     return Operations(
         settings.query,
-        FindService(settings.query, settings.gateway.ae_title, archive) if has_archive else None,
-        Retrieve(settings, archive, moves) if has_archive else None,
+        FindService(settings.query, settings.gateway.ae_title, archive, witness=witness)
+        if has_archive
+        else None,
+        Retrieve(settings, archive, moves, witness=witness) if has_archive else None,
         Commitments(settings.commitment, settings.gateway, desk) if has_archive else None,
-        WorklistService(settings.worklist, worklist, timeout_s=settings.query.timeout_s)
+        WorklistService(settings.worklist, worklist, timeout_s=settings.query.timeout_s, witness=witness)
         if settings.worklist.enabled
         else None,
         PerformedService(performed) if settings.performed_procedure_steps.enabled else None,

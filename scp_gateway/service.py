@@ -30,6 +30,7 @@ from dicomrelay.settings import GatewaySettings
 from dicomrelay.spool import Provenance, Spool, SpoolRecord
 from dicomrelay.ul.pdu import AssociateRequest
 from scp_gateway.admission import Peers
+from scp_gateway.audited import Witness
 from scp_gateway.operations import Operations
 from scp_gateway.reception import Reception, tls_facts
 from scp_gateway.reports import Reports
@@ -60,6 +61,8 @@ class GatewayService:
         Called with the id of each association that is over and has stored something; must return at once.
     operations : Operations, optional
         What is served beyond storing; None serves nothing else.
+    witness : Witness, optional
+        Tells the audit.
 
     Raises
     ------
@@ -67,7 +70,7 @@ class GatewayService:
         Something in [gateway.identity] cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part
         self,
         settings: GatewaySettings,
         peers: Peers,
@@ -77,6 +80,8 @@ class GatewayService:
         room: Room | None = None,
         ended: Callable[[str], None] = _nobody,
         operations: Operations | None = None,
+        *,
+        witness: Witness | None = None,
     ) -> None:
         self._peers = peers
         self._reception = Reception(settings, peers, reports, operations)
@@ -84,17 +89,23 @@ class GatewayService:
         self._committed = committed
         self._room = room
         self._ended = ended
+        self._witness = witness
 
     def admit(self, peer_address: str, open_associations: int) -> Admission:  # noqa: ARG002 - the acceptor counts
         """Whether anybody may call from that address, and whether we know it."""
         admission = self._peers.of_address(peer_address)
         if admission is Admission.REFUSED:
             _log.warning("address refused", action="connection.refused", peer_address=peer_address)
+            if self._witness is not None:
+                self._witness.not_let_in("", peer_address, "nobody may call from that address")
         return admission
 
     def negotiate(self, request: AssociateRequest, peer: PeerConnection) -> Rejection | Acceptance:
         """Whether that AE may call us now, and what is agreed with it."""
-        return self._reception.receive(request, peer)
+        answer = self._reception.receive(request, peer)
+        if self._witness is not None and isinstance(answer, Rejection):
+            self._witness.rejected(request.calling_ae_title, peer.address, answer)
+        return answer
 
     def opened(self, association: AssociationInfo) -> None:  # noqa: ARG002 - counted, whoever it is
         """Nothing is said yet: the one line comes at the end."""
@@ -132,6 +143,8 @@ class GatewayService:
     def _kept(self, record: SpoolRecord) -> None:
         if self._room is not None:
             self._room.took(record)
+        if self._witness is not None:
+            self._witness.kept(record)
         self._committed()
 
     def turned_away(self, peer_address: str, reason: str) -> None:  # noqa: ARG002 - no address is a label
@@ -143,6 +156,8 @@ class GatewayService:
         user = self._reception.leave(association)
         if ending.stored:
             self._ended(association.id)
+        if self._witness is not None:
+            self._witness.closed(association, ending)
         _count(association.calling_ae_title, ending)
         _log.info(
             "association",

@@ -18,6 +18,7 @@ from dicomrelay.routing import Address, Destination, RetryPolicy, ad_hoc, closed
 from dicomrelay.runtime import home
 from workers.answers import AnswerJournal, take_up
 from workers.attempt import Attempt, Problem, problem_of
+from workers.audited import Witness
 from workers.contacts import Contacts
 from workers.figures import attempt_over
 from workers.lease import LEASE_MS, LeaseKeeper
@@ -85,6 +86,7 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
     contacts: Contacts | None = None
     problem: Problem | None = None
     handed_back = False
+    witness = Witness(rooms.audit, claimed, rooms.settings.gateway.ae_title)
     try:
         destination = _destination(rooms, claimed)
         attempt = Attempt(claimed, destination.retry)
@@ -102,6 +104,7 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
         elif not _is_alive(rooms, claimed, destination, contacts):
             handed_back = True
         else:
+            witness.begins(destination)
             handed_back = _send(rooms, claimed, destination, writer, contacts)
             _adapt(rooms, destination, writer)
     except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is handed back and not left to its lease
@@ -113,6 +116,7 @@ def send_claimed(rooms: Rooms, claimed: ClaimedTransfer) -> TransferState:
         state = _finish(rooms, claimed, attempt, contacts, problem, writer)
     journal.end(keep=writer.has_unwritten)
     attempt_over(claimed.destination, state, time.monotonic() - started)
+    witness.ended(writer.delivered, state)
     everywhere = handed_back or writer.delivered == len(claimed.deliveries)
     _log.log(
         logging.INFO if everywhere else logging.WARNING,

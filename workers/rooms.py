@@ -11,6 +11,7 @@ from archive.renditions.renditions import Renditions
 from archive.root import mark_as_of_a_relay
 from archive.storage.opening import open_storage
 from archive.values import Policy
+from dicomrelay.audit import Audit
 from dicomrelay.ledger import Ledger
 from dicomrelay.routing.book import RuleBook
 from dicomrelay.routing.rules import RuleSet
@@ -38,6 +39,7 @@ class Rooms:
     # Versions of the rules that the ledger knows.
     known_versions: set[str] = field(default_factory=set)
     _books: list[RuleBook] = field(default_factory=list)
+    _audits: list[Audit] = field(default_factory=list)
 
     @classmethod
     def open(cls, settings: Settings) -> Rooms:
@@ -71,6 +73,13 @@ class Rooms:
         if not self._books:
             self._books.append(RuleBook(self.settings))
         return self._books[0].current()
+
+    @property
+    def audit(self) -> Audit:
+        """Where it is told what goes out."""
+        if not self._audits:
+            self._audits.append(Audit(self.settings))
+        return self._audits[0]
 
     @property
     def reads_as(self) -> str:

@@ -157,8 +157,11 @@ def _participants(entry: Entry, source: Source) -> Iterable[_Participant]:
     if entry.kind in (Kind.BEGIN, Kind.TRANSFERRED, Kind.QUERY):
         sender = ours if entry.by_us else entry.actor
         receiver = entry.other or ours
-        yield _of(sender, _SOURCE, asks=True)
+        is_other = entry.by_us and entry.actor.id not in (source.ae_title, receiver.id)
+        yield _of(sender, _SOURCE, asks=not is_other)
         yield _of(receiver, _DESTINATION, asks=False)
+        if is_other:
+            yield _of(entry.actor, None, asks=True)  # who asked that we send
         return
     yield _of(entry.actor, None, asks=True)
     yield _of(ours, None, asks=False)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
+
+import click
 
 from dicomrelay.settings import Settings
 
@@ -57,6 +60,26 @@ def recorded(
         if isinstance(result, int) and not isinstance(result, bool) and result:
             doing.outcome, doing.words = Outcome.MINOR, f"exit code {int(result)}"
         return result
+
+
+@contextlib.contextmanager
+def lifetime(settings: Settings) -> Iterator[None]:
+    """A service runs while the block does: its start and its end are recorded."""
+    from dicomrelay.audit import Audit, Entry, Kind, Outcome, this_account  # noqa: PLC0415 - not for every --help
+
+    context = click.get_current_context(silent=True)
+    name = context.info_name or "service" if context is not None else "service"
+    audit, account = Audit(settings), this_account()
+    audit.note(Entry(Kind.START, name, account))
+    try:
+        yield
+    except Exception as error:
+        audit.note(Entry(Kind.STOP, name, account, outcome=Outcome.SERIOUS, words=type(error).__name__))
+        raise
+    except BaseException:
+        audit.note(Entry(Kind.STOP, name, account))
+        raise
+    audit.note(Entry(Kind.STOP, name, account))
 
 
 def _things(how: Audited, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

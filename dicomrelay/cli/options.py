@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from dicomrelay import log
-from dicomrelay.cli.audited import Audited, recorded
+from dicomrelay.cli.audited import Audited, lifetime, recorded
 from dicomrelay.settings import Settings, load
 
 P = ParamSpec("P")
@@ -96,6 +96,9 @@ def relay_command(
             log.configure(verbose=verbose, quiet=not service)
             settings = load(config=config, home=home, overrides=overrides(kwargs) if overrides else None)
             invocation = Invocation(settings, config, as_json, verbose)
+            if service:
+                with lifetime(settings):
+                    return function(invocation, *args, **kwargs)
             if audited is None:
                 return function(invocation, *args, **kwargs)
             return recorded(audited, settings, kwargs, lambda: function(invocation, *args, **kwargs))

@@ -22,6 +22,7 @@ from dicomrelay.net.provided_operations import failure
 from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation
 from dicomrelay.settings import QuerySettings
 from scp_gateway.archive_port import QueryPort, Row
+from scp_gateway.audited import Witness
 from scp_gateway.query.ahead import Ahead
 from scp_gateway.query.answers import AnswerWriter
 from scp_gateway.query.beside import answered, matches
@@ -72,6 +73,8 @@ class FindService:
         Monotonic, in seconds.
     most_at_once : int
         Questions at once, those counted that still hang in a frozen index.
+    witness : Witness, optional
+        Tells the audit.
     """
 
     def __init__(
@@ -81,11 +84,13 @@ class FindService:
         archive: QueryPort,
         clock: Callable[[], float] = time.monotonic,
         most_at_once: int = MOST_AT_ONCE,
+        witness: Witness | None = None,
     ) -> None:
         self._settings = settings
         self._ae_title = ae_title
         self._archive = archive
         self._clock = clock
+        self._witness = witness
         self._threads = threading.BoundedSemaphore(most_at_once)
 
     def serve(
@@ -114,6 +119,14 @@ class FindService:
                 why=progress.why,
                 seconds=round(self._clock() - began, 3),
             )
+            if self._witness is not None:
+                self._witness.asked(
+                    association,
+                    request.sop_class_uid,
+                    answers=progress.answers,
+                    status=progress.status,
+                    level=progress.level,
+                )
 
     def _answers(
         self, operation: RequestedOperation, agreed: Agreed, began: float, progress: _Progress

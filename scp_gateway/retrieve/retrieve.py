@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from dicomrelay.delivery import Answer as Sent
 from dicomrelay.delivery import deliver_over
@@ -18,6 +18,7 @@ from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 from dicomrelay.transcode import TranscodeLimits
 from scp_gateway.archive_port import ArchivePort
+from scp_gateway.audited import Witness, tally_of
 from scp_gateway.retrieve.counting import CANNOT_SEND, Counting, RetrieveRequest
 from scp_gateway.retrieve.files import RetrievedFiles
 from scp_gateway.retrieve.keys import RetrieveRefused
@@ -26,6 +27,9 @@ from scp_gateway.retrieve.port import MovePort
 from scp_gateway.retrieve.selecting import Selection, keys_of
 from scp_gateway.retrieve.targets import MoveTarget, Targets
 from scp_gateway.retrieve.turns import Turns
+
+if TYPE_CHECKING:
+    from scp_gateway.archive_port import StoredInstance
 
 _log = get_logger("dicomrelay.gateway")
 
@@ -50,6 +54,12 @@ class _Journal:
     counting: Counting | None = None
     status: int | None = None
     why: str = ""
+    studies: list[tuple[str, str]] = field(default_factory=list)
+
+    def took(self, stored: Sequence[StoredInstance]) -> None:
+        """What it is about: study and class of each instance."""
+        self.instances = len(stored)
+        self.studies = [(each.study_instance_uid, each.sop_class_uid) for each in stored]
 
 
 class Retrieve:
@@ -61,6 +71,8 @@ class Retrieve:
         What is asked of the ledger.
     clock : callable
         Monotonic, in seconds.
+    witness : Witness, optional
+        Tells the audit.
     """
 
     def __init__(
@@ -70,11 +82,13 @@ class Retrieve:
         port: MovePort = _NO_LEDGER,
         *,
         clock: Callable[[], float] = time.monotonic,
+        witness: Witness | None = None,
     ) -> None:
         self._settings = settings
         self._archive = archive
         self._port = port
         self._clock = clock
+        self._witness = witness
         self._targets = Targets(settings, port)
         self._turns = Turns(settings.retrieve.max_moves)
 
@@ -109,6 +123,18 @@ class Retrieve:
                 yield last
         finally:
             _told(association, operation, journal, self._clock() - began)
+            self._audited(association, journal)
+
+    def _audited(self, association: AssociationInfo, journal: _Journal) -> None:
+        if self._witness is None:
+            return
+        counting = journal.counting
+        # Of a request that was given up, what never went counts as failed.
+        failed = journal.instances
+        if counting is not None:
+            failed -= counting.completed + counting.warning
+        tally = tally_of(journal.studies)
+        self._witness.gave(association, journal.operation, journal.destination, tally, failed=failed)
 
     def _selection(
         self, request: RetrieveRequest, operation: RequestedOperation, journal: _Journal
@@ -158,7 +184,7 @@ class Retrieve:
         mover: Mover | None = None
         try:
             stored = selection.read()
-            journal.instances = len(stored)
+            journal.took(stored)
             journal.counting = counting = Counting(request, len(stored))
             if stored:
                 originator = association.calling_ae_title.strip(), request.message_id
@@ -218,7 +244,7 @@ class Retrieve:
         if not isinstance(request, CGetRequest) or stores is None:
             raise TypeError(type(request).__name__)
         stored = self._selection(request, operation, journal).read()
-        journal.instances = len(stored)
+        journal.took(stored)
         yield None  # a C-CANCEL that came with the request is heard
         counting = journal.counting = Counting(request, len(stored))
         files = RetrievedFiles(self._archive, stored)

@@ -22,6 +22,7 @@ from dicomrelay.net.provided_operations import failure
 from dicomrelay.net.service import Answer, AssociationInfo, RequestedOperation
 from dicomrelay.scheduling.worklist_query import Question, WrongKey, read_question
 from dicomrelay.settings.worklist import WorklistSettings
+from scp_gateway.audited import Witness
 from scp_gateway.query.ahead import Ahead
 from scp_gateway.query.character_sets import CharacterSet
 from scp_gateway.query.question import Refusal
@@ -73,6 +74,8 @@ class WorklistService:
         Monotonic, in seconds.
     most_at_once : int
         Questions at once, those counted that still hang in a frozen database.
+    witness : Witness, optional
+        Tells the audit.
     """
 
     def __init__(
@@ -83,11 +86,13 @@ class WorklistService:
         timeout_s: float = 120,
         clock: Callable[[], float] = time.monotonic,
         most_at_once: int = MOST_AT_ONCE,
+        witness: Witness | None = None,
     ) -> None:
         self._settings = settings
         self._worklist = worklist
         self._timeout_s = timeout_s
         self._clock = clock
+        self._witness = witness
         self._threads = threading.BoundedSemaphore(most_at_once)
 
     def serve(
@@ -115,6 +120,10 @@ class WorklistService:
                 why=progress.why,
                 seconds=round(self._clock() - began, 3),
             )
+            if self._witness is not None:
+                self._witness.asked(
+                    association, request.sop_class_uid, answers=progress.answers, status=progress.status
+                )
 
     def _shows(self, association: AssociationInfo, sees: Sees) -> Callable[[Sequence[str]], bool]:
         """Which stations' steps the peer may see."""

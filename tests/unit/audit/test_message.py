@@ -23,13 +23,19 @@ ENTRIES = {
     "start": Entry(Kind.START, "gateway", Party("root"), at=AT),
     "stop": Entry(Kind.STOP, "gateway", Party("root"), at=AT),
     "begin": Entry(
-        Kind.BEGIN, "transfer", Party("us"), Party("PACS", "10.0.0.9"), by_us=True, things=(STUDY,), at=AT
+        Kind.BEGIN,
+        "transfer",
+        Party("DICOMRELAY"),
+        Party("PACS", "10.0.0.9"),
+        by_us=True,
+        things=(STUDY,),
+        at=AT,
     ),
     "received": Entry(Kind.TRANSFERRED, "association", PEER, things=(STUDY,), at=AT),
     "sent": Entry(
         Kind.TRANSFERRED,
         "transfer",
-        Party("us"),
+        Party("DICOMRELAY"),
         Party("PACS", "pacs.example"),
         by_us=True,
         outcome=Outcome.MINOR,
@@ -129,6 +135,19 @@ def test_who_sends_and_who_receives() -> None:
     sent = [each.attrib for each in parsed(ENTRIES["sent"]).findall("ActiveParticipant")]
     assert [each["UserID"] for each in sent] == ["dicomrelay@host", "PACS"]
     assert sent[1]["NetworkAccessPointTypeCode"] == "1"
+
+
+def test_who_asked_that_we_send_is_named_too() -> None:
+    """A C-MOVE of one to another."""
+    moved = Entry(
+        Kind.TRANSFERRED, "move", Party("VIEWER", "10.0.0.5"), Party("PACS"), by_us=True, things=(STUDY,)
+    )
+    found = [each.attrib for each in parsed(moved).findall("ActiveParticipant")]
+    assert [(each["UserID"], each["UserIsRequestor"]) for each in found] == [
+        ("dicomrelay@host", "false"),
+        ("PACS", "false"),
+        ("VIEWER", "true"),
+    ]
 
 
 def test_a_study_is_named_with_its_classes_and_counts() -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from dicomrelay.audit import Outcome, trail_of
 from dicomrelay.audit.values import Entry
-from dicomrelay.cli.audited import Audited, recorded
+from dicomrelay.cli.audited import Audited, lifetime, recorded
 from dicomrelay.cli.main import cli
 from dicomrelay.errors import AuditError, ConfigurationError
 from dicomrelay.settings import Settings
@@ -151,3 +151,15 @@ def test_shipping_wants_a_repository(tmp_path: Path) -> None:
     raised = run(tmp_path, "audit", "ship").exception
     assert isinstance(raised, ConfigurationError)
     assert "[audit.syslog]" in str(raised)
+
+
+def test_a_service_is_recorded_from_its_start_to_its_end(tmp_path: Path) -> None:
+    """One that cannot go on too, with what kept it."""
+    settings = Settings(home=tmp_path)
+    with lifetime(settings):
+        pass
+    with pytest.raises(ConfigurationError), lifetime(settings):
+        raise ConfigurationError("/srv/CANARY")
+    found = entries(tmp_path)
+    assert [each.kind.value for each in found] == ["start", "stop", "start", "stop"]
+    assert (found[-1].outcome, found[-1].words) == (Outcome.SERIOUS, "ConfigurationError")
