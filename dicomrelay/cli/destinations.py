@@ -12,14 +12,13 @@ from dicomrelay.cli.audited import Audited, recorded
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating.words import counted
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import size
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.breaker import BreakerState
 from dicomrelay.ledger.flow_summary import DestinationFlow
 from dicomrelay.routing import resolve
 from dicomrelay.settings import Settings
-from dicomrelay.text import shown
+from dicomrelay.text import shown, size
 
 _VERBS = ("hold", "release")
 

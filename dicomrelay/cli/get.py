@@ -11,7 +11,7 @@ import click
 from dicomrelay.cli.options import Invocation, peer_options, relay_command
 from dicomrelay.cli.outputs import refuse_own_folders
 from dicomrelay.cli.peer import find_peer
-from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.query_options import key_options, retrieve_query
 from dicomrelay.cli.retrieval import conclude, show
 from dicomrelay.cli.retrieved import RetrievedFolder, Tally
@@ -21,7 +21,7 @@ from dicomrelay.dicom.uids import is_valid_uid
 from dicomrelay.errors import ConfigurationError, RelayError
 from dicomrelay.net.query_retrieve import Counts, Get
 from dicomrelay.net.retrieve_contexts import retrieve_contexts
-from dicomrelay.text import shown
+from dicomrelay.text import shown, size
 
 _FEW = 5
 

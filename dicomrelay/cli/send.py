@@ -14,7 +14,7 @@ import click
 
 from dicomrelay.cli.files import DicomFile, Passed, scan
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.send_options import DIRECT_ONLY, split
 from dicomrelay.cli.session_log import log_to_file
 from dicomrelay.cli.signals import stop_on_signals
@@ -22,6 +22,7 @@ from dicomrelay.cli.summary import Session, new_session_id
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.routing.destinations import resolve
 from dicomrelay.runtime import home
+from dicomrelay.text import size
 
 _RETRIES: Final = 2
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 from dicomrelay.cli.operating.show import delivered_words
 from dicomrelay.cli.operating.stopping import stopper_of
 from dicomrelay.cli.operating.words import counted
-from dicomrelay.cli.progress import size
 from dicomrelay.cli.status_archive import ArchiveState, archive_lines, archived_words, damaged_line
 from dicomrelay.cli.status_services import services_step, services_words
 from dicomrelay.ledger.values import Attention, AttentionKind, StudySummary, Waiting
@@ -19,24 +18,11 @@ from dicomrelay.ledger.values_operations import StoppedDestination
 from dicomrelay.ledger.values_verification import Unverified
 from dicomrelay.runtime.not_ready import NotReady
 from dicomrelay.spool import SpoolUsage
+from dicomrelay.telling.attention import TRIED, WHY
+from dicomrelay.text import size
 
 _FEW: Final = 3
-_WHY: Final = {
-    AttentionKind.CONFLICT: "other bytes came first under this UID; both are kept, these in spool/aside",
-    AttentionKind.REFUSED: "the destination refused it",
-    AttentionKind.GAVE_UP: "the attempts are used up",
-    AttentionKind.SUSPECT: "associations end over it",
-    AttentionKind.BLOCKED: "no attempt can succeed",
-    AttentionKind.ARCHIVE: "it could not be archived",
-    AttentionKind.FRAMES: "its frames could not be prepared",
-    AttentionKind.UNROUTED: "no rule sends it anywhere and the archive is off",
-    AttentionKind.UNVERIFIED: "the destination acknowledged it, and does not confirm that it has it",
-}
 _LONE: Final = "other bytes came first under this UID, and were removed from the archive since; these are in spool/aside alone"
-# What is tried again by itself all the same.
-_TRIED: Final = {
-    AttentionKind.SUSPECT: "It is tried again by itself, last and alone; the peer's log says what it met.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,13 +244,13 @@ def _attention(found: Findings) -> Iterator[str]:
     alike: dict[tuple[AttentionKind, str, str], list[Attention]] = {}
     for row in rows:
         status = "" if row.status is None else f"{row.status:04X} "
-        why = _LONE if row.sop_instance_uid in found.archive.lone else _WHY[row.kind]
+        why = _LONE if row.sop_instance_uid in found.archive.lone else WHY[row.kind]
         alike.setdefault((row.kind, row.destination, status + (row.reason or why)), []).append(row)
     for (kind, destination, reason), group in sorted(alike.items(), key=lambda item: len(item[1])):
         to = f" at {destination}" if destination else ""
         few = ", ".join(row.sop_instance_uid for row in group[:_FEW])
         more = f" and {len(group) - _FEW} more (--json lists all)" if len(group) > _FEW else ""
         yield f"    {len(group)} {kind.value}{to}: {reason}: {few}{more}"
-        advice = next((row.advice for row in group if row.advice), _TRIED.get(kind, ""))
+        advice = next((row.advice for row in group if row.advice), TRIED.get(kind, ""))
         if advice:
             yield f"        {advice}"

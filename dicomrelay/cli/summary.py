@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from dicomrelay.cli.files import Passed
-from dicomrelay.cli.progress import size
 from dicomrelay.errors import ExitCode
-from dicomrelay.text import shown
+from dicomrelay.text import shown, size
 
 _FEW: Final = 5
 _MOST_REASONS: Final = 10

@@ -13,15 +13,15 @@ from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating.stopping import outside_now
 from dicomrelay.cli.operating.words import counted
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import size
-from dicomrelay.cli.tracing.coming import comes_next, inside
 from dicomrelay.cli.tracing.performed import performed_lines, performed_steps
 from dicomrelay.cli.tracing.places import places
-from dicomrelay.cli.tracing.telling import inside_the_house, line, merged, standing, time_of
 from dicomrelay.errors import ExitCode
 from dicomrelay.ledger.journey import INSTANCE, Subject, TracedInstance
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
+from dicomrelay.telling.coming import comes_next, inside
+from dicomrelay.telling.journey import inside_the_house, line, merged, standing, time_of
+from dicomrelay.text import size
 
 # More than one screen of places helps nobody; --json has all.
 _FEW: Final = 5

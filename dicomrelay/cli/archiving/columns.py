@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from archive.attributes import ATTRIBUTES, PATIENT_COLUMNS, Level
 from dicomrelay.cli.archiving.dates import shown_date
-from dicomrelay.cli.progress import size
-from dicomrelay.text import shown
+from dicomrelay.text import shown, size
 
 LEVELS: Final = (Level.PATIENT, Level.STUDY, Level.SERIES, Level.INSTANCE)
 # What the index counts, by keyword; the standard has the first six (PS3.4 Section C.6).

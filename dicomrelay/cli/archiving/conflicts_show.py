@@ -14,9 +14,8 @@ from dicomrelay.cli.archiving.dates import shown_time
 from dicomrelay.cli.archiving.filters import uid_given
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import size
 from dicomrelay.errors import ExitCode, InstanceNotFound
-from dicomrelay.text import shown
+from dicomrelay.text import shown, size
 
 
 @relay_command(

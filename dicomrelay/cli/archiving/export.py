@@ -17,9 +17,9 @@ from dicomrelay.cli.archiving.words import many, took
 from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.outputs import refuse_own_folders
-from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.progress import Progress
 from dicomrelay.errors import ConfigurationError, ExitCode, InstanceNotFound
-from dicomrelay.text import shown
+from dicomrelay.text import shown, size
 
 _FEW: Final = 10
 # What the archive itself has lost or damaged.

@@ -13,10 +13,10 @@ from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.words import many, took
 from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
-from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.signals import cancel_on_signals
 from dicomrelay.errors import ExitCode
-from dicomrelay.text import shown
+from dicomrelay.text import shown, size
 
 _FEW: Final = 10
 INTERRUPTED: Final = "interrupted"

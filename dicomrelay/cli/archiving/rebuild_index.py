@@ -12,10 +12,10 @@ from archive.rebuild import RebuildReport, rebuild_index
 from dicomrelay.cli.archiving.opening import Place, archive_option, place_of
 from dicomrelay.cli.archiving.words import many, took
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.signals import cancel_on_signals
 from dicomrelay.errors import ConfigurationError, ExitCode
-from dicomrelay.text import shown
+from dicomrelay.text import shown, size
 
 _FEW: Final = 10
 

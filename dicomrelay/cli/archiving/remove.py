@@ -24,8 +24,9 @@ from dicomrelay.cli.archiving.relays import undelivered, warning_of
 from dicomrelay.cli.archiving.words import many
 from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.progress import Progress
 from dicomrelay.errors import ConfigurationError, ExitCode, InstanceNotFound
+from dicomrelay.text import size
 
 _REMOVED: Final = (
     Column("", "removed", "REMOVED"),

@@ -18,9 +18,9 @@ from dicomrelay.cli.archiving.relays import deliveries_of
 from dicomrelay.cli.archiving.words import many
 from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import size
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.settings.storage import ArchiveRetentionRule, ArchiveRetentionSettings
+from dicomrelay.text import size
 
 _KEPT: Final = 1000
 

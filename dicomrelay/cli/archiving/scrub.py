@@ -17,9 +17,10 @@ from dicomrelay.cli.archiving.dates import shown_time
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.words import many
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import Progress, size
+from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
+from dicomrelay.text import size
 
 # A round is due at once, and is as fast as the disk when no rate says otherwise.
 _AT_ONCE_DAYS: Final = 1e-9

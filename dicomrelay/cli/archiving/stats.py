@@ -16,8 +16,8 @@ from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.table import TableWriter, terminal_width
 from dicomrelay.cli.archiving.words import format_named
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import size
 from dicomrelay.errors import ExitCode
+from dicomrelay.text import size
 
 _AMOUNTS: Final = (
     Column("Studies", "studies", "STUDIES", is_right=True),

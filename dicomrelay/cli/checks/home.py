@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dicomrelay.cli.checks.finding import Finding, failed, ok, warning
-from dicomrelay.cli.progress import size
 from dicomrelay.errors import ExitCode
 from dicomrelay.runtime.home import FOLDERS
 from dicomrelay.settings import Settings
+from dicomrelay.text import size
 
 # Under so many times the low-water mark there is little left.
 _SOON = 2

@@ -14,7 +14,6 @@ from dicomrelay.cli.operating.running import runs_here
 from dicomrelay.cli.operating.subject import METAVAR, find_subject
 from dicomrelay.cli.operating.words import counted, subject_words
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import size
 from dicomrelay.cli.summary import new_session_id
 from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
 from dicomrelay.ledger import Ledger
@@ -22,6 +21,7 @@ from dicomrelay.ledger.values import DestinationKind, Priority
 from dicomrelay.ledger.values_operations import Replayed, ReplayOrder, Subject
 from dicomrelay.routing import resolve
 from dicomrelay.settings import Settings
+from dicomrelay.text import size
 
 _FEW = 5
 

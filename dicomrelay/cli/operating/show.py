@@ -16,11 +16,11 @@ from dicomrelay.cli.operating.running import runs_here
 from dicomrelay.cli.operating.stopping import nothing_moves, stopped_of, stoppers
 from dicomrelay.cli.operating.subject import METAVAR, find_subject
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.progress import size
 from dicomrelay.errors import ExitCode
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import DestinationSummary, TransferState
 from dicomrelay.ledger.values_operations import JobRow, Reason, Subject, SubjectKind, TransferRow
+from dicomrelay.text import size
 
 _NOTES = {"warnings": "with warnings"} | words.STANDS
 

@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from dicomrelay.cli.progress import size
 from dicomrelay.cli.receiving.folder import Keeping
 from dicomrelay.cli.receiving.sink import Received
 from dicomrelay.cli.summary import write_whole
 from dicomrelay.dicom.status import status_name
 from dicomrelay.errors import ExitCode
 from dicomrelay.net.service import AssociationEnding, AssociationInfo
-from dicomrelay.text import shown
+from dicomrelay.text import shown, size
 
 _MOST_STUDIES: Final = 10_000
 _MOST_NAMED: Final = 1_000

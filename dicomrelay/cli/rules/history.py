@@ -11,9 +11,9 @@ import click
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.cli.operating.words import counted
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.tracing.telling import time_of
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.ledger.values_decisions import Activation, RuleVersion
+from dicomrelay.telling.journey import time_of
 
 
 @relay_command(

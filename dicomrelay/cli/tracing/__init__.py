@@ -1,1 +1,1 @@
-"""Trace: what happened, where it is, what comes next, in words. No I/O."""
+"""Trace: what modalities said, and where the bytes lie now."""

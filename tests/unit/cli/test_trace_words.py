@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dicomrelay.cli.tracing.coming import comes_next
 from dicomrelay.cli.tracing.places import places
-from dicomrelay.cli.tracing.telling import line, merged, standing
 from dicomrelay.ledger.journey import Step, TracedDelivery, TracedInstance
+from dicomrelay.telling.coming import comes_next
+from dicomrelay.telling.journey import line, merged, standing
 
 DELIVERY = TracedDelivery(
     instance_id="i1",

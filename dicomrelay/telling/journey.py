@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dicomrelay.cli.progress import size
-from dicomrelay.cli.tracing.coming import comes_next, inside
 from dicomrelay.dicom.status import status_name
 from dicomrelay.ledger.journey import Step, TracedDelivery, TracedInstance
-from dicomrelay.text import shown
+from dicomrelay.telling.coming import comes_next, inside
+from dicomrelay.text import shown, size
 
 # Differs from one to the next where all else is alike.
 _OWN = frozenset(
@@ -74,6 +73,12 @@ def _alike(step: Step) -> tuple[Any, ...]:
 
 def line(told: Told) -> str:
     """When, what, whereto, and how it went."""
+    what, said = said_of(told)
+    return shown(f"{time_of(told.first.at)}  {what}" + (f": {said}" if said else ""))
+
+
+def said_of(told: Told) -> tuple[str, str]:
+    """What and whereto, and how it went."""
     step, instances = told.first, len(told.instances)
     parts = [
         f"{instances} instances" if instances > 1 else "",
@@ -85,8 +90,7 @@ def line(told: Told) -> str:
         f"until {time_of(told.last.at)}" if told.last.at != step.at else "",
     ]
     what = f"{step.kind.replace('_', ' ')} {step.destination}".strip()
-    said = ", ".join(filter(None, parts))
-    return shown(f"{time_of(step.at)}  {what}" + (f": {said}" if said else ""))
+    return shown(what), shown(", ".join(filter(None, parts)))
 
 
 def _words(detail: dict[str, Any]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""What the ledger says, in words for people: the terminal's and Flower's. No I/O."""
