@@ -46,7 +46,9 @@ def configure(*, verbose: bool = False, quiet: bool = False, json: bool | None =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    for noisy in ("alembic", "kombu", "amqp", "tornado.access", "uvicorn.access", "pynetdicom"):
+    # Of a task Celery has a line when it comes and one when it is over; the workers have one of their own.
+    noisy_ones = ("alembic", "kombu", "amqp", "tornado.access", "uvicorn.access", "pynetdicom")
+    for noisy in (*noisy_ones, "celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It quotes values that it cannot read, and those are a patient's. A level would not last: its import sets one.
     pydicom = logging.getLogger("pydicom")

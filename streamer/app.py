@@ -59,6 +59,7 @@ from streamer.host_check import for_this_host
 from streamer.metered import metered
 from streamer.open_frames import FrameCache
 from streamer.rendered import AT_ONCE, Rendered
+from streamer.request_line import told
 from streamer.retrieve_routes import Retrieval
 from streamer.search import Search
 from streamer.stow.port import Intake
@@ -161,7 +162,8 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
             await others(scope, receive, send)
 
     door = guarded(app, settings, keeper=keeper, witness=witness)
-    return metered(secured(door if only_host is None else for_this_host(door, name=only_host)))
+    whole = secured(door if only_host is None else for_this_host(door, name=only_host))
+    return metered(told(whole, settings.request_log))
 
 
 async def _lifespan(

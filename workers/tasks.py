@@ -14,6 +14,7 @@ from workers.batches import TASK_S, paced, until_empty
 from workers.figures import task_timed
 from workers.forwarding import Forwarding
 from workers.rooms import Rooms
+from workers.task_line import told
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -65,7 +66,7 @@ def register(app: Celery, rooms: Callable[[], Rooms], forwarding: Callable[[], F
 def _timed(name: Task, function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(*ids: str) -> None:
-        with task_timed(name):
+        with task_timed(name), told(name):
             function(*ids)
 
     return run

@@ -130,6 +130,11 @@ class StreamerSettings(Section):
         description='What clients may keep of frames, instances, metadata and bulk data: "no-store" nothing; "revalidate" what '
         'they ask about each time (ETag, 304); "immutable" frames, instances and bulk data for a year without asking.',
     )
+    request_log: Literal["all", "but_frames", "none"] = Field(
+        "but_frames",
+        description='Which requests have a line in the log: "all"; "but_frames" all but frames, instances and health that were '
+        'answered well; "none".',
+    )
     streams: int = Field(
         128,
         ge=0,
