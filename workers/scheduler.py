@@ -15,6 +15,7 @@ from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 from dicomrelay.transcode import sweep as sweep_copies
 from workers import answers
+from workers.alerting import alert_until
 from workers.archive_retention import retain_until
 from workers.commit_reports import report_until
 from workers.complete import complete_until
@@ -66,6 +67,8 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     leader = lead(rooms, Reign([partial(duty, rooms) for duty in _DUTIES]), stop)
     figures = partial(show_until, leads=lambda: leader.leads)
     threading.Thread(target=figures, args=(rooms, stop), name="figures", daemon=True).start()
+    alerts = partial(alert_until, leads=lambda: leader.leads)
+    threading.Thread(target=alerts, args=(rooms, stop), name="alerts", daemon=True).start()
     ready()
     troubled = ""
     while not stop.wait(settings.worker.sweep_seconds):

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "edits": ("edits", "Profiles that change copies on their way out: list, try, key."),
     "rules": ("rules", "What decides where instances go: check, explain, replay, activate, history."),
     "report": ("report", "What was sent, when, with which answer: a file that proves itself."),
+    "alerts": ("alerting.group", "What the relay tells by itself: list, test."),
     "archive": ("archive", "The archive: query, list, import, export, check, and more."),
     "mpps": ("mpps", "Performed procedure steps: what modalities say, and who was told."),
     "worklist": ("worklist.group", "The worklist of modalities: add, import, list, show, set, remove."),

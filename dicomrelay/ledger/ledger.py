@@ -19,6 +19,7 @@ from dicomrelay.ledger import (
     waiting,
 )
 from dicomrelay.ledger import due as due_work
+from dicomrelay.ledger.alerts import Alerts
 from dicomrelay.ledger.completion import Completion
 from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.evidence import Evidence
@@ -64,6 +65,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.alerts = Alerts(database)
         self.completion = Completion(database)
         self.evidence = Evidence(database)
         self.flow = Flow(database)

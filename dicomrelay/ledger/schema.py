@@ -60,6 +60,8 @@ CANCELLED: Final = text("state = 'cancelled'")
 OVER: Final = text("state IN ('done', 'cancelled')")
 OF_A_JOB: Final = text("job_id <> ''")
 UNDECIDED: Final = text("undecided")
+LASTS: Final = text("ended_at IS NULL")
+UNTOLD: Final = text("state = 'due'")
 OF_MANY: Final = text("level <> 'instance'")
 WITH_EVIDENCE: Final = text("evidence_count > evidence_pruned")
 
@@ -549,6 +551,55 @@ pull_missing: Final = Table(
     Column("step_id", Text, ForeignKey("pull_steps.id"), primary_key=True, nullable=False),
     Column("sop_instance_uid", Text, primary_key=True, nullable=False),
     Column("series_instance_uid", Text, nullable=False),
+)
+
+# What the relay tells by itself; told_at is when channels were last told of it.
+alerts: Final = Table(
+    "alerts",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("told_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)
+Index(
+    "ix_alerts_open",
+    alerts.c.scope,
+    alerts.c.kind,
+    alerts.c.subject,
+    unique=True,
+    sqlite_where=LASTS,
+    postgresql_where=LASTS,
+)
+Index("ix_alerts_began_at", alerts.c.began_at)
+
+alert_messages: Final = Table(
+    "alert_messages",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("alert_id", Text, ForeignKey("alerts.id"), nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("told", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("written_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("last_error", Text, nullable=False),
+)
+Index("ix_alert_messages_alert_id", alert_messages.c.alert_id)
+Index(
+    "ix_alert_messages_due",
+    alert_messages.c.channel,
+    alert_messages.c.id,
+    sqlite_where=UNTOLD,
+    postgresql_where=UNTOLD,
 )
 
 pull_polls: Final = Table(

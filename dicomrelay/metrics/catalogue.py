@@ -423,6 +423,24 @@ HTTP_OPEN: Final = _gauge(
     "dicomrelay_http_requests_open", "Requests and WebSockets that are under way.", by="streamer"
 )
 
+# What the relay tells by itself
+
+ALERTS: Final = _gauge(
+    "dicomrelay_alerts_open",
+    "Alerts that last, by what they are about.",
+    "kind",
+    by=_HOST,
+    kind=("attention", "destination", "disk", "certificate"),
+)
+ALERT_MESSAGES: Final = _counter(
+    "dicomrelay_alert_messages_total",
+    "Messages about alerts, by channel: told, tried again later, given up after three days.",
+    "channel",
+    "outcome",
+    by="scheduler",
+    outcome=("told", "failed", "given-up"),
+)
+
 # Processes
 
 PROCESSES: Final = _gauge("dicomrelay_processes", "Processes of a service that live.", "service", by=_ALL)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dicomrelay.settings import sections
+from dicomrelay.settings.alerts import AlertSettings
 from dicomrelay.settings.archive import ArchiveSettings
 from dicomrelay.settings.audit import AuditSettings
 from dicomrelay.settings.destinations import DestinationSettings, TransferSyntaxPolicy, VerificationMethod
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     renditions: RenditionSettings = RenditionSettings()
     monitor: sections.MonitorSettings = sections.MonitorSettings()
     metrics: MetricsSettings = MetricsSettings()
+    alerts: AlertSettings = AlertSettings()
     query: sections.QuerySettings = sections.QuerySettings()
     retrieve: RetrieveSettings = RetrieveSettings()
     commitment: CommitmentSettings = CommitmentSettings()

@@ -34,6 +34,7 @@ _PARTS = {
     catalogue.WAITING.name: "Destinations, queues and stages at a moment",
     catalogue.SPOOL_ITEMS.name: "The host",
     catalogue.HTTP_SECONDS.name: "The streamer",
+    catalogue.ALERTS.name: "What the relay tells by itself",
     catalogue.PROCESSES.name: "Processes",
 }
 
