@@ -42,6 +42,8 @@ FORMS = {
 # What a table that may be left out, or a key of one, cannot be without.
 TOGETHER = {
     "archive": {"URL": "s3://bucket", "ACCESS_KEY_ID": "AKIA", "SECRET_ACCESS_KEY": "secret"},
+    "audit.syslog": {"HOST": "audit.example"},
+    "audit.syslog.tls": {"CERTIFICATE": "/srv/us.pem"},
     "broker": {"URL": "rediss://h"},
     "broker.tls": {"CERTIFICATE": "/srv/us.pem"},
     "database": {"URL": "postgresql://h/x"},
