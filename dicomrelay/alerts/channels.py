@@ -58,7 +58,7 @@ def post(webhook: WebhookSettings, telling: Telling, *, now: Callable[[], float]
     secret = _secret(webhook.secret, webhook.secret_file, f"alerts.webhooks.{webhook.name}.secret_file")
     if secret:
         headers["X-Dicomrelay-Signature"] = signature(secret, stamp, body)
-    url = urlsplit(webhook.url.get_secret_value())
+    url = urlsplit(webhook.url)
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     host = url.hostname or ""
     connection = (

@@ -24,6 +24,9 @@ FORMS = {
     "broker.url": "redis://broker.example:6379/0",
     "monitor.host": "127.0.0.2",
     "metrics.host": "127.0.0.2",
+    "alerts.webhooks": '[{"name": "duty", "url": "https://alerts.example/hook"}]',
+    "alerts.mail.sender": "relay@example.org",
+    "alerts.mail.recipients": '["team@example.org"]',
     "metrics.token": "OTHER-TOKEN-OF-MORE-THAN-16",
     "archive.path": "/srv/archive",
     "archive.url": "s3://images/clinic",
@@ -48,6 +51,7 @@ TOGETHER = {
     "broker.tls": {"CERTIFICATE": "/srv/us.pem"},
     "database": {"URL": "postgresql://h/x"},
     "database.tls": {"CERTIFICATE": "/srv/us.pem"},
+    "alerts.mail": {"HOST": "mail.example", "SENDER": "a@example.org", "RECIPIENTS": '["b@example.org"]'},
     "gateway.tls": {"CERTIFICATE": "/srv/gateway.pem"},
     "gateway.identity": {"USERS": '[{"name": "BOB"}]'},
     "gateway.identity.token": {"KEY_FILE": "/srv/issuer.pem", "ISSUER": "HIS", "AUDIENCE": "US"},
@@ -117,6 +121,9 @@ def test_the_variable_of_the_page_sets_the_key_of_the_page(
     if row.key in {"user", "password"}:  # they only go together
         monkeypatch.setenv("DICOMRELAY_MONITOR__USER", "OTHER")
         monkeypatch.setenv("DICOMRELAY_MONITOR__PASSWORD", "OTHER")
+    if row.key in {"mail.user", "mail.password", "mail.password_file"}:
+        other = "PASSWORD" if row.key == "mail.user" else "USER"
+        monkeypatch.setenv(f"DICOMRELAY_ALERTS__MAIL__{other}", "OTHER")
 
     loaded = attrgetter(f"{section}.{row.key}")(settings.load(home=tmp_path))
 
