@@ -123,7 +123,7 @@ class Witness:
     def not_let_in(self, ae_title: str, address: str, why: str) -> None:
         """An association was rejected for who asked for it: one entry in a while for each."""
         self._audit.note_once(
-            (ae_title, address, why),
+            (address, why),  # not by AE title, which anybody may say in thousands
             lambda: Entry(
                 Kind.REFUSED,
                 "association",

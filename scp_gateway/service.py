@@ -147,8 +147,10 @@ class GatewayService:
             self._witness.kept(record)
         self._committed()
 
-    def turned_away(self, peer_address: str, reason: str) -> None:  # noqa: ARG002 - no address is a label
-        """Counted, and nothing more: whoever turned it away has logged it."""
+    def turned_away(self, peer_address: str, reason: str) -> None:
+        """Counted; whoever turned it away has logged it. That TLS failed may be for who it is."""
+        if self._witness is not None and reason.startswith("TLS with "):
+            self._witness.not_let_in("", peer_address, "no TLS connection")
         metrics.add(TURNED_AWAY, _WHY.get(reason, "not-made"))
 
     def closed(self, association: AssociationInfo, ending: AssociationEnding) -> None:

@@ -191,8 +191,8 @@ class Trail:
             self._current = Segment(self._current.day, self._current.number + 1)
 
     def _prune(self) -> None:
-        """Remove what is too old, and the oldest of what is too much; never today's."""
-        found = [each for each in self.segments() if each.day < self._current.day]
+        """Remove what is too old, and the oldest of what is too much; never the one that is written to."""
+        found = [each for each in self.segments() if each < self._current]
         oldest = self._current.day - timedelta(days=self._keeping.days)
         for segment in [each for each in found if each.day < oldest and self._heard(each)]:
             (self._folder / segment.name).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from dicomrelay.cli.checks.access import check_audit, check_users
 from dicomrelay.cli.checks.callers import check_callers
 from dicomrelay.cli.checks.certificates import check_certificates
 from dicomrelay.cli.checks.destinations import check_destinations
@@ -98,6 +99,8 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
         "tls": lambda: check_certificates(settings),
         "callers": lambda: check_callers(settings),
         "edits": lambda: check_edits(settings),
+        "users": lambda: check_users(settings),
+        "audit": lambda: check_audit(settings, timeout_s),
     }
     if timeout_s is not None:
         checks["destinations"] = lambda: check_destinations(settings, timeout_s)

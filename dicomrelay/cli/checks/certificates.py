@@ -31,6 +31,10 @@ def check_certificates(settings: Settings, now: datetime | None = None) -> Itera
                 "clients show no certificate: whoever reaches the port may call, as [[peers]] allow",
                 "set gateway.tls.ca to ask for certificates",
             )
+    syslog = settings.audit.syslog
+    if syslog is not None and (syslog.tls.certificate or syslog.tls.ca):
+        where = "audit.syslog.tls"
+        yield from _check(where, syslog.tls, _builder(syslog.tls, where), moment)
     for destination in settings.destinations:
         theirs = destination.tls
         if theirs is not None:
