@@ -49,7 +49,7 @@ class Witness:
             if scope["type"] == "websocket" or (
                 scope["type"] == "http" and scope["path"].startswith("/streams")
             ):
-                scope[LOOKED] = lambda study: self._looked(who_of(scope), study, "stream")
+                scope[LOOKED] = lambda study: self._looked(scope, study, "stream")
                 await app(scope, receive, send)
             elif scope["type"] != "http":
                 await app(scope, receive, send)
@@ -116,22 +116,23 @@ class Witness:
 
     def _answered(self, scope: Scope) -> None:
         path = scope["path"]
-        if _SEARCH.fullmatch(path):
+        if "/frames/" in path and path.startswith("/studies/"):  # hundreds a second: no pattern is tried
+            self._looked(scope, path.split("/", 3)[2], "wado")
+        elif _SEARCH.fullmatch(path):
             self._asked(scope, "qido", _STUDY_ROOT_FIND)
         elif _WORKLIST.fullmatch(path):
             self._asked(scope, "worklist", _WORKLIST_FIND)
         elif found := _STUDY.fullmatch(path):
-            self._looked(who_of(scope), found[1], "wado")
+            self._looked(scope, found[1], "wado")
         elif path == "/wado":
             given = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=100))
-            self._looked(who_of(scope), given.get("studyUID", ""), "wado")
+            self._looked(scope, given.get("studyUID", ""), "wado")
 
-    def _looked(self, who: Party, study: str, what: str) -> None:
-        if not _UID.fullmatch(study):
+    def _looked(self, scope: Scope, study: str, what: str) -> None:
+        if not self._audit.is_new((scope.get(CALLER, ""), address_of(scope), study)):
             return
-        self._audit.note_once(
-            (who, study), lambda: Entry(Kind.ACCESSED, what, who, things=(Thing("study", study),))
-        )
+        if _UID.fullmatch(study):
+            self._audit.note(Entry(Kind.ACCESSED, what, who_of(scope), things=(Thing("study", study),)))
 
     def _asked(self, scope: Scope, what: str, sop_class: str) -> None:
         who, keys = who_of(scope), _keys(scope["query_string"])

@@ -67,16 +67,21 @@ class Audit:
 
     def note_once(self, key: Hashable, entry: Callable[[], Entry]) -> None:
         """The same, the first time within `audit.access_window_s` that the key is named."""
+        if self.is_new(key):
+            self.note(entry())
+
+    def is_new(self, key: Hashable) -> bool:
+        """Whether the key is named for the first time within `audit.access_window_s`."""
         now = self._clock()
         with self._lock:
             last = self._seen.get(key)
             if last is not None and now - last < self._window_s:
-                return
+                return False
             self._seen[key] = now
             self._seen.move_to_end(key)
             if len(self._seen) > _MOST_WINDOWS:
                 self._seen.popitem(last=False)
-        self.note(entry())
+        return True
 
     @contextlib.contextmanager
     def action(
