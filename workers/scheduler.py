@@ -25,6 +25,7 @@ from workers.leading import Reign, lead
 from workers.levels import show_until
 from workers.performed import perform_until
 from workers.prune import prune_until
+from workers.rates import roll_up_until
 from workers.reconcile import reconcile
 from workers.rooms import Rooms
 from workers.scrub import scrub_until
@@ -42,6 +43,7 @@ _DUTIES: Final = (
     perform_until,
     scrub_until,
     retain_until,
+    roll_up_until,
 )
 
 

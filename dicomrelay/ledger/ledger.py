@@ -34,6 +34,7 @@ from dicomrelay.ledger.mending import Mending
 from dicomrelay.ledger.named_leases import NamedLeases
 from dicomrelay.ledger.operations import Operations
 from dicomrelay.ledger.pulls import Pulls
+from dicomrelay.ledger.rates import Rates
 from dicomrelay.ledger.retention import Retention
 from dicomrelay.ledger.rulings import Rulings
 from dicomrelay.ledger.values import (
@@ -79,6 +80,7 @@ class Ledger:
         self.operations = Operations(database)
         self.rulings = Rulings(database)
         self.pulls = Pulls(database)
+        self.rates = Rates(database)
 
     @classmethod
     def open(cls, url: str) -> Ledger:
@@ -391,10 +393,27 @@ class Ledger:
         with self._database.read() as work:
             return jobs.progress(work, job_id, with_instances=with_instances)
 
-    def studies(self, *, limit: int = 100, study_instance_uid: str | None = None) -> tuple[StudySummary, ...]:
-        """The studies that were last received, newest first, or one of them."""
+    def studies(
+        self,
+        *,
+        limit: int = 100,
+        study_instance_uid: str | None = None,
+        beginning: str = "",
+        after: tuple[int, str] | None = None,
+    ) -> tuple[StudySummary, ...]:
+        """The studies that were last received, newest first, or one of them.
+
+        Parameters
+        ----------
+        beginning : str
+            Only those whose UID begins so.
+        after : tuple, optional
+            Only those behind the one that was received last at this time, in epoch milliseconds, and has this UID.
+        """
         with self._database.read() as work:
-            return summary.newest(work, limit=limit, study_instance_uid=study_instance_uid)
+            return summary.newest(
+                work, limit=limit, study_instance_uid=study_instance_uid, beginning=beginning, after=after
+            )
 
     def waiting(self) -> tuple[Waiting, ...]:
         """What failed and will be tried again, by destination, with the reason."""

@@ -622,3 +622,15 @@ named_leases: Final = Table(
     Column("due_at", BigInteger, nullable=False),
     Column("taken_at", BigInteger, nullable=False),
 )
+
+# What moved in each minute; the row "until" says which minute is counted next (docs/design/monitor.md).
+transfer_rates: Final = Table(
+    "transfer_rates",
+    METADATA,
+    Column("direction", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("instances", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+Index("ix_transfer_rates_minute", transfer_rates.c.minute)

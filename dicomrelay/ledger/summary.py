@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, or_, select
 
 from dicomrelay.ledger import tallies
 from dicomrelay.ledger.engine import Work, chunks
@@ -14,15 +14,23 @@ from dicomrelay.ledger.values import DestinationSummary, InstanceState, StudySum
 _OF_SERIES = ("instances", "set_aside", "bytes", "archived", "framed", "frames")
 
 
-def newest(work: Work, *, limit: int, study_instance_uid: str | None) -> tuple[StudySummary, ...]:
+def newest(
+    work: Work,
+    *,
+    limit: int,
+    study_instance_uid: str | None,
+    beginning: str = "",
+    after: tuple[int, str] | None = None,
+) -> tuple[StudySummary, ...]:
     """See `Ledger.studies`."""
-    query = (
-        select(studies.c.study_instance_uid)
-        .order_by(studies.c.last_received_at.desc(), studies.c.study_instance_uid)
-        .limit(limit)
-    )
+    at, uid = studies.c.last_received_at, studies.c.study_instance_uid
+    query = select(uid).order_by(at.desc(), uid).limit(limit)
     if study_instance_uid is not None:
-        query = query.where(studies.c.study_instance_uid == study_instance_uid)
+        query = query.where(uid == study_instance_uid)
+    if beginning:
+        query = query.where(uid.startswith(beginning, autoescape=True))
+    if after is not None:
+        query = query.where(or_(at < after[0], and_(at == after[0], uid > after[1])))
     return summarise(work, list(work.connection.execute(query).scalars()), job_id=None)
 
 

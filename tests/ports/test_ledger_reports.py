@@ -157,3 +157,21 @@ def test_destinations_are_written_over_and_never_removed(ledger: Ledger) -> None
     assert ledger.destination(ad_hoc.name) == ad_hoc
     ledger.sync_destinations([])
     assert ledger.destination("pacs") == moved
+
+
+def test_studies_are_listed_a_page_at_a_time_and_by_the_beginning_of_their_uid(ledger: Ledger) -> None:
+    """Those of one moment too: no study is on two pages, and none on no page."""
+    uids = [f"1.2.{number}" for number in (1, 2, 3, 10, 11)]
+    ledger.register([arrival(number, study_instance_uid=uid) for number, uid in enumerate(uids)])
+    found: list[str] = []
+    after = None
+    while page := ledger.studies(limit=2, after=after):
+        found += [study.study_instance_uid for study in page]
+        after = page[-1].last_received_at_ms, page[-1].study_instance_uid
+    assert sorted(found) == sorted(uids)
+    assert {study.study_instance_uid for study in ledger.studies(beginning="1.2.1")} == {
+        "1.2.1",
+        "1.2.10",
+        "1.2.11",
+    }
+    assert ledger.studies(beginning="1_2") == ()
