@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dicomrelay.ledger.values import DueTransfer
+from dicomrelay.runtime.home import has_own_queues
 from dicomrelay.runtime.queue import Queue, Task
 from workers.complete import FORWARD_QUEUE, make_complete, spark
 from workers.dead import end_leases_of_the_dead
@@ -82,7 +83,7 @@ class Sweeper:
             said += self._say(task, min(batches, processes) - depths[queue])
         if not report_box(rooms).is_empty():
             said += self._say(Task.REPORTS, 1 - depths[Queue.MAINTENANCE])
-        if due.transfers and rooms.reads_as:
+        if due.transfers and rooms.reads_as and has_own_queues(rooms.settings):
             said += self._wake_here(due.transfers[0])
         return Swept(made, said + self._lead(due.transfers, depths) if leads else said)
 

@@ -21,7 +21,7 @@ from dicomrelay.ledger.migrate import migrate
 from dicomrelay.routing import configured
 from dicomrelay.runtime import home
 from dicomrelay.runtime.queue import Queue, Task, WakeUps
-from dicomrelay.settings import DatabaseSettings, load
+from dicomrelay.settings import BrokerSettings, DatabaseSettings, load
 from dicomrelay.spool import Provenance, Spool, SpoolRecord
 from workers.rooms import Rooms
 
@@ -90,9 +90,12 @@ def rooms_at(folder: Path, toml: str = "") -> Iterator[tuple[Rooms, NotedWakeUps
 
 
 def as_if_shared(rooms: Rooms) -> Rooms:
-    """The same rooms with settings that name a database which other hosts may be at too; the ledger stays as it is."""
-    database = DatabaseSettings(url=SecretStr("postgresql://relay@db.example/relay"))
-    return replace(rooms, settings=rooms.settings.model_copy(update={"database": database}))
+    """The same rooms with settings that name database and broker of several hosts; ledger and queue stay as they are."""
+    several = {
+        "database": DatabaseSettings(url=SecretStr("postgresql://relay@db.example/relay")),
+        "broker": BrokerSettings(url=SecretStr("redis://broker.example/0")),
+    }
+    return replace(rooms, settings=rooms.settings.model_copy(update=several))
 
 
 def data_set(uid: str, study: str = "1.2.3") -> bytes:
