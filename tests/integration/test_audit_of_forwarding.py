@@ -65,6 +65,7 @@ def test_what_was_refused_is_a_failure(tmp_path: Path, peer: Running) -> None:
         assert b"CANARY" not in content
 
 
+@pytest.mark.long
 def test_nobody_there_is_an_attempt_that_failed(tmp_path: Path) -> None:
     """It began, and nothing came of it."""
     with rooms_at(tmp_path / "home", _toml(free_ports(1)[0])) as (rooms, _):

@@ -12,11 +12,10 @@ import pytest
 from dicomrelay.access import users_file
 from dicomrelay.access.users import hash_of_token
 from dicomrelay.audit import Entry, Kind, Outcome, trail_of
-from dicomrelay.net.identity import PasscodeHash
 from dicomrelay.settings import AccountSettings, Settings, StreamerSettings
+from tests.support.accounts import PASSWORD, cheap_hash
 from tests.support.streamer import free_port, serving
 
-PASSWORD = "correct horse battery"
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 CANARY = "CANARY^PATIENT"
 
@@ -35,7 +34,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
                 {
                     "name": role,
                     "role": role,
-                    "password_hash": str(PasscodeHash.of(PASSWORD)),
+                    "password_hash": cheap_hash(),
                     "tokens": [{"name": "t", "hash": hash_of_token(role.encode() * 9)}],
                 }
             )

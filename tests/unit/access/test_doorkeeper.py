@@ -14,11 +14,10 @@ from dicomrelay.access import Doorkeeper, Role, authenticate, is_asked, users_fi
 from dicomrelay.access.authenticating import MOST_FAILURES, Failures
 from dicomrelay.access.users import hash_of_token
 from dicomrelay.errors import ConfigurationError
-from dicomrelay.net.identity import PasscodeHash
 from dicomrelay.settings import AccountSettings, MonitorSettings, Settings
+from tests.support.accounts import PASSWORD, cheap_hash
 
-PASSWORD = "correct horse battery"
-HASH = str(PasscodeHash.of(PASSWORD))
+HASH = cheap_hash()
 TOKEN = "t" * 43
 
 

@@ -9,11 +9,10 @@ from pydantic import SecretStr, ValidationError
 
 from dicomrelay.access.users import Users, hash_of_password, hash_of_token, new_token, refusal_of
 from dicomrelay.errors import ConfigurationError
-from dicomrelay.net.identity import PasscodeHash
 from dicomrelay.settings import AccountSettings, AccountTokenSettings, Role
+from tests.support.accounts import PASSWORD, cheap_hash, make_hashes_cheap
 
-PASSWORD = "correct horse battery"
-HASH = SecretStr(str(PasscodeHash.of(PASSWORD)))
+HASH = SecretStr(cheap_hash())
 
 
 def token(name: str, text: str, **more: object) -> AccountTokenSettings:
@@ -34,15 +33,17 @@ def test_the_right_password_comes_in_with_its_role() -> None:
         assert users.by_password(name, password) is None
 
 
-def test_a_password_is_the_same_however_its_letters_are_composed() -> None:
+def test_a_password_is_the_same_however_its_letters_are_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keyboards differ: one code point, or two."""
+    make_hashes_cheap(monkeypatch)
     hashed = SecretStr(hash_of_password("zoe\u0308 am gro\u00dfen meer"))
     users = Users.of([AccountSettings(name="zoe", role=Role.VIEWER, password_hash=hashed)])
     assert users.by_password("zoe", "zo\u00eb am gro\u00dfen meer".encode()) is not None
 
 
-def test_who_has_no_password_does_not_come_in_by_one() -> None:
+def test_who_has_no_password_does_not_come_in_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program has tokens only."""
+    make_hashes_cheap(monkeypatch)
     program = AccountSettings(name="ci", role=Role.OPERATOR, tokens=[token("ci", "x" * 43)])
     users = Users.of([program])
     assert users.by_password("ci", b"") is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -44,6 +46,28 @@ def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
     assert [each.what for each in found.entries()] == ["find 0", "find 1"]
 
 
+def test_threads_write_whole_lines(tmp_path: Path) -> None:
+    """Four, each with a trail of its own: a hundred lines, none mixed."""
+
+    def work(name: str) -> None:
+        for _ in range(25):
+            Trail(tmp_path).write(Entry(Kind.QUERY, "x" * 3000, Party(name)))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert _writers(Trail(tmp_path)) == dict.fromkeys("abcd", 25)
+
+
+def _writers(found: Trail) -> Counter[str]:
+    """How many whole lines each has written."""
+    (segment,) = found.segments()
+    return Counter(json.loads(line)["who"]["id"] for line in found.path(segment).read_bytes().splitlines())
+
+
+@pytest.mark.long
 def test_processes_and_threads_write_whole_lines(tmp_path: Path) -> None:
     """Two processes of two threads each: a hundred lines, none mixed."""
     script = (
@@ -56,11 +80,7 @@ def test_processes_and_threads_write_whole_lines(tmp_path: Path) -> None:
     )
     processes = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in "ab"]
     assert [each.wait(60) for each in processes] == [0, 0]
-    found = Trail(tmp_path)
-    (segment,) = found.segments()
-    lines = found.path(segment).read_bytes().splitlines()
-    assert len(lines) == 100
-    assert sorted({json.loads(line)["who"]["id"] for line in lines}) == ["a0", "a1", "b0", "b1"]
+    assert _writers(Trail(tmp_path)) == {"a0": 25, "a1": 25, "b0": 25, "b1": 25}
 
 
 def test_a_day_and_so_many_bytes_are_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

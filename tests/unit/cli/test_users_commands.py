@@ -13,8 +13,12 @@ from dicomrelay.access import Doorkeeper, Role, User
 from dicomrelay.cli.main import cli
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.settings import Settings
+from tests.support.accounts import PASSWORD, make_hashes_cheap
 
-PASSWORD = "correct horse battery"
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_hashes_cheap(monkeypatch)
 
 
 def run(home: Path, *words: str, typed: str = "") -> Result:

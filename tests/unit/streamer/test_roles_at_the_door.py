@@ -14,16 +14,15 @@ from click.testing import CliRunner
 from dicomrelay.access import Action, Doorkeeper
 from dicomrelay.access.users import hash_of_token
 from dicomrelay.cli.main import cli
-from dicomrelay.net.identity import PasscodeHash
 from dicomrelay.settings import AccountSettings, Settings, StreamerSettings
 from streamer import writers
 from streamer.answers import Message, Receive, Scope, Send, send_whole
 from streamer.audited import CALLER
 from streamer.deeds import action_of
 from streamer.door import guarded
+from tests.support.accounts import PASSWORD, cheap_hash
 
-PASSWORD = "correct horse battery"
-HASH = str(PasscodeHash.of(PASSWORD))
+HASH = cheap_hash()
 ROLES = ("viewer", "operator", "admin")
 
 
