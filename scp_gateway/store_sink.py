@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from dicomrelay import metrics
+from dicomrelay import metrics, traces
 from dicomrelay.dicom.scan import Header
 from dicomrelay.dimse.messages import CStoreRequest
 from dicomrelay.errors import RelayError
@@ -61,6 +61,18 @@ def count_kept(record: SpoolRecord, seconds: float, protocol: str) -> None:
     metrics.add(RECEIVED, source, protocol)
     metrics.add(RECEIVED_BYTES, source, protocol, by=record.data_set_bytes)
     metrics.observe(RECEIVE_SECONDS, seconds, protocol)
+    if traces.is_traced(record.id):
+        traces.span(
+            record.id,
+            "receive",
+            seconds,
+            {
+                "dicom.sop_instance_uid": record.sop_instance_uid,
+                "dicom.study_instance_uid": record.study_instance_uid,
+                "dicom.calling_ae_title": source,
+                "dicomrelay.bytes": record.data_set_bytes,
+            },
+        )
 
 
 def log_refusal(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dicomrelay import metrics
+from dicomrelay import metrics, traces
 from dicomrelay.ledger.values import ClaimedTransfer, DeliveryOutcome, TransferState
 from dicomrelay.metrics.catalogue import (
     ANSWER_SECONDS,
@@ -29,6 +29,8 @@ class DeliveryFigures:
         self, claimed: ClaimedTransfer, *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     ) -> None:
         self._destination = claimed.destination
+        self._attempt = claimed.attempt
+        self._items = {each.instance.instance_id: each.instance for each in claimed.deliveries}
         # An item's name begins with the time at which it came: nothing has to be asked for.
         self._came_ms = {
             each.instance.instance_id: begun_ms(each.instance.spool_id) for each in claimed.deliveries
@@ -46,6 +48,23 @@ class DeliveryFigures:
         came_ms = self._came_ms.get(outcome.instance_id)
         if outcome.state.is_delivered and came_ms is not None:
             metrics.observe(JOURNEY_SECONDS, max(0, self._now_ms() - came_ms) / 1000, name)
+        facts = self._items.get(outcome.instance_id)
+        if facts is not None and traces.is_traced(facts.spool_id):
+            traces.span(
+                facts.spool_id,
+                "deliver",
+                outcome.duration_ms / 1000,
+                {
+                    "dicom.sop_instance_uid": facts.sop_instance_uid,
+                    "dicomrelay.destination": name,
+                    "dicomrelay.outcome": outcome.state.value,
+                    "dicomrelay.status": "" if outcome.status is None else f"{outcome.status:04X}",
+                    "dicomrelay.attempt": self._attempt,
+                },
+                about=name,
+                attempt=self._attempt,
+                failed=not outcome.state.is_delivered,
+            )
 
 
 def attempt_over(destination: str, state: TransferState, seconds: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from dicomrelay import metrics
+from dicomrelay import metrics, traces
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
 from dicomrelay.log import get_logger
@@ -75,7 +76,10 @@ def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing, pause_s
 
 
 def _take(rooms: Rooms, records: Sequence[SpoolRecord], done: Grouped, each: Callable[[], None]) -> int:
+    began = time.monotonic()
     verdicts = Counter(result.verdict for result in register(rooms, records))
+    for record in filter(lambda record: traces.is_traced(record.id), records):
+        traces.span(record.id, "group", time.monotonic() - began, {"dicomrelay.instances": len(records)})
     done.verdicts.update(verdicts)
     for verdict, count in verdicts.items():
         metrics.add(GROUPED, verdict.value, by=count)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from archive import Archive, StoreOutcome, StoreRequest, StoreResult
-from dicomrelay import metrics
+from dicomrelay import metrics, traces
 from dicomrelay.errors import ArchiveError, RelayError, ServiceUnavailable
 from dicomrelay.ledger.values import InstanceFacts, Stage, StageItem, StageResult
 from dicomrelay.log import get_logger
@@ -80,6 +80,7 @@ def _batch(
     rooms.ledger.finish_stage(claim, results)
     _report(what, results)
     _count(stage, results, time.monotonic() - began)
+    _trace(stage, claim.items, results, time.monotonic() - began)
     return len(claim.items)
 
 
@@ -169,6 +170,21 @@ def _count(stage: Stage, results: Sequence[StageResult], seconds: float) -> None
     for outcome, count in (("done", done), ("failed", len(results) - done)):
         if count:
             metrics.add(STAGE_INSTANCES, stage.value, outcome, by=count)
+
+
+def _trace(stage: Stage, items: Sequence[StageItem], results: Sequence[StageResult], seconds: float) -> None:
+    failed = {result.instance_id for result in results if not result.done}
+    for item in items:
+        facts = item.instance
+        if traces.is_traced(facts.spool_id):
+            traces.span(
+                facts.spool_id,
+                stage.value,
+                seconds,
+                {"dicomrelay.attempt": item.attempt},
+                attempt=item.attempt,
+                failed=facts.instance_id in failed,
+            )
 
 
 def _report(what: str, results: list[StageResult]) -> None:

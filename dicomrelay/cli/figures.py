@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from dicomrelay import metrics
+from dicomrelay import metrics, traces
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.runtime.health import Check, Health, Started
 from dicomrelay.runtime.queue import WakeUps
@@ -39,9 +39,13 @@ def shown(
     """
     if settings.metrics.enabled:
         metrics.begin(settings.path("run", "metrics"), service)
+    traces.begin(settings.traces, service)
     started = Started(notify_ready)
-    with serving(settings, Health({service: started.check, **(checks or {})})):
-        yield started
+    try:
+        with serving(settings, Health({service: started.check, **(checks or {})})):
+            yield started
+    finally:
+        traces.end()
 
 
 def broker_check(settings: Settings) -> Check:

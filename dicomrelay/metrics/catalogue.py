@@ -15,6 +15,7 @@ _FORWARD: Final = "forward workers"
 _LEDGER: Final = "scheduler, from the ledger"
 _HOST: Final = "scheduler of each host"
 _ALL: Final = "whoever gathers"
+_ALL_SERVICES: Final = "gateway, streamer, workers"
 
 STAGES: Final = ("archive", "frames")
 BREAKERS: Final = ("closed", "open", "half_open")
@@ -439,6 +440,14 @@ ALERT_MESSAGES: Final = _counter(
     "outcome",
     by="scheduler",
     outcome=("told", "failed", "given-up"),
+)
+
+SPANS: Final = _counter(
+    "dicomrelay_spans_total",
+    "Steps of traced instances: sent to the collector, or dropped because it was away or too many waited.",
+    "outcome",
+    by=_ALL_SERVICES,
+    outcome=("sent", "dropped"),
 )
 
 # Processes

@@ -24,6 +24,7 @@ from dicomrelay.settings.retrieve import CommitmentSettings, RetrieveSettings
 from dicomrelay.settings.rules import RuleChangeSettings, RuleSettings
 from dicomrelay.settings.services import BrokerSettings, DatabaseSettings
 from dicomrelay.settings.streamer import StreamerSettings
+from dicomrelay.settings.traces import TraceSettings
 from dicomrelay.settings.users import AccountSettings, check_names
 from dicomrelay.settings.worklist import WorklistSettings
 
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     monitor: sections.MonitorSettings = sections.MonitorSettings()
     metrics: MetricsSettings = MetricsSettings()
     alerts: AlertSettings = AlertSettings()
+    traces: TraceSettings = TraceSettings()
     query: sections.QuerySettings = sections.QuerySettings()
     retrieve: RetrieveSettings = RetrieveSettings()
     commitment: CommitmentSettings = CommitmentSettings()

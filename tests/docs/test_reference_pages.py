@@ -25,6 +25,7 @@ FORMS = {
     "monitor.host": "127.0.0.2",
     "metrics.host": "127.0.0.2",
     "alerts.webhooks": '[{"name": "duty", "url": "https://alerts.example/hook"}]',
+    "traces.endpoint": "http://127.0.0.1:4318/v1/traces",
     "alerts.mail.sender": "relay@example.org",
     "alerts.mail.recipients": '["team@example.org"]',
     "metrics.token": "OTHER-TOKEN-OF-MORE-THAN-16",
