@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -164,6 +165,7 @@ def canary(run: Run) -> Outcome:
             running.relay.command("send", str(folder / "files"), "--to", "north")
             running.destinations[0].stop()
             running.relay.command("send", str(folder / "files"), "--to", "north", "--no-wait")
+            _searched(running)
             time.sleep(3)
             places = [*_files(running), *_pages(running)]
         looked += len(places)
@@ -176,8 +178,16 @@ def canary(run: Run) -> Outcome:
         control=f"the spool or archive of the same home holds it: {'yes' if _control(run) else 'no'}",
         control_found=_control(run),
         note="; ".join(hits)
-        or "logs, the broker's file with all task arguments, run/, what up said, Flower's pages and metrics",
+        or "logs, the broker's file with all task arguments, run/, the audit's trail, what up said, Flower's pages and metrics",
     )
+
+
+def _searched(running: Campaign) -> None:
+    """The name is looked for, and given as who asks: neither is for logs or the audit."""
+    streamer = f"http://127.0.0.1:{running.relay.settings.streamer.port}"
+    for path in (f"/studies?PatientName={_CANARY}*", f"/studies/{_CANARY}", f"/worklist?PatientID={_CANARY}"):
+        with contextlib.suppress(OSError), urllib.request.urlopen(streamer + path, timeout=10) as answer:
+            answer.read()
 
 
 def _control(run: Run) -> bool:
@@ -192,7 +202,7 @@ def _control(run: Run) -> bool:
 def _files(running: Campaign) -> list[tuple[str, bytes]]:
     home = running.relay.home
     found = [("up", running.relay.log.encode())]
-    for name in ("logs", "redis", "run"):
+    for name in ("logs", "redis", "run", "audit"):
         found += [
             (str(path.relative_to(home)), path.read_bytes())
             for path in (home / name).rglob("*")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -196,3 +199,50 @@ def test_segments_and_torn_lines_are_passed(repository: Repository, tmp_path: Pa
         shipper.close()
         wait_for(lambda: len(repository.messages) == 2)
     assert repository.studies == ["1.2.1", "1.2.1"]
+
+
+@pytest.mark.long
+def test_a_shipper_that_is_killed_goes_on_where_it_was_heard(repository: Repository, tmp_path: Path) -> None:
+    """The command itself, killed twice while entries come; then ended in good order. Each entry at least once."""
+    home = tmp_path / "home"
+    settings = settings_of(repository, home)
+    home.mkdir()
+    (home / "relay.toml").write_text(
+        f'[audit.syslog]\nhost = "127.0.0.1"\nport = {repository.port}\n[audit.syslog.tls]\nca = "{repository.ca}"\n'
+    )
+    command = [sys.executable, "-m", "dicomrelay", "audit", "ship", "--home", str(home)]
+
+    def have_come(last: int) -> Callable[[], bool]:
+        return lambda: {f"1.2.{number}" for number in range(last)} <= set(studies())
+
+    def studies() -> list[str]:
+        """Without the services' own starts and stops."""
+        found = []
+        for message in repository.messages:
+            head = _HEAD.fullmatch(message)
+            assert head is not None
+            root = ET.fromstring(head[2])
+            assert not [*faults(root)]
+            found += [
+                each.attrib["ParticipantObjectID"] for each in root.findall("ParticipantObjectIdentification")
+            ]
+        return found
+
+    with repository.open():
+        for turn, ends in enumerate((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)):
+            process = subprocess.Popen(command)
+            happened(settings, *range(turn * 100, turn * 100 + 100))
+            if ends is signal.SIGTERM:
+                wait_for(have_come(300))
+            else:
+                wait_for(lambda turn=turn: len(studies()) > turn * 50)  # type: ignore[misc]
+            process.send_signal(ends)
+            assert process.wait(30) == (0 if ends is signal.SIGTERM else -signal.SIGKILL)
+        before = len(repository.messages)
+        process = subprocess.Popen(command)
+        happened(settings, 300)
+        wait_for(have_come(301))
+        process.terminate()
+        assert process.wait(30) == 0
+    # After the end in good order nothing came again: the end of the one and the start of the other, and the new entry.
+    assert len(repository.messages) - before <= 5

@@ -304,6 +304,11 @@ def test_no_attribute_of_a_patient_is_in_logs_broker_or_metrics(running: House, 
     _store(running, tmp_path / "canary.dcm")
     _delivered(running, before + 1)
     running.run("send", str(tmp_path / "canary.dcm"), "--to", "pacs")
+    found = (
+        f"http://127.0.0.1:{running.settings.streamer.port}/studies?PatientName=CANARY*&PatientID=CANARYID77"
+    )
+    with urllib.request.urlopen(found, timeout=10) as answer:
+        assert b"CANARYID77" in answer.read() or answer.status == 204
     with urllib.request.urlopen(
         f"http://127.0.0.1:{running.settings.monitor.port}/metrics", timeout=10
     ) as answer:
@@ -312,12 +317,13 @@ def test_no_attribute_of_a_patient_is_in_logs_broker_or_metrics(running: House, 
     not_ours = ("/relay.toml: ", "/up.log: ")  # the test's
     assert [each for each in open_to_others(running.home) if not any(map(each.count, not_ours))] == []
     looked = 0
-    for folder in ("logs", "redis", "run"):
+    for folder in ("logs", "redis", "run", "audit"):
         for path in (running.home / folder).rglob("*"):
             if path.is_file():
                 looked += 1
                 assert b"CANARY" not in path.read_bytes(), path
     assert looked > 6
+    assert any((running.home / "audit").glob("*.jsonl"))
 
 
 def _tasks_shown(base: str) -> set[str]:
