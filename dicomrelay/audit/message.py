@@ -24,6 +24,7 @@ _EVENTS: Final[Mapping[Kind, _Code]] = {
     Kind.LOGIN: ("110114", "User Authentication"),
     Kind.REFUSED: ("110113", "Security Alert"),
     Kind.ACTION: ("110113", "Security Alert"),
+    Kind.AUDIT_USED: ("110101", "Audit Log Used"),
 }
 _START: Final = "110120", "Application Start"
 _STOP: Final = "110121", "Application Stop"
@@ -39,7 +40,7 @@ _SOURCE: Final = "110153", "Source Role ID"
 _STUDY: Final = "110180", "Study Instance UID"
 _SOP_CLASS: Final = "110181", "SOP Class UID"
 _NODE_ID: Final = "110182", "Node ID"
-_ACTIONS: Final[Mapping[Kind, str]] = {Kind.ACCESSED: "R", Kind.TRANSFERRED: "R"}
+_ACTIONS: Final[Mapping[Kind, str]] = {Kind.ACCESSED: "R", Kind.TRANSFERRED: "R", Kind.AUDIT_USED: "R"}
 _NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # ParticipantObjectTypeCode and -Role (PS3.15 Tables A.5.1.2.2).
 _SYSTEM: Final = "2"
@@ -198,7 +199,8 @@ def _object(message: Element, thing: Thing, entry: Entry) -> None:
     if thing.kind == "sop_class" and entry.kind is Kind.QUERY:
         SubElement(found, "ParticipantObjectQuery").text = _base64(str(entry.facts.get("keys", "")))
     else:
-        SubElement(found, "ParticipantObjectName").text = _plain(thing.kind)
+        name = "Security Audit Log" if entry.kind is Kind.AUDIT_USED else thing.kind  # Section A.5.3.2
+        SubElement(found, "ParticipantObjectName").text = _plain(name)
     for key, value in entry.facts.items():
         SubElement(found, "ParticipantObjectDetail", type=_plain(key), value=_base64(str(value)))
     if entry.kind in (Kind.ACTION, Kind.REFUSED):

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     LOGIN = "login"
     REFUSED = "refused"
     ACTION = "action"
+    AUDIT_USED = "audit_used"
 
 
 class Outcome(Enum):

@@ -10,7 +10,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from dicomrelay.runtime.home import FOLDERS
 from dicomrelay.settings import Settings
+from dicomrelay.settings.load import CONFIG_NAME
 
 _Result = TypeVar("_Result")
 # What is typed may be anything, a patient's id too: UIDs, our own ids and names of the settings are told.
@@ -50,7 +52,7 @@ def recorded(
     AuditError
         It cannot be recorded, and was not done.
     """
-    if any(given.get(flag) for flag in how.looks) or not (how.makes_home or settings.home.is_dir()):
+    if any(given.get(flag) for flag in how.looks) or not (how.makes_home or _is_home(settings)):
         return run()
     from dicomrelay.audit import Audit, Outcome, Thing, this_account  # noqa: PLC0415 - not for every --help
 
@@ -60,6 +62,13 @@ def recorded(
         if isinstance(result, int) and not isinstance(result, bool) and result:
             doing.outcome, doing.words = Outcome.MINOR, f"exit code {int(result)}"
         return result
+
+
+def _is_home(settings: Settings) -> bool:
+    """Whether that is a home of ours, and no folder that only has its name: the default is `./var`."""
+    if all(settings.path(name).is_dir() for name in FOLDERS):
+        return True
+    return settings.path(CONFIG_NAME).is_file() or settings.path("audit", "lock").is_file()
 
 
 @contextlib.contextmanager

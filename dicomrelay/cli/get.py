@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, peer_options, relay_command
 from dicomrelay.cli.outputs import refuse_own_folders
 from dicomrelay.cli.peer import find_peer
@@ -32,6 +33,7 @@ _FEW = 5
     examples="dicomrelay get pacs --study 1.2.840.113619.2.1 -o study\n"
     "dicomrelay get PACS@10.0.0.9:104 --series 1.2.3 --study 1.2 --sop-class CTImageStorage -o series",
     private=False,
+    audited=Audited("get", {"destination": "destination"}),
 )
 @peer_options
 @click.option(

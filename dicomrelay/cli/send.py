@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.files import DicomFile, Passed, scan
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import Progress
@@ -36,6 +37,7 @@ _RETRIES: Final = 2
     "dicomrelay send scans/ -r --to pacs --no-wait\n"
     "dicomrelay send scans/ -r PACS@10.0.0.9:104 --direct\n"
     "dicomrelay send scans/ -r --to pacs --direct -t 8 --retries 5 --json",
+    audited=Audited("send", {"name": "destination"}),
 )
 @click.argument("paths", nargs=-1)
 @click.option("-i", "--input", "inputs", multiple=True, help="File or folder; may be repeated.")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from dicomrelay.audit import Entry, Kind, Outcome, trail_of
+from dicomrelay.audit import Audit, Entry, Kind, Outcome, Thing, this_account, trail_of
 from dicomrelay.audit.values import as_json
 from dicomrelay.cli.options import Invocation, relay_command
 
@@ -55,6 +55,11 @@ def command(
         ),
         maxlen=limit,
     )
+    # Who reads it is in it too (PS3.15 Section A.5.3.2); where it cannot be written it is read all the same.
+    folder = invocation.settings.path("audit")
+    if folder.is_dir():
+        used = Thing("audit", folder.as_uri())
+        Audit(invocation.settings).note(Entry(Kind.AUDIT_USED, "audit.list", this_account(), things=(used,)))
     if invocation.as_json:
         invocation.emit([as_json(entry) for entry in found])
         return

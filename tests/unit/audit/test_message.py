@@ -71,6 +71,9 @@ ENTRIES = {
     "users": Entry(
         Kind.ACTION, "users.add", Party("root (anna)"), things=(Thing("user", "zo\u00eb"),), at=AT
     ),
+    "audit used": Entry(
+        Kind.AUDIT_USED, "audit.list", Party("root"), things=(Thing("audit", "file:///srv/audit"),), at=AT
+    ),
     "rules": Entry(Kind.ACTION, "rules.activate", Party("root"), at=AT),
 }
 
@@ -110,6 +113,7 @@ def test_all_kinds_are_among_them() -> None:
         ("hold", "110113", ["110132"], []),
         ("users", "110113", ["110137"], []),
         ("rules", "110113", ["110131"], []),
+        ("audit used", "110101", [], []),
     ],
 )
 def test_events_types_and_roles_are_the_standard_s(

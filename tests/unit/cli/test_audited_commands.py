@@ -135,6 +135,9 @@ def test_a_dry_run_and_a_home_that_is_not_there_leave_nothing(tmp_path: Path) ->
     assert recorded(Audited("repair", looks=("dry_run",)), settings, {"dry_run": True}, lambda: 1) == 1
     assert recorded(Audited("jobs.hold"), settings, {}, lambda: 2) == 2
     assert not settings.home.exists()
+    (settings.home / "spool").mkdir(parents=True)  # as of another: the default home is ./var
+    assert recorded(Audited("jobs.hold"), settings, {}, lambda: 2) == 2
+    assert [path.name for path in settings.home.iterdir()] == ["spool"]
 
 
 def test_the_trail_is_shown_by_who_what_and_when(rooms: Rooms) -> None:
@@ -154,6 +157,8 @@ def test_the_trail_is_shown_by_who_what_and_when(rooms: Rooms) -> None:
     ]
     assert len(json.loads(run(home, "audit", "list", "--failed", "--json").stdout)) == 1
     assert json.loads(run(home, "audit", "list", "--kind", "login", "--json").stdout) == []
+    read = json.loads(run(home, "audit", "list", "--kind", "audit_used", "--json").stdout)
+    assert len(read) >= 3, "who reads it is in it too"
     assert len(json.loads(run(home, "audit", "list", "--limit", "1", "--json").stdout)) == 1
 
 
