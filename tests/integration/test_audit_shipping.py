@@ -19,7 +19,8 @@ import pytest
 import trustme
 
 from dicomrelay.audit import Audit, Entry, Kind, Party, Thing, trail_of
-from dicomrelay.audit.shipping import RepositoryAway, Shipper
+from dicomrelay.audit.repository import RepositoryAway
+from dicomrelay.audit.shipping import Shipper
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import AuditSettings, Settings
 from tests.support.audit_schema import faults

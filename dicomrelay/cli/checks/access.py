@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from dicomrelay.access import Role, users_file
 from dicomrelay.access.users import Users
 from dicomrelay.audit import trail_of
+from dicomrelay.audit.repository import Connection, RepositoryAway
 from dicomrelay.audit.shipped import Shipped
-from dicomrelay.audit.shipping import Connection, RepositoryAway
 from dicomrelay.cli.checks.finding import Finding, failed, ok, warning
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.settings import Settings, is_loopback
