@@ -6,7 +6,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from dicomrelay.metrics import catalogue
@@ -18,13 +18,13 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 def render(gathered: Gathered) -> str:
     """All families that have a series, in the catalogue's order."""
-    return "".join(_family(family, gathered) for family in catalogue.FAMILIES.values())
+    series = gathered.by_family()
+    return "".join(
+        _family(family, series[name]) for name, family in catalogue.FAMILIES.items() if name in series
+    )
 
 
-def _family(family: Family, gathered: Gathered) -> str:
-    series = gathered.of(family)
-    if not series:
-        return ""
+def _family(family: Family, series: Mapping[tuple[str, ...], Sequence[float]]) -> str:
     lines = [f"# HELP {family.name} {_escaped(family.help)}", f"# TYPE {family.name} {family.kind.value}"]
     for labels, figures in series.items():
         lines += _samples(family, labels, figures)

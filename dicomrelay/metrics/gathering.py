@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,18 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 Samples = dict[Key, list[float]]
 
+# `increase()` does not see the step from no series to 1: what a rule waits for is there from the beginning, at 0. Counters whose
+# labels are closed lists, and short.
+_MOST_KNOWN: Final = 16
+_KNOWN_BEFORE: Final[tuple[Key, ...]] = tuple(
+    (family.name, *labels)
+    for family in catalogue.FAMILIES.values()
+    if family.kind is Kind.COUNTER
+    and set(family.labels) <= set(family.values)
+    and math.prod(len(family.values[label]) for label in family.labels) <= _MOST_KNOWN
+    for labels in product(*(family.values[label] for label in family.labels))
+)
+
 
 @dataclass(slots=True)
 class Gathered:
@@ -32,7 +45,14 @@ class Gathered:
 
     def of(self, family: Family) -> dict[tuple[str, ...], list[float]]:
         """Those of one family, by their labels."""
-        return {key[1:]: figures for key, figures in sorted(self.samples.items()) if key[0] == family.name}
+        return self.by_family().get(family.name, {})
+
+    def by_family(self) -> dict[str, dict[tuple[str, ...], list[float]]]:
+        """All, by the family's name and their labels, in order."""
+        found: dict[str, dict[tuple[str, ...], list[float]]] = {}
+        for key, figures in sorted(self.samples.items()):
+            found.setdefault(key[0], {})[key[1:]] = figures
+        return found
 
     def take(self, key: Key, figures: Sequence[float]) -> None:
         """Add a series of a process. One of no known family, or of another form, is of an older version and left out."""
@@ -79,6 +99,9 @@ def gather(folder: Path) -> Gathered:
             found.take(key, figures)
     for service, count in processes.items():
         found.take((catalogue.PROCESSES.name, service), [count])
+    if processes:
+        for key in _KNOWN_BEFORE:
+            found.samples.setdefault(key, [0.0])
     return found
 
 

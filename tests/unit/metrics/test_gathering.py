@@ -137,3 +137,15 @@ def test_memory_is_that_of_the_living(tmp_path: Path) -> None:
     file.close()
     if Path("/proc/self/statm").exists():
         assert found[("gateway",)][0] > 1_000_000
+
+
+def test_what_a_rule_waits_for_is_there_before_it_happens(tmp_path: Path) -> None:
+    """From 0, else `increase()` would miss the first; and only while somebody lives who could count it."""
+    assert gather(tmp_path).samples == {}
+    file = CellFile(tmp_path, "worker")
+    found = gather(tmp_path)
+    file.close()
+
+    assert found.of(catalogue.DIGEST_FAILURES) == {("use",): [0], ("scrub",): [0]}
+    assert found.of(catalogue.LEASES_LOST) == {(): [0]}
+    assert found.of(catalogue.HTTP_REQUESTS) == {}

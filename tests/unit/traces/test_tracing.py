@@ -72,7 +72,7 @@ def test_a_step_reaches_the_collector(collector: tuple[int, list[Any]], figures:
     ((path, shown, (span,)),) = got
     assert (path, shown, span["name"]) == ("/v1/traces", "Bearer abc", "receive")
     assert int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"]) == pytest.approx(0.25e9, abs=1e6)
-    assert gather(figures).of(SPANS) == {("sent",): [1]}
+    assert gather(figures).of(SPANS) == {("sent",): [1], ("dropped",): [0]}
 
 
 def test_what_is_not_of_the_part_is_not_taken(collector: tuple[int, list[Any]]) -> None:
