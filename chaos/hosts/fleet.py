@@ -41,6 +41,7 @@ _AE_TITLE: Final = "DICOMRELAY"
 _PORT: Final = 11112
 _LOAD: Final = Load(per_association=10, pause_s=0.8, per_study=10)
 _ON_THEIR_WAY: Final = 60
+_MORE: Final = 60
 _READY_WITHIN_S: Final = 100.0
 _HEAD_BYTES: Final = 65_536
 ARCHIVE: Final = "archive"
@@ -98,6 +99,7 @@ class Fleet:
     tallies: list[Tally] = field(default_factory=list)
     stop_sending: threading.Event = field(default_factory=threading.Event)
     _past: set[str] = field(default_factory=set)
+    _more: int = 0
     _read_objects: dict[str, Copy] = field(default_factory=dict)
 
     @property
@@ -121,6 +123,15 @@ class Fleet:
             sender.start()
         threading.Thread(target=self._regulate, daemon=True).start()
 
+    @contextmanager
+    def more_room(self) -> Iterator[None]:
+        """Let more be on its way: what stands still is not to keep senders from what gateways take all the same."""
+        self._more = _MORE
+        try:
+            yield
+        finally:
+            self._more = 0
+
     def stop(self) -> None:
         """No sender begins anything more."""
         self.stop_sending.set()
@@ -133,7 +144,7 @@ class Fleet:
             for sender in senders:
                 asked = set(sender.tally.acknowledged)
                 ahead = max(len(asked - uids) for uids in there)
-                (sender.rest.set if ahead > _ON_THEIR_WAY else sender.rest.clear)()
+                (sender.rest.set if ahead > _ON_THEIR_WAY + self._more else sender.rest.clear)()
 
     @staticmethod
     def _read(process: DestinationProcess) -> set[str]:

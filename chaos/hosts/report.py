@@ -32,8 +32,8 @@ _THROUGHPUT: Final = f"""
 ## Two worker hosts against one
 
 A destination that takes {ANSWER_S:g} s for each answer, {PLACES} transfers at once on each worker host (`--processes {PLACES}`),
-and more associations allowed than both have places for. Four rounds: one host, two, two, one; a median each, between the first
-and the last tenth of the arrivals.
+of which one is kept for urgent studies, and more associations allowed than both have places for. Four rounds: one host, two, two,
+one; a median each, between the first and the last tenth of the arrivals.
 """
 
 

@@ -58,7 +58,8 @@ def _gateway_lost(fleet: Fleet, say: Say) -> tuple[Figure, ...]:
     lost = fleet.gateways[0]
     before = len(fleet.senders[1].tally.acknowledged)
     lost.host.kill()
-    time.sleep(_AWAY_S)
+    with fleet.more_room():
+        time.sleep(_AWAY_S)
     meanwhile = len(fleet.senders[1].tally.acknowledged) - before
     say(f"{meanwhile} acknowledged by the other gateway meanwhile")
     lost.host.start()
@@ -108,7 +109,8 @@ def _cut(of: Callable[[Fleet], Host], *, accepts: bool = False) -> Callable[[Fle
     def run(fleet: Fleet, say: Say) -> tuple[Figure, ...]:
         host, before = of(fleet), len(fleet.acknowledged())
         host.cut()
-        time.sleep(_AWAY_S)
+        with fleet.more_room():
+            time.sleep(_AWAY_S)
         meanwhile = len(fleet.acknowledged()) - before
         host.mend()
         found = _caught_up(fleet, say, time.monotonic(), "the wire was mended")
@@ -124,7 +126,8 @@ def _server_lost(of: Callable[[Fleet], Server]) -> Callable[[Fleet, Say], tuple[
     def run(fleet: Fleet, say: Say) -> tuple[Figure, ...]:
         server, before = of(fleet), len(fleet.acknowledged())
         server.host.kill()
-        time.sleep(_AWAY_S)
+        with fleet.more_room():
+            time.sleep(_AWAY_S)
         meanwhile = len(fleet.acknowledged()) - before
         say(f"{meanwhile} acknowledged meanwhile")
         server.host.start()
