@@ -1,37 +1,44 @@
 """Runs Flower on our queue, with our settings and no others.
 
-Without user and password it is read-only and on loopback (the settings refuse anything else). Flower shows task names
-and opaque ids: no message of ours carries more.
+Where nobody is asked who they are it is on loopback, and changes nothing. Flower shows task names and opaque ids: no message of
+ours carries more; our pages show what `dicomrelay status` shows.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from types import FrameType
 
+from dicomrelay import access
+from dicomrelay.errors import ConfigurationError
 from dicomrelay.runtime.queue import build_celery
-from dicomrelay.settings import MonitorSettings, Settings
-from monitor import metrics_pages
+from dicomrelay.settings import MonitorSettings, Settings, is_loopback
 
 _PROBE_S = 0.2
-# A task is an event or two; the newest few thousand are what a person looks at (mher/flower issue 1305).
-_MAX_TASKS = 5000
 
 
-def options(monitor: MonitorSettings) -> list[str]:
-    """Flower's options; the password is not among them, since a command line can be read by others."""
-    return [
-        f"--address={monitor.host}",
-        f"--port={monitor.port}",
-        f"--read_only={monitor.user is None}",
-        f"--max_tasks={_MAX_TASKS}",
-        "--purge_offline_workers=60",
-        # Else a flowerconfig.py in the current folder would be run.
-        f"--conf={os.devnull}",
-    ]
+def check(settings: Settings) -> bool:
+    """Whether Flower asks who comes.
+
+    Raises
+    ------
+    ConfigurationError
+        It would ask nobody, and others than this machine could come; or the users file cannot be read.
+    """
+    asks, monitor = access.is_asked(settings), settings.monitor
+    if not asks and not is_loopback(monitor.host):
+        raise ConfigurationError(
+            f"monitor.host is {monitor.host}, which is not loopback, and Flower would ask nobody who they are: make a user first "
+            "(`dicomrelay users add`), or set monitor.user and monitor.password"
+        )
+    return asks
 
 
 def run(settings: Settings, *, ready: Callable[[], None]) -> None:
@@ -41,15 +48,40 @@ def run(settings: Settings, *, ready: Callable[[], None]) -> None:
     ----------
     ready : callable
         Called once the page answers.
+
+    Raises
+    ------
+    ConfigurationError
+        As `check`, the address cannot be had, or a file of the settings cannot be read.
     """
+    asks, monitor = check(settings), settings.monitor
     for variable in [name for name in os.environ if name.startswith("FLOWER_")]:
         del os.environ[variable]
-    monitor = settings.monitor
-    if monitor.user is not None and monitor.password is not None:
-        os.environ["FLOWER_BASIC_AUTH"] = f"{monitor.user}:{monitor.password.get_secret_value()}"
-    metrics_pages.install(settings)
+    from monitor.serving import built, listen  # noqa: PLC0415 - Flower and Celery take half a second
+
+    access_log = logging.getLogger("tornado.access")
+    access_log.addHandler(logging.NullHandler())
+    access_log.propagate = False
+    application = built(settings, build_celery(settings), read_only=not asks)
+    try:
+        listen(application, monitor.host, monitor.port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"monitor: {monitor.host}:{monitor.port} cannot be listened on: {error.strerror or error}"
+        ) from error
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_tell_when_ready, args=(monitor, ready), daemon=True).start()
-    build_celery(settings).start(["flower", *options(monitor)])
+    try:
+        application.start()
+    except (KeyboardInterrupt, SystemExit):
+        pass
+    finally:
+        application.stop()
+        application.settings["house"].looks.close()
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
 
 
 def is_ready(monitor: MonitorSettings) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
 from typing import Any
 
 import prometheus_client
 from tornado.web import RequestHandler
 
+from dicomrelay import access
+from dicomrelay.access import Action
 from dicomrelay.metrics import exposition
 from dicomrelay.metrics.gathering import gather
 from dicomrelay.runtime.health import Health, services_of
@@ -80,10 +80,10 @@ class _Readyz(_Page):
 class _Metrics(_Page):
     async def get(self) -> None:
         """Ours, then Flower's."""
-        if not self._may():
+        if not await self._may():
             self.set_status(401)
-            self.set_header("WWW-Authenticate", "Bearer" if self.token else 'Basic realm="flower"')
-            self.finish("show the token of metrics.token, or Flower's user and password\n")
+            self.set_header("WWW-Authenticate", access.challenge())
+            self.finish("show the token of metrics.token, or a user and password of Flower\n")
             return
         folder = self.settings_of_relay.path("run", "metrics")
         ours = await asyncio.to_thread(lambda: exposition.render(gather(folder)))
@@ -91,12 +91,13 @@ class _Metrics(_Page):
         self.set_header("Content-Type", exposition.CONTENT_TYPE)
         self.finish(ours.encode() + prometheus_client.generate_latest())
 
-    def _may(self) -> bool:
-        monitor, field = self.settings_of_relay.monitor, self.request.headers.get("Authorization")
-        if monitor.user is not None and monitor.password is not None:
-            wanted = f"{monitor.user}:{monitor.password.get_secret_value()}".encode()
-            given = f"Basic {base64.b64encode(wanted).decode()}"
-            if hmac.compare_digest((field or "").encode(), given.encode()):
-                return True
-            return bool(self.token) and shows_token(field, self.token)
-        return shows_token(field, self.token)
+    async def _may(self) -> bool:
+        """By the token of the figures, or as somebody whom Flower lets look."""
+        field = self.request.headers.get("Authorization")
+        if not await asyncio.to_thread(access.is_asked, self.settings_of_relay):
+            return shows_token(field, self.token)
+        if self.token and shows_token(field, self.token):
+            return True
+        address = self.request.remote_ip or ""
+        user = await asyncio.to_thread(access.authenticate, self.settings_of_relay, field, address=address)
+        return user is not None and access.may(user.role, Action.VIEW)

@@ -98,6 +98,7 @@ class Settings(BaseSettings):
         if twice:
             raise ValueError(f"destinations: the name {min(twice)!r} stands twice")
         self._ports_differ()
+        self._monitor_is_safe()
         self._edits_agree()
         self._pulls_agree(names)
         self._peers_can_show()
@@ -177,6 +178,15 @@ class Settings(BaseSettings):
                     f"pulls.{number}.source: there is no destination {pull.source!r}; known: "
                     f"{', '.join(destinations) or 'none'}; else write AET@host:port"
                 )
+
+    def _monitor_is_safe(self) -> None:
+        monitor = self.monitor
+        asks = monitor.user is not None or bool(self.users) or self.users_path.exists()
+        if not asks and not sections.is_loopback(monitor.host):
+            raise ValueError(
+                f"monitor.host {monitor.host} is not loopback: make a user first (`dicomrelay users add`), or set user and "
+                "password in [monitor]: Flower shows where all studies go"
+            )
 
     def _ports_differ(self) -> None:
         taken: dict[int, str] = {}

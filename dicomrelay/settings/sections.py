@@ -203,7 +203,7 @@ class MonitorSettings(Section):
 
     enabled: bool = Field(True, description="Start Flower with `dicomrelay up`.")
     host: str = Field(
-        "127.0.0.1", description="Address to listen on: loopback, unless a user and a password are set."
+        "127.0.0.1", description="Address to listen on: loopback, unless there are users that it asks for."
     )
     port: Port = Field(5555, description="TCP port to listen on.")
     user: str | None = Field(None, pattern=r"^[^:\s]+$", description="User for HTTP basic authentication.")
@@ -213,10 +213,6 @@ class MonitorSettings(Section):
     def _safe(self) -> MonitorSettings:
         if (self.user is None) != (self.password is None):
             raise ValueError("user and password go together: set both or none")
-        if self.user is None and not is_loopback(self.host):
-            raise ValueError(
-                f"host {self.host} is not loopback: set user and password first, Flower shows all tasks"
-            )
         return self
 
 

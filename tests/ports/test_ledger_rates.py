@@ -9,8 +9,7 @@ from sqlalchemy import create_engine, text
 
 from dicomrelay.ledger import DeliveryState, Ledger
 from dicomrelay.ledger.engine import database_url
-from dicomrelay.ledger.rates import Moved
-from dicomrelay.ledger.rates_counting import KEPT_MINUTES, MINUTE_MS, Direction
+from dicomrelay.ledger.rates_counting import KEPT_MINUTES, MINUTE_MS, Direction, Moved
 from tests.support.ledger import arrival, claimed_transfer, outcomes
 
 

@@ -1,0 +1,1 @@
+"""Our pages: what each shows, as values (rows), and what answers requests for it."""

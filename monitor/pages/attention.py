@@ -1,0 +1,116 @@
+"""Needs attention: what will not get better by itself, alike things together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dicomrelay.ledger.values import Attention, AttentionKind
+from dicomrelay.telling.attention import TRIED, WHY
+from dicomrelay.text import shown
+from monitor import words
+from monitor.pages.page import Page
+
+MOST: Final = 1000
+_STUDIES: Final = 20
+_RETRIED: Final = frozenset(
+    {
+        AttentionKind.REFUSED,
+        AttentionKind.GAVE_UP,
+        AttentionKind.SUSPECT,
+        AttentionKind.BLOCKED,
+        AttentionKind.ARCHIVE,
+        AttentionKind.FRAMES,
+        AttentionKind.UNVERIFIED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Things that are alike.
+
+    Attributes
+    ----------
+    since : str
+        How long the oldest of them has been so.
+    studies : tuple
+        UID and how many of it, at most twenty; `more` is how many studies that leaves out.
+    can_retry : bool
+        Whether trying again is something that may help.
+    """
+
+    key: str
+    kind: str
+    destination: str
+    why: str
+    advice: str
+    instances: int
+    since: str
+    studies: tuple[tuple[str, int], ...]
+    more: int
+    can_retry: bool
+
+
+def groups(found: Sequence[Attention], now_ms: int) -> list[Group]:
+    """Alike ones together: of one kind, one destination and one reason; the rare ones first."""
+    alike: dict[tuple[AttentionKind, str, str], list[Attention]] = {}
+    for each in found:
+        status = "" if each.status is None else f"{each.status:04X} "
+        why = status + (words.ours(each.reason) or WHY[each.kind])
+        alike.setdefault((each.kind, each.destination, why), []).append(each)
+    ordered = sorted(alike.items(), key=lambda item: (len(item[1]), item[0][0].value, item[0][1:]))
+    return [_group(*key, rows, now_ms) for key, rows in ordered]
+
+
+def _group(kind: AttentionKind, destination: str, why: str, rows: Sequence[Attention], now_ms: int) -> Group:
+    studies = _counted(each.study_instance_uid for each in rows)
+    advice = next((each.advice for each in rows if each.advice), TRIED.get(kind, ""))
+    return Group(
+        key=f"{kind.value} {destination} {why}",
+        kind=kind.value.replace("_", " "),
+        destination=shown(destination),
+        why=why,
+        advice=shown(advice),
+        instances=len(rows),
+        since=words.age(max(0, now_ms - min(each.since_ms for each in rows))),
+        studies=tuple(list(studies.items())[:_STUDIES]),
+        more=max(0, len(studies) - _STUDIES),
+        can_retry=kind in _RETRIED,
+    )
+
+
+def _counted(uids: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for uid in uids:
+        found[uid] = found.get(uid, 0) + 1
+    return found
+
+
+class AttentionPage(Page):
+    """All of it, a thousand instances at most."""
+
+    tab = "attention"
+
+    async def get(self) -> None:
+        looks = self.house.looks
+        found = await looks.shared(
+            "attention",
+            lambda ledger: (ledger.needs_attention(limit=MOST), ledger.operations.stopped()),
+        )
+        rows, stopped = found
+        now = int(time.time() * 1000)
+        self.show(
+            "relay-attention.html",
+            groups=groups(rows, now),
+            count=len(rows),
+            most=MOST,
+            stopped=[
+                (shown(each.name), words.ours(each.last_error))
+                for each in stopped
+                if each.breaker != "closed" and each.held_for_ms is None
+            ],
+            held=[shown(each.name) for each in stopped if each.held_for_ms is not None],
+        )

@@ -1,0 +1,94 @@
+"""Puts Flower together with our pages and the guard, without reading a command line, a file or the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.routing import URLSpec
+from tornado.web import StaticFileHandler
+
+from dicomrelay.settings import Settings
+from monitor import metrics_pages
+from monitor.guard import guarded
+from monitor.house import House
+from monitor.loader import Loader
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from flower.app import Flower
+
+_STATIC: Final = Path(__file__).parent / "static"
+# A task is an event or two; the newest few thousand are what a person looks at (mher/flower issue 1305).
+_MAX_TASKS: Final = 5000
+_PURGE_S: Final = 60
+_MOST_BODY: Final = 1 << 20
+_IDLE_S: Final = 120
+
+
+def built(settings: Settings, app: Celery, *, read_only: bool) -> Flower:
+    """Flower as an application that serves nothing yet.
+
+    Parameters
+    ----------
+    read_only : bool
+        Flower's own operations are off whoever asks.
+
+    Raises
+    ------
+    ConfigurationError
+        metrics.token_file cannot be read.
+    ValueError
+        This Flower is built in another way than the one that we know.
+    """
+    # Late: they look at the command line, and take half a second.
+    from flower import app as flower_app  # noqa: PLC0415
+    from flower import urls  # noqa: PLC0415
+    from flower.options import options  # noqa: PLC0415
+
+    from monitor.pages.attention import AttentionPage  # noqa: PLC0415
+    from monitor.pages.doing import DoPage  # noqa: PLC0415
+    from monitor.pages.studies import StudiesPage, SubjectPage  # noqa: PLC0415
+    from monitor.pages.transfers import DestinationPage, TransfersPage  # noqa: PLC0415
+
+    metrics_pages.install(settings)
+    ours: list[URLSpec] = [
+        URLSpec(r"/transfers", TransfersPage),
+        URLSpec(r"/transfers/([^/]+)", DestinationPage),
+        URLSpec(r"/studies", StudiesPage),
+        URLSpec(r"/studies/([0-9A-Za-z.-]{1,64})", SubjectPage),
+        URLSpec(r"/attention", AttentionPage),
+        URLSpec(r"/do", DoPage),
+        URLSpec(r"/relay-static/(.*)", StaticFileHandler, {"path": str(_STATIC)}),
+    ]
+    names = {each.regex.pattern for each in ours}
+    theirs = [each for each in guarded(urls.handlers) if each.regex.pattern not in names]
+    flower_app.default_handlers[:] = [*guarded(ours), *theirs]
+    options.read_only = read_only
+    options.max_tasks = _MAX_TASKS
+    options.purge_offline_workers = _PURGE_S
+    facts: dict[str, Any] = {
+        **urls.settings,
+        "template_loader": Loader(Path(urls.settings["template_path"])),
+        "xsrf_cookie_kwargs": {"samesite": "Strict"},
+        "house": House.of(settings),
+        "debug": False,
+    }
+    return flower_app.Flower(capp=app, options=options, **facts)
+
+
+def listen(application: Flower, host: str, port: int) -> HTTPServer:
+    """Let it be asked.
+
+    Raises
+    ------
+    OSError
+        The address is taken, or is none of this machine.
+    """
+    server = HTTPServer(
+        application, max_body_size=_MOST_BODY, max_buffer_size=2 * _MOST_BODY, idle_connection_timeout=_IDLE_S
+    )
+    server.add_sockets(bind_sockets(port, address=host))
+    return server
