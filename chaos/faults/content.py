@@ -217,7 +217,10 @@ def _pages(running: Campaign) -> list[tuple[str, bytes]]:
     for port, paths in (
         (
             settings.monitor.port,
-            ("/", "/tasks", "/workers", "/broker", "/metrics", "/api/tasks", "/healthcheck"),
+            (
+                *("/", "/tasks", "/workers", "/broker", "/metrics", "/api/tasks", "/healthcheck"),
+                *("/transfers", "/transfers?span=day", "/studies", "/studies?state=done", "/attention"),
+            ),
         ),
         (settings.streamer.port, ("/metrics", "/health")),
     ):

@@ -147,7 +147,7 @@ def test_each_service_is_given_what_it_needs_and_no_other_secret() -> None:
         "worker": {"BROKER", "DATABASE"},
         "scheduler": {"BROKER", "DATABASE"},
         "streamer": {"DATABASE"},
-        "monitor": {"BROKER", "MONITOR"},
+        "monitor": {"BROKER", "DATABASE", "MONITOR"},
     }
 
 
