@@ -130,6 +130,7 @@ def test_a_button_is_pressed_by_keyboard_and_what_came_of_it_has_the_focus(
     assert browser.messages() == []
 
 
+@pytest.mark.long
 def test_what_is_unfolded_stays_so_while_the_page_lives(browser: Browser, ledger: Ledger) -> None:
     """And what one has ticked; to cancel is unfolded first."""
     _path(browser, f"/studies/{_STUDY}")
