@@ -161,7 +161,7 @@ class WakeUps:
         ServiceUnavailable
             The broker does not answer.
         """
-        with self._lock, _broker_errors(), self._celery().pool.acquire(block=True) as connection:
+        with self._lock, _broker_errors(), self._connected() as connection:
             return _depth(connection, self._names.of(_TASK_QUEUE[task])) > 0
 
     def depths(self) -> dict[Queue, int]:
@@ -172,7 +172,7 @@ class WakeUps:
         ServiceUnavailable
             The broker does not answer.
         """
-        with self._lock, _broker_errors(), self._celery().pool.acquire(block=True) as connection:
+        with self._lock, _broker_errors(), self._connected() as connection:
             return {queue: _depth(connection, self._names.of(queue)) for queue in Queue}
 
     def depth_here(self) -> int:
@@ -183,7 +183,7 @@ class WakeUps:
         ServiceUnavailable
             The broker does not answer.
         """
-        with self._lock, _broker_errors(), self._celery().pool.acquire(block=True) as connection:
+        with self._lock, _broker_errors(), self._connected() as connection:
             name = self._names.forward_here
             return _depth(connection, name) if name else 0
 
@@ -191,6 +191,14 @@ class WakeUps:
         """Close the connections."""
         if self._app is not None:
             self._app.close()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """A connection of the pool. One that was closed because its broker was lost stays so until somebody connects it again."""
+        with self._celery().pool.acquire(block=True) as connection:
+            if connection.transport.driver_type == "amqp" and not connection.connected:
+                connection.connect()
+            yield connection
 
     def _celery(self) -> Celery:
         if self._app is None or (not self._names.spool and names_of(self._settings).spool):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,21 @@ def test_a_rabbitmq_keeps_wake_ups_in_quorum_queues() -> None:
                 check=True,
             )
             assert set(kinds.stdout.split()) - {"type"} == {"quorum"}
+            wake_ups = WakeUps(settings)
+            assert wake_ups.depths()[Queue.GROUP] == 1
+            # Closed by the broker, as when it is lost: the next look finds a connection again, and so does the next message.
+            closed = ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", "close_all_connections", "test"]
+            subprocess.run(closed, env={**os.environ, **environment}, capture_output=True, check=True)
+            with suppress(ServiceUnavailable):
+                wake_ups.depths()
+            assert wake_ups.depths()[Queue.GROUP] == 1
+            stop(server, grace_s=30)
+            for _ in range(2):
+                with pytest.raises(ServiceUnavailable):
+                    wake_ups.depths()
+                with pytest.raises(ServiceUnavailable):
+                    wake_ups.send(Task.GROUP)
+            wake_ups.close()
         finally:
             stop(server, grace_s=30)
             subprocess.run(
