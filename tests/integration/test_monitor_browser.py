@@ -175,7 +175,8 @@ def test_pages_can_be_read_by_who_sees_little_or_nothing(
     assert browser.messages() == []
 
 
-@pytest.mark.parametrize("page", ["/workers", pytest.param("/tasks", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("page", ["/workers", "/tasks"])
 def test_the_pages_of_flower_work_under_our_policy(browser: Browser, page: str) -> None:
     """Their scripts run, and nothing is wanted from elsewhere."""
     browser.go(browser.run("return location.origin") + page)
