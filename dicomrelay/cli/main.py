@@ -38,6 +38,7 @@ _COMMANDS: Final = {
     "pull": ("pull", "Fetch studies from a node into the relay, as a durable job."),
     "sop-classes": ("sop_classes", "Every storage SOP class that is known, by category."),
     "transfer-syntaxes": ("transfer_syntaxes", "Every transfer syntax that is known, by category."),
+    "conformance": ("conformance", "The DICOM Conformance Statement of this installation (PS3.2)."),
     "users": ("users", "Who may use the streamer's HTTP and Flower: add, list, remove, passwd, role, token."),
     "audit": ("audit", "Who did what, and what went where: list; ship to the audit repository."),
     "check": ("check", "Hold spool, ledger and archive against each other."),

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from typing import Any, cast
 
+import pytest
+from click.testing import CliRunner
+
+from dicomrelay.cli.conforming.registries import served
+from dicomrelay.cli.conforming.statement import FILLS, gaps, statement
+from dicomrelay.cli.main import cli
 from dicomrelay.dicom import commitment, query_models
 from dicomrelay.dicom.sop_classes import storage_sop_classes
 from dicomrelay.dicom.status import Status
@@ -18,11 +26,12 @@ from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS
 from dicomrelay.net import provider, stored
 from dicomrelay.net.proposal import MAX_PDU_BYTES
 from dicomrelay.net.replies import REPLIES
-from dicomrelay.settings import DestinationSettings, GatewaySettings, QuerySettings
-from scp_gateway import identity, reception
+from dicomrelay.settings import DestinationSettings, GatewaySettings, QuerySettings, Settings
+from scp_gateway import app, identity, reception
 from scp_gateway.archive_port import indexed_attributes
 from scp_gateway.negotiation import STORAGE_SUPPORT
 from scp_gateway.query import beside
+from tests.support import conformance_page
 from tests.support.markdown import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "conformance.md").read_text("utf-8")
@@ -45,7 +54,10 @@ def table(first_cell: str) -> list[list[str]]:
 def test_sop_classes_by_category() -> None:
     found = Counter(each.category.value for each in storage_sop_classes().values())
     assert {row[0]: int(row[1]) for row in table("category")} == found
-    assert f"{len(storage_sop_classes())} in all. `dicomrelay sop-classes`" in PAGE
+    assert f"{len(storage_sop_classes())} in all, are stored and transferred" in PAGE
+    assert [row[1] for row in table("SOP class")] == sorted(
+        storage_sop_classes(), key=lambda uid: [int(number) for number in uid.split(".")]
+    )
 
 
 def test_transfer_syntaxes_by_category() -> None:
@@ -53,6 +65,7 @@ def test_transfer_syntaxes_by_category() -> None:
     stated = PAGE[PAGE.index("| category | transfer syntaxes |") :].splitlines()[2 : 2 + len(found)]
     assert {row.split("|")[1].strip(): int(row.split("|")[2]) for row in stated} == found
     assert f"{len(transfer_syntaxes())} in all. `dicomrelay transfer-syntaxes`" in PAGE
+    assert {row[1] for row in table("transfer syntax")} == set(transfer_syntaxes())
 
 
 def test_who_we_say_we_are() -> None:
@@ -151,3 +164,87 @@ def test_bounds_of_a_query() -> None:
             else getattr(QuerySettings(), setting.strip("`").removeprefix("query."))
         )
         assert float(default.split()[0].replace(",", "")) == value, setting
+
+
+def test_the_page_is_what_the_program_makes() -> None:
+    """Of the defaults; `python -m tests.support.conformance_page` writes it anew."""
+    assert conformance_page.render() == PAGE
+
+
+def test_every_gap_of_the_template_is_filled_and_nothing_is_made_in_vain() -> None:
+    """A table that nobody asks for, or a gap that nobody fills, is a mistake."""
+    assert "{{" not in PAGE
+    named = list(gaps())
+    assert len(named) == len(set(named))
+    assert set(FILLS) <= set(named)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+@pytest.mark.parametrize("worklist", [True, False])
+@pytest.mark.parametrize("mpps", [True, False])
+def test_what_is_served_is_what_the_gateway_serves(
+    archive: bool, worklist: bool, mpps: bool, tmp_path: Path
+) -> None:
+    """With each service switched on and off."""
+    settings = Settings.model_validate(
+        {
+            "home": tmp_path,
+            "archive": {"enabled": archive},
+            "worklist": {"enabled": worklist},
+            "performed_procedure_steps": {"enabled": mpps},
+        }
+    )
+    nothing = cast("Any", None)
+    operations = app._operations(settings, nothing, nothing, nothing, nothing, nothing, desk=nothing)
+    assert served(settings) == operations.services
+    text = statement(settings, subject="x")
+    assert ("no: `archive.enabled`" in text) is not archive
+    assert ("no: `worklist.enabled`" in text) is not worklist
+
+
+def test_a_statement_of_ones_own_settings_says_them_and_no_secret(tmp_path: Path) -> None:
+    """AE title, port, who may call, where it goes; not one of the passwords."""
+    certificate = tmp_path / "us.pem"
+    certificate.touch()
+    (tmp_path / "relay.toml").write_text(
+        f"""
+        [gateway]
+        ae_title = "CLINIC_7"
+        port = 11999
+        private_sop_classes = ["1.2.826.0.1.77.*"]
+        tls = {{ certificate = "{certificate}", minimum = "1.3" }}
+        identity = {{ users = [{{ name = "anna", passcode = "VERY-SECRET-1" }}] }}
+        [streamer.access]
+        token = "VERY-SECRET-TOKEN-22"
+        [monitor]
+        user = "eva"
+        password = "VERY-SECRET-3"
+        [broker]
+        url = "redis://:VERY-SECRET-4@h:6379/0"
+        [database]
+        url = "postgresql://u:VERY-SECRET-5@h/x"
+        [[peers]]
+        ae_title = "CT_*"
+        host = "10.0.0.0/24"
+        rights = ["store", "mpps"]
+        transfer_syntaxes = ["explicit-little-endian"]
+        [[destinations]]
+        name = "pacs"
+        ae_title = "PACS"
+        host = "10.0.0.9"
+        identity = {{ user = "u", passcode = "VERY-SECRET-6" }}
+        tls = {{}}
+        """
+    )
+    done = CliRunner().invoke(cli, ["conformance", "--home", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    for said in (
+        "| DICOM | 127.0.0.1 | 11999 | TLS 1.3 or newer |",
+        "`CT_*` | `10.0.0.0/24` | store, mpps | Explicit VR Little Endian | no |",
+        "| pacs | DIMSE | `PACS` | 10.0.0.9:104 | yes |",
+        "1.2.826.0.1.77.*",
+        "of the settings of CLINIC_7",
+    ):
+        assert said in done.output
+    assert "VERY-SECRET" not in done.output
+    assert "](../" not in done.output
