@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-long check lock bench fuzz kill-test chaos viewer ohif clean
+.PHONY: help setup dev demo test test-long check lock bench fuzz kill-test chaos hosts viewer ohif clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ kill-test: dev  ## kill -9 the gateway again and again; KILLS=300 for the long o
 
 chaos: dev  ## the scorecard: kills, outages, full disks, partitions, with bars; TRIALS=300 ONLY=R3,R6 for more or less of it
 	$(BIN)/python -m chaos.scorecard $(if $(TRIALS),--trials $(TRIALS)) $(if $(ONLY),--only $(ONLY)) --write
+
+hosts: dev  ## the proof on several hosts, in network namespaces (root); ONLY=… BROKER=rabbitmq
+	$(BIN)/python -m chaos.hosts --broker $(or $(BROKER),redis) $(if $(ONLY),--only $(ONLY)) --write
 
 fuzz: dev  ## mutated PDUs, command sets, headers and files against reader and listener; INPUTS=100000
 	$(BIN)/python -m chaos.fuzz --inputs $(or $(INPUTS),100000)
