@@ -21,6 +21,7 @@ from dicomrelay.runtime import home
 from dicomrelay.runtime.health import Health, services_of
 from dicomrelay.runtime.log_rotation import rotate_until
 from dicomrelay.runtime.queue import WakeUps
+from dicomrelay.runtime.readiness import notify_ready
 from dicomrelay.runtime.supervisor import Supervisor
 from dicomrelay.settings import Settings, is_loopback
 from dicomrelay.web.endpoint import serving
@@ -34,7 +35,7 @@ from scp_gateway import reception
 )
 def command(invocation: Invocation) -> int:
     stop = stop_on_signals()
-    run(invocation.settings, config=invocation.config, say=invocation.say, stop=stop, once_ready=lambda: None)
+    run(invocation.settings, config=invocation.config, say=invocation.say, stop=stop, once_ready=notify_ready)
     return ExitCode.OK
 
 

@@ -6,9 +6,12 @@ What containers add (networks, volumes, users, a read-only root) is not tested h
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
 import socket
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,6 +34,10 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml
 STUDY = Path(pydicom.data.__file__).parent / "test_files" / "CT_small.dcm"
 
 
+PASSWORD = "correct horse battery staple"
+BASIC = {"Authorization": f"Basic {base64.b64encode(f'anna:{PASSWORD}'.encode()).decode()}"}
+
+
 class Machine:
     """One home and one set of ports for all services, in place of volumes and networks."""
 
@@ -41,17 +48,29 @@ class Machine:
         self.ports = {
             name: str(free_port()) for name in ("gateway", "streamer", "monitor", "redis", "destination")
         }
+        self.health_ports = {name: str(free_port()) for name in SERVICES}
         self.database_url = ""
+        self.secrets = folder / "secrets"
+        shutil.copy(ROOT / "docker" / "make-secrets", folder)
+        subprocess.run(["sh", str(folder / "make-secrets")], check=True, capture_output=True)
+
+    def secret(self, name: str) -> str:
+        """Where a secret is that the file names."""
+        return str(self.secrets / name)
 
     def variables(self, name: str) -> dict[str, str]:
         """The environment of the service; addresses are ours, everything else as it is in the file."""
         ours = {
             "DICOMRELAY_CONFIG": str(ROOT / "docker" / "relay.toml"),
-            "DICOMRELAY_BROKER__URL": f"redis://:s3cret@127.0.0.1:{self.ports['redis']}/0",
+            "DICOMRELAY_BROKER__URL": f"redis://127.0.0.1:{self.ports['redis']}/0",
+            "DICOMRELAY_BROKER__PASSWORD_FILE": self.secret("broker_password"),
             "DICOMRELAY_DATABASE__URL": self.database_url,
+            "DICOMRELAY_DATABASE__PASSWORD_FILE": self.secret("database_password"),
+            "DICOMRELAY_METRICS__HOST": "127.0.0.1",
+            "DICOMRELAY_METRICS__PORT": self.health_ports[name],
+            "DICOMRELAY_METRICS__TOKEN_FILE": self.secret("metrics_token"),
             "DICOMRELAY_MONITOR__HOST": "127.0.0.1",
-            "DICOMRELAY_MONITOR__USER": "operator",
-            "DICOMRELAY_MONITOR__PASSWORD": "s3cret",
+            "DICOMRELAY_USERS_FILE": str(self.home / "users.json"),
         }
         destination = {
             "name": "pacs",
@@ -71,7 +90,6 @@ class Machine:
                 "DICOMRELAY_STREAMER__HOST": "127.0.0.1",
                 "DICOMRELAY_STUDY__QUIET_SECONDS": "1",
                 "DICOMRELAY_DESTINATIONS": json.dumps([destination]),
-                "HOSTNAME": socket.gethostname(),
             }
         )
 
@@ -88,8 +106,10 @@ class Machine:
         """The broker with the command of the file, but for where it listens and keeps its file."""
         shell, flag, line = SERVICES["redis"]["command"]
         line = line.replace("$$", "$").replace("redis-server", str(server_binary()), 1)
-        line += f" --bind 127.0.0.1 --port {self.ports['redis']} --dir '{self.folder}'"
-        variables = environment({"REDISCLI_AUTH": "s3cret"})
+        line = line.replace("/run/secrets", str(self.secrets))
+        here = f"--bind 127.0.0.1 --port {self.ports['redis']} --dir '{self.folder}'"
+        line = line.replace(" <<END", f" {here} <<END")
+        variables = environment({})
         with running(
             [shell, flag, line], folder=self.folder, variables=variables, log=self.folder / "redis.log"
         ):
@@ -103,10 +123,8 @@ class Machine:
 
     def is_healthy(self, name: str) -> bool:
         """What the health check of the file says, asked on our ports."""
-        how, *test = SERVICES[name]["healthcheck"]["test"]
-        command = ["sh", "-c", *test] if how == "CMD-SHELL" else test
-        for part, port in (("gateway", "11112"), ("streamer", "8080"), ("monitor", "5555")):
-            command = [word.replace("$$", "$").replace(port, self.ports[part]) for word in command]
+        _, *test = SERVICES[name]["healthcheck"]["test"]
+        command = [word.replace("9464", self.health_ports[name]) for word in test]
         done = subprocess.run(
             command, cwd=self.folder, env=self.variables(name), capture_output=True, timeout=30, check=False
         )
@@ -126,6 +144,15 @@ class Machine:
         done = subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
         )
+        assert done.returncode == 0, done.stderr
+
+    def add_user(self) -> None:
+        """Somebody whom streamer and Flower ask for, made as the how-to says."""
+        command = [BIN / "dicomrelay", "users", "add", "anna", "--role", "operator"]
+        variables = {**self.variables("streamer"), "DICOMRELAY_MONITOR__HOST": "127.0.0.1"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=variables, input=PASSWORD, capture_output=True, text=True, timeout=60, check=False
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
 
     def status(self) -> dict[str, Any]:
@@ -157,6 +184,7 @@ def test_the_services_of_the_compose_file_take_a_study_to_its_destination(tmp_pa
         stack.enter_context(
             running(machine.destination(), folder=tmp_path, variables=environment({}), log=log)
         )
+        machine.add_user()
         others = ["intake", "worker", "scheduler", "streamer", "monitor"]
         for name in others:
             stack.enter_context(machine.service(name))
@@ -168,7 +196,10 @@ def test_the_services_of_the_compose_file_take_a_study_to_its_destination(tmp_pa
             lambda: machine.status()["studies"][0]["archived"] == 1, seconds=30, what="the study is archived"
         )
         until(lambda: machine.status()["studies"][0]["frames"] == 1, seconds=30, what="its frame is found")
-        with urllib.request.urlopen(f"http://127.0.0.1:{machine.ports['streamer']}/studies") as response:
+        address = f"http://127.0.0.1:{machine.ports['streamer']}/studies"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(address)
+        with urllib.request.urlopen(urllib.request.Request(address, headers=BASIC)) as response:
             (study,) = json.load(response)
         assert machine.status()["needs_attention"] == []
 
@@ -179,7 +210,18 @@ def test_the_services_of_the_compose_file_take_a_study_to_its_destination(tmp_pa
 
 
 def test_the_health_check_of_a_worker_that_does_not_run_fails(tmp_path: Path) -> None:
-    """The ping is for one name, and nobody answers for another."""
+    """Nobody answers at its port."""
+    assert not Machine(tmp_path).is_healthy("worker")
+
+
+def test_the_broker_asks_for_the_password_of_the_secret(tmp_path: Path) -> None:
+    """It is on no command line, and nobody comes in without it."""
     machine = Machine(tmp_path)
-    with machine.broker():
-        assert not machine.is_healthy("worker")
+    with machine.broker(), socket.create_connection(("127.0.0.1", int(machine.ports["redis"]))) as broker:
+        word = Path(machine.secret("broker_password")).read_text("ascii").strip()
+        for said, answer in (("PING", b"-NOAUTH"), (f"AUTH {word}", b"+OK"), ("PING", b"+PONG")):
+            broker.sendall(f"{said}\r\n".encode())
+            assert broker.recv(200).startswith(answer)
+        said = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, timeout=30, check=True).stdout
+        assert "redis" in said or "valkey" in said
+        assert word not in said

@@ -12,7 +12,7 @@ import ipaddress
 import json
 import os
 import re
-import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +29,19 @@ COMPOSE_FILE = ROOT / "docker-compose.yml"
 HOW_TO = ROOT / "docs" / "howto" / "docker-compose.md"
 SCHEMA = importlib.resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
 
-# ${NAME}, ${NAME:-default}, ${NAME:?what is missing}; $$ is a dollar sign.
-VARIABLE = re.compile(r"\$\$|\$\{(?P<name>\w+)(?:(?P<how>:[-?])(?P<text>[^}]*))?\}")
-
-
-def interpolated(text: str, values: dict[str, str]) -> str:
-    """The text as Compose reads it with these variables set."""
-
-    def replace(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
-        default = match["text"] if match["how"] == ":-" else None
-        value = values.get(match["name"]) or default
-        assert value is not None, f"{match['name']} must be set: {match['text']}"
-        return value
-
-    return VARIABLE.sub(replace, text)
-
-
-def required_variables() -> set[str]:
-    return {
-        match["name"] for match in VARIABLE.finditer(COMPOSE_FILE.read_text("utf-8")) if match["how"] == ":?"
-    }
+OUR_PARTS = {"gateway", "intake", "worker", "scheduler", "streamer", "monitor"}
+PROFILES = {
+    "single": {"relay"},
+    "scale": {*OUR_PARTS, "redis", "postgres"},
+    "observability": {"prometheus", "grafana"},
+}
 
 
 def compose() -> dict[str, Any]:
+    """The file as Compose reads it: $$ is a dollar sign, and a variable there is none."""
     text = COMPOSE_FILE.read_text("utf-8")
-    loaded: dict[str, Any] = yaml.safe_load(interpolated(text, dict.fromkeys(required_variables(), "s3cret")))
+    assert not re.search(r"(?<!\$)\$(?!\$)", text), "nothing is taken from the caller's environment"
+    loaded: dict[str, Any] = yaml.safe_load(text.replace("$$", "$"))
     return loaded
 
 
@@ -71,10 +57,15 @@ def load_settings(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> s
     mounted = {
         entry["target"]: compose()["configs"][entry["source"]]["file"] for entry in SERVICES[name]["configs"]
     }
+    # As `dicomrelay users add` leaves it: Flower's address wants somebody whom it asks for.
+    users = folder / "users.json"
+    users.write_text(json.dumps({"users": [{"name": "anna", "role": "operator"}]}), "utf-8")
+    users.chmod(0o600)
+    monkeypatch.setenv("DICOMRELAY_HOME", str(folder))
+    ours = {"DICOMRELAY_USERS_FILE": str(users)}
     for variable, value in SERVICES[name]["environment"].items():
-        monkeypatch.setenv(
-            variable, str(ROOT / mounted[value]) if variable == "DICOMRELAY_CONFIG" else str(value)
-        )
+        file = ROOT / mounted[value] if variable == "DICOMRELAY_CONFIG" else ours.get(variable, value)
+        monkeypatch.setenv(variable, str(file))
     return settings.load()
 
 
@@ -96,27 +87,38 @@ def test_the_schema_finds_a_wrong_key() -> None:
         jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text("utf-8"))).validate(wrong)
 
 
-def test_every_part_of_the_system_has_its_service() -> None:
-    """The parts of `dicomrelay up` with broker and database beside them."""
-    assert {"gateway", "intake", "worker", "scheduler", "streamer", "monitor", "redis", "postgres"} == set(
-        SERVICES
-    )
+def test_each_profile_has_its_services() -> None:
+    """One container with everything; or the parts of `dicomrelay up` with broker and database beside them; and who looks on."""
+    found: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        (profile,) = service["profiles"]
+        found.setdefault(profile, set()).add(name)
+
+    assert found == PROFILES
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_command_is_one_of_ours_with_options_that_it_has(name: str) -> None:
     """The command line of the service, and of a health check that calls us, is understood; nothing is run."""
-    how, *test = SERVICES[name]["healthcheck"]["test"]
-    words = shlex.split(test[0], comments=True) if how == "CMD-SHELL" else test
-    lines = [SERVICES[name]["command"]]
-    if words[0] == "dicomrelay":
-        lines.append(words[1 : words.index(">") if ">" in words else None])
+    command, *arguments = SERVICES[name]["command"]
+    found = cli.get_command(None, command)  # type: ignore[arg-type]
 
-    for command, *arguments in lines:
-        found = cli.get_command(None, command)  # type: ignore[arg-type]
+    assert found is not None, command
+    found.make_context(command, list(arguments))
 
-        assert found is not None, command
-        found.make_context(command, list(arguments))
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_of_ours_is_asked_whether_it_is_ready_where_it_answers(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """At metrics.port of the settings, on loopback, which needs no token."""
+    test = SERVICES[name]["healthcheck"]["test"]
+    metrics = load_settings(name, monkeypatch, tmp_path).metrics
+
+    assert test[:3] == ["CMD", "python", "-ISc"]
+    assert f'"http://127.0.0.1:{metrics.port}/readyz"' in test[3]
+    assert metrics.enabled
+    assert metrics.host == "0.0.0.0"  # Prometheus comes from another container, with the token
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -128,27 +130,88 @@ def test_the_settings_of_each_service_load_with_its_environment(
 
     environment = SERVICES[name]["environment"]
     if "DICOMRELAY_BROKER__URL" in environment:
-        assert loaded.broker.url.get_secret_value() == "redis://:s3cret@redis:6379/0"
+        assert loaded.broker.url.get_secret_value() == "redis://redis:6379/0"
     if "DICOMRELAY_DATABASE__URL" in environment:
-        assert loaded.database.url.get_secret_value() == "postgresql://relay:s3cret@postgres:5432/relay"
+        assert loaded.database.url.get_secret_value() == "postgresql://relay@postgres:5432/relay"
 
 
-def test_each_service_is_given_what_it_needs_and_no_other_secret() -> None:
-    """The gateway gets no database, the streamer no broker, and Flower's password goes to Flower alone."""
-    given = {
-        name: {key.split("__")[0].removeprefix("DICOMRELAY_") for key in SERVICES[name]["environment"]}
-        - {"CONFIG"}
-        for name in OURS
-    }
+def test_each_service_is_given_the_secrets_that_its_settings_name_and_no_others() -> None:
+    """The gateway gets no database, the streamer no broker; a secret that is given is one that is used."""
+    for name, service in SERVICES.items():
+        text = yaml.safe_dump([service.get(key) for key in ("environment", "command", "healthcheck")])
+        named = set(re.findall(r"/run/secrets/(\w+)", text))
+        if name == "prometheus":
+            named |= set(
+                re.findall(r"/run/secrets/(\w+)", (ROOT / "docker" / "prometheus.yml").read_text("utf-8"))
+            )
+        assert set(service["secrets"]) == named, name
 
-    assert given == {
-        "gateway": {"BROKER"},
-        "intake": {"BROKER", "DATABASE"},
-        "worker": {"BROKER", "DATABASE"},
-        "scheduler": {"BROKER", "DATABASE"},
-        "streamer": {"DATABASE"},
-        "monitor": {"BROKER", "DATABASE", "MONITOR"},
-    }
+    assert SERVICES["gateway"]["secrets"] == ["metrics_token", "broker_password"]
+    assert SERVICES["streamer"]["secrets"] == ["metrics_token", "database_password"]
+
+
+def test_no_secret_is_in_an_environment_or_on_a_command_line() -> None:
+    """They are files; what reads one on a command line reads it from there, and shows it to nobody."""
+    assert all(set(secret) == {"file"} for secret in compose()["secrets"].values())
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|TOKEN|SECRET", variable):
+                assert str(value).startswith("/run/secrets/"), (name, variable)
+    shell, flag, line = SERVICES["redis"]["command"]
+    command, _, fed = line.partition(" <<END\n")
+    assert (shell, flag) == ("sh", "-c")
+    assert "secrets" not in command
+    assert fed == "requirepass $(cat /run/secrets/broker_password)\nEND\n"
+
+
+def test_the_secrets_are_made_once_and_can_be_read_by_those_who_are_given_them(tmp_path: Path) -> None:
+    """`docker/make-secrets` makes every file that is named, in a folder of its own; a second call changes none."""
+    script = tmp_path / "make-secrets"
+    script.write_bytes((ROOT / "docker" / "make-secrets").read_bytes())
+    subprocess.run(["sh", str(script)], check=True, capture_output=True)
+    folder = tmp_path / "secrets"
+    made = {path.name: path.read_text("ascii") for path in folder.iterdir()}
+    subprocess.run(["sh", str(script)], check=True, capture_output=True)
+
+    assert {Path(secret["file"]).name for secret in compose()["secrets"].values()} == set(made)
+    assert made == {path.name: path.read_text("ascii") for path in folder.iterdir()}
+    assert all(re.fullmatch(r"[0-9a-f]{64}\n", text) for text in made.values())
+    assert len(set(made.values())) == len(made)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_each_service_has_limits(name: str) -> None:
+    """Of memory, processors and processes."""
+    assert set(SERVICES[name]["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+
+
+def test_prometheus_asks_every_part_at_the_port_where_it_answers() -> None:
+    """By the names of the services, so that each container of a scaled one is found; with the token's file."""
+    scrape = yaml.safe_load((ROOT / "docker" / "prometheus.yml").read_text("utf-8"))
+    (job,) = scrape["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+
+    assert set(found["names"]) == set(OURS)
+    assert str(found["port"]) == SERVICES["gateway"]["environment"]["DICOMRELAY_METRICS__PORT"]
+    assert (
+        job["authorization"]["credentials_file"].removeprefix("/run/secrets/")
+        in SERVICES["prometheus"]["secrets"]
+    )
+    targets = [entry["target"] for entry in SERVICES["prometheus"]["configs"]]
+    assert [f"/etc/prometheus/{name}" for name in ["prometheus.yml", *scrape["rule_files"]]] == targets
+
+
+def test_grafana_finds_prometheus_and_the_dashboard() -> None:
+    """The source's address is the service's, and the folder is where the dashboard is mounted."""
+    (source,) = yaml.safe_load((ROOT / "docker" / "grafana-source.yml").read_text("utf-8"))["datasources"]
+    (folder,) = yaml.safe_load((ROOT / "docker" / "grafana-folder.yml").read_text("utf-8"))["providers"]
+    mounted = {entry["source"]: entry["target"] for entry in SERVICES["grafana"]["configs"]}
+
+    assert source["url"] == "http://prometheus:9090"
+    assert set(SERVICES["grafana"]["networks"]) & set(SERVICES["prometheus"]["networks"])
+    assert Path(mounted["dashboard"]).parent == Path(folder["options"]["path"])
 
 
 @pytest.mark.parametrize("name", ["gateway", "streamer", "monitor"])
@@ -161,6 +224,7 @@ def test_what_is_published_is_what_the_service_listens_on(
     _, _, inside = published.rpartition(":")
 
     assert int(inside) == section.port
+    assert published in SERVICES["relay"]["ports"]
     assert not settings.is_loopback(section.host)
 
 
@@ -168,7 +232,7 @@ def test_ports_are_published_on_loopback_only() -> None:
     """Nobody but this machine reaches the system before somebody decides so."""
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
 
-    assert len(published) == 3
+    assert len(published) == 8
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
@@ -223,6 +287,9 @@ def test_every_volume_network_and_file_exists() -> None:
     assert volumes == set(whole["volumes"])
     assert networks == set(whole["networks"])
     assert all((ROOT / config["file"]).is_file() for config in whole["configs"].values())
+    mounted = {entry["source"] for service in SERVICES.values() for entry in service.get("configs", [])}
+    assert mounted == set(whole["configs"])
+    assert {secret for service in SERVICES.values() for secret in service["secrets"]} == set(whole["secrets"])
 
 
 def test_the_spool_is_where_the_home_has_it_for_all_who_need_it() -> None:
@@ -239,7 +306,7 @@ def test_the_spool_is_where_the_home_has_it_for_all_who_need_it() -> None:
 
 def test_the_streamer_reads_the_archive_and_cannot_change_it() -> None:
     """It faces the network; the intake, which does not, writes the frame indexes that it serves."""
-    assert SERVICES["streamer"]["volumes"] == ["archive:/var/lib/dicomrelay/archive:ro"]
+    assert "archive:/var/lib/dicomrelay/archive:ro" in SERVICES["streamer"]["volumes"]
     assert "archive:/var/lib/dicomrelay/archive" in SERVICES["intake"]["volumes"]
     assert "frames" in SERVICES["intake"]["command"][-1].split(",")
 
@@ -256,14 +323,24 @@ def test_all_who_drain_one_spool_mount_it() -> None:
 
 
 def test_every_queue_has_somebody_who_takes_from_it() -> None:
-    """Intake and workers together take from all queues; the ping of their health checks is for their own name."""
+    """Intake and workers together take from all queues."""
     taken = []
     for name in ("intake", "worker"):
-        _, _, node, _, queues = SERVICES[name]["command"]
-        taken += queues.split(",")
-        assert f'--destination "{node}@$HOSTNAME"' in SERVICES[name]["healthcheck"]["test"][1]
+        taken += SERVICES[name]["command"][-1].split(",")
 
     assert sorted(taken) == sorted(queue.value for queue in Queue)
+
+
+def test_the_trail_and_the_users_outlive_a_container() -> None:
+    """Whatever is recorded goes to the volume of the audit; users are where both doors read them."""
+    for name in OUR_PARTS:
+        assert "audit:/var/lib/dicomrelay/audit" in SERVICES[name]["volumes"]
+    for name in ("streamer", "monitor"):
+        file = Path(SERVICES[name]["environment"]["DICOMRELAY_USERS_FILE"])
+        assert f"users:{file.parent}" in SERVICES[name]["volumes"]
+    # A volume takes its owner from the image.
+    image = (ROOT / "Dockerfile").read_text("utf-8")
+    assert "dicomrelay/audit dicomrelay/users" in image
 
 
 def test_broker_and_database_are_not_reached_from_outside() -> None:
@@ -275,17 +352,17 @@ def test_broker_and_database_are_not_reached_from_outside() -> None:
 
 
 def test_the_broker_keeps_what_it_has_and_drops_nothing() -> None:
-    """Append-only file on, no eviction, and a password."""
+    """Append-only file on, no eviction, and a bound under the container's."""
     line = SERVICES["redis"]["command"][-1]
 
     assert "--appendonly yes" in line
     assert "--maxmemory-policy noeviction" in line
-    assert '--requirepass "$REDISCLI_AUTH"' in line
+    assert "--maxmemory 256mb" in line
 
 
-def test_the_how_to_names_every_variable_that_must_be_set() -> None:
-    """Whoever follows the page is not stopped by a variable that it does not mention."""
+def test_the_how_to_says_how_each_profile_is_started() -> None:
+    """And how the secrets are made, without which nothing starts."""
     page = HOW_TO.read_text("utf-8")
 
-    assert required_variables()
-    assert all(f"{name}=" in page for name in required_variables())
+    assert "sh docker/make-secrets" in page
+    assert all(f"--profile {profile}" in page for profile in PROFILES)
