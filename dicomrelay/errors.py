@@ -347,6 +347,12 @@ class AuditError(RelayError):
     """The trail of the audit cannot be written or read; the message names its folder."""
 
 
+class BackupDamaged(RelayError):
+    """A backup is not whole, not sound, or of a newer version; the message names its file."""
+
+    exit_code = ExitCode.INTEGRITY
+
+
 class ServiceError(RelayError):
     """A part of the system, or one it needs, does not work."""
 

@@ -41,7 +41,7 @@ def load(
     ConfigurationError
         The file cannot be read, is no TOML, or a key is unknown or wrong; the message names file and key.
     """
-    path = _config_path(config, home)
+    path = config_path(config, home)
     text = _read_text(path) if path else ""
     file_values = _parsed(path, text) if path else {}
     _refuse_unknown_variables()
@@ -65,7 +65,8 @@ def load(
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
-def _config_path(config: Path | None, home: Path | None) -> Path | None:
+def config_path(config: Path | None = None, home: Path | None = None) -> Path | None:
+    """The file that `load` reads, given the same; None where there is none."""
     named = config or (Path(os.environ["DICOMRELAY_CONFIG"]) if os.environ.get("DICOMRELAY_CONFIG") else None)
     if named:
         return named.expanduser().absolute()
