@@ -25,7 +25,7 @@ from dicomrelay.settings.load import config_path
 @click.option(
     "-o",
     "--output",
-    type=GivenPath(path_type=Path, file_okay=False, exists=True),
+    type=GivenPath(path_type=Path, file_okay=False),
     default=Path(),
     show_default="the current folder",
     help="An existing folder, in which the backup's own folder is made: dicomrelay-<time>.",
@@ -41,6 +41,8 @@ def command(invocation: Invocation, /, output: Path, with_secrets: bool) -> None
 
     settings = invocation.settings
     config = config_path(invocation.config, _home_given())
+    if not output.is_dir():
+        raise ConfigurationError(f"--output {output}: is no folder: make it first, or name one that is there")
     target = output.absolute() / time.strftime("dicomrelay-%Y%m%dT%H%M%SZ", time.gmtime())
     refuse_own_folders(settings, target, config=config)
     if output.absolute().stat().st_mode & 0o002 and not output.absolute().stat().st_mode & 0o1000:

@@ -29,7 +29,7 @@ _PARTS = ("ledger", "index", "settings")
     "dicomrelay restore /srv/backups/dicomrelay-20261122T044500Z --replace ledger",
     audited=Audited("restore", {"replace": "part"}, looks=("check",), makes_home=True),
 )
-@click.argument("backup", type=GivenPath(path_type=Path, file_okay=False, exists=True))
+@click.argument("backup", type=GivenPath(path_type=Path, file_okay=False))
 @click.option("--check", is_flag=True, help="Look at the backup, and restore nothing.")
 @click.option(
     "--replace",
