@@ -105,7 +105,12 @@ def restore_settings(home_path: Path, folder: Path, done: Done, *, replace: Coll
 
 
 def restore_databases(
-    settings: Settings, folder: Path, done: Done, *, replace: Collection[Part] = ()
+    settings: Settings,
+    folder: Path,
+    done: Done,
+    *,
+    replace: Collection[Part] = (),
+    keep_revision: bool = False,
 ) -> None:
     """Ledger and index, and the name of the spool where it has none.
 
@@ -113,6 +118,8 @@ def restore_databases(
     ----------
     replace : collection of Part
         What is put aside where it is there.
+    keep_revision : bool
+        Leave the ledger as old as it is, for the way back to an older version.
 
     Raises
     ------
@@ -133,7 +140,7 @@ def restore_databases(
         _sqlite(settings, folder, done, replace)
     if manifest.spool and not home.known_spool_name(settings):
         home.write_spool_name(settings, manifest.spool)
-    if Part.LEDGER in done.restored and manifest.ledger.revision != newest_revision():
+    if not keep_revision and Part.LEDGER in done.restored and manifest.ledger.revision != newest_revision():
         migrate(home.ledger_url(settings))
         done.migrated_from = manifest.ledger.revision
 

@@ -37,7 +37,14 @@ _PARTS = ("ledger", "index", "settings")
     multiple=True,
     help="What is put aside where it is there, into a folder replaced-<time>. May be repeated.",
 )
-def command(invocation: Invocation, /, backup: Path, check: bool, replace: Sequence[str]) -> int:
+@click.option(
+    "--keep-revision",
+    is_flag=True,
+    help="Leave the ledger as old as it is: for the way back to the version of before an upgrade, which is started next.",
+)
+def command(
+    invocation: Invocation, /, backup: Path, check: bool, replace: Sequence[str], keep_revision: bool
+) -> int:
     from dicomrelay.backup import Part, opened, restore_databases, restore_settings  # noqa: PLC0415 - as above
 
     folder = backup.absolute()
@@ -55,12 +62,12 @@ def command(invocation: Invocation, /, backup: Path, check: bool, replace: Seque
             )
             code = ExitCode.USAGE
         else:
-            restore_databases(settings, folder, done, replace=parts)
+            restore_databases(settings, folder, done, replace=parts, keep_revision=keep_revision)
             code = ExitCode.OK if done.restored else ExitCode.USAGE
     if invocation.as_json:
         invocation.emit(_as_json(folder, done, int(code)))
     else:
-        _tell(invocation, folder, done, check=check)
+        _tell(invocation, folder, done, check=check, keep_revision=keep_revision)
     return code
 
 
@@ -85,7 +92,7 @@ def _as_json(folder: Path, done: Done, code: int) -> dict[str, object]:
     }
 
 
-def _tell(invocation: Invocation, folder: Path, done: Done, *, check: bool) -> None:
+def _tell(invocation: Invocation, folder: Path, done: Done, *, check: bool, keep_revision: bool) -> None:
     manifest = done.manifest
     rows = sum(manifest.ledger.rows.values())
     invocation.say(
@@ -108,7 +115,9 @@ def _tell(invocation: Invocation, folder: Path, done: Done, *, check: bool) -> N
         invocation.say(f"missing   {words}")
     if check:
         return
-    if _has(done, "ledger"):
+    if _has(done, "ledger") and keep_revision:
+        invocation.say(f"next: `dicomrelay repair` and `dicomrelay up` of version {manifest.version}")
+    elif _has(done, "ledger"):
         invocation.say("next: `dicomrelay repair`, then `dicomrelay up`")
     elif not done.restored:
         invocation.say("nothing was restored")

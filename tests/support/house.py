@@ -104,7 +104,7 @@ class House:
     settings: Settings
     process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
+    def start(self, *, timeout_s: float = 60) -> None:
         """`dicomrelay up`, until it is ready."""
         (self.home / "run" / "ready").unlink(missing_ok=True)  # of one that was killed
         with (self.home / "up.log").open("ab") as log:
@@ -114,7 +114,7 @@ class House:
                 stderr=log,
                 text=True,
             )
-        wait_for(self._is_ready, timeout_s=60, what=f"up is ready; it said {self.output()}")
+        wait_for(self._is_ready, timeout_s=timeout_s, what=f"up is ready; it said {self.output()}")
 
     def stop(self) -> int:
         """SIGTERM, and its exit code."""
