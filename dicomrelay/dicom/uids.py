@@ -33,5 +33,6 @@ def is_tolerable_uid(text: str) -> bool:
 
 def derived_uid(*parts: str) -> str:
     """The same UID for the same parts, for ever: used where a data set lacks one that we need to file it under."""
-    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    # Half of a pair is in no UTF-8, and in JSON that somebody sends.
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"

@@ -11,6 +11,7 @@ from typing import Final
 
 from dicomrelay import __version__
 from dicomrelay.cli.conforming import answers, here, registries
+from dicomrelay.cli.conforming.cells import switched
 from dicomrelay.dicom.sop_classes import storage_sop_classes
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntaxes
 from dicomrelay.dicom.uids import (
@@ -110,5 +111,5 @@ def _contents() -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, bool):
-        return here.switched(value)
+        return switched(value)
     return here.number(value) if isinstance(value, int | float) else str(value)
