@@ -79,7 +79,8 @@ def mutants(run: Run) -> Outcome:
         ):
             path, item = made.item.path, made.item
             whole = path.read_bytes()
-            data_set = whole[: item.data_set_offset] and mutator.mutate(whole[item.data_set_offset :])
+            data_set = mutator.mutate(whole[item.data_set_offset :])
+            data_set += bytes(len(data_set) & 1)  # an odd one is refused by our own sender
             path.write_bytes(whole[: item.data_set_offset] + data_set)
             if number % 2:
                 statuses[_store_web(running, path.read_bytes())] += 1
