@@ -222,6 +222,8 @@ def test_the_broker_asks_for_the_password_of_the_secret(tmp_path: Path) -> None:
         for said, answer in (("PING", b"-NOAUTH"), (f"AUTH {word}", b"+OK"), ("PING", b"+PONG")):
             broker.sendall(f"{said}\r\n".encode())
             assert broker.recv(200).startswith(answer)
-        said = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, timeout=30, check=True).stdout
+        said = subprocess.run(
+            ["ps", "-eo", "args"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
         assert "redis" in said or "valkey" in said
         assert word not in said
