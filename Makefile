@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-long check lock bench fuzz kill-test chaos hosts viewer ohif clean
+.PHONY: help setup dev demo test test-long check lock bench fuzz kill-test chaos hosts docs sizing sbom audit viewer ohif clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,6 +62,18 @@ viewer:  ## the viewer's bundle anew, of streamer/viewer/src (needs node and npm
 
 ohif: setup  ## the OHIF viewer beside ours, from npm's registry, checked
 	$(BIN)/dicomrelay viewer install ohif
+
+docs: dev  ## the documentation as a site, strictly: a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+sizing: dev  ## the sizing page anew, after `make bench`
+	$(BIN)/python -m benchmarks.simulator --write
+
+sbom: dev  ## what is in it, as CycloneDX
+	$(BIN)/python -m tests.support.sbom dist/dicomrelay.cdx.json
+
+audit: dev  ## known vulnerabilities of what is locked; says so when nobody could be asked
+	$(BIN)/python -m tests.support.dependency_audit
 
 lock:  ## the hash-pinned lock files anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11 --custom-compile-command "make lock" -o locks/runtime.txt
