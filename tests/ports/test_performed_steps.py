@@ -22,6 +22,7 @@ from dicomrelay.ledger.engine import Database, database_url
 from dicomrelay.ledger.migrate import _config
 from dicomrelay.ledger.schema import METADATA
 from dicomrelay.runtime import home
+from dicomrelay.scheduling import performed_writing
 from dicomrelay.scheduling.performed_rules import StepRefused
 from dicomrelay.scheduling.performed_steps import PerformedSteps
 from dicomrelay.scheduling.performed_values import (
@@ -97,6 +98,49 @@ def test_a_step_is_kept_with_all_that_was_said(steps: PerformedSteps) -> None:
     assert [each.state.is_final for each in messages] == [False, False, True]
     assert messages[0].data_set_bytes == len(created.data_set)
     assert "Müller" not in repr(row) + repr(messages)
+
+
+def test_who_made_it_changes_and_reads_it(steps: PerformedSteps, ledger_url: str) -> None:
+    """0124 for another AE title, also once it is final; the settings may let others."""
+    steps.create(said.message(said.created()))
+    theirs = replace(said.message(said.ended()), calling_ae_title="CT_2")
+    assert status_of(steps.change, theirs) == 0x0124
+    assert status_of(steps.attributes, UID, "CT_2") == 0x0124
+    assert steps.attributes(UID, "CT_1") == steps.attributes(UID)
+    assert only(steps).state is StepState.IN_PROGRESS
+    open_ = PerformedSteps(Database(ledger_url), others_may=["set"])
+    assert status_of(open_.attributes, UID, "CT_2") == 0x0124
+    assert open_.change(theirs) is StepState.COMPLETED
+    assert status_of(steps.change, theirs) == 0x0124
+    open_.dispose()
+
+
+def test_what_came_in_a_day_is_counted_by_who_sent_it(steps: PerformedSteps) -> None:
+    first, second = said.message(said.created()), said.message(in_progress())
+    steps.create(first)
+    steps.change(second)
+    other = replace(said.message(said.created(), "1.2.8"), calling_ae_title="MR_1")
+    steps.create(other)
+    day = 86_400_000
+    assert steps.taken(day) == {
+        "CT_1": len(first.data_set) + len(second.data_set),
+        "MR_1": len(other.data_set),
+    }
+    assert steps.taken(-1000) == {}
+
+
+def test_a_step_does_not_grow_without_end(steps: PerformedSteps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message may add attributes; what is refused leaves it as it was."""
+    monkeypatch.setattr(performed_writing, "MAX_JSON_CHARACTERS", 20_000)
+    steps.create(said.message(said.created()))
+    for number in range(3):
+        more = Dataset()
+        more.private_block(0x0011, "ACME", create=True).add_new(number, "UT", "x" * 8000)
+        if number < 2:
+            steps.change(said.message(more))
+        else:
+            assert status_of(steps.change, said.message(more)) == 0x0213
+    assert only(steps).messages == 3
 
 
 def test_out_of_order_and_twice(steps: PerformedSteps) -> None:
@@ -319,8 +363,8 @@ def test_the_worklist_follows(steps: PerformedSteps, ledger_url: str, state: str
 
 def test_it_is_found_by_state_and_study(steps: PerformedSteps) -> None:
     steps.create(said.message(said.created(), "1.1"))
-    steps.create(replace(said.message(said.created(), "1.2"), calling_ae_title="MR_1"))
-    steps.change(said.message(said.ended(), "1.2"))
+    for asks, attributes in ((steps.create, said.created()), (steps.change, said.ended())):
+        asks(replace(said.message(attributes, "1.2"), calling_ae_title="MR_1"))
     assert [row.sop_instance_uid for row in steps.steps(state=StepState.COMPLETED)] == ["1.2"]
     assert {row.sop_instance_uid for row in steps.steps(study_instance_uid=said.STUDY)} == {"1.1", "1.2"}
     assert steps.steps(study_instance_uid="9.9") == ()
