@@ -14,7 +14,7 @@ from archive.values import Policy
 from dicomrelay.ledger import Ledger
 from dicomrelay.routing.book import RuleBook
 from dicomrelay.routing.rules import RuleSet
-from dicomrelay.runtime import home
+from dicomrelay.runtime import home, rules_state
 from dicomrelay.runtime.owner import own_name
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.settings import Settings
@@ -38,6 +38,7 @@ class Rooms:
     # Versions of the rules that the ledger knows.
     known_versions: set[str] = field(default_factory=set)
     _books: list[RuleBook] = field(default_factory=list)
+    _told: list[rules_state.RulesState] = field(default_factory=list)
 
     @classmethod
     def open(cls, settings: Settings) -> Rooms:
@@ -70,7 +71,13 @@ class Rooms:
         """
         if not self._books:
             self._books.append(RuleBook(self.settings))
-        return self._books[0].current()
+        book = self._books[0]
+        rules = book.current()
+        state = rules_state.RulesState(rules.version, book.judged, book.refused)
+        if self.settings.rules_path is not None and self._told != [state]:
+            self._told[:] = [state]
+            rules_state.tell(self.settings, state)
+        return rules
 
     @property
     def owner(self) -> str:

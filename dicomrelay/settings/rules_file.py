@@ -18,6 +18,10 @@ from dicomrelay.settings.rules import RuleSettings
 
 # More is no set of rules that anybody wrote.
 MAX_BYTES: Final = 4 << 20
+_NONE: Final = (
+    "there is none: a file of rules has at least one. One without `when` sends all that comes to its send_to; without "
+    "rules_file in the settings everything goes to every destination"
+)
 _AT: Final = re.compile(r"^(.*) \(at line (\d+), column \d+\)$", re.DOTALL)
 
 
@@ -77,7 +81,7 @@ def parse_rules(text: str, origin: str) -> list[RuleSettings]:
     Raises
     ------
     RulesFileError
-        It is no TOML, or a key is unknown or wrong.
+        It is no TOML, has no [[rules]], or a key is unknown or wrong.
     """
     try:
         values = tomllib.loads(text)
@@ -89,9 +93,13 @@ def parse_rules(text: str, origin: str) -> list[RuleSettings]:
     except RecursionError as error:
         raise RulesFileError(origin, [Problem(None, "", "is nested too deeply")]) from error
     try:
-        return _RulesFile.model_validate(values).rules
+        rules = _RulesFile.model_validate(values).rules
     except ValidationError as error:
         raise RulesFileError(origin, problems_of(error, text, values)) from error
+    if not rules:
+        # Without rules everything goes everywhere, as it arrived: an empty file is more often half of one.
+        raise RulesFileError(origin, [Problem(None, "rules", _NONE)])
+    return rules
 
 
 def problems_of(error: ValidationError, text: str, values: object = None) -> list[Problem]:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from dicomrelay.ledger.engine import Database, database_url
 from dicomrelay.ledger.migrate import _config, migrate
 from dicomrelay.ledger.values_decisions import Level
 from dicomrelay.ledger.values_operations import ReplayOrder, Subject, SubjectKind
+from dicomrelay.routing.book import RuleBook
 from dicomrelay.routing.recording import read
 from dicomrelay.runtime.home import ledger_url as url_of
 from tests.support.ledger import arrival, group
@@ -46,8 +48,11 @@ of_sqlite = pytest.mark.parametrize("backend", ["sqlite"])
 
 
 @pytest.fixture
-def house(tmp_path: Path, ledger_url: str, migrated_sqlite: Path) -> Iterator[object]:
-    """Rooms with these rules, on that database."""
+def house(
+    tmp_path: Path, ledger_url: str, migrated_sqlite: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[object]:
+    """Rooms with these rules, on that database; a file of rules is whole as soon as it is written."""
+    monkeypatch.setattr("workers.rooms.RuleBook", partial(RuleBook, settle_s=0))
     made = []
 
     def opened(rules: str) -> Rooms:
@@ -182,7 +187,7 @@ def test_other_rules_may_be_in_force_by_the_time_a_study_is_complete(house) -> N
     complete.make_complete(rooms)
     assert wanted(rooms) == {("1.2.9.1", "research", "")}
     came(rooms, "1.2.9.2", name=DOE)
-    path.write_text("")
+    path.write_text("[[rules]]\n")
     complete.make_complete(rooms)
     assert undecided(rooms) == []
 

@@ -75,6 +75,9 @@ def test_a_key_has_a_line(loc: tuple[str | int, ...], line: int | None) -> None:
         ("[[rules]]\nsend_to = ['pacs']\nsendto = 1\n", 3, "rules.0.sendto", "there is no such setting"),
         ("[[rules]]\n[[rules]]\nwhen = { modalty = 'CT' }\n", 3, "rules.1.when.modalty", "no such setting"),
         ("[[rules]]\npriority = 'high'\n", 2, "rules.0.priority", "should be 'urgent', 'normal' or 'bulk'"),
+        ("", None, "rules", "there is none: a file of rules has at least one"),
+        ("# [[rules]]\n", None, "rules", "there is none"),
+        ("rules = []\n", None, "rules", "there is none"),
         ("x = 1\n[[rules]]\n", 1, "x", "there is no such setting"),
         ("[[rules]]\n\nwindows = ['25:00-26:00']\n", 3, "rules.0.windows", "is no time window"),
         (
@@ -104,7 +107,7 @@ def test_a_key_has_a_line(loc: tuple[str | int, ...], line: int | None) -> None:
         ("[[rules]]\nedits = 'basic'\n", 1, "rules.0", "edits: the rule sends nothing"),
     ],
 )
-def test_every_error_has_its_line_and_its_reason(text: str, line: int, key: str, words: str) -> None:
+def test_every_error_has_its_line_and_its_reason(text: str, line: int | None, key: str, words: str) -> None:
     """Also of what is said in tables inside of tables."""
     problems = refused(text)
     assert any((line, key) == each[:2] and words in each[2] for each in problems), problems
