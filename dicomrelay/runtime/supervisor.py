@@ -43,7 +43,7 @@ class Service:
     is_ready : callable, optional
         Asked until it says yes; without one the process says so itself (`readiness.notify_ready`).
     start_timeout_s, stop_grace_s : float
-        Time to become ready, and to end when asked.
+        Time to become ready before the others go on without it, and time to end when asked.
     mend : callable, optional
         Called when it ended by itself before it was ready, once until it has been ready: puts right what may be the
         cause and says what it did, then the service is started once more; "" when there was nothing to put right.
@@ -65,6 +65,8 @@ class _Running:
     process: subprocess.Popen[bytes] | None = None
     notices: ReadinessSocket | None = None
     ready: bool = False
+    was_ready: bool = False
+    is_late: bool = False
     mended: bool = False
     started_at: float = 0
     failures: int = 0
@@ -95,23 +97,29 @@ class Supervisor:
         self._shown: list[tuple[str, float | None]] = []
 
     def start(self, stop: threading.Event) -> None:
-        """Start every rank and wait until all are ready, or until `stop` is set.
+        """Start every rank and wait until all have been ready, or until `stop` is set.
+
+        One that lives and is not ready in time is waited for to the end, and holds up no other: it says so, and from
+        then on it is started again when it dies.
 
         Raises
         ------
         ServiceError
-            A service ended, or was not ready in time, at its first start; the message quotes its log.
+            A service ended at its first start; the message quotes its log.
         """
         self._ready_file.unlink(missing_ok=True)
+        started: list[_Running] = []
         for rank in sorted({running.service.rank for running in self._running}):
             group = [running for running in self._running if running.service.rank == rank]
             for running in group:
                 self._launch(running)
-            while not all(running.ready for running in group):
-                for running in group:
-                    self._await_first_start(running)
-                if stop.wait(_POLL_S):
+            started += group
+            while not all(running.was_ready or running.is_late for running in group):
+                if self._attend_to(started, stop):
                     return
+        while not all(running.was_ready for running in started):
+            if self._attend_to(started, stop):
+                return
 
     def start_patiently(self) -> None:
         """Start all at once and wait for none: who fails is tried again by `watch`, as if it had died later."""
@@ -159,8 +167,19 @@ class Supervisor:
         running.ready = False
         running.started_at = time.monotonic()
 
+    def _attend_to(self, started: Sequence[_Running], stop: threading.Event) -> bool:
+        """Look at each once and pause; whether to stop."""
+        for running in started:
+            if running.was_ready or running.is_late:
+                self._tend(running)
+            else:
+                self._await_first_start(running)
+        if any(running.is_late for running in started):
+            self._show_those_that_are_not()
+        return stop.wait(_POLL_S)
+
     def _await_first_start(self, running: _Running) -> None:
-        if running.ready or self._check_ready(running):
+        if self._check_ready(running):
             return
         service = running.service
         ended = running.process.poll() if running.process else None
@@ -172,8 +191,10 @@ class Supervisor:
                 f"{service.name} ended at once (exit code {ended}): {self._last_words(service.name)}"
             )
         if time.monotonic() - running.started_at > service.start_timeout_s:
-            raise ServiceError(
-                f"{service.name} is not ready after {service.start_timeout_s:g} s: {self._last_words(service.name)}"
+            running.is_late = True
+            self._say(
+                f"{service.name} is not ready after {service.start_timeout_s:g} s and goes on, the others do not wait for it: "
+                f"{self._last_words(service.name)}"
             )
 
     def _tend(self, running: _Running) -> None:
@@ -230,7 +251,7 @@ class Supervisor:
         if not running.ready:
             ask = running.service.is_ready or (running.notices.is_ready if running.notices else None)
             if ask is not None and ask():
-                running.ready = True
+                running.ready = running.was_ready = True
                 running.mended = False
                 took = time.monotonic() - running.started_at
                 self._say(f"{running.service.name} is ready ({took:.1f} s)")
