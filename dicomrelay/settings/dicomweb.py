@@ -139,6 +139,8 @@ def with_an_address(values: Any) -> Any:
     if not isinstance(values.get("url"), str):
         raise ValueError('kind = "dicomweb" needs url = "https://host/dicom-web"')
     url = parse_url(values["url"])
+    if url.path.endswith("/studies"):
+        raise ValueError("url: leave out /studies at its end, requests bring it along")
     stated = {key for key in ("host", "port") if values.get(key) not in (None, _address(url)[key])}
     if stated:
         raise ValueError(f"{min(stated)}: a DICOMweb destination has it in its url; leave it out")

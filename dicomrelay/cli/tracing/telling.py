@@ -10,7 +10,7 @@ from typing import Any
 
 from dicomrelay.cli.progress import size
 from dicomrelay.cli.tracing.coming import comes_next, inside
-from dicomrelay.dicom.status import status_name
+from dicomrelay.dicom.status import status_row
 from dicomrelay.ledger.journey import Step, TracedDelivery, TracedInstance
 from dicomrelay.text import shown
 
@@ -100,7 +100,7 @@ def _words(detail: dict[str, Any]) -> Iterator[str]:
         yield f"to {to or 'nowhere'}{by}, priority {detail.get('priority', 'normal')}"
     if "state" in detail:
         status = detail.get("status")
-        answer = "" if status is None else f" {status:04X} {status_name(status)}"
+        answer = "" if status is None else f" {status:04X} {status_row(status).name}"
         yield f"{str(detail['state']).replace('_', ' ')}{answer}"
     if detail.get("words"):
         yield str(detail["words"])

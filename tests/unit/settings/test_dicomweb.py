@@ -35,6 +35,8 @@ def test_the_url_says_where_it_is(url: str, host: str, port: int, kept: str) -> 
     ("values", "told"),
     [
         ({"name": "c", "kind": "dicomweb"}, "needs url"),
+        (_web(url="https://h.example/dicom-web/studies"), "leave out /studies"),
+        (_web(url="https://h.example/studies/"), "leave out /studies"),
         (_web(url="ftp://h"), "write it as https://host"),
         (_web(url="h.example"), "write it as https://host"),
         (_web(url="https://h/a b"), "no spaces"),
