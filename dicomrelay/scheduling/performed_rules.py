@@ -134,8 +134,9 @@ def _changed(step: Dataset, modifications: Dataset, *, strict: bool) -> Dataset:
         row = BY_TAG.get(int(element.tag))
         if row is not None and row.change == NEVER:
             # Many modalities say again what they said: that changes nothing, and is no fault.
-            said = step.get(element.tag)
-            if is_empty(element) if said is None else json_of(said) == json_of(element):
+            if is_empty(element) and element.tag not in step:
+                continue
+            if element.tag in step and json_of(step[element.tag]) == json_of(element):
                 continue
             raise StepRefused(
                 ObjectStatus.NO_SUCH_ATTRIBUTE, f"{row.keyword} is said by N-CREATE alone", [row.tag]

@@ -54,8 +54,8 @@ class PerformedStepSettings(Section):
     enabled: bool = Field(True, description="Take N-CREATE, N-SET and N-GET of performed procedure steps.")
     strict: bool = Field(
         True,
-        description="Refuse a step that lacks an attribute of type 2 (PS3.4 Table F.7.2-1), a code without its meaning, or is DISCONTINUED without a series; "
-        "`false` for modalities that leave them out. Those of type 1 are always wanted.",
+        description="Refuse a step that lacks an attribute of type 2 (PS3.4 Table F.7.2-1), has a code without its meaning, or "
+        "is DISCONTINUED without a series; `false` for modalities that leave them out. Others of type 1 are always wanted.",
     )
     others_may: list[Literal["set", "get"]] = Field(
         [],
