@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Select, case, func, or_, select
 
@@ -20,8 +20,6 @@ from dicomrelay.ledger.values_pulls import (
     StepRow,
     StepState,
 )
-
-_FETCH: Final = pull_steps.c.kind == StepKind.FETCH.value
 
 
 def newest(work: Work, *, limit: int, states: Sequence[PullState]) -> tuple[PullRow, ...]:
