@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicomrelay.errors import SpoolError
+from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt, SpoolError
 from dicomrelay.ledger.values_decisions import Decided
 from dicomrelay.routing import Facts
 from dicomrelay.routing.recording import of_instance
@@ -26,17 +26,14 @@ class Asked:
     undecided: bool  # rules of series or studies are to be asked yet
 
 
-def rules_now(rooms: Rooms) -> RuleSet:
-    """The rules in force, known to the ledger before anything is decided by them."""
-    rules = rooms.rules()
-    if rules.version not in rooms.known_versions:
-        rooms.ledger.rulings.know_version(rules.version, rules.body, rules.origin)
-        rooms.known_versions.add(rules.version)
-    return rules
-
-
 def ask(rooms: Rooms, rules: RuleSet, record: SpoolRecord) -> Asked:
-    """The rules' word about an item."""
+    """The rules' word about an item.
+
+    Raises
+    ------
+    ServiceUnavailable
+        They ask for what is in it, and it cannot be read now: that is no reason to go by other rules.
+    """
     at_ms = time.time_ns() // 1_000_000
     facts = facts_of(record, _attributes(rooms, rules, record))
     decision = rules.decide(facts, at_ms)
@@ -62,8 +59,10 @@ def _attributes(rooms: Rooms, rules: RuleSet, record: SpoolRecord) -> dict[int, 
         return {}
     try:
         path = Path(record.source_path) if record.source_path else rooms.spool.locate(record.id)
-    except SpoolError:  # then the stages that want its bytes say so
+    except SpoolCorrupt:  # gone: then the stages that want its bytes say so
         return dict.fromkeys(rules.tags, ())
+    except SpoolError as error:
+        raise ServiceUnavailable(str(error)) from error
     return read_attributes(
         path,
         data_set_offset=record.data_set_offset,

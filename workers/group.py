@@ -22,7 +22,7 @@ from dicomrelay.net.callers import Callers
 from dicomrelay.routing import ad_hoc
 from dicomrelay.spool import SpoolRecord
 from workers import complete, prefetching
-from workers.asking import Asked, ask, is_archived, rules_now
+from workers.asking import Asked, ask, is_archived
 from workers.batches import paced
 from workers.copies import sort_copies
 from workers.rooms import Rooms
@@ -84,27 +84,32 @@ def register(
 ) -> list[Registered]:
     """One batch: ledger first, then the spool items go to where they belong from now on.
 
+    What rules ask about and cannot be read now stays where it is, unknown to the ledger and not among what is returned: it
+    is asked about again.
+
     Parameters
     ----------
     without : collection of str
         Destinations that get nothing of it, whatever rules or jobs say: somebody knows that they have it.
     """
+    asked = _asked(rooms, records)
+    records = [record for record in records if record.id in asked]
+    if not records:
+        return []
     _sync_ad_hoc(rooms, records)
     taken = _taken_uids(rooms, records)
     callers = Callers(rooms.settings.peers)
-    rules = rules_now(rooms)
-    asked = [ask(rooms, rules, record) for record in records]
     results = rooms.ledger.register(
         [
-            _arrival(rooms, record, said, callers, aside=record.id in taken, without=without)
-            for record, said in zip(records, asked, strict=True)
+            _arrival(rooms, record, asked[record.id], callers, aside=record.id in taken, without=without)
+            for record in records
         ]
     )
     prefetching.of_arrivals(
         rooms,
         [
-            (record, said)
-            for record, said, result in zip(records, asked, results, strict=True)
+            (record, asked[record.id])
+            for record, result in zip(records, results, strict=True)
             if result.verdict is Verdict.NEW
         ],
     )
@@ -120,6 +125,23 @@ def register(
     for spool_id in aside:
         _log.warning("set aside: same SOP Instance UID, other bytes", spool_id=spool_id)
     return results
+
+
+def _asked(rooms: Rooms, records: Sequence[SpoolRecord]) -> dict[str, Asked]:
+    """What the rules say of each item, by its id, but of those that cannot be read now."""
+    rules = rooms.rules()
+    found: dict[str, Asked] = {}
+    for record in records:
+        try:
+            found[record.id] = ask(rooms, rules, record)
+        except ServiceUnavailable as error:
+            _log.warning(
+                "not decided yet: the rules ask for what is in it, and it cannot be read now",
+                action="rules.undecided",
+                spool_id=record.id,
+                reason=str(error),
+            )
+    return found
 
 
 def _taken_uids(rooms: Rooms, records: Sequence[SpoolRecord]) -> set[str]:

@@ -35,8 +35,6 @@ class Rooms:
     renditions: Renditions | None = None
     # Set when the process is to end: what is under way is handed back at the next instance.
     stopping: threading.Event = field(default_factory=threading.Event)
-    # Versions of the rules that the ledger knows.
-    known_versions: set[str] = field(default_factory=set)
     _books: list[RuleBook] = field(default_factory=list)
     _told: list[rules_state.RulesState] = field(default_factory=list)
 

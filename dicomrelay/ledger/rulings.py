@@ -29,12 +29,7 @@ class Rulings:
 
     def know_version(self, version: str, body: str, origin: str) -> None:
         """Keep the text of a version, where it is not known."""
-        self._database.transact(
-            lambda work: work.insert_missing(
-                rule_versions,
-                [{"version": version, "body": body, "origin": origin, "first_at": work.now}],
-            )
-        )
+        self._database.transact(lambda work: rows_of.know_versions(work, [(version, body, origin)]))
 
     def versions(self) -> list[RuleVersion]:
         """All that are known, the newest first, with how much each decided."""
