@@ -11,6 +11,7 @@ from dicomrelay.ledger.completion import CompletionPolicy, Made
 from dicomrelay.ledger.values import DueTransfer, Priority
 from dicomrelay.log import get_logger
 from dicomrelay.runtime.queue import Queue, Task
+from dicomrelay.scheduling.performed_expected import is_in_progress
 from dicomrelay.settings import Settings
 from workers.deciding import decide_complete
 from workers.rooms import Rooms
@@ -35,6 +36,7 @@ def policy(settings: Settings) -> CompletionPolicy:
         quiet_after_association_ms=round(1000 * study.quiet_after_association_seconds),
         batch_instances=worker.batch_instances,
         batch_bytes=worker.batch_bytes,
+        more_comes=is_in_progress() if settings.performed_procedure_steps.enabled else None,
     )
 
 

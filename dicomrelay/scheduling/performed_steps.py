@@ -197,9 +197,24 @@ class PerformedSteps:
             lambda work: performed_queue.claim(work, destination, owner=owner, lease_ms=lease_ms, limit=limit)
         )
 
-    def renew(self, claimed: Sequence[ClaimedForward], *, lease_ms: int) -> None:
-        """Say that these are still looked after."""
-        self._database.transact(lambda work: performed_queue.renew(work, claimed, lease_ms=lease_ms))
+    def begin(self, claimed: ClaimedForward, *, lease_ms: int) -> bool:
+        """It is about to be said; False when another runner has claimed it since."""
+        return self._database.transact(lambda work: performed_queue.begin(work, claimed, lease_ms=lease_ms))
+
+    def renew(self, claimed: Sequence[ClaimedForward], *, lease_ms: int) -> int:
+        """Say that these are still looked after; how many are ours."""
+        return self._database.transact(lambda work: performed_queue.renew(work, claimed, lease_ms=lease_ms))
+
+    def owners(self, destination: str) -> frozenset[str]:
+        """Who holds messages for a peer."""
+        with self._database.read() as work:
+            return performed_queue.owners(work, destination)
+
+    def end_leases(self, destination: str, gone: Collection[str]) -> int:
+        """What these hold for a peer is due now; how many messages that are."""
+        if not gone:
+            return 0
+        return self._database.transact(lambda work: performed_queue.end_leases(work, destination, gone))
 
     def sent(self, claimed: ClaimedForward, status: int, reason: str = "") -> bool:
         """The peer has it; False when another runner has claimed it since."""
@@ -230,23 +245,57 @@ class PerformedSteps:
         """It needs attention."""
         return self._database.transact(lambda work: performed_queue.give_up(work, claimed, status, reason))
 
-    def retry(self, sop_instance_uid: str = "") -> int:
-        """Try again now what needs attention or waits, of one step or of all; how many messages that are."""
-        return self._database.transact(lambda work: performed_queue.retry(work, sop_instance_uid))
+    def retry(self, sop_instance_uid: str = "", known: Collection[str] | None = None) -> int:
+        """Try again now what needs attention or waits, of one step or of all, for these peers or all; how many messages."""
+        return self._database.transact(lambda work: performed_queue.retry(work, sop_instance_uid, known))
+
+    def drop(self, sop_instance_uid: str, destination: str) -> int:
+        """Tell a peer nothing more of a step; how many messages it has not heard."""
+        return self._database.transact(lambda work: performed_queue.drop(work, sop_instance_uid, destination))
 
     def orphaned(self, known: Collection[str], reason: str) -> int:
         """What is for nobody of `known` needs attention; how many messages that are."""
+        columns = performed_forwards.c
+        with self._database.read() as work:  # asked all the while, and nothing to write as a rule
+            query = select(columns.number).where(
+                columns.due_at.is_not(None), columns.destination.not_in(sorted(known))
+            )
+            if work.connection.execute(query.limit(1)).first() is None:
+                return 0
         return self._database.transact(lambda work: performed_queue.orphaned(work, known, reason))
 
     # ---- beside
 
-    def expected(self, *, limit: int = 100) -> tuple[Expected, ...]:
-        """Of studies that wait: how many instances they will have, by what their steps say. A read."""
+    def now(self) -> int:
+        """The database's time, in milliseconds since 1970."""
         with self._database.read() as work:
-            return performed_expected.expected(work, limit=limit)
+            return work.now
+
+    def expected(self, *, since: int = 0, limit: int = 100) -> tuple[Expected, ...]:
+        """Of studies that wait: how many instances they will have, by what their steps say. Reads.
+
+        Parameters
+        ----------
+        since : int
+            Only those of which something has changed since that time of `now`.
+        limit : int
+            Studies of one read.
+        """
+        found: list[Expected] = []
+        behind: tuple[int, str] | None = None
+        while True:
+            with self._database.read() as work:
+                page = performed_expected.expected(work, since=since, behind=behind, limit=limit)
+            found += page.found
+            if page.last is None:
+                return tuple(found)
+            behind = page.last
 
     def prune(self, *, age_ms: int, limit: int = 1000) -> int:
-        """Remove steps that changed last so long ago, are final, and have gone everywhere; how many went."""
+        """Remove steps that changed last so long ago, are over, and have gone everywhere; how many went.
+
+        What is IN PROGRESS is over when nobody has said anything of it for 30 days.
+        """
         return self._database.transact(lambda work: performed_writing.prune(work, age_ms=age_ms, limit=limit))
 
     # ---- inside

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pydicom.dataset import Dataset
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from dicomrelay.dicom.performed_step import ObjectStatus, StepState
 from dicomrelay.ledger.engine import Work, chunks
@@ -24,11 +24,12 @@ from dicomrelay.scheduling.performed_schema import (
     performed_step_studies,
     performed_steps,
 )
-from dicomrelay.scheduling.performed_values import ForwardState, MessageKind, StepMessage
+from dicomrelay.scheduling.performed_values import MessageKind, StepMessage
 from dicomrelay.scheduling.worklist_links import StepReference, link
 from dicomrelay.scheduling.worklist_status import PerformedState
 
 MAX_MESSAGES: Final = 1000
+LEFT_AFTER_MS: Final = 30 * 86_400_000
 # Of a step as it is kept: each message may add attributes.
 MAX_JSON_CHARACTERS: Final = 32 << 20
 
@@ -126,13 +127,15 @@ def change(work: Work, message: StepMessage, step: Prepared) -> bool:
 def prune(work: Work, *, age_ms: int, limit: int) -> int:
     """See `PerformedSteps.prune`."""
     forwards, columns = performed_forwards.c, performed_steps.c
-    open_ones = select(forwards.sop_instance_uid).where(forwards.state != ForwardState.SENT.value)
+    open_ones = select(forwards.sop_instance_uid).where(forwards.state.in_(performed_queue.OPEN))
+    # Nobody ends what was begun so long ago.
+    left = work.now - max(age_ms, LEFT_AFTER_MS)
     uids = list(
         work.connection.execute(
             select(columns.sop_instance_uid)
             .where(
                 columns.changed_at < work.now - age_ms,
-                columns.state != StepState.IN_PROGRESS.value,
+                or_(columns.state != StepState.IN_PROGRESS.value, columns.changed_at < left),
                 columns.sop_instance_uid.not_in(open_ones),
             )
             .order_by(columns.changed_at)

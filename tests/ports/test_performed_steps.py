@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from dicomrelay.ledger.migrate import _config
 from dicomrelay.ledger.schema import METADATA
 from dicomrelay.runtime import home
 from dicomrelay.scheduling import performed_writing
+from dicomrelay.scheduling.performed_expected import is_in_progress
 from dicomrelay.scheduling.performed_rules import StepRefused
 from dicomrelay.scheduling.performed_steps import PerformedSteps
 from dicomrelay.scheduling.performed_values import (
@@ -216,6 +218,7 @@ def test_a_runner_whose_lease_is_over_writes_no_more(steps: PerformedSteps) -> N
     """And the next one knows that the peer may have had it."""
     steps.create(said.message(said.created()))
     (late,) = claim(steps, lease_ms=-1)
+    assert steps.begin(late, lease_ms=-1)
     (now,) = claim(steps)
     assert (late.was_uncertain, now.was_uncertain) == (False, True)
     assert not steps.sent(late, 0)
@@ -228,6 +231,67 @@ def test_a_runner_whose_lease_is_over_writes_no_more(steps: PerformedSteps) -> N
     (again,) = claim(steps)
     assert again.attempts == 1
     assert steps.sent(again, 0)
+
+
+def test_only_what_was_begun_may_have_been_heard(steps: PerformedSteps) -> None:
+    """Who claims many and dies has said one of them, or none: no other is taken for heard."""
+    for uid in (UID, "1.2.8"):
+        steps.create(said.message(said.created(), uid))
+    dead = claim(steps, lease_ms=-1)
+    assert steps.begin(dead[0], lease_ms=-1)
+    again = claim(steps)
+    assert {each.sop_instance_uid: each.was_uncertain for each in again} == {
+        dead[0].sop_instance_uid: True,
+        dead[1].sop_instance_uid: False,
+    }
+    assert not steps.begin(dead[1], lease_ms=MINUTE_MS)
+    assert steps.renew(dead, lease_ms=MINUTE_MS) == 0
+    assert steps.renew(again, lease_ms=MINUTE_MS) == 2
+    steps.hand_back(again)
+    assert [each.was_uncertain for each in sorted(claim(steps), key=again_order(again))] == [
+        each.was_uncertain for each in again
+    ]
+
+
+def again_order(first: tuple[ClaimedForward, ...]) -> Callable[[ClaimedForward], int]:
+    uids = [each.sop_instance_uid for each in first]
+    return lambda each: uids.index(each.sop_instance_uid)
+
+
+def test_what_the_dead_held_is_due_at_once(steps: PerformedSteps) -> None:
+    """And of nobody else."""
+    for uid in (UID, "1.2.8"):
+        steps.create(said.message(said.created(), uid))
+    (dead,) = steps.claim("ris", owner="dead", lease_ms=MINUTE_MS, limit=1)
+    (living,) = steps.claim("ris", owner="living", lease_ms=MINUTE_MS, limit=1)
+    assert steps.owners("ris") == {"dead", "living"}
+    assert steps.owners("mr") == frozenset()
+    assert steps.end_leases("ris", []) == 0
+    assert steps.end_leases("mr", ["dead"]) == 0
+    assert steps.end_leases("ris", ["dead"]) == 1
+    (again,) = claim(steps)
+    assert again.sop_instance_uid == dead.sop_instance_uid
+    assert not steps.sent(dead, 0)
+    assert steps.sent(living, 0)
+
+
+def test_who_is_dropped_hears_nothing_more(steps: PerformedSteps) -> None:
+    """Of that step; one that is no more in the settings is not tried again."""
+    steps.create(said.message(said.created(Modality="MR")))
+    (claimed,) = claim(steps, name="mr")
+    assert steps.drop(UID, "mr") == 1
+    assert not steps.sent(claimed, 0)
+    steps.change(said.message(said.ended()))
+    assert [(each.destination, each.state) for each in only(steps).forwards] == [
+        ("mr", ForwardState.DROPPED),
+        ("ris", ForwardState.WAITING),
+        ("ris", ForwardState.WAITING),
+    ]
+    assert steps.retry(UID, ["mr"]) == 0
+    for _ in range(2):
+        (each,) = claim(steps)
+        steps.sent(each, 0)
+    assert steps.prune(age_ms=-1000) == 1
 
 
 def test_to_whom_depends_on_the_modality(steps: PerformedSteps) -> None:
@@ -277,6 +341,16 @@ def test_what_is_over_goes_and_the_rest_stays(steps: PerformedSteps, ledger_url:
     engine.dispose()
 
 
+def test_what_nobody_ends_goes_too(steps: PerformedSteps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 30 days without a word, and when all have heard of it."""
+    steps.create(said.message(said.created()))
+    (claimed,) = claim(steps)
+    steps.sent(claimed, 0)
+    assert steps.prune(age_ms=-1000) == 0
+    monkeypatch.setattr(performed_writing, "LEFT_AFTER_MS", -1000)
+    assert steps.prune(age_ms=-1000) == 1
+
+
 def _waiting(ledger: Ledger, *numbers: int) -> None:
     ledger.register([arrival(number, study_instance_uid=said.STUDY) for number in numbers])
 
@@ -299,6 +373,39 @@ def test_a_study_is_complete_when_all_that_was_made_is_there(ledger: Ledger, ste
     assert steps.expected() == ()
     _waiting(ledger, 2)
     assert _completes(ledger, steps) == 1
+
+
+def test_many_that_wait_keep_none_from_its_turn(ledger: Ledger, steps: PerformedSteps) -> None:
+    """Those that are not complete stay the oldest; a look is at all, or at what has changed."""
+    for number in range(1, 6):
+        created = said.created()
+        created.ScheduledStepAttributesSequence[0].StudyInstanceUID = f"1.9.{number}"
+        ledger.register([arrival(number, study_instance_uid=f"1.9.{number}")])
+        steps.create(said.message(created, f"1.8.{number}"))
+        steps.change(said.message(said.ended(references=[f"1.7.{number}"]), f"1.8.{number}"))
+    assert [each.study_instance_uid for each in steps.expected(limit=2)] == [
+        f"1.9.{number}" for number in range(1, 6)
+    ]
+    assert len(steps.expected(limit=5)) == 5
+    now = steps.now()
+    assert steps.expected(since=now + 1000) == ()
+    assert len(steps.expected(since=now - MINUTE_MS)) == 5
+
+
+def test_while_a_step_goes_on_the_end_of_an_association_is_no_hint(
+    ledger: Ledger, steps: PerformedSteps
+) -> None:
+    """The modality has said that it is at work: more may come over the next one. Quiet time goes on."""
+    hinted = dataclasses.replace(PATIENT, quiet_after_association_ms=-1000, more_comes=is_in_progress())
+    steps.create(said.message(said.created()))
+    _waiting(ledger, 1)
+    ledger.completion.association_ended(["a1"])
+    assert ledger.completion.any_complete(dataclasses.replace(hinted, more_comes=None))
+    assert not ledger.completion.any_complete(hinted)
+    assert ledger.completion.complete(hinted, limit=10).transfers == 0
+    assert ledger.completion.any_complete(dataclasses.replace(hinted, quiet_ms=-1000))
+    steps.change(said.message(said.ended("DISCONTINUED", references=[])))
+    assert ledger.completion.complete(hinted, limit=10).transfers == 1
 
 
 def test_the_step_may_end_after_everything_is_there(ledger: Ledger, steps: PerformedSteps) -> None:
