@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt, SpoolError
-from dicomrelay.ledger.values_decisions import Decided
+from dicomrelay.ledger.values_decisions import Decided, Terms
 from dicomrelay.routing import Facts
 from dicomrelay.routing.recording import of_instance
 from dicomrelay.routing.rules import Decision, RuleSet
@@ -24,6 +25,7 @@ class Asked:
     decision: Decision
     decided: Decided
     undecided: bool  # rules of series or studies are to be asked yet
+    named: Mapping[str, Terms] = field(default_factory=dict)  # how it goes where a person sends it
 
 
 def ask(rooms: Rooms, rules: RuleSet, record: SpoolRecord) -> Asked:
@@ -37,7 +39,9 @@ def ask(rooms: Rooms, rules: RuleSet, record: SpoolRecord) -> Asked:
     at_ms = time.time_ns() // 1_000_000
     facts = facts_of(record, _attributes(rooms, rules, record))
     decision = rules.decide(facts, at_ms)
-    return Asked(decision, of_instance(rules, facts, decision, at_ms), rules.decides_later)
+    edits = {name: rules.edits_where_named(name, decision) for name in record.send_to}
+    named = {name: Terms(each) for name, each in edits.items() if each}
+    return Asked(decision, of_instance(rules, facts, decision, at_ms), rules.decides_later, named)
 
 
 def facts_of(record: SpoolRecord, attributes: dict[int, tuple[str, ...]]) -> Facts:

@@ -203,7 +203,7 @@ def _arrival(
         count_at="" if source is None or source.count_at is None else source.count_at,
         rules=asked.decided.rules if by_rules else "",
         rules_version=asked.decided.version if by_rules else "",
-        terms=decision.terms if by_rules else {},
+        terms=decision.terms if by_rules else asked.named,
         decided=asked.decided if by_rules else None,
         undecided=asked.undecided and by_rules,
         aside=aside,

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
-from dicomrelay.routing.checking import Finding, Known, check
+from dicomrelay.routing.checking import Finding, Known, check, check_alone
 from dicomrelay.routing.rules import RuleSet
 from dicomrelay.settings import RuleSettings, Settings
 from dicomrelay.settings.places import line_of
@@ -55,7 +55,15 @@ def rule_set(settings: Settings, file: Path | None = None) -> RuleSet:
 
 def rule_set_of(settings: Settings, text: str, origin: str) -> RuleSet:
     """The rules of a text; `origin` names it in errors. Raises RulesFileError."""
-    rules = parse_rules(text, origin)
+    try:
+        rules = parse_rules(text, origin)
+    except RulesFileError as error:
+        also = [problem(each, text) for each in check_alone(error.sound, known_names(settings))]
+        if not also:
+            raise
+        raise RulesFileError(
+            origin, sorted([*error.problems, *also], key=lambda each: each.line or 0)
+        ) from error
     refuse_errors(rules, settings, origin, text)
     try:
         settings.with_rules(rules)

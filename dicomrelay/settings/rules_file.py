@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -46,10 +47,13 @@ class Problem:
 
 
 class RulesFileError(ConfigurationError):
-    """A file of rules is refused; `problems` are all that is wrong with it."""
+    """A file of rules is refused; `problems` are all that is wrong with it, `sound` the rules that can be read, by position."""
 
-    def __init__(self, origin: str, problems: Iterable[Problem]) -> None:
+    def __init__(
+        self, origin: str, problems: Iterable[Problem], sound: Mapping[int, RuleSettings] | None = None
+    ) -> None:
         self.problems = tuple(problems)
+        self.sound = sound or {}
         super().__init__("\n".join(problem.told(origin) for problem in self.problems))
 
 
@@ -95,11 +99,21 @@ def parse_rules(text: str, origin: str) -> list[RuleSettings]:
     try:
         rules = _RulesFile.model_validate(values).rules
     except ValidationError as error:
-        raise RulesFileError(origin, problems_of(error, text, values)) from error
+        raise RulesFileError(origin, problems_of(error, text, values), _sound(values)) from error
     if not rules:
         # Without rules everything goes everywhere, as it arrived: an empty file is more often half of one.
         raise RulesFileError(origin, [Problem(None, "rules", _NONE)])
     return rules
+
+
+def _sound(values: dict[str, Any]) -> dict[int, RuleSettings]:
+    """The rules that can be read by themselves, by their positions."""
+    found: dict[int, RuleSettings] = {}
+    rules = values.get("rules")
+    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
+        with suppress(ValidationError):
+            found[number] = RuleSettings.model_validate(rule)
+    return found
 
 
 def problems_of(error: ValidationError, text: str, values: object = None) -> list[Problem]:

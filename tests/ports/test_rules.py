@@ -14,7 +14,8 @@ import pytest
 from alembic import command
 from sqlalchemy import create_engine, text
 
-from dicomrelay.errors import ServiceUnavailable
+from dicomrelay.cli.targets import find_target
+from dicomrelay.errors import ConfigurationError, ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.engine import Database, database_url
 from dicomrelay.ledger.migrate import _config, migrate
@@ -35,8 +36,8 @@ from workers.locating import locate
 from workers.rooms import Rooms
 
 _DESTINATIONS = "".join(
-    f'[[destinations]]\nname = "{name}"\nae_title = "X"\nhost = "127.0.0.1"\nport = 1\n'
-    for name in ("pacs", "research")
+    f'[[destinations]]\nname = "{name}"\nae_title = "{ae}"\nhost = "127.0.0.1"\nport = 1\n'
+    for name, ae in (("pacs", "X"), ("research", "Y"))
 )
 _PULLS = "".join(
     f'[[pulls]]\nname = "{name}"\nsource = "OLD@127.0.0.1:1"\npriors = {{}}\n' for name in ("own", "late")
@@ -370,6 +371,22 @@ def test_what_a_person_named_is_none_of_the_rules(house) -> None:  # type: ignor
     assert rooms.ledger.rulings.of_instances(["1.2.3"]) == []
     assert len(transfers_of(rooms)) == 1
     assert wanted(rooms) == {("1.2.9.1", "research", "")}
+
+
+@of_sqlite
+def test_what_a_person_sends_is_edited_as_the_rules_say(house) -> None:  # type: ignore[no-untyped-def]
+    """Of a destination that by every rule gets edited copies also where none matches."""
+    rooms = house(
+        '[[rules]]\nwhen.modality = "MR"\nsend_to = ["research"]\nedits = "basic"\n[[rules]]\nsend_to = ["pacs"]\n'
+    )
+    spooled(rooms, "1.2.9.1", send_to=("research", "pacs"))
+    group_arrivals(rooms)
+    assert wanted(rooms) == {("1.2.9.1", "research", "basic"), ("1.2.9.1", "pacs", "")}
+    with pytest.raises(ConfigurationError, match="--direct: rules send research copies edited by 'basic'"):
+        find_target("research", rooms.settings)
+    with pytest.raises(ConfigurationError, match="--direct: rules send "):
+        find_target("Y@127.0.0.1:1", rooms.settings)
+    assert find_target("pacs", rooms.settings)[1].name == "pacs"
 
 
 def test_a_job_is_not_over_while_rules_are_to_be_asked(house) -> None:  # type: ignore[no-untyped-def]

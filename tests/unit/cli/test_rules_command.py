@@ -98,6 +98,12 @@ def test_check_names_the_line_of_what_is_wrong(home: Path, tmp_path: Path) -> No
         f"error    {bad}:2: rules.0.send_to: there is no destination 'paks'; known: other, pacs"
         in result.stdout
     )
+    both = written(
+        tmp_path,
+        '[[rules]]\nsendto = ["pacs"]\n\n[[rules]]\nsend_to = ["paks"]\nwhen.attributes = { Nonsense = "x" }\n',
+    )
+    told = [line for line in run(home, "check", both).stdout.splitlines() if line.startswith("error")]
+    assert [line.split(": ")[0].rpartition(":")[2] for line in told] == ["2", "5", "6"]
     assert f"error    {bad}:5: rules.1.when.attributes.Nonsense: PS3.6 has no attribute" in result.stdout
     warned = run(
         home, "check", written(tmp_path, '[[rules]]\nstop = true\n[[rules]]\nsend_to = ["pacs"]\n'), "--json"
