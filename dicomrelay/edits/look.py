@@ -83,7 +83,7 @@ class LastLook:
         text = letters.decode(as_text)
         if any(uid in self._uids for uid in _uids_in(text)):
             raise NotEditable(f"{place_name(here)} still holds a UID that was to be removed: {_ADVICE}")
-        if is_code or (leaf.kind == b"UI" and text.startswith(_OF_THE_STANDARD)):
+        if is_code or (leaf.kind == b"UI" and all(map(_is_of_the_standard, text.split("\\")))):
             return
         if self._names.are_in(text, only_long=is_opaque and len(leaf.value) > _SHORT_BYTES):
             raise NotEditable(
@@ -97,6 +97,10 @@ def _is_looked_at(leaf: Leaf) -> bool:
     if leaf.kind in _NUMBERS:
         return known_vr(leaf.tag) not in _NUMBERS | {b""}
     return not leaves.is_number_or_date(leaf)
+
+
+def _is_of_the_standard(uid: str) -> bool:
+    return uid.startswith(_OF_THE_STANDARD)
 
 
 def _uids_in(text: str) -> Iterator[str]:

@@ -99,7 +99,7 @@ def test_a_number_is_no_id_and_a_uid_of_the_standard_none_either() -> None:
     assert not seen(b"778899", b"IS", 0x00200013, ids=["778899"])
     assert seen(b"778899", b"SH", 0x00200013, ids=["778899"])
     assert not seen(b"1.2.840.10008.5.1.4.1.1.2\0", b"UI", 0x00080016, ids=["10008"])
-    assert seen(b"1.2.3.10008.5\0", b"UI", 0x00080018, ids=["10008"])
+    assert seen(b"1.2.840.10008.1.2\\1.2.3.10008.5", b"UI", 0x00080018, ids=["10008"])
 
 
 def test_a_text_with_a_vr_that_is_not_its_own_is_one() -> None:
