@@ -120,7 +120,7 @@ class Worklist:
                 rows = work.connection.execute(query).all()
             for row in rows:
                 entry = _entry(row)
-                answer = question.keys.answer(entry.data_set)
+                answer = question.answer(entry.data_set)
                 if answer is not None:
                     yield entry, answer
             if len(rows) < _PAGE:
