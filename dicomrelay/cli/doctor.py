@@ -83,9 +83,10 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
     """
     is_up = _is_up(settings)
     running = "`dicomrelay up` runs here" if is_up else "`dicomrelay up` does not run here"
+    rules = f"rules of {settings.rules_file}" if settings.rules_file else f"{len(settings.rules)} rules"
     yield ok(
         "settings",
-        f"read: {len(settings.destinations)} destinations, {len(settings.rules)} rules, {len(settings.peers)} peers; {running}",
+        f"read: {len(settings.destinations)} destinations, {rules}, {len(settings.peers)} peers; {running}",
     )
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "home": lambda: check_home(settings),

@@ -32,6 +32,8 @@ def known_names(settings: Settings) -> Known:
         edits=[each.name for each in settings.edits],
         # Only these have a study to begin with.
         pulls=[each.name for each in settings.pulls if each.priors is not None],
+        deidentifying=[each.name for each in settings.edits if each.deidentify is not None],
+        unedited=[each.name for each in settings.destinations if each.edits is None],
     )
 
 

@@ -17,6 +17,9 @@ class Known:
     destinations: Collection[str]
     edits: Collection[str] = ()
     pulls: Collection[str] = ()
+    # Profiles that de-identify, and destinations that have no edits of their own.
+    deidentifying: Collection[str] = ()
+    unedited: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ def check(rules: Sequence[RuleSettings], known: Known) -> list[Finding]:
             each.when = compiled(each.rule.when, (*each.loc, "when"))
             each.facts = frozenset(_wants(each.when))
         found.extend(_alone(each))
+        found.extend(_by_hand(each, known))
     found.extend(_twice(checked))
     found.extend(_behind(checked))
     found.extend(_original_too(checked))
@@ -102,6 +106,18 @@ def _alone(each: _Checked) -> Iterator[Finding]:
             (*each.loc, "archive"),
             "what only this rule matches goes nowhere: it stays in the spool, listed as unrouted",
         )
+
+
+def _by_hand(each: _Checked, known: Known) -> Iterator[Finding]:
+    """Names that only a rule keeps back: not every way to a destination asks rules."""
+    if each.rule.edits in known.deidentifying:
+        for name in each.rule.send_to:
+            if name in known.unedited:
+                yield Finding(
+                    (*each.loc, "edits"),
+                    f"{name} has no edits of its own: what is moved (C-MOVE) or replayed there by hand goes as it arrived. With "
+                    f"edits = {each.rule.edits!r} at the destination nothing does",
+                )
 
 
 def _twice(checked: Sequence[_Checked]) -> Iterator[Finding]:

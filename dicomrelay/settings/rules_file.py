@@ -73,7 +73,7 @@ def read_rules_text(path: Path) -> str:
     if len(raw) > MAX_BYTES:
         raise RulesFileError(str(path), [Problem(None, "", f"is larger than {MAX_BYTES} bytes")])
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise RulesFileError(str(path), [Problem(line, "", f"is not UTF-8 (byte {error.start})")]) from error

@@ -16,7 +16,8 @@ _FRESH: Final = ".fresh"
 
 
 def previous_of(path: Path) -> Path:
-    """Where the file before is kept."""
+    """Where the file before is kept: beside the file itself, where the name is a link."""
+    path = path.resolve()
     return path.with_name(path.name + PREVIOUS)
 
 
@@ -46,6 +47,8 @@ def put_in_place(path: Path, text: str, before: bytes | None) -> None:
     ConfigurationError
         The folder or the file cannot be written; the file is as it was.
     """
+    # Where the name is a link, it stays one.
+    path = path.resolve()
     try:
         for left in path.parent.glob(f"{path.name}.*{_FRESH}"):
             left.unlink(missing_ok=True)

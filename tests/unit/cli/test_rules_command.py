@@ -15,10 +15,13 @@ from click.testing import CliRunner, Result
 from dicomrelay.cli.checks.finding import Verdict
 from dicomrelay.cli.checks.rules import check_rules
 from dicomrelay.cli.main import cli
+from dicomrelay.cli.rules.explain import _Explained
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.routing.book import RuleBook
+from dicomrelay.routing.facts import Facts
+from dicomrelay.routing.rules import RuleSet
 from dicomrelay.runtime.home import HomeLock
-from dicomrelay.settings import load
+from dicomrelay.settings import RuleSettings, load
 from tests.support.rooms import rooms_at, spooled
 from workers import complete
 from workers.group import group_arrivals
@@ -124,6 +127,21 @@ def test_explain_says_why_and_no_name(home: Path) -> None:
     assert "CANARY^A" not in run(home, "explain", "1.2.9.1", "--json").stdout
 
 
+def test_explain_asks_rules_of_series_of_the_series() -> None:
+    """Of a study with two of them."""
+    rules = RuleSet(
+        [
+            RuleSettings.model_validate({"trigger": level, "when": {"modality": "MR"}})
+            for level in ("series", "study")
+        ],
+        [],
+    )
+    both = [Facts(modality="CT"), Facts(modality="MR")]
+    for number, expected in ((0, False), (1, True)):
+        explained = _Explained(rules, both, 0, [], number, [both[number]]).as_json(verbose=False)
+        assert [each["condition"]["holds"] for each in explained["rules"]] == [expected, True]
+
+
 def test_explain_asks_about_a_file(home: Path) -> None:
     """As if it came now."""
     (item,) = [path for path in (home / "spool").rglob("*.dcm") if b"1.2.9.3" in path.read_bytes()]
@@ -195,11 +213,14 @@ def test_rules_that_change_too_much_are_not_put_in_force_unless_forced(home: Pat
 def test_what_is_there_already_is_not_written_again(home: Path, tmp_path: Path) -> None:
     """Or the way back would be to where one is."""
     path, new = home / "rules.toml", written(tmp_path, RULES + "# the same\n")
+    path.rename(tmp_path / "elsewhere.toml")
+    path.symlink_to(tmp_path / "elsewhere.toml")
     path.chmod(0o640)
-    assert "what was there is rules.toml.previous" in run(home, "activate", new).stdout
+    assert "what was there is elsewhere.toml.previous" in run(home, "activate", new).stdout
     again = run(home, "activate", new)
     assert (again.return_value, "says so already" in again.stdout) == (ExitCode.OK, True)
-    previous = path.with_name("rules.toml.previous")
+    previous = tmp_path / "elsewhere.toml.previous"
+    assert path.is_symlink()
     assert (path.read_text(), previous.read_text()) == (new.read_text(), RULES)
     # Who may read it, still may.
     assert [each.stat().st_mode & 0o777 for each in (path, previous)] == [0o640, 0o640]

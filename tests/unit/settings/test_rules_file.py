@@ -104,6 +104,16 @@ def test_a_key_has_a_line(loc: tuple[str | int, ...], line: int | None) -> None:
             "rules.0",
             'archive: trigger = "study" comes too late',
         ),
+        ("[[rules]]\nstop = 1\n", 2, "rules.0.stop", "valid boolean"),
+        ("[[rules]]\narchive = 'yes'\n", 2, "rules.0.archive", "valid boolean"),
+        ("[[rules]]\ndelay_s = '5'\n", 2, "rules.0.delay_s", "valid number"),
+        ("[[rules]]\nwhen.bytes = { min = '3' }\n", 2, "rules.0.when.bytes.min", "valid integer"),
+        (
+            "[[rules]]\nwhen.attributes = { SeriesNumber = true }\n",
+            2,
+            "rules.0.when.attributes.SeriesNumber",
+            "valid integer",
+        ),
         ("[[rules]]\nedits = 'basic'\n", 1, "rules.0", "edits: the rule sends nothing"),
     ],
 )
@@ -140,6 +150,13 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
             path.write_bytes(content)
         with pytest.raises(RulesFileError, match=words):
             read_rules_text(path)
+
+
+def test_a_mark_at_the_beginning_is_no_rule(tmp_path: Path) -> None:
+    """As editors of Windows put it there; lines count from the same place."""
+    path = tmp_path / "rules.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert read_rules_text(path) == GOOD
 
 
 def test_rules_of_the_settings_have_lines_too(tmp_path: Path) -> None:
