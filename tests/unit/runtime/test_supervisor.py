@@ -15,7 +15,8 @@ import pytest
 
 from dicomrelay.errors import ServiceError
 from dicomrelay.runtime.not_ready import shown
-from dicomrelay.runtime.supervisor import Service, Supervisor
+from dicomrelay.runtime.service import Service
+from dicomrelay.runtime.supervisor import Supervisor
 
 _READY = (
     "import os, socket, signal, time; print(os.getpid(), flush=True)\n"
@@ -148,6 +149,36 @@ def test_a_service_that_is_slow_holds_up_no_other(tmp_path: Path, dies: bool) ->
     assert said[2].startswith("slow died (exit code 1); starts again" if dies else "slow is ready")
     assert said[-1].startswith("slow is ready")
     assert "slow" in named
+
+
+def test_who_dies_while_what_it_needs_is_slow_is_started_again(tmp_path: Path) -> None:
+    """It may have died for want of it, so that is no reason to end all."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    there = tmp_path / "there"
+    slow = f"open({str(gate)!r}).read(); open({str(there)!r}, 'w')\n" + _READY
+    needy = f"import os, sys\nif not os.path.exists({str(there)!r}): sys.exit('nobody there')\n" + _READY
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("needy died") and gate.exists():
+            gate.open("w").close()
+            gate.unlink()
+
+    supervisor = Supervisor(
+        [_service("slow", slow, rank=0, start_timeout_s=0), _service("needy", needy, rank=1)],
+        logs=tmp_path,
+        say=say,
+        ready_file=tmp_path / "ready",
+    )
+    try:
+        supervisor.start(threading.Event())
+    finally:
+        supervisor.stop()
+
+    assert said[1].startswith("needy died (exit code 1); starts again in 0.5 s")
+    assert {"slow", "needy"} <= {line.split()[0] for line in said if " is ready (" in line}
 
 
 def test_a_service_that_will_not_stop_is_killed(tmp_path: Path) -> None:
