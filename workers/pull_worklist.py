@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from datetime import date, timedelta
 from itertools import islice
 from typing import Final
@@ -10,8 +9,7 @@ from typing import Final
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
 from dicomrelay.routing.pulls import PriorsWanted, check_entry, order_priors
-from dicomrelay.runtime import home
-from dicomrelay.scheduling.worklist import Worklist
+from dicomrelay.scheduling.opening import opened_worklist
 from dicomrelay.scheduling.worklist_attributes import STEPS, json_tag
 from dicomrelay.scheduling.worklist_item import JsonItem, values_of
 from dicomrelay.scheduling.worklist_query import Conditions, Keys, Question
@@ -24,16 +22,6 @@ _log = get_logger("dicomrelay.pull")
 _ITEMS: Final = 1000
 # Who is being examined already, or is gone, waits for no priors.
 _TOO_LATE: Final = (StepStatus.STARTED, *ENDED)
-
-
-class _Closing:
-    """A worklist that is disposed of at the end of a block."""
-
-    def __init__(self, url: str) -> None:
-        self.worklist = Worklist.open(url)
-
-    def close(self) -> None:
-        self.worklist.dispose()
 
 
 def usable(settings: Settings) -> list[PullSettings]:
@@ -77,8 +65,8 @@ class Expected:
         asked = Conditions(first_date=f"{today:%Y%m%d}", last_date=f"{until:%Y%m%d}")
         known = self._ordered.get(entry.name, set())
         expected: set[PriorsWanted] = set()
-        with closing(_Closing(home.ledger_url(self._rooms.settings))) as opened:
-            found = opened.worklist.find(Question(Keys(()), asked), hidden=_TOO_LATE)
+        with opened_worklist(self._rooms.settings) as worklist:
+            found = worklist.find(Question(Keys(()), asked), hidden=_TOO_LATE)
             for item, _ in islice(found, _ITEMS):
                 wanted = wanted_for(item.data_set)
                 if wanted.study_instance_uid:

@@ -8,13 +8,14 @@ from typing import Any, Final
 from sqlalchemy import Select, delete, func, insert, select, update
 
 from dicomrelay.ledger import delivery_counts, destinations, evidence_chain, waits
+from dicomrelay.ledger.decisions_schema import decisions, rule_versions
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.facts import instance_facts
 from dicomrelay.ledger.grouping import CompletionPolicy, is_complete
 from dicomrelay.ledger.judgement import Batch
 from dicomrelay.ledger.new_rows import delivery_row
-from dicomrelay.ledger.schema import UNDECIDED, decisions, deliveries, instances, rule_versions, studies
+from dicomrelay.ledger.schema import UNDECIDED, deliveries, instances, studies
 from dicomrelay.ledger.values import InstanceState, Priority, Verdict
 from dicomrelay.ledger.values_decisions import (
     Decided,

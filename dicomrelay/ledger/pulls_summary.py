@@ -10,7 +10,7 @@ from sqlalchemy import Select, case, func, or_, select
 
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.pulls_rows import OPEN_STEPS, PRIORITIES, policy_of
-from dicomrelay.ledger.schema import OPEN, pull_missing, pull_steps, pulls
+from dicomrelay.ledger.pulls_schema import OPEN, pull_missing, pull_steps, pulls
 from dicomrelay.ledger.values_pulls import (
     Missing,
     PullKind,

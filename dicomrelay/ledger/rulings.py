@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from sqlalchemy import func, insert, select
 
 from dicomrelay.ledger import decisions as rows_of
+from dicomrelay.ledger.decisions_schema import OF_MANY, decisions, rule_activations, rule_versions
 from dicomrelay.ledger.engine import Database, chunks
 from dicomrelay.ledger.grouping import CompletionPolicy
-from dicomrelay.ledger.schema import OF_MANY, UNDECIDED, decisions, rule_activations, rule_versions, studies
+from dicomrelay.ledger.schema import UNDECIDED, studies
 from dicomrelay.ledger.values_decisions import (
     Activation,
     DecisionRow,
