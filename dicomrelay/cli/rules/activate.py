@@ -26,6 +26,7 @@ from dicomrelay.settings import Settings
 from dicomrelay.settings.rules_file import RulesFileError, read_rules_text
 
 _PATIENCE_S: Final = 2.0
+_AT_MOST_S: Final = 10.0
 _LOOK_S: Final = 0.1
 
 
@@ -100,7 +101,7 @@ def _before(settings: Settings, before: bytes | None, target: Path) -> RuleSet |
 def _taken(settings: Settings, target: Path) -> RulesState | None:
     """What the relay that runs says of the file; None where it says nothing in time."""
     wanted = identity_of(target)
-    until = time.monotonic() + SETTLE_S + 2 * settings.worker.sweep_seconds + _PATIENCE_S
+    until = time.monotonic() + SETTLE_S + min(2 * settings.worker.sweep_seconds, _AT_MOST_S) + _PATIENCE_S
     while time.monotonic() < until:
         state = rules_state.told(settings)
         if state is not None and state.file == wanted:
