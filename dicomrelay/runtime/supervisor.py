@@ -151,8 +151,8 @@ class Supervisor:
         if time.monotonic() - running.started_at > service.start_timeout_s:
             running.is_late = True
             self._say(
-                f"{service.name} is not ready after {service.start_timeout_s:g} s and goes on, the others do not wait for it: "
-                f"{self._last_words(service.name)}"
+                f"{service.name} is not ready after {service.start_timeout_s:g} s and is waited for, the others go on; "
+                f"see {self.log_path(service.name)}"
             )
 
     def _lacks_a_lower_rank(self, running: Running) -> bool:

@@ -143,7 +143,7 @@ def test_a_service_that_is_slow_holds_up_no_other(tmp_path: Path, dies: bool) ->
     finally:
         supervisor.stop()
 
-    assert said[0].startswith("slow is not ready after 0 s and goes on")
+    assert said[0].startswith("slow is not ready after 0 s and is waited for, the others go on; see ")
     assert said[1].startswith("second is ready")
     assert len(said) == 3 + dies
     assert said[2].startswith("slow died (exit code 1); starts again" if dies else "slow is ready")
