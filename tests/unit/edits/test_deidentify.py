@@ -396,6 +396,15 @@ def test_a_date_with_something_behind_it_is_none(keyword: str, value: str, optio
     assert value[-8:].encode() not in made
 
 
+def test_a_date_that_says_it_is_a_text_is_held_to_the_form_of_a_date() -> None:
+    """Study Date is one, whatever VR it was written with."""
+    data = encoded(person(), EXPLICIT)
+    value = b"20240310 Whittaker"
+    text = data.replace(b"\x20\0DA\x08\x0020240310", b"\x20\0LO" + len(value).to_bytes(2, "little") + value)
+    assert value in text
+    assert b"Whittaker" not in edited(text, EXPLICIT, basic("full_dates"))[0]
+
+
 def test_times_and_dates_in_their_old_forms_stay_what_they_are() -> None:
     """Colons and dots of ACR-NEMA, parts of a second, and an offset from UTC."""
     before = person()

@@ -58,6 +58,7 @@ def test_a_part_of_a_name_is_found_however_name_and_text_are_written(name: str, 
 def test_an_id_is_found_without_what_stands_in_it(text: str, found: bool) -> None:
     """A longer number is another number."""
     assert Names([], ["MRN-778899"]).are_in(text) is found
+    assert Names([], ["A-12-34"]).are_in("no A1234")
 
 
 @pytest.mark.parametrize(
