@@ -23,6 +23,9 @@ from dicomrelay.log import get_logger
 _log = get_logger("dicomrelay.rules")
 # Where most data sets have what stands before their pixel data, and how far is looked at all.
 _HEADS: Final = (65_536, 4 << 20)
+# Items of sequences in it: of more, what stands behind the first bytes is not looked for. Each one is an object when it is read.
+_MOST_ITEMS: Final = 20_000
+_ITEM: Final = {True: b"\xfe\xff\x00\xe0", False: b"\xff\xfe\xe0\x00"}
 _PIXELS: Final = 0x7FE00000
 MAX_VALUES: Final = 64
 MAX_CHARACTERS: Final = 1024
@@ -82,18 +85,24 @@ def _tell(error: Exception) -> None:
 def _head(path: Path, offset: int, syntax: TransferSyntax, tags: Collection[int]) -> Dataset:
     """What is asked for, as far as it can be read. Raises OSError of the file, and MemoryError."""
     reader = _Reader(syntax, tags)
+    is_too_much = False
     for size in _HEADS:
         with path.open("rb", buffering=0) as file:
             file.seek(offset)
             raw = file.read(size) or b""
         head, is_cut = _inflated(raw, size) if syntax.is_deflated else (raw, len(raw) == size)
+        if size > _HEADS[0] and head.count(_ITEM[syntax.is_little_endian]) > _MOST_ITEMS:
+            is_too_much = True
+            break
         data_set = reader.read(head)
         # What is cut off, in the middle of a sequence as between two elements, may go on in the next one.
         if reader.is_enough or not is_cut:
             break
-    if reader.problem is not None and not reader.is_enough:
+    if is_too_much:
+        _tell(reader.problem or ValueError())
+    elif reader.problem is not None and not reader.is_enough:
         _tell(reader.problem)
-    elif not reader.is_enough and is_cut:
+    if reader.problem is None and not reader.is_enough and is_cut:
         # What stands last may be cut off.
         last = max((int(tag) for tag in data_set.keys()), default=None)  # noqa: SIM118 - a data set is no dictionary
         if last is not None:

@@ -21,7 +21,7 @@ from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.rules")
 _STUDIES: Final = 50
-_MOST_LEFT: Final = 500
+_MOST_LEFT: Final = 5000
 
 
 class BytesAway(ServiceUnavailable):
@@ -33,7 +33,7 @@ def decide_complete(rooms: Rooms, policy: CompletionPolicy) -> int:
 
     Run twice or by two at once, it does no harm: what is there already stays as it is.
     """
-    decided, left = 0, set[str]()
+    decided, left = 0, rooms.unread_studies.waiting()
     # Those that cannot be decided now do not keep others from their turn.
     while len(left) < _MOST_LEFT:
         found = rooms.ledger.rulings.to_decide(policy, limit=_STUDIES + len(left))
@@ -47,12 +47,15 @@ def decide_complete(rooms: Rooms, policy: CompletionPolicy) -> int:
                 decided += _decide(rooms, rules, uid)
             except BytesAway as error:
                 left.add(uid)
-                _log.warning(
-                    "study not decided yet: the rules ask for what is in it, and it cannot be read now",
-                    action="rules.undecided",
-                    study_instance_uid=uid,
-                    reason=str(error),
-                )
+                if rooms.unread_studies.put_off(uid):
+                    _log.warning(
+                        "study not decided yet: the rules ask for what is in it, and it cannot be read now",
+                        action="rules.undecided",
+                        study_instance_uid=uid,
+                        reason=str(error),
+                    )
+            else:
+                rooms.unread_studies.done(uid)
         if len(left) == before:
             break
     return decided

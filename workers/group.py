@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger.values import Arrival, Registered, Verdict
@@ -63,10 +62,15 @@ def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing, pause_s
     with _only_runner(rooms) as alone:
         if not alone:
             return done
-        batches = rooms.spool.arrival_batches(rooms.settings.worker.batch_instances)
-        for records in islice(batches, _BATCHES):
+        taken = 0
+        for records in rooms.spool.arrival_batches(rooms.settings.worker.batch_instances):
+            if taken == _BATCHES:
+                done.more = True
+                break
+            known = done.verdicts.total()
             paced(partial(_take, rooms, records, done, each), few=_FEW, pause_s=pause_s)
-        done.more = next(batches, None) is not None
+            # A batch of which nothing can be read now takes nobody's turn.
+            taken += done.verdicts.total() > known
     if done.verdicts:
         _log.info("grouped", **{verdict.value: count for verdict, count in done.verdicts.items()})
     return done
@@ -132,15 +136,20 @@ def _asked(rooms: Rooms, records: Sequence[SpoolRecord]) -> dict[str, Asked]:
     rules = rooms.rules()
     found: dict[str, Asked] = {}
     for record in records:
+        if rooms.unread_items.is_put_off(record.id):
+            continue
         try:
             found[record.id] = ask(rooms, rules, record)
         except ServiceUnavailable as error:
-            _log.warning(
-                "not decided yet: the rules ask for what is in it, and it cannot be read now",
-                action="rules.undecided",
-                spool_id=record.id,
-                reason=str(error),
-            )
+            if rooms.unread_items.put_off(record.id):
+                _log.warning(
+                    "not decided yet: the rules ask for what is in it, and it cannot be read now",
+                    action="rules.undecided",
+                    spool_id=record.id,
+                    reason=str(error),
+                )
+        else:
+            rooms.unread_items.done(record.id)
     return found
 
 

@@ -19,6 +19,7 @@ from dicomrelay.runtime.owner import own_name
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Spool
+from workers.put_off import PutOff
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class Rooms:
     renditions: Renditions | None = None
     # Set when the process is to end: what is under way is handed back at the next instance.
     stopping: threading.Event = field(default_factory=threading.Event)
+    # Items and studies of which the rules ask what cannot be read now.
+    unread_items: PutOff = field(default_factory=PutOff)
+    unread_studies: PutOff = field(default_factory=PutOff)
     _books: list[RuleBook] = field(default_factory=list)
     _told: list[rules_state.RulesState] = field(default_factory=list)
 

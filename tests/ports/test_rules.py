@@ -235,6 +235,7 @@ def test_what_cannot_be_read_now_is_decided_when_it_can_be(house, monkeypatch: p
         '[[rules]]\nwhen.attributes = { RequestingPhysician = "DOE*" }\nsend_to = ["pacs"]\n'
         '[[rules]]\nwhen.attributes = { RequestingPhysician = { present = false } }\nsend_to = ["research"]\n'
     )
+    rooms.unread_items.again_s = 0.0
     first, _ = (spooled(rooms, f"1.2.9.{number}", more=DOE) for number in (1, 2))
 
     def troubled(path: Path, **more: object) -> object:
@@ -253,11 +254,39 @@ def test_what_cannot_be_read_now_is_decided_when_it_can_be(house, monkeypatch: p
 
 
 @of_sqlite
+def test_many_that_cannot_be_read_now_keep_none_behind_them_from_its_turn(
+    house, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    """More of them than one task takes; and each is told of once, however often somebody looks."""
+    rooms = house('[[rules]]\nwhen.attributes = { RequestingPhysician = "DOE*" }\nsend_to = ["pacs"]\n')
+    worker = rooms.settings.worker.model_copy(update={"batch_instances": 1})
+    rooms = dataclasses.replace(rooms, settings=rooms.settings.model_copy(update={"worker": worker}))
+    monkeypatch.setattr("workers.group._BATCHES", 2)
+    bad = [spooled(rooms, f"1.2.8.{number}", more=DOE).id for number in range(4)]
+    spooled(rooms, "1.2.9.1", more=DOE)
+    asked: list[str] = []
+
+    def troubled(path: Path, **more: object) -> object:
+        asked.append(path.stem)
+        if path.stem in bad:
+            raise ServiceUnavailable("input/output error")
+        return read_attributes(path, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("workers.asking.read_attributes", troubled)
+    looks = [group_arrivals(rooms) for _ in range(3)]
+
+    assert wanted(rooms) == {("1.2.9.1", "pacs", "")}
+    assert sorted(asked) == sorted([*bad, *(each for each in asked if each not in bad)])
+    assert [look.more for look in looks] == [False, False, False]
+
+
+@of_sqlite
 def test_a_study_whose_bytes_cannot_be_read_now_stays_undecided(
     house, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # type: ignore[no-untyped-def]
     """And keeps no other one from its turn."""
     rooms = house('[[rules]]\ntrigger = "study"\nwhen.modality = "MR"\nsend_to = ["pacs"]\n')
+    rooms.unread_studies.again_s = 0.0
     for number in (1, 2):
         came(rooms, f"1.2.9.{number}", study=f"1.2.{number}", name=DOE)
     path = rooms.settings.rules_path

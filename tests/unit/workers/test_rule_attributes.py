@@ -113,6 +113,18 @@ def test_what_stands_behind_a_sequence_that_the_first_bytes_cut_is_found_too(tmp
     assert (found[BODY], found[IMAGE_TYPE]) == ((), ("ORIGINAL", "PRIMARY"))
 
 
+def test_a_sequence_of_very_many_items_is_not_made_into_objects(tmp_path: Path) -> None:
+    """Half a million of them would take seconds and hundreds of megabytes; what stands before it is known."""
+    whole = encoded(sample())
+    at = whole.index(b"\x10\x00\x10\x00")
+    items = struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 400_000
+    many = whole[:at] + struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + items
+    began = time.process_time()
+    found = reads(tmp_path, many + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0) + whole[at:])
+    assert (found[IMAGE_TYPE], found[NAME], found[BODY]) == (("ORIGINAL", "PRIMARY"), (), ())
+    assert time.process_time() - began < 2
+
+
 def test_what_is_wrong_hides_nothing_that_stands_before_it(tmp_path: Path) -> None:
     """The rules are told what can be read."""
     whole = encoded(sample())
