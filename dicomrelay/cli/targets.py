@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from dicomrelay.delivery import Target
 from dicomrelay.errors import ConfigurationError
@@ -44,10 +45,12 @@ def find_target(
 def _refuse_what_rules_edit(destination: Destination, settings: Settings) -> None:
     """No rule is asked here: the original would go where the rules send copies without names."""
     there = (destination.ae_title, destination.host, destination.port)
+    path = _path(destination.web.url if destination.web else None)
     known = [
         each
         for each in settings.destinations
-        if each.name == destination.name or (each.ae_title, each.host, each.port) == there
+        if each.name == destination.name
+        or ((each.ae_title, each.host, each.port) == there and _path(each.url) == path)
     ]
     # One with edits of its own gets those by every way.
     names = {each.name for each in known if each.edits is None}
@@ -60,6 +63,11 @@ def _refuse_what_rules_edit(destination: Destination, settings: Settings) -> Non
             f"--direct: rules send {destination.name} copies edited by {edits!r}, and no rule is asked here: send it without "
             "--direct, or set `edits` of the destination itself"
         )
+
+
+def _path(url: str | None) -> str | None:
+    """Tells the web services of one host apart; None for a peer that is no web service."""
+    return None if url is None else urlsplit(url).path
 
 
 def in_force(target: Target, destination: Destination) -> dict[str, Any]:
