@@ -195,8 +195,10 @@ class Forwarder:
         self._tell(each, "mpps.forwarded", status=f"0x{status:04X}", reason=reason)
         return True
 
-    def _give_up(self, each: ClaimedForward, status: int | None, reason: str) -> None:
-        self._steps.give_up(each, status=status, reason=reason)
+    def _give_up(
+        self, each: ClaimedForward, status: int | None, reason: str, *, was_sent: bool = False
+    ) -> None:
+        self._steps.give_up(each, status=status, reason=reason, was_sent=was_sent)
         self._tell(each, "mpps.given-up", reason=reason)
 
     def _fail(self, left: Sequence[ClaimedForward], reason: str, is_under_way: bool) -> None:
@@ -209,7 +211,7 @@ class Forwarder:
             return
         first = left[0]
         if first.attempts + 1 >= self._retry.attempts:
-            self._give_up(first, None, f"{reason}; the attempts are used up")
+            self._give_up(first, None, f"{reason}; the attempts are used up", was_sent=is_under_way)
         else:
             self._steps.later(first, round(1000 * wait_s), reason=reason, was_sent=is_under_way)
             self._tell(first, "mpps.not-forwarded", reason=reason)

@@ -174,9 +174,16 @@ def hand_back(work: Work, claimed: Sequence[ClaimedForward]) -> None:
         work.connection.execute(update(forwards).where(_mine(each)).values(due_at=work.now, owner=""))
 
 
-def give_up(work: Work, claimed: ClaimedForward, status: int | None, reason: str) -> bool:
-    """It needs attention; what is behind it waits."""
-    return _end(work, claimed, ForwardState.NEEDS_ATTENTION, status, reason)
+def give_up(work: Work, claimed: ClaimedForward, status: int | None, reason: str, *, was_sent: bool) -> bool:
+    """It needs attention; what is behind it waits.
+
+    Parameters
+    ----------
+    was_sent : bool
+        Whether the peer may have had it: who tries it again must know.
+    """
+    is_uncertain = was_sent or claimed.was_uncertain
+    return _end(work, claimed, ForwardState.NEEDS_ATTENTION, status, reason, is_uncertain=is_uncertain)
 
 
 def retry(work: Work, sop_instance_uid: str = "", known: Collection[str] | None = None) -> int:
@@ -259,7 +266,15 @@ def _mine(claimed: ClaimedForward) -> ColumnElement[bool]:
     return and_(*key, waiting, forwards.c.fence == claimed.fence)
 
 
-def _end(work: Work, claimed: ClaimedForward, state: ForwardState, status: int | None, reason: str) -> bool:
+def _end(
+    work: Work,
+    claimed: ClaimedForward,
+    state: ForwardState,
+    status: int | None,
+    reason: str,
+    *,
+    is_uncertain: bool = False,
+) -> bool:
     changed = work.connection.execute(
         update(forwards)
         .where(_mine(claimed))
@@ -268,7 +283,7 @@ def _end(work: Work, claimed: ClaimedForward, state: ForwardState, status: int |
             due_at=None,
             owner="",
             attempts=forwards.c.attempts + 1,
-            is_uncertain=claimed.was_uncertain and state is not ForwardState.SENT,
+            is_uncertain=is_uncertain,
             status=status,
             reason=storable(reason),
             ended_at=work.now,

@@ -241,9 +241,13 @@ class PerformedSteps:
         if claimed:
             self._database.transact(lambda work: performed_queue.hand_back(work, claimed))
 
-    def give_up(self, claimed: ClaimedForward, *, status: int | None, reason: str) -> bool:
-        """It needs attention."""
-        return self._database.transact(lambda work: performed_queue.give_up(work, claimed, status, reason))
+    def give_up(
+        self, claimed: ClaimedForward, *, status: int | None, reason: str, was_sent: bool = False
+    ) -> bool:
+        """It needs attention; `was_sent` when the peer may have had it."""
+        return self._database.transact(
+            lambda work: performed_queue.give_up(work, claimed, status, reason, was_sent=was_sent)
+        )
 
     def retry(self, sop_instance_uid: str = "", known: Collection[str] | None = None) -> int:
         """Try again now what needs attention or waits, of one step or of all, for these peers or all; how many messages."""

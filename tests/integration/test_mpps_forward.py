@@ -245,6 +245,19 @@ def test_attempts_are_used_up(tmp_path: Path) -> None:
         assert found.look() == 1
 
 
+def test_the_last_attempt_may_have_been_heard_too(tmp_path: Path) -> None:
+    """Its answer is lost; when somebody has it tried again, A710 says that the peer has it."""
+    with ris() as peer, relay(tmp_path, peer, retry_attempts=1) as found:
+        peer.says = lambda heard: 0 if heard.kind == "N-CREATE" else None
+        found.said(said.created(), said.ended())
+        found.look(2)
+        assert found.states() == [("sent", 0), ("needs_attention", None)]
+        peer.says, peer.error_id = lambda _heard: 0x0110, 0xA710
+        assert found.steps.retry(UID) == 1
+        assert found.look() == 1
+        assert found.states() == [("sent", 0), ("sent", 0x0110)]
+
+
 def test_a_peer_that_takes_no_steps_is_tried_again(tmp_path: Path) -> None:
     """Somebody may enable the SOP class there."""
     from tests.support.commitment_peer import commitment_peer  # noqa: PLC0415

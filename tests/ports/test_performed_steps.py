@@ -320,6 +320,21 @@ def test_what_failed_waits_until_its_time(steps: PerformedSteps) -> None:
     assert (again.attempts, again.was_uncertain) == (0, True)
 
 
+@pytest.mark.parametrize("was_sent", [True, False])
+def test_what_was_given_up_may_have_been_heard(steps: PerformedSteps, was_sent: bool) -> None:
+    """Who tries it again knows; and only where it was begun."""
+    steps.create(said.message(said.created()))
+    (claimed,) = claim(steps)
+    assert steps.begin(claimed, lease_ms=MINUTE_MS)
+    assert steps.give_up(claimed, status=None, reason="lost", was_sent=was_sent)
+    assert steps.retry(UID) == 1
+    (again,) = claim(steps)
+    assert again.was_uncertain is was_sent
+    assert steps.give_up(again, status=0x0106, reason="no")
+    assert steps.retry(UID) == 1
+    assert claim(steps)[0].was_uncertain is was_sent
+
+
 def test_what_is_over_goes_and_the_rest_stays(steps: PerformedSteps, ledger_url: str) -> None:
     """In progress stays, and what somebody has not heard of yet."""
     for uid in ("1.1", "1.2", "1.3"):
