@@ -65,6 +65,7 @@ def command(invocation: Invocation, file: Path, force: bool) -> int:
         put_in_place(target, text, before)
     outcome = _Outcome(fresh, target, before is not None, is_there, refused)
     if not refused and home.HomeLock(settings).is_held():
+        outcome.is_up = True
         outcome.taken = _taken(settings, target)
     if invocation.as_json:
         invocation.emit(outcome.as_json(found))
@@ -119,6 +120,7 @@ class _Outcome:
     had_rules: bool
     is_there: bool
     refused: bool
+    is_up: bool = False  # a relay runs here
     taken: RulesState | None = None
 
     @property
@@ -155,7 +157,9 @@ class _Outcome:
         if not self.is_there:
             what = f"what was there is {name}" if self.had_rules else "there was none before"
             yield f"version {version} is written: {self.target}; {what}"
-        if self.taken is None:
+        if self.taken is None and self.is_up:
+            yield "the relay that runs has not said yet whether it takes it: `dicomrelay status` says"
+        elif self.taken is None:
             yield "it is in force within seconds where a relay runs, and else when one starts"
         elif self.taken.refused:
             yield (

@@ -297,6 +297,23 @@ def test_what_the_relay_that_runs_refuses_is_not_said_to_be_in_force(home: Path,
     assert [each.verdict for each in check_rules(load(home=home))] == [Verdict.OK]
 
 
+def test_a_relay_that_has_not_answered_yet_is_not_said_to_take_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may yet refuse it; where none runs, nobody is waited for."""
+    monkeypatch.setattr("dicomrelay.cli.rules.activate._taken", lambda *_: None)
+    new = written(tmp_path, RULES + "# the same\n")
+    lock = HomeLock(load(home=home))
+    lock.take()
+    try:
+        told = run(home, "activate", new).stdout
+    finally:
+        lock.release()
+    assert "the relay that runs has not said yet whether it takes it: `dicomrelay status` says" in told
+    assert "in force within seconds" not in told
+    assert "it is in force within seconds where a relay runs" in run(home, "activate", new).stdout
+
+
 def test_what_is_wrong_is_not_put_in_force(home: Path, tmp_path: Path) -> None:
     """Also with --force."""
     path = home / "rules.toml"
