@@ -57,6 +57,8 @@ def test_the_url_says_where_it_is(url: str, host: str, port: int, kept: str) -> 
         (_web(auth={"token_file": "/t", "scope": "s"}), "go with token_url"),
         (_web(auth={**_CLIENT, "token_url": "http://t"}), "use https"),
         ({"name": "c", "ae_title": "A", "host": "h", "url": "https://h"}, "url is nothing"),
+        ({"name": "c", "kind": "dimse", "ae_title": "A", "host": "h", "url": "https://h"}, "url is nothing"),
+        ({"name": "c", "url": "https://h"}, 'add kind = "dicomweb"'),
         ({"name": "c", "ae_title": "A", "host": "h", "batch_bytes": 5_000_000}, "batch_bytes is nothing"),
     ],
 )
