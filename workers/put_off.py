@@ -12,7 +12,8 @@ _MOST: Final = 100_000
 
 
 class PutOff:
-    """Names of things that were put off. Threads may share it; it forgets what is not put off again.
+    """Names of things that were put off. Threads may share it. A name is known until it is done; when there are 100,000 of
+    them, all are forgotten.
 
     Parameters
     ----------
