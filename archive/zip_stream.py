@@ -13,29 +13,26 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from archive.zip_records import (
+    DEFLATED,
+    LARGEST,
+    UTF_8,
+    Kind,
+    central_header,
+    end_of_directory,
+    local_header,
+    local_header_bytes,
+)
 from dicomrelay.errors import ArchiveError
 
-_LOCAL: Final = struct.Struct("<4s5H3L2H")
 _DESCRIPTOR: Final = struct.Struct("<4s3L")
 _DESCRIPTOR_64: Final = struct.Struct("<4sL2Q")
-_CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
-_END: Final = struct.Struct("<4s4H2LH")
-_END_64: Final = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR_64: Final = struct.Struct("<4sLQL")
 _BLOCK: Final = struct.Struct("<B2H")
 _LARGEST_BLOCK: Final = 0xFFFF
-_LARGEST: Final = 0xFFFFFFFF
-_MOST_ENTRIES: Final = 0xFFFF
-_EXTRA_64: Final = 0x0001
-_EXTRA_LOCAL: Final = 20
-_DEFLATED: Final = 8
-_VERSION, _VERSION_64 = 20, 45
-_UNIX: Final = 3 << 8
-_PRIVATE_FILE: Final = 0o100600 << 16
-# Names in UTF-8; sizes and CRC behind the data.
-_FLAGS: Final = 0x0808
+# Sizes and CRC behind the data.
+_FLAGS: Final = UTF_8 | 0x0008
 # 1 January 1980: the same entries are the same bytes, whenever they are sent.
-_DATE: Final = 1 << 5 | 1
+_DATE_TIME: Final = (0, 1 << 5 | 1)
 _STEP_BYTES: Final = 1 << 16
 _SPOOLED_BYTES: Final = 1 << 20
 
@@ -55,13 +52,13 @@ class ZipEntry:
     @property
     def is_large(self) -> bool:
         """Whether its sizes need 64 bits."""
-        return self.packed >= _LARGEST
+        return self.packed >= LARGEST
 
     @property
     def length(self) -> int:
         """Bytes in front of the central directory."""
-        extra, descriptor = (_EXTRA_LOCAL, _DESCRIPTOR_64) if self.is_large else (0, _DESCRIPTOR)
-        return _LOCAL.size + len(self.name.encode()) + extra + self.packed + descriptor.size
+        header = local_header_bytes(self.name.encode(), is_large=self.is_large)
+        return header + self.packed + (_DESCRIPTOR_64 if self.is_large else _DESCRIPTOR).size
 
     def directory_length(self, offset: int) -> int:
         """Bytes in the central directory, for an entry that begins at that offset."""
@@ -69,15 +66,7 @@ class ZipEntry:
 
     def local_header(self) -> bytes:
         """In front of the data."""
-        extra = struct.pack("<2H2Q", _EXTRA_64, 16, 0, 0) if self.is_large else b""
-        size = _LARGEST if self.is_large else 0
-        version = _VERSION_64 if self.is_large else _VERSION
-        name = self.name.encode()
-        return (
-            _LOCAL.pack(b"PK\3\4", version, _FLAGS, _DEFLATED, 0, _DATE, 0, size, size, len(name), len(extra))
-            + name
-            + extra
-        )
+        return local_header(self._kind, self.name.encode())
 
     def descriptor(self, crc: int) -> bytes:
         """Behind the data."""
@@ -86,19 +75,12 @@ class ZipEntry:
 
     def central_header(self, offset: int, crc: int) -> bytes:
         """In the central directory."""
-        values = [value for value in (self.size, self.packed, offset) if value >= _LARGEST]
-        extra = struct.pack(f"<2H{len(values)}Q", _EXTRA_64, 8 * len(values), *values) if values else b""
-        version = _VERSION_64 if extra or self.is_large else _VERSION
         name = self.name.encode()
-        size, packed, at = (min(value, _LARGEST) for value in (self.size, self.packed, offset))
-        return (
-            _CENTRAL.pack(
-                b"PK\1\2", _UNIX | version, version, _FLAGS, _DEFLATED, 0, _DATE,
-                crc, packed, size, len(name), len(extra), 0, 0, 0, _PRIVATE_FILE, at,
-            )
-            + name
-            + extra
-        )  # fmt: skip
+        return central_header(self._kind, name, crc=crc, size=self.size, packed=self.packed, offset=offset)
+
+    @property
+    def _kind(self) -> Kind:
+        return Kind(_FLAGS, DEFLATED, _DATE_TIME, self.is_large)
 
 
 def zip_length(entries: Iterable[ZipEntry]) -> int:
@@ -163,10 +145,4 @@ def _blocks(entry: ZipEntry, chunks: Iterable[bytes]) -> Generator[bytes, None, 
 
 
 def _end(count: int, offset: int, size: int) -> bytes:
-    end = b""
-    if count >= _MOST_ENTRIES or max(offset, size) >= _LARGEST:
-        end = _END_64.pack(
-            b"PK\6\6", _END_64.size - 12, _UNIX | _VERSION_64, _VERSION_64, 0, 0, count, count, size, offset
-        ) + _LOCATOR_64.pack(b"PK\6\7", 0, offset + size, 1)
-    entries = min(count, _MOST_ENTRIES)
-    return end + _END.pack(b"PK\5\6", 0, 0, entries, entries, min(size, _LARGEST), min(offset, _LARGEST), 0)
+    return end_of_directory(count, offset=offset, size=size, is_large=max(offset, size) >= LARGEST)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -52,8 +53,8 @@ def frame_bytes(path: Path, number: int) -> bytes:
         return file.read(size)
 
 
-def _streamer(folder: Path, port: int, _other: int) -> list[str]:
-    (folder / "relay.toml").write_text(f"[streamer]\nport = {port}\n", "ascii")
+def _streamer(folder: Path, port: int, _other: int, *, processes: int = 1) -> list[str]:
+    (folder / "relay.toml").write_text(f"[streamer]\nport = {port}\nprocesses = {processes}\n", "ascii")
     return [sys.executable, "-m", "dicomrelay", "streamer", "--home", str(folder)]
 
 
@@ -120,11 +121,12 @@ def _post(server: ArchiveServer, _folder: Path, port: int, source: Path) -> None
             raise RunFailed(f"{server.name} takes no instances: {error}") from None
 
 
-STREAMER, NGINX, ORTHANC = "dicomrelay", "nginx", "Orthanc"
+STREAMER, TWO_PROCESSES, NGINX, ORTHANC = "dicomrelay", "dicomrelay, two processes", "nginx", "Orthanc"
 SERVERS = {
     server.name: server
     for server in (
         ArchiveServer(STREAMER, "", _streamer, _import, is_filled_first=True),
+        ArchiveServer(TWO_PROCESSES, "", partial(_streamer, processes=2), _import, is_filled_first=True),
         ArchiveServer(NGINX, "", _nginx, _as_files, is_filled_first=True, needs=("nginx",)),
         ArchiveServer(
             ORTHANC, "", _orthanc, _post, needs=("Orthanc", "libOrthancDicomWeb.so"), environment=NO_DELAY

@@ -13,6 +13,7 @@ import asyncio
 import base64
 import json
 import os
+import socket
 import struct
 from time import perf_counter
 from typing import Final, cast
@@ -22,6 +23,8 @@ import uvloop
 from streamer.streams.wire import HEADER_BYTES, SUBPROTOCOL, decode_header
 
 _SCRATCH: Final = bytearray(1 << 20)
+# One program stands for many clients: what waits for one of them is read in one bite, before the next one's.
+_WINDOW_BYTES: Final = 1 << 18
 _BINARY, _PING = 2, 9
 
 
@@ -46,6 +49,9 @@ class Client(asyncio.BufferedProtocol):
         """Shake hands (RFC 6455 Section 4.1)."""
         # uvloop's is none by inheritance.
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES
+        )
         key = base64.b64encode(os.urandom(16)).decode()
         transport.write(
             f"GET /streams HTTP/1.1\r\nHost: {self._host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

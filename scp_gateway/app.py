@@ -24,7 +24,7 @@ from scp_gateway.commitment import Commitments, nothing_came
 from scp_gateway.limits import limits_of, make_room_for_descriptors
 from scp_gateway.notifier import Notifier
 from scp_gateway.operations import Operations
-from scp_gateway.performed import PerformedService
+from scp_gateway.performed import PerformedService, StepBounds
 from scp_gateway.query.find import FindService
 from scp_gateway.reports import ReportPort, Reports
 from scp_gateway.retrieve import MovePort, Retrieve
@@ -240,7 +240,9 @@ def _operations(
         WorklistService(settings.worklist, worklist, timeout_s=settings.query.timeout_s, witness=witness)
         if settings.worklist.enabled
         else None,
-        PerformedService(performed) if settings.performed_procedure_steps.enabled else None,
+        PerformedService(performed, StepBounds(settings, performed.taken))
+        if settings.performed_procedure_steps.enabled
+        else None,
     )
 
 

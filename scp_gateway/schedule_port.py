@@ -60,8 +60,11 @@ class PerformedPort(Protocol):
     def change(self, message: StepMessage) -> str:
         """Change one, and its state after that; durable when this returns."""
 
-    def attributes(self, sop_instance_uid: str) -> Dataset:
-        """All of one, text as Unicode."""
+    def attributes(self, sop_instance_uid: str, caller: str) -> Dataset:
+        """All of one for the AE title that asks, text as Unicode."""
+
+    def taken(self, age_ms: int) -> Mapping[str, int]:
+        """Bytes of the messages that came in so long a time, by calling AE title."""
 
 
 class Lazily(Generic[_Opened]):
@@ -141,9 +144,13 @@ class LazyPerformed:
         """Change one."""
         return self._lazily.get().change(message).value
 
-    def attributes(self, sop_instance_uid: str) -> Dataset:
+    def attributes(self, sop_instance_uid: str, caller: str) -> Dataset:
         """All of one."""
-        return self._lazily.get().attributes(sop_instance_uid)
+        return self._lazily.get().attributes(sop_instance_uid, caller)
+
+    def taken(self, age_ms: int) -> Mapping[str, int]:
+        """Bytes that came, by calling AE title."""
+        return self._lazily.get().taken(age_ms)
 
     def close(self) -> None:
         """Let go of the database; a later request opens it again."""
@@ -163,4 +170,5 @@ def _performed(settings: Settings) -> PerformedSteps:
 
     steps = settings.performed_procedure_steps
     peers = [ForwardPeer.of(each) for each in steps.destinations]
-    return Opened.open(existing_ledger_url(settings), peers, strict=steps.strict)
+    url = existing_ledger_url(settings)
+    return Opened.open(url, peers, strict=steps.strict, others_may=steps.others_may)

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -53,11 +54,12 @@ from streamer.audited import Witness
 from streamer.bounds import BOUNDS, Bounds, bounded
 from streamer.compression import compressed
 from streamer.conditions import Caching
+from streamer.descriptors import instances_kept_open
 from streamer.door import guarded
 from streamer.front_page import FrontPage
 from streamer.host_check import for_this_host
 from streamer.metered import metered
-from streamer.open_frames import FrameCache
+from streamer.open_frames import LARGEST, FrameCache
 from streamer.rendered import AT_ONCE, Rendered
 from streamer.request_line import told
 from streamer.retrieve_routes import Retrieval
@@ -73,6 +75,7 @@ from streamer.worklist import Schedule
 
 _STOP_POLL_S: Final = 0.1
 _GRACE_S: Final = 10
+_SWITCH_S: Final = 0.0005
 _IDLE_S: Final = 30
 _DEFAULTS: Final = StreamerSettings()
 _log = get_logger("dicomrelay.streamer")
@@ -88,6 +91,7 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
     viewers: Path | None = None,
     kept: RenditionCache | None = None,
     rendered_at_once: int = AT_ONCE,
+    kept_open: int = LARGEST,
     stow: Stow | None = None,
     schedule: Schedule | None = None,
     keeper: Doorkeeper | None = None,
@@ -114,6 +118,8 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
         Where renditions are kept; a small temporary folder when not given.
     rendered_at_once : int
         How many pictures are made at once.
+    kept_open : int
+        How many instances have their files open, at most and beside those in use.
     stow : Stow, optional
         Takes instances; None takes none.
     schedule : Schedule, optional
@@ -128,7 +134,7 @@ def create_app(  # noqa: PLR0913 - the composition root: one for each part
     ConfigurationError
         Tokens or users cannot be read from their file.
     """
-    cache = FrameCache(archive)
+    cache = FrameCache(archive, largest=kept_open)
     caching = Caching(settings.cache)
     rendered = Rendered(archive, caching=caching, kept=kept, at_once=rendered_at_once)
     retrieval = Retrieval(
@@ -366,6 +372,7 @@ def _serve_archive(
                 viewers=settings.path("viewers"),
                 kept=_kept(settings),
                 rendered_at_once=settings.renditions.at_once,
+                kept_open=instances_kept_open(bounds.connections),
                 stow=stow,
                 schedule=schedule,
                 keeper=keeper,
@@ -388,6 +395,8 @@ def _serve_archive(
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=_GRACE_S,
         )
+        # A thread that has looked something up waits this long for the interpreter, and whoever asked waits with it.
+        sys.setswitchinterval(_SWITCH_S)
         with contextlib.closing(archive), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             _log.info("streamer listens", action="streamer.start", host=host, port=port)
             if not is_loopback(host) and settings.streamer.access is None and not keeper.is_on:

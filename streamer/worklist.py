@@ -16,16 +16,17 @@ from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
-from dicomrelay.errors import ConfigurationError, LedgerError, RelayError, ServiceUnavailable
+from dicomrelay.errors import ConfigurationError, LedgerError, RelayError, ServiceUnavailable, SpoolFull
 from dicomrelay.log import get_logger
 from dicomrelay.scheduling.opening import open_worklist
 from dicomrelay.scheduling.worklist import Entry, Worklist
 from dicomrelay.scheduling.worklist_building import path_of
-from dicomrelay.scheduling.worklist_change import OrderKey, UnreadableFile
+from dicomrelay.scheduling.worklist_change import MOST_REFUSED, OrderKey, UnreadableFile
 from dicomrelay.scheduling.worklist_files import Kind, read_bytes
 from dicomrelay.scheduling.worklist_query import EVERYTHING, Question, read_question
 from dicomrelay.scheduling.worklist_taking import Taken, take
 from dicomrelay.settings import Settings
+from dicomrelay.spool.ledger_space import LedgerSpace
 from streamer import writers
 from streamer.answers import HttpError, Receive, Scope, Send, header_values, send_error, send_whole
 from streamer.audited import CALLER, address_of
@@ -57,6 +58,7 @@ class Schedule:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._closed = writers.closed(settings) if settings.worklist.enabled else "worklist.enabled is false"
+        self._space = LedgerSpace(settings)
         self._lock = threading.Lock()
         self._worklist: Worklist | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="worklist")
@@ -143,12 +145,17 @@ class Schedule:
         kind = _KINDS.get(content_type)
         if kind is None:
             raise HttpError(415, f"say in Content-Type what it is: {', '.join(_KINDS)}")
+        try:
+            self._space.check(0)
+        except SpoolFull as error:
+            _log.warning("no room for the worklist", action="worklist.no-room", error=str(error))
+            raise HttpError(507, "no room here, say it again later") from None
         body = await _body(scope, receive)
         stations = self._settings.worklist.station_ae_titles
 
         def work(worklist: Worklist) -> Taken:
             taken = Taken()
-            take(worklist, read_bytes(body, kind, stations), taken)
+            take(worklist, read_bytes(body, kind, stations), taken, most_refused=MOST_REFUSED)
             return taken
 
         try:
@@ -202,13 +209,20 @@ def _asked(query_string: bytes) -> tuple[Question, int, int]:
     """The question that an address stands for: attributes by keyword, `limit`, `offset`."""
     counts = dict(_COUNTS)
     keys = []
+    seen: set[str] = set()
     for name, value in _parameters(query_string):
+        if (path := name if name in counts else path_of(name)) in seen:
+            raise HttpError(400, f"{name[:80]} stands twice: the values of a list are parted by a backslash")
+        seen.add(path)
+        # It ends a text in DICOM, so that nothing would be left to ask for.
+        if "\0" in value:
+            raise HttpError(400, f"{name[:80]}: a NUL is in no value")
         if name in counts:
             if not (value.isascii() and value.isdigit() and len(value) < 10):
                 raise HttpError(400, f"{name} is a number")
             counts[name] = int(value)
         else:
-            keys.append(parse_key(f"{path_of(name)}={value}"))
+            keys.append(parse_key(f"{path}={value}"))
     try:
         question = read_question(build_identifier(keys))
     except RelayError as error:

@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from dicomrelay.spool import Spool
 
 # pynetdicom, a peer in many tests, waits with select(), which ends at 1023.
 _MOST_NEW_DESCRIPTORS = 64
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)

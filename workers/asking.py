@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicomrelay.errors import SpoolError
-from dicomrelay.ledger.values_decisions import Decided
+from dicomrelay.errors import ServiceUnavailable, SpoolCorrupt, SpoolError
+from dicomrelay.ledger.values_decisions import Decided, Terms
 from dicomrelay.routing import Facts
 from dicomrelay.routing.recording import of_instance
 from dicomrelay.routing.rules import Decision, RuleSet
@@ -24,23 +25,23 @@ class Asked:
     decision: Decision
     decided: Decided
     undecided: bool  # rules of series or studies are to be asked yet
-
-
-def rules_now(rooms: Rooms) -> RuleSet:
-    """The rules in force, known to the ledger before anything is decided by them."""
-    rules = rooms.rules()
-    if rules.version not in rooms.known_versions:
-        rooms.ledger.rulings.know_version(rules.version, rules.body, rules.origin)
-        rooms.known_versions.add(rules.version)
-    return rules
+    named: Mapping[str, Terms] = field(default_factory=dict)  # how it goes where a person sends it
 
 
 def ask(rooms: Rooms, rules: RuleSet, record: SpoolRecord) -> Asked:
-    """The rules' word about an item."""
+    """The rules' word about an item.
+
+    Raises
+    ------
+    ServiceUnavailable
+        They ask for what is in it, and it cannot be read now: that is no reason to go by other rules.
+    """
     at_ms = time.time_ns() // 1_000_000
     facts = facts_of(record, _attributes(rooms, rules, record))
     decision = rules.decide(facts, at_ms)
-    return Asked(decision, of_instance(rules, facts, decision, at_ms), rules.decides_later)
+    edits = {name: rules.edits_where_named(name, decision) for name in record.send_to}
+    named = {name: Terms(each) for name, each in edits.items() if each}
+    return Asked(decision, of_instance(rules, facts, decision, at_ms), rules.decides_later, named)
 
 
 def facts_of(record: SpoolRecord, attributes: dict[int, tuple[str, ...]]) -> Facts:
@@ -62,8 +63,10 @@ def _attributes(rooms: Rooms, rules: RuleSet, record: SpoolRecord) -> dict[int, 
         return {}
     try:
         path = Path(record.source_path) if record.source_path else rooms.spool.locate(record.id)
-    except SpoolError:  # then the stages that want its bytes say so
+    except SpoolCorrupt:  # gone: then the stages that want its bytes say so
         return dict.fromkeys(rules.tags, ())
+    except SpoolError as error:
+        raise ServiceUnavailable(str(error)) from error
     return read_attributes(
         path,
         data_set_offset=record.data_set_offset,

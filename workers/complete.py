@@ -12,6 +12,7 @@ from dicomrelay.ledger.values import DueTransfer, Priority
 from dicomrelay.log import get_logger
 from dicomrelay.runtime.home import is_shared
 from dicomrelay.runtime.queue import Queue, Task
+from dicomrelay.scheduling.performed_expected import is_in_progress
 from dicomrelay.settings import Settings
 from workers.deciding import decide_complete
 from workers.rooms import Rooms
@@ -37,6 +38,7 @@ def policy(settings: Settings) -> CompletionPolicy:
         batch_instances=worker.batch_instances,
         batch_bytes=worker.batch_bytes,
         by_host=is_shared(settings),
+        more_comes=is_in_progress() if settings.performed_procedure_steps.enabled else None,
     )
 
 

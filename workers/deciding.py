@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from dicomrelay.errors import RelayError
+from dicomrelay.errors import RelayError, ServiceUnavailable, SpoolCorrupt, SpoolError
 from dicomrelay.ledger.completion import CompletionPolicy
 from dicomrelay.ledger.values_decisions import Decided, InstanceDecision, LaterDecision, Level
 from dicomrelay.log import get_logger
@@ -15,13 +15,17 @@ from dicomrelay.routing.facts import Facts
 from dicomrelay.routing.recording import asks_for_more, of_later, read, stored_facts
 from dicomrelay.routing.rules import Later, Member, RuleSet
 from workers import prefetching
-from workers.asking import rules_now
 from workers.attributes import read_attributes
 from workers.locating import locate
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.rules")
 _STUDIES: Final = 50
+_MOST_LEFT: Final = 5000
+
+
+class BytesAway(ServiceUnavailable):
+    """The bytes of an instance are in this house and cannot be read now."""
 
 
 def decide_complete(rooms: Rooms, policy: CompletionPolicy) -> int:
@@ -29,11 +33,32 @@ def decide_complete(rooms: Rooms, policy: CompletionPolicy) -> int:
 
     Run twice or by two at once, it does no harm: what is there already stays as it is.
     """
-    studies = rooms.ledger.rulings.to_decide(policy, limit=_STUDIES)
-    if not studies:
-        return 0
-    rules = rules_now(rooms)
-    return sum(_decide(rooms, rules, uid) for uid in studies)
+    decided, left = 0, rooms.unread_studies.waiting()
+    # Those that cannot be decided now do not keep others from their turn.
+    while len(left) < _MOST_LEFT:
+        found = rooms.ledger.rulings.to_decide(policy, limit=_STUDIES + len(left))
+        studies = [uid for uid in found if uid not in left]
+        if not studies:
+            break
+        rules = rooms.rules()
+        before = len(left)
+        for uid in studies:
+            try:
+                decided += _decide(rooms, rules, uid)
+            except BytesAway as error:
+                left.add(uid)
+                if rooms.unread_studies.put_off(uid):
+                    _log.warning(
+                        "study not decided yet: the rules ask for what is in it, and it cannot be read now",
+                        action="rules.undecided",
+                        study_instance_uid=uid,
+                        reason=str(error),
+                    )
+            else:
+                rooms.unread_studies.done(uid)
+        if len(left) == before:
+            break
+    return decided
 
 
 def _decide(rooms: Rooms, rules: RuleSet, study: str) -> bool:
@@ -101,12 +126,12 @@ def _prefetch(
 
 def _nothing(rules: RuleSet, study: str, at_ms: int) -> LaterDecision:
     """There are no such rules any more, or nothing to ask them about."""
-    decided = Decided(rules.version, "", f'{{"at":{at_ms}}}', "{}")
+    decided = Decided(rules.version, "", f'{{"at":{at_ms}}}', "{}", rules.body, rules.origin)
     return LaterDecision(Level.STUDY, study, decided, {}, "normal")
 
 
 def complete_facts(rooms: Rooms, each: InstanceDecision, rules: RuleSet, stored: Facts) -> Facts:
-    """Stored facts; where these rules ask for more than was stored, with what the bytes say."""
+    """Stored facts; where these rules ask for more than was stored, with what the bytes say. Raises BytesAway."""
     if not asks_for_more(rules, stored):
         return stored
     return facts_from_bytes(rooms, each, rules, stored) or dataclasses.replace(
@@ -115,15 +140,23 @@ def complete_facts(rooms: Rooms, each: InstanceDecision, rules: RuleSet, stored:
 
 
 def facts_from_bytes(rooms: Rooms, each: InstanceDecision, rules: RuleSet, stored: Facts) -> Facts | None:
-    """The facts with what the bytes say; None where they are not in this house."""
+    """The facts with what the bytes say; None where they are gone.
+
+    Raises
+    ------
+    BytesAway
+        They cannot be read now.
+    """
     try:
         path = locate(rooms, each.facts)
-    except (RelayError, OSError):
+        attributes = read_attributes(
+            path,
+            data_set_offset=each.facts.data_set_offset,
+            transfer_syntax_uid=stored.transfer_syntax_uid,
+            tags=rules.tags,
+        )
+    except SpoolCorrupt:
         return None
-    attributes = read_attributes(
-        path,
-        data_set_offset=each.facts.data_set_offset,
-        transfer_syntax_uid=stored.transfer_syntax_uid,
-        tags=rules.tags,
-    )
+    except (SpoolError, ServiceUnavailable, OSError) as error:
+        raise BytesAway(str(error)) from error
     return dataclasses.replace(stored, attributes=attributes, recorded=None)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 
 from dicomrelay import metrics, traces
 from dicomrelay.errors import ServiceUnavailable
@@ -25,7 +24,7 @@ from dicomrelay.net.callers import Callers
 from dicomrelay.routing import ad_hoc
 from dicomrelay.spool import SpoolRecord
 from workers import complete, prefetching
-from workers.asking import Asked, ask, is_archived, rules_now
+from workers.asking import Asked, ask, is_archived
 from workers.batches import paced
 from workers.copies import sort_copies
 from workers.rooms import Rooms
@@ -66,10 +65,15 @@ def group_arrivals(rooms: Rooms, *, each: Callable[[], None] = _nothing, pause_s
     with _only_runner(rooms) as alone:
         if not alone:
             return done
-        batches = rooms.spool.arrival_batches(rooms.settings.worker.batch_instances)
-        for records in islice(batches, _BATCHES):
+        taken = 0
+        for records in rooms.spool.arrival_batches(rooms.settings.worker.batch_instances):
+            if taken == _BATCHES:
+                done.more = True
+                break
+            known = done.verdicts.total()
             paced(partial(_take, rooms, records, done, each), few=_FEW, pause_s=pause_s)
-        done.more = next(batches, None) is not None
+            # A batch of which nothing can be read now takes nobody's turn.
+            taken += done.verdicts.total() > known
     if done.verdicts:
         _log.info("grouped", **{verdict.value: count for verdict, count in done.verdicts.items()})
     return done
@@ -93,27 +97,32 @@ def register(
 ) -> list[Registered]:
     """One batch: ledger first, then the spool items go to where they belong from now on.
 
+    What rules ask about and cannot be read now stays where it is, unknown to the ledger and not among what is returned: it
+    is asked about again.
+
     Parameters
     ----------
     without : collection of str
         Destinations that get nothing of it, whatever rules or jobs say: somebody knows that they have it.
     """
+    asked = _asked(rooms, records)
+    records = [record for record in records if record.id in asked]
+    if not records:
+        return []
     _sync_ad_hoc(rooms, records)
     taken = _taken_uids(rooms, records)
     callers = Callers(rooms.settings.peers)
-    rules = rules_now(rooms)
-    asked = [ask(rooms, rules, record) for record in records]
     results = rooms.ledger.register(
         [
-            _arrival(rooms, record, said, callers, aside=record.id in taken, without=without)
-            for record, said in zip(records, asked, strict=True)
+            _arrival(rooms, record, asked[record.id], callers, aside=record.id in taken, without=without)
+            for record in records
         ]
     )
     prefetching.of_arrivals(
         rooms,
         [
-            (record, said)
-            for record, said, result in zip(records, asked, results, strict=True)
+            (record, asked[record.id])
+            for record, result in zip(records, results, strict=True)
             if result.verdict is Verdict.NEW
         ],
     )
@@ -129,6 +138,28 @@ def register(
     for spool_id in aside:
         _log.warning("set aside: same SOP Instance UID, other bytes", spool_id=spool_id)
     return results
+
+
+def _asked(rooms: Rooms, records: Sequence[SpoolRecord]) -> dict[str, Asked]:
+    """What the rules say of each item, by its id, but of those that cannot be read now."""
+    rules = rooms.rules()
+    found: dict[str, Asked] = {}
+    for record in records:
+        if rooms.unread_items.is_put_off(record.id):
+            continue
+        try:
+            found[record.id] = ask(rooms, rules, record)
+        except ServiceUnavailable as error:
+            if rooms.unread_items.put_off(record.id):
+                _log.warning(
+                    "not decided yet: the rules ask for what is in it, and it cannot be read now",
+                    action="rules.undecided",
+                    spool_id=record.id,
+                    reason=str(error),
+                )
+        else:
+            rooms.unread_items.done(record.id)
+    return found
 
 
 def _taken_uids(rooms: Rooms, records: Sequence[SpoolRecord]) -> set[str]:
@@ -190,7 +221,7 @@ def _arrival(
         count_at="" if source is None or source.count_at is None else source.count_at,
         rules=asked.decided.rules if by_rules else "",
         rules_version=asked.decided.version if by_rules else "",
-        terms=decision.terms if by_rules else {},
+        terms=decision.terms if by_rules else asked.named,
         decided=asked.decided if by_rules else None,
         undecided=asked.undecided and by_rules,
         aside=aside,

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from dicomrelay.dicom.performed_step import (
@@ -25,17 +26,16 @@ from dicomrelay.net.peer import RemotePeer
 from dicomrelay.net.proposal import RemoteAe
 from dicomrelay.net.tls import requestor_context
 from dicomrelay.routing.retry import RetryPolicy, retry_delay_s
-from dicomrelay.runtime.owner import own_name
+from dicomrelay.runtime.owner import is_gone, own_name
 from dicomrelay.scheduling.performed_steps import PerformedSteps
 from dicomrelay.scheduling.performed_values import ClaimedForward, MessageKind
 from dicomrelay.settings import Settings
 from dicomrelay.settings.performed import StepDestinationSettings
+from workers.lease import LEASE_MS, LeaseKeeper
 
 _log = get_logger("dicomrelay.performed")
 
 _AT_ONCE: Final = 16
-# Nobody else claims a message for so long, or twice as long as the peer may take; said again before each one.
-_LEASE_MS: Final = 60_000
 
 
 def peer_of(settings: Settings, destination: StepDestinationSettings) -> RemotePeer:
@@ -55,6 +55,25 @@ def peer_of(settings: Settings, destination: StepDestinationSettings) -> RemoteP
         tls=requestor_context(tls, where=f"{where}.tls") if tls else None,
         identity=shown_identity(identity, where=f"{where}.identity") if identity else None,
     )
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """Claimed messages on an association.
+
+    Attributes
+    ----------
+    left : list of ClaimedForward
+        What was not answered yet, in its order.
+    is_said : bool
+        The first of them is on its way, or was.
+    taken : int
+        How many the peer has taken.
+    """
+
+    left: list[ClaimedForward]
+    is_said: bool = False
+    taken: int = 0
 
 
 class Forwarder:
@@ -85,6 +104,7 @@ class Forwarder:
         )
         self._failures = 0  # associations in a row that ended before their time
         self._absent_until = 0.0
+        self._is_new = True
 
     def forward_due(self) -> int:
         """Send what is due; how many messages the peer has taken.
@@ -97,41 +117,54 @@ class Forwarder:
         if self._clock() < self._absent_until:
             return 0
         name = self._destination.name
-        claimed = self._steps.claim(name, owner=own_name(), lease_ms=self._lease_ms, limit=_AT_ONCE)
+        if self._is_new:  # what a process of this host held that was killed waits for no lease
+            self._steps.end_leases(name, [each for each in self._steps.owners(name) if is_gone(each)])
+            self._is_new = False
+        claimed = self._steps.claim(name, owner=own_name(), lease_ms=LEASE_MS, limit=_AT_ONCE)
         if not claimed:
             return 0
-        left, taken = list(claimed), 0
-        is_under_way = False
+        under_way = _UnderWay(list(claimed))
         try:
-            with peer_of(self._settings, self._destination).associate(
-                object_contexts(MODALITY_PERFORMED_PROCEDURE_STEP)
-            ) as association:
-                scu = ObjectScu(association, MODALITY_PERFORMED_PROCEDURE_STEP)
-                while left and not self._stop.is_set():
-                    self._steps.renew(left, lease_ms=self._lease_ms)
-                    fitting = _fitting(scu, left[0])
-                    if fitting is None:
-                        self._give_up(
-                            left.pop(0), None, "it cannot be written in a transfer syntax of the peer"
-                        )
-                        continue
-                    is_under_way = True
-                    answer = _asked(scu, left[0], *fitting)
-                    is_under_way = False
-                    taken += self._judge(left.pop(0), answer)
+            with LeaseKeeper(lambda: self._renewed(under_way), patience_s=self._patience_s) as lease:
+                self._send(under_way, lease)
         except (RelayError, OSError) as error:
-            self._fail(left, f"{type(error).__name__}: {error}", is_under_way)
-            return taken
+            self._fail(under_way.left, f"{type(error).__name__}: {error}", under_way.is_said)
+            return under_way.taken
         self._failures = 0
-        self._steps.hand_back(left)
-        return taken
+        self._steps.hand_back(under_way.left)
+        return under_way.taken
 
     # ---- inside
 
+    def _send(self, under_way: _UnderWay, lease: LeaseKeeper) -> None:
+        """Say one after the other, as long as they are ours."""
+        left = under_way.left
+        with peer_of(self._settings, self._destination).associate(
+            object_contexts(MODALITY_PERFORMED_PROCEDURE_STEP)
+        ) as association:
+            scu = ObjectScu(association, MODALITY_PERFORMED_PROCEDURE_STEP)
+            while left and not self._stop.is_set() and not lease.lost:
+                lease.progress()
+                fitting = _fitting(scu, left[0])
+                if fitting is None:
+                    self._give_up(left.pop(0), None, "it cannot be written in a transfer syntax of the peer")
+                    continue
+                if not self._steps.begin(left[0], lease_ms=LEASE_MS):
+                    left.pop(0)  # another runner has it
+                    continue
+                under_way.is_said = True
+                answer = _asked(scu, left[0], *fitting)
+                under_way.is_said = False
+                under_way.taken += self._judge(left.pop(0), answer)
+
+    def _renewed(self, under_way: _UnderWay) -> bool:
+        left = tuple(under_way.left)
+        return not left or self._steps.renew(left, lease_ms=LEASE_MS) > 0
+
     @property
-    def _lease_ms(self) -> int:
-        own = self._destination
-        return max(_LEASE_MS, round(2000 * (own.connect_timeout_s + own.response_timeout_s)))
+    def _patience_s(self) -> float:
+        """As long as the peer may take."""
+        return 2 * (self._destination.connect_timeout_s + self._destination.response_timeout_s)
 
     def _judge(self, each: ClaimedForward, answer: ObjectAnswer) -> bool:
         """Write down what the peer said of a message; whether it has it."""
@@ -162,8 +195,10 @@ class Forwarder:
         self._tell(each, "mpps.forwarded", status=f"0x{status:04X}", reason=reason)
         return True
 
-    def _give_up(self, each: ClaimedForward, status: int | None, reason: str) -> None:
-        self._steps.give_up(each, status=status, reason=reason)
+    def _give_up(
+        self, each: ClaimedForward, status: int | None, reason: str, *, was_sent: bool = False
+    ) -> None:
+        self._steps.give_up(each, status=status, reason=reason, was_sent=was_sent)
         self._tell(each, "mpps.given-up", reason=reason)
 
     def _fail(self, left: Sequence[ClaimedForward], reason: str, is_under_way: bool) -> None:
@@ -176,7 +211,7 @@ class Forwarder:
             return
         first = left[0]
         if first.attempts + 1 >= self._retry.attempts:
-            self._give_up(first, None, f"{reason}; the attempts are used up")
+            self._give_up(first, None, f"{reason}; the attempts are used up", was_sent=is_under_way)
         else:
             self._steps.later(first, round(1000 * wait_s), reason=reason, was_sent=is_under_way)
             self._tell(first, "mpps.not-forwarded", reason=reason)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from dicomrelay.log import get_logger
-from dicomrelay.runtime import home
-from dicomrelay.scheduling.worklist import Worklist
+from dicomrelay.scheduling.opening import opened_worklist
 from dicomrelay.settings import Settings
 
 _log = get_logger("dicomrelay.prune")
@@ -23,15 +22,12 @@ def prune_worklist(settings: Settings, *, pause: Callable[[], bool]) -> int:
     pause : callable
         Called after each batch; True ends it all.
     """
-    worklist = Worklist.open(home.ledger_url(settings))
     age_ms, gone = round(settings.worklist.keep_days * _DAY_MS), 0
-    try:
+    with opened_worklist(settings) as worklist:
         while count := worklist.prune(age_ms=age_ms, limit=_ROWS):
             gone += count
             if pause():
                 break
-    finally:
-        worklist.dispose()
     if gone:
         _log.info("worklist pruned", rows=gone)
     return gone

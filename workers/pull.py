@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -15,6 +16,7 @@ from dicomrelay.ledger.values import DestinationKind
 from dicomrelay.ledger.values_pulls import ClaimedStep, Listed, Retrieval, StepKind
 from dicomrelay.log import get_logger
 from dicomrelay.routing import Address, Destination, RetryPolicy, ad_hoc, resolve
+from dicomrelay.routing.pulls import check_question
 from dicomrelay.runtime.queue import Task
 from dicomrelay.settings.windows import parse_window
 from workers.attempt import Problem, problem_of
@@ -102,6 +104,15 @@ def _say(rooms: Rooms, step_ids: list[str]) -> None:
         _log.warning("not woken, the sweeper will", task=Task.PULL.value, reason=str(error))
 
 
+def _fault_of(question: Sequence[str]) -> Problem | None:
+    """Why a question cannot be asked of anybody."""
+    try:
+        check_question(question)
+    except ConfigurationError as error:
+        return Problem(str(error), "Start another pull with keys that can be asked: this one never can be.")
+    return None
+
+
 class _Step:
     """A step that is ours."""
 
@@ -132,6 +143,10 @@ class _Step:
             )
             if claimed.attempt > source.retry.attempts:
                 self._hand_back(Problem("the attempts are used up: its runners died each time"), None)
+                return
+            if claimed.kind is StepKind.ASK and (fault := _fault_of(claimed.question)):
+                # It says nothing of the source, and another attempt would ask the same.
+                self._hand_back(fault, None)
                 return
             self._do(source, self._contacts)
         except NoRoom as error:

@@ -15,6 +15,7 @@ from dicomrelay.dicom.query_models import STUDY_ROOT, Level
 from dicomrelay.dicom.query_status import Finality, finality, query_status_name
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.query_keys import Key, build_identifier, parse_key
+from dicomrelay.errors import RelayError
 from dicomrelay.ledger.values_pulls import Listed, PriorsRule
 from dicomrelay.net.query_retrieve import Conclusion, Find, Stop
 from dicomrelay.net.requestor import Association
@@ -46,7 +47,7 @@ _PRIORS_KEYS: Final = (
 )
 
 
-class NotAnswered(Exception):
+class NotAnswered(RelayError):
     """The source ended a C-FIND with another status than Success; `str` is in words of ours."""
 
 

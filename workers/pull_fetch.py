@@ -128,7 +128,7 @@ class Patience:
         return now - self._moved_at >= self._silence_s
 
 
-class NoRoom(Exception):
+class NoRoom(SpoolError):
     """Our own disk is under its low-water mark: no study is begun."""
 
 
@@ -178,6 +178,7 @@ class Fetching:
             raise NoRoom(str(error)) from error
         self._retrieve(announced, here)
         here = self._settled(announced)
+        self._retrieved.settled = True
         now = fetched(announced, here, self._retrieved)
         return Result(now, before, *self._why(now))
 

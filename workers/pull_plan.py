@@ -122,6 +122,10 @@ class Retrieved:
         Instances that we did not take (C-GET).
     silent : bool
         One was ended because nothing moved any more.
+    uncounted : int
+        Those that ended with Success and no counters, which need not be there (PS3.4 Section C.4.2.1.6).
+    settled : bool
+        What they brought is here.
     """
 
     failures: list[int] = field(default_factory=list)
@@ -129,19 +133,27 @@ class Retrieved:
     completed: int = 0
     refused: int = 0
     silent: bool = False
+    uncounted: int = 0
+    settled: bool = False
 
     def add(self, conclusion: Conclusion) -> None:
         """One has ended."""
         counts = conclusion.counts
         self.failed += max(counts.failed or 0, len(conclusion.failed_uids))
         self.completed += (counts.completed or 0) + (counts.warning or 0)
-        if finality(conclusion.status) is not Finality.SUCCESS:
+        end = finality(conclusion.status)
+        # B000 is "Failures or Warnings" (PS3.4 Table C.4-3): which of them, the counter says.
+        only_warnings = end is Finality.WARNING and counts.failed == 0 and not conclusion.failed_uids
+        if end is not Finality.SUCCESS and not only_warnings:
             self.failures.append(conclusion.status)
+        elif counts.completed is None and counts.warning is None and counts.failed is None:
+            self.uncounted += 1
 
     @property
     def is_well(self) -> bool:
         """Whether the source says that all of it went well, and that it was something."""
-        return not self.failures and not self.failed and not self.refused and self.completed > 0
+        is_something = self.completed > 0 or (self.uncounted > 0 and self.settled)
+        return is_something and not (self.failures or self.failed or self.refused)
 
 
 def fetched(announced: Announced, here: set[str] | int, retrieved: Retrieved | None) -> Fetched:
@@ -167,7 +179,8 @@ def fetched(announced: Announced, here: set[str] | int, retrieved: Retrieved | N
         return Fetched(
             announced.count, min(count_here, announced.count), (), Proof.COUNTS if enough else None
         )
-    return Fetched(None, count_here, (), Proof.WORD if retrieved is not None and retrieved.is_well else None)
+    is_said = retrieved is not None and retrieved.is_well and (retrieved.completed > 0 or count_here > 0)
+    return Fetched(None, count_here, (), Proof.WORD if is_said else None)
 
 
 def choose_priors(

@@ -38,7 +38,6 @@ class SpoolReceiver:
         self._peer = peer
         self._association_id = association_id
         self._kept = kept
-        self.kept = 0
 
     def begin_store(self, request: CStoreRequest, transfer_syntax_uid: str) -> StoreReply | ScanningSink:
         """A place in the spool, or a refusal before the data set is read."""
@@ -62,7 +61,6 @@ class SpoolReceiver:
         return _Sink(writer, request, transfer_syntax_uid, self._committed, self._refused)
 
     def _committed(self, _record: SpoolRecord) -> None:
-        self.kept += 1
         self._kept()
 
     def _refused(self, request: CStoreRequest, reply: StoreReply, error: RelayError | None) -> StoreReply:

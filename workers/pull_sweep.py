@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Final
 
-from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
-from dicomrelay.routing.pulls import check_pulls, poll
+from dicomrelay.routing.pulls import poll
 from dicomrelay.runtime.queue import Task
-from dicomrelay.settings import PullSettings
 from workers.pull import closed_pulls, is_open
-from workers.pull_worklist import Expected
+from workers.pull_worklist import Expected, usable
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.pull")
@@ -37,7 +35,7 @@ class PullSweeper:
         self._clock = clock
         self._today = today
         self._said: dict[str, float] = {}
-        self._polls = _usable(rooms)
+        self._polls = [entry for entry in usable(rooms.settings) if entry.every_s is not None]
         self._expected = Expected(rooms)
         self._expected_at = clock() - _WORKLIST_EVERY_S
 
@@ -83,13 +81,3 @@ class PullSweeper:
             pull_id = pulls.order_poll(new, every_ms=round(1000 * (entry.every_s or 0)))
             if pull_id is not None:
                 _log.info("poll", pull_id=pull_id, name=entry.name, source=new.source.name)
-
-
-def _usable(rooms: Rooms) -> list[PullSettings]:
-    """The entries that are polls; none when something is wrong with one, which is told once."""
-    try:
-        check_pulls(rooms.settings)
-    except ConfigurationError as error:
-        _log.error("nothing is polled", reason=str(error))
-        return []
-    return [entry for entry in rooms.settings.pulls if entry.every_s is not None]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from datetime import date, timedelta
 from itertools import islice
 from typing import Final
 
+from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
-from dicomrelay.routing.pulls import PriorsWanted, order_priors
-from dicomrelay.runtime import home
-from dicomrelay.scheduling.worklist import Worklist
+from dicomrelay.routing.pulls import PriorsWanted, check_entry, order_priors
+from dicomrelay.scheduling.opening import opened_worklist
 from dicomrelay.scheduling.worklist_attributes import STEPS, json_tag
 from dicomrelay.scheduling.worklist_item import JsonItem, values_of
 from dicomrelay.scheduling.worklist_query import Conditions, Keys, Question
 from dicomrelay.scheduling.worklist_status import ENDED, StepStatus
-from dicomrelay.settings import PullSettings
+from dicomrelay.settings import PullSettings, Settings
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.pull")
@@ -25,14 +24,17 @@ _ITEMS: Final = 1000
 _TOO_LATE: Final = (StepStatus.STARTED, *ENDED)
 
 
-class _Closing:
-    """A worklist that is disposed of at the end of a block."""
-
-    def __init__(self, url: str) -> None:
-        self.worklist = Worklist.open(url)
-
-    def close(self) -> None:
-        self.worklist.dispose()
+def usable(settings: Settings) -> list[PullSettings]:
+    """The entries that can be asked; what is wrong with another is told, and keeps none of these."""
+    found = []
+    for entry in settings.pulls:
+        try:
+            check_entry(settings, entry)
+        except ConfigurationError as error:
+            _log.error("it is not pulled", name=entry.name, reason=str(error))
+        else:
+            found.append(entry)
+    return found
 
 
 class Expected:
@@ -42,10 +44,10 @@ class Expected:
         self._rooms = rooms
         self._entries = [
             entry
-            for entry in rooms.settings.pulls
+            for entry in usable(rooms.settings)
             if entry.priors is not None and entry.priors.worklist_days is not None
         ]
-        self._ordered: dict[str, set[str]] = {}
+        self._ordered: dict[str, set[PriorsWanted]] = {}
 
     def order(self, today: date) -> int:
         """Order what is not ordered yet; how many pulls.
@@ -62,22 +64,19 @@ class Expected:
         until = today + timedelta(days=entry.priors.worklist_days or 0)
         asked = Conditions(first_date=f"{today:%Y%m%d}", last_date=f"{until:%Y%m%d}")
         known = self._ordered.get(entry.name, set())
-        expected: dict[str, PriorsWanted] = {}
-        with closing(_Closing(home.ledger_url(self._rooms.settings))) as opened:
-            found = opened.worklist.find(Question(Keys(()), asked), hidden=_TOO_LATE)
+        expected: set[PriorsWanted] = set()
+        with opened_worklist(self._rooms.settings) as worklist:
+            found = worklist.find(Question(Keys(()), asked), hidden=_TOO_LATE)
             for item, _ in islice(found, _ITEMS):
                 wanted = wanted_for(item.data_set)
                 if wanted.study_instance_uid:
-                    expected.setdefault(wanted.study_instance_uid, wanted)
+                    expected.add(wanted)
         count = 0
-        for study, wanted in expected.items():
-            if study not in known:
-                pull_id = order_priors(
-                    self._rooms.ledger.pulls, self._rooms.settings, entry.name, wanted, today
-                )
-                count += pull_id is not None
+        for wanted in sorted(expected - known, key=lambda each: each.study_instance_uid):
+            pull_id = order_priors(self._rooms.ledger.pulls, self._rooms.settings, entry.name, wanted, today)
+            count += pull_id is not None
         # What is not expected any more need not be remembered: the ledger knows it by its `only_once`.
-        self._ordered[entry.name] = set(expected)
+        self._ordered[entry.name] = expected
         if count:
             _log.info("priors ordered for the worklist", name=entry.name, pulls=count)
         return count

@@ -15,11 +15,12 @@ from dicomrelay.audit import Audit
 from dicomrelay.ledger import Ledger
 from dicomrelay.routing.book import RuleBook
 from dicomrelay.routing.rules import RuleSet
-from dicomrelay.runtime import home
+from dicomrelay.runtime import home, rules_state
 from dicomrelay.runtime.owner import own_name
 from dicomrelay.runtime.queue import WakeUps
 from dicomrelay.settings import Settings
 from dicomrelay.spool import Spool
+from workers.put_off import PutOff
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,12 @@ class Rooms:
     renditions: Renditions | None = None
     # Set when the process is to end: what is under way is handed back at the next instance.
     stopping: threading.Event = field(default_factory=threading.Event)
-    # Versions of the rules that the ledger knows.
-    known_versions: set[str] = field(default_factory=set)
+    # Items and studies of which the rules ask what cannot be read now.
+    unread_items: PutOff = field(default_factory=PutOff)
+    unread_studies: PutOff = field(default_factory=PutOff)
     _books: list[RuleBook] = field(default_factory=list)
     _audits: list[Audit] = field(default_factory=list)
+    _told: list[rules_state.RulesState] = field(default_factory=list)
 
     @classmethod
     def open(cls, settings: Settings) -> Rooms:
@@ -72,7 +75,13 @@ class Rooms:
         """
         if not self._books:
             self._books.append(RuleBook(self.settings))
-        return self._books[0].current()
+        book = self._books[0]
+        rules = book.current()
+        state = rules_state.RulesState(rules.version, book.judged, book.refused)
+        if self.settings.rules_path is not None and self._told != [state]:
+            self._told[:] = [state]
+            rules_state.tell(self.settings, state)
+        return rules
 
     @property
     def audit(self) -> Audit:

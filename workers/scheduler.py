@@ -75,6 +75,7 @@ def run(settings: Settings, *, ready: Callable[[], None], stop: threading.Event)
     troubled = ""
     while not stop.wait(settings.worker.sweep_seconds):
         identity.look()
+        rooms.rules()  # a file that changed is taken, or refused, also while nothing arrives
         try:
             swept = sweeper.sweep(leads=leader.leads)
         except RelayError as error:

@@ -24,6 +24,7 @@ from benchmarks.frame_servers import (
     ORTHANC,
     SERVERS,
     STREAMER,
+    TWO_PROCESSES,
     Asked,
     frame_bytes,
     frame_path,
@@ -43,6 +44,8 @@ _NOTE = (
     "page cache. What each sends was compared with the file before."
 )
 
+_CORES = "Orthanc answers each connection in a thread, on every core: two processes of ours are beside it, one beside nginx."
+
 
 def measure(run: Run) -> Iterator[Section]:
     """Single frames beside nginx and Orthanc; frames inside a large object beside Orthanc; the last of very many."""
@@ -60,6 +63,7 @@ def _single(run: Run) -> Section:
     asked = [
         Asked("dicomrelay", STREAMER, BARE),
         Asked("dicomrelay, multipart", STREAMER, MULTIPART),
+        Asked("dicomrelay, two processes, multipart", TWO_PROCESSES, MULTIPART),
         Asked("nginx, a file", NGINX, {}),
         Asked("Orthanc DICOMweb, multipart", ORTHANC, MULTIPART, prefix="/dicom-web"),
     ]
@@ -73,13 +77,13 @@ def _single(run: Run) -> Section:
         *run.faster(
             rows,
             "a frame beside Orthanc's DICOMweb",
-            ("dicomrelay, multipart",),
+            ("dicomrelay, two processes, multipart",),
             "Orthanc DICOMweb, multipart",
             _OF_ORTHANC,
         ),
     )  # fmt: skip
     return Section(
-        "frames", f"{TITLE}: 512 kB each", "ct", Place.DISK, tuple(rows), bars=bars, notes=(_NOTE,)
+        "frames", f"{TITLE}: 512 kB each", "ct", Place.DISK, tuple(rows), bars=bars, notes=(_NOTE, _CORES)
     )
 
 
@@ -128,7 +132,9 @@ def _of_many(run: Run) -> Section:
 
 def _contest(run: Run, folder: Path, path: Path, asked: Sequence[tuple[Asked, int]]) -> list[Row]:
     taking_part = [
-        (each, number) for each, number in asked if not (run.only_ours and each.server != STREAMER)
+        (each, number)
+        for each, number in asked
+        if not (run.only_ours and each.server not in (STREAMER, TWO_PROCESSES))
     ]
     several = len({number for _, number in asked}) > 1
     seconds = _SECONDS if run.scale >= 1 else _QUICK_SECONDS

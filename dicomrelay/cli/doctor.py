@@ -17,6 +17,7 @@ from dicomrelay.cli.checks.finding import Finding, Verdict, exit_code, failed, o
 from dicomrelay.cli.checks.home import check_home
 from dicomrelay.cli.checks.integrity import check_integrity
 from dicomrelay.cli.checks.ports import check_ports
+from dicomrelay.cli.checks.pulls import check_pulls_of
 from dicomrelay.cli.checks.rules import check_rules
 from dicomrelay.cli.checks.step_destinations import check_step_destinations
 from dicomrelay.cli.checks.storage import (
@@ -83,9 +84,10 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
     """
     is_up = _is_up(settings)
     running = "`dicomrelay up` runs here" if is_up else "`dicomrelay up` does not run here"
+    rules = f"rules of {settings.rules_file}" if settings.rules_file else f"{len(settings.rules)} rules"
     yield ok(
         "settings",
-        f"read: {len(settings.destinations)} destinations, {len(settings.rules)} rules, {len(settings.peers)} peers; {running}",
+        f"read: {len(settings.destinations)} destinations, {rules}, {len(settings.peers)} peers; {running}",
     )
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "home": lambda: check_home(settings),
@@ -95,6 +97,7 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
         "archive": lambda: check_archive_storage(settings),
         "spool": lambda: check_spool(settings),
         "rules": lambda: check_rules(settings),
+        "pulls": lambda: check_pulls_of(settings),
         "integrity": lambda: check_integrity(settings, is_up=is_up),
         "tls": lambda: check_certificates(settings),
         "callers": lambda: check_callers(settings),

@@ -14,6 +14,7 @@ command = LazyGroup(
         "list": (f"{_HERE}.list_steps", "The performed procedure steps that changed last."),
         "show": (f"{_HERE}.show", "One of them: its messages, its studies, where it was forwarded to."),
         "retry": (f"{_HERE}.retry", "Forward now what waits or needs attention."),
+        "drop": (f"{_HERE}.drop", "Tell a system nothing more of one of them."),
     },
     help="Modality performed procedure steps (MPPS): what modalities say of what they do, and whether the systems in "
     "[[performed_procedure_steps.destinations]] have been told.",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dicomrelay.runtime import broker
 from dicomrelay.runtime.queue import FORWARD_QUEUES, INTAKE_QUEUES, KEEP_QUEUES
-from dicomrelay.runtime.supervisor import Service
+from dicomrelay.runtime.service import Service
 from dicomrelay.settings import Settings
 
 _BROKER, _WORK, _SHOW = range(3)

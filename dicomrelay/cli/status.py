@@ -21,7 +21,7 @@ from dicomrelay.cli.status_mpps import unheard_messages
 from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values import Attention, AttentionKind
-from dicomrelay.runtime import home, not_ready
+from dicomrelay.runtime import home, not_ready, rules_state
 from dicomrelay.runtime.queue import Queue, WakeUps
 from dicomrelay.runtime.queue_depths import depths_at
 from dicomrelay.settings import Settings
@@ -105,7 +105,7 @@ def look(settings: Settings, count: int) -> Findings:
         unverified=unverified,
         pulls=pulls,
         faults=_faults(settings, unlisted),
-        notes=_notes(unlisted),
+        notes=[*_notes(unlisted), *(_rules_note(settings) if is_up else ())],
         outside=sorted(outside_now(settings)),
         archive=archive,
         is_up=is_up,
@@ -168,6 +168,16 @@ def _notes(unlisted: Unlisted) -> list[str]:
     words = f"the archive holds at least {unlisted.instances} instances that the ledger does not know"
     return [
         f"{words}: files were imported; they are found and served, and `dicomrelay repair` makes them known"
+    ]
+
+
+def _rules_note(settings: Settings) -> list[str]:
+    """That the file of rules is not what is in force."""
+    state = rules_state.told(settings)
+    if state is None or not state.refused:
+        return []
+    return [
+        f"the relay refuses {settings.rules_path}, and goes on by version {state.version}: `dicomrelay doctor` says why"
     ]
 
 

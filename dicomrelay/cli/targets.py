@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from dicomrelay.delivery import Target
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.routing import Destination, resolve, target_of
+from dicomrelay.routing.book import rule_set
 from dicomrelay.settings import Settings, TransferSyntaxPolicy
 
 
@@ -30,12 +32,42 @@ def find_target(
     Raises
     ------
     ConfigurationError
-        There is no such destination; a file of its TLS or identity cannot be read; it must never be transcoded for.
+        There is no such destination; a file of its TLS or identity cannot be read; it must never be transcoded for; rules
+        send it edited copies.
     """
     destination = resolve(text, settings.destinations)
+    _refuse_what_rules_edit(destination, settings)
     policy = _policy(destination, transcode)
     target = target_of(destination, settings, calling_ae_title=calling_ae_title, window=window, policy=policy)
     return target, destination
+
+
+def _refuse_what_rules_edit(destination: Destination, settings: Settings) -> None:
+    """No rule is asked here: the original would go where the rules send copies without names."""
+    there = (destination.ae_title, destination.host, destination.port)
+    path = _path(destination.web.url if destination.web else None)
+    known = [
+        each
+        for each in settings.destinations
+        if each.name == destination.name
+        or ((each.ae_title, each.host, each.port) == there and _path(each.url) == path)
+    ]
+    # One with edits of its own gets those by every way.
+    names = {each.name for each in known if each.edits is None}
+    if not names or not settings.edits:
+        return
+    rules = rule_set(settings).settings
+    edits = next((each.edits for each in rules if each.edits and names.intersection(each.send_to)), None)
+    if edits is not None:
+        raise ConfigurationError(
+            f"--direct: rules send {destination.name} copies edited by {edits!r}, and no rule is asked here: send it without "
+            "--direct, or set `edits` of the destination itself"
+        )
+
+
+def _path(url: str | None) -> str | None:
+    """Tells the web services of one host apart; None for a peer that is no web service."""
+    return None if url is None else urlsplit(url).path
 
 
 def in_force(target: Target, destination: Destination) -> dict[str, Any]:

@@ -80,7 +80,12 @@ def not_accepted(
 def not_transcodable(instance: Instance, error: NotTranscodable, association_id: str) -> Answer:
     """The peer would take it in another transfer syntax, and no copy can be made."""
     words = f"{_does_not_accept(instance)}, and it cannot be changed without loss: {error}"
-    return Answer(instance.key, Outcome.REFUSED, words=words, association_id=association_id)
+    return Answer(instance.key, _outcome(error), words=words, association_id=association_id)
+
+
+def _outcome(error: NotTranscodable) -> Outcome:
+    """What was not done in time, on a machine that has much to do, may be done the next time."""
+    return Outcome.RETRY if error.retryable else Outcome.REFUSED
 
 
 def _does_not_accept(instance: Instance) -> str:
@@ -92,9 +97,8 @@ def _does_not_accept(instance: Instance) -> str:
 def not_readable(instance: Instance, error: RelayError | OSError) -> Answer:
     """Its file is at fault: for good when the bytes are gone or are others, or a profile cannot be applied, else for now."""
     if isinstance(error, NotEditable):
-        return Answer(
-            instance.key, Outcome.REFUSED, words=f"not sent, the profile cannot be applied: {error}"
-        )
+        words = f"not sent, the profile cannot be applied: {error}"
+        return Answer(instance.key, _outcome(error), words=words)
     verdict = judge(error)
     # An error of the system names the file, and folders of an archive are named after patients.
     comment = (error.strerror or "") if isinstance(error, OSError) else str(error)

@@ -35,6 +35,7 @@ class EditBench(Workshop):
     """Makes edited copies. Not for several threads at once."""
 
     module: ClassVar[str] = "dicomrelay.delivery.editing_child"
+    maker: ClassVar[str] = "the process that edits"
 
     def edit(
         self,
@@ -56,7 +57,7 @@ class EditBench(Workshop):
         Raises
         ------
         NotEditable
-            A profile cannot be applied, or forbids that the instance goes out.
+            A profile cannot be applied, or forbids that the instance goes out; `retryable` where it was not done in time.
         OSError
             A file cannot be read, or there is no room for the copy.
         """
@@ -72,7 +73,9 @@ class EditBench(Workshop):
         try:
             answer = self.ask(asked, path, reads_bytes=source.length, waiting=waiting)
         except NotTranscodable as error:
-            raise NotEditable(str(error)) from None
+            refused = NotEditable(str(error))
+            refused.retryable = error.retryable
+            raise refused from None
         changes = tuple(answer["changes"])
         if not changes:
             self._remove(path)

@@ -16,6 +16,7 @@ from dicomrelay.delivery.web_answers import (
     SPLITS,
     WAS_UNDER_WAY,
     answers_of,
+    is_as_a_whole,
     is_even,
     refused_alone,
     was_under_way,
@@ -161,9 +162,9 @@ class WebSending:
             self._is_opened = True
             self._opened()
         batch = request.batch
-        if stowed.response is not None:
+        if not is_as_a_whole(stowed):
             self._alone = (0, 0)
-            for answer in answers_of(batch, stowed, request.id, self._peer.policy.duplicates):
+            for answer in answers_of(batch, stowed, request.id):
                 self._answered(answer)
             self._discard(batch)
             return None

@@ -21,8 +21,7 @@ from dicomrelay.errors import (
 from dicomrelay.net.outcomes import http_row
 from dicomrelay.net.outgoing_store import StoreItem
 from dicomrelay.net.service import StoreReply
-from dicomrelay.settings import Duplicates
-from dicomrelay.web.store_response import NOT_NAMED, Told, told
+from dicomrelay.web.store_response import Told
 from dicomrelay.web.stow import Stowed
 
 # As a whole they may be about one instance of several, or about how many they are.
@@ -50,18 +49,38 @@ def is_even(item: StoreItem) -> None:
         raise SpoolCorrupt("the file has an odd number of data set bytes, which no peer accepts: not sent")
 
 
-def answers_of(batch: Batch, stowed: Stowed, request_id: str, duplicates: Duplicates) -> Iterator[Answer]:
+def is_as_a_whole(stowed: Stowed) -> bool:
+    """Whether the answer is about the request, and not about its instances one by one."""
+    response = stowed.response
+    if response is None:
+        return True
+    if response.named or 200 <= stowed.status <= 299:
+        return False
+    later = response.others is not None and response.others.outcome is Outcome.RETRY
+    return not (later and stowed.status in SPLITS)  # shorter requests would come to the same
+
+
+def answers_of(batch: Batch, stowed: Stowed, request_id: str) -> Iterator[Answer]:
     """One of each instance, by the store response."""
-    found = told(stowed.response or {}, duplicates_are_delivered=duplicates is Duplicates.DELIVERED)
     for ready in batch:
-        about = found.get(ready.item.sop_instance_uid, NOT_NAMED)
+        about = stowed.response.of(ready.item.sop_instance_uid) if stowed.response is not None else None
+        about = about or _not_named(stowed.status)
         yield _answer(ready, about, stowed, request_id, seconds=stowed.seconds / len(batch))
 
 
 def refused_alone(ready: Ready, stowed: Stowed, request_id: str) -> Answer:
     """It was alone in its request, and that was answered as a whole."""
-    about = Told(Outcome.REFUSED, words=http_row(stowed.status).name, comment=stowed.comment)
+    about = stowed.response.others if stowed.response is not None else None
+    about = about or Told(Outcome.REFUSED, words=http_row(stowed.status).name, comment=stowed.comment)
     return _answer(ready, about, stowed, request_id, seconds=stowed.seconds)
+
+
+def _not_named(status: int) -> Told:
+    """Who is in trouble may have come no further; everybody else had something against it."""
+    row, words = http_row(status), "the store response does not name it"
+    if row.outcome is Outcome.RETRY:
+        return Told(Outcome.RETRY, words=f"{row.name}; {words}")
+    return Told(Outcome.REFUSED, words=words)
 
 
 def _answer(ready: Ready, about: Told, stowed: Stowed, request_id: str, *, seconds: float) -> Answer:

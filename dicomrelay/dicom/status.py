@@ -58,6 +58,7 @@ class StatusRow:
 
 
 _STORE: Final = "PS3.4 Table B.2-1"
+_STOW: Final = "PS3.18 Table I.2-2"
 _GENERAL: Final = "PS3.7 Annex C"
 _ASK_PEER: Final = "The peer's log says why; when it is mended, send the instance again."
 _KEPT: Final = "The peer has the instance. "
@@ -93,6 +94,8 @@ STATUSES: Final = (
          _BY_ITSELF + "if it lasts, give the destination fewer associations."),
     _one(0xFE00, Outcome.RETRY, "Cancel", _BY_ITSELF + "somebody at the peer stopped it."),
     StatusRow(0xA900, 0xA9FF, Outcome.REFUSED, "Error: data set does not match SOP class", _MEND, _STORE),
+    _one(0xC122, Outcome.REFUSED, "Referenced transfer syntax not supported",
+         "The peer does not take this transfer syntax: let its administrator enable it.", _STOW),
     StatusRow(0xC000, 0xCFFF, Outcome.REFUSED, "Error: cannot understand", _ASK_PEER, _STORE),
     _one(0x0105, Outcome.REFUSED, "No such attribute", _ASK_PEER),
     _one(0x0106, Outcome.REFUSED, "Invalid attribute value", _MEND),
@@ -142,8 +145,8 @@ def is_warning(status: int) -> bool:
 
 
 def status_name(status: int) -> str:
-    """A few words for a status code, for people; with its number where the words alone would not tell it apart."""
+    """A few words for a status code, for people; with its number where others have the same words."""
     row = status_row(status)
-    if row.first == row.last or row.reference == _STORE:
+    if row.first == row.last or (row.reference == _STORE and status == row.first):
         return row.name
     return f"{row.name} 0x{status:04X}"

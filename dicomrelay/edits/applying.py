@@ -58,8 +58,9 @@ def _deidentified(profile: Profile, what: Deidentification, tree: Item, *, is_li
     steps = Steps(profile, tree)
     made = steps.take(cleaned.tree)
     marks = mark(made, profile)
-    names = [] if what.names_may_be_left else [name for name in cleaned.names if not _is_ours(what, name)]
-    LastLook(cleaned.uids, names).over(made)
+    names, ids = ([], []) if what.names_may_be_left else (cleaned.names, cleaned.ids)
+    looked_for = ([each for each in found if not _is_ours(what, each)] for found in (names, ids))
+    LastLook(cleaned.uids, *looked_for).over(made)
     return Applied(made, (*cleaned.changes, *steps.changes, *marks))
 
 

@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dicomrelay.edits import leaves
-from dicomrelay.edits.keys import ACCESSION, PATIENT, STUDY, Pseudonym
+from dicomrelay.edits.content_items import VALUES, content_items
+from dicomrelay.edits.patients import PATIENT_ID, PATIENT_NAME, PSEUDONYMS, STUDY_INSTANCE_UID, Patient
 from dicomrelay.edits.private_elements import SafeElements
+from dicomrelay.edits.private_values import private_kind
+from dicomrelay.edits.pruning import prune
 from dicomrelay.edits.table import Act, Table, table
 from dicomrelay.edits.text import Letters, stripped
 from dicomrelay.edits.tree import (
+    PIXEL_GROUP,
+    PUBLISHED_SCHEMES,
     TEXT_VRS,
     Bulk,
     Item,
@@ -26,26 +31,14 @@ from dicomrelay.edits.values import Change, Deidentification, Done
 from dicomrelay.errors import NotEditable
 
 SOP_CLASS_UID: Final = 0x00080016
-SOP_INSTANCE_UID: Final = 0x00080018
-STUDY_INSTANCE_UID: Final = 0x0020000D
-PATIENT_NAME: Final = 0x00100010
-PATIENT_ID: Final = 0x00100020
-_ISSUER: Final = 0x00100021
 _SCHEME: Final = 0x00080102
-_PSEUDONYMS: Final[dict[int, Pseudonym]] = {
-    PATIENT_NAME: PATIENT,
-    PATIENT_ID: PATIENT,
-    0x00080050: ACCESSION,
-    0x00200010: STUDY,
-}
 # Code Value, Coding Scheme Designator and Version, Code Meaning, Long and URN Code Value (PS3.3 Table 8.8-1a).
 _OF_CODES: Final = frozenset({0x00080100, 0x00080102, 0x00080103, 0x00080104, 0x00080119, 0x00080120})
-# Published ones (PS3.16 Table 8-1): what they code is no secret.
-_SCHEMES: Final = frozenset(
-    "ACR BI DCM FMA I10 I10P I9 I9C ICD10 ICDO3 ISO3166_1 ISO639_1 LN MA NCDR NCIt NDC NEU NYUMCCG "  # noqa: SIM905
-    "PUBCHEM_CID RADELEMENT RADLEX RFC3066 RFC5646 RXNORM SCT SNM3 SRT UCUM UMLS UNS".split()
-)
-_DATES: Final = frozenset({b"DA", b"DT", b"TM"})
+# Command sets, file meta information, DICOMDIR and 0006: no group of a data set (PS3.5 Section 7.1). What the table has of them
+# may stay as it says, but for 0004, of which nothing may (PS3.15 Section E.1.1).
+_GROUPS_OF_OTHERS: Final = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
+_DIRECTORY: Final = 0x0004
+_SOURCE_IMAGE_IDS: Final = 0x00203100
 _OPAQUE: Final = frozenset({b"OB", b"OW", b"UN"})
 
 
@@ -57,7 +50,7 @@ class Cleaned:
     ----------
     uids : set of str
         Those that were replaced.
-    names : list of str
+    names, ids : list of str
         What the patient was called, and the ids: nothing of it may be left.
     """
 
@@ -65,6 +58,7 @@ class Cleaned:
     changes: list[Change] = field(default_factory=list)
     uids: set[str] = field(default_factory=set)
     names: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
 
 
 class Cleaner:
@@ -84,7 +78,9 @@ class Cleaner:
     def __init__(self, what: Deidentification, tree: Item, *, is_little_endian: bool) -> None:
         self._what = what
         self._tree = tree
+        self._little_endian = is_little_endian
         self._table: Table = table()
+        self._content = content_items()
         self._iod = self._table.iods.get(_text(tree, SOP_CLASS_UID))
         self._acts: dict[tuple[int, bool], Act | None] = {}
         safe = "retain_safe_private" in what.options
@@ -94,57 +90,39 @@ class Cleaner:
             else SafeElements()
         )
         self._letters = Letters.of(tree)
-        self._patient = self._pseudonym_of(tree, self._letters)
-        self._days = self._days_of(tree)
+        self._patient = Patient(what.key, tree, self._letters)
+        self._days = self._patient.days(what.shift_days)
         self.done = Cleaned(tree)
 
     def clean(self) -> Cleaned:
         """The tree without what says who the patient is; the one that was given stays as it is."""
         done = self.done
-        for tag in (PATIENT_NAME, PATIENT_ID):
+        for tag, found in ((PATIENT_NAME, done.names), (PATIENT_ID, done.ids)):
             leaf = self._tree.elements.get(tag)
             if isinstance(leaf, Leaf):
-                done.names.append(stripped(self._letters.decode(leaf)))
-        done.tree = self._item(self._tree, (), self._letters, structure=False)
+                found.append(stripped(self._letters.decode(leaf)))
+        pruned, gone = prune(self._tree, self._goes, is_little_endian=self._little_endian)
+        done.changes += gone
+        done.tree = self._item(pruned, (), self._letters, structure=False)
         if _text(self._tree, STUDY_INSTANCE_UID) and not _text(self._tree, PATIENT_ID):
-            done.tree.elements[PATIENT_ID] = Leaf(PATIENT_ID, b"LO", self._patient.encode("ascii"))
+            done.tree.elements[PATIENT_ID] = Leaf(PATIENT_ID, b"LO", self._patient.pseudonym.encode("ascii"))
             done.changes.append(Change((PATIENT_ID,), Done.ADDED))
         return done
-
-    # ---- who it is
-
-    def _pseudonym_of(self, item: Item, letters: Letters) -> str:
-        """The patient's; of a study, or of the instance, where there is no id."""
-        found = item.elements.get(PATIENT_ID)
-        patient = stripped(letters.decode(found)) if isinstance(found, Leaf) else ""
-        if patient:
-            issuer = item.elements.get(_ISSUER)
-            said = stripped(letters.decode(issuer)) if isinstance(issuer, Leaf) else ""
-            return self._what.key.pseudonym(PATIENT, patient, said)
-        # What is of no patient, as a palette, is its own.
-        study = _text(item, STUDY_INSTANCE_UID) or _text(item, SOP_INSTANCE_UID)
-        return self._what.key.pseudonym(PATIENT, self._what.key.uid(study), "of a study")
-
-    def _days_of(self, tree: Item) -> int:
-        """How far the dates go back; nothing for a patient whose dates went already, and for what is of no patient."""
-        found = tree.elements.get(PATIENT_ID)
-        patient = stripped(self._letters.decode(found)) if isinstance(found, Leaf) else ""
-        of_nobody = not patient and not _text(tree, STUDY_INSTANCE_UID)
-        if of_nobody or self._what.key.is_pseudonym(PATIENT, patient):
-            return 0
-        return self._what.key.days(self._patient, self._what.shift_days)
 
     # ---- the tree
 
     def _item(self, item: Item, place: Place, outer: Letters, *, structure: bool) -> Item:
         letters = Letters.of(item, outer)
         kept = self._safe.kept(item)
-        is_published = _text(item, _SCHEME) in _SCHEMES
+        is_published = _text(item, _SCHEME) in PUBLISHED_SCHEMES
+        of_item = self._content.act(item, self._what.options)
         made: dict[int, Node] = {}
         for tag, node in item.elements.items():
             here = (*place, tag)
             if is_private(tag):
-                after = self._private(node, here, letters) if tag in kept else None
+                after = self._private(node, item, here, letters) if tag in kept else None
+            elif tag in VALUES and of_item is not None and isinstance(node, Leaf):
+                after = self._leaf(node, of_item, letters, otherwise=Act.DUMMY)
             else:
                 act = self._act(node, top=not place)
                 if act is None and structure:
@@ -154,6 +132,9 @@ class Cleaner:
                 made[tag] = after
             self._note(node, after, here)
         return Item(made, item.is_undefined)
+
+    def _goes(self, item: Item) -> bool:
+        return self._content.act(item, self._what.options) is Act.REMOVE
 
     def _note(self, before: Node, after: Node | None, here: Place) -> None:
         if after is None:
@@ -169,9 +150,9 @@ class Cleaner:
         key = node.tag, top
         if key not in self._acts:
             act = self._table.act(node.tag, self._what.options, self._iod if top else None)
-            # What PS3.6 does not know, nobody can vouch for; and what an overlay is described by goes with it.
-            unknown = act is None and not known_vr(node.tag)
-            self._acts[key] = Act.REMOVE if unknown or node.tag >> 24 == 0x60 else act
+            # What PS3.6 does not know, nobody can vouch for.
+            unknown = act is None and (not known_vr(node.tag) or node.tag >> 16 in _GROUPS_OF_OTHERS)
+            self._acts[key] = Act.REMOVE if unknown or _is_of_others(node.tag) else act
         return self._acts[key]
 
     def _act_of_structure(self, node: Node, *, is_published: bool) -> Act | None:
@@ -179,7 +160,7 @@ class Cleaner:
         if isinstance(node, Sequence):
             return Act.STRUCTURE
         kind = node.kind if isinstance(node, Leaf) else b"OB"
-        if kind in _DATES:
+        if kind in leaves.DATES:
             if "full_dates" in self._what.options:
                 return None
             return Act.SHIFT if "modified_dates" in self._what.options else Act.DUMMY
@@ -203,9 +184,11 @@ class Cleaner:
             node = Leaf(node.tag, node.vr, b"\0\0")
         if known_vr(node.tag) == b"SQ" and act is not Act.EMPTY:
             raise NotEditable(f"{place_name(here)} is a sequence, and its bytes are no items of one")
-        if node.tag in _PSEUDONYMS and act in (Act.EMPTY, Act.DUMMY):
-            return self._pseudonymised(node, item, letters)
-        return self._leaf(node, act, letters, top=len(here) == 1)
+        if node.tag in PSEUDONYMS and act in (Act.EMPTY, Act.DUMMY):
+            return self._patient.pseudonymised(node, item, letters)
+        row = self._table.row(node.tag)
+        basic = self._table.basic(node.tag, self._iod if len(here) == 1 else None) if row else Act.DUMMY
+        return self._leaf(node, act, letters, otherwise=basic)
 
     def _sequence(self, node: Sequence, here: Place, letters: Letters, *, structure: bool) -> Sequence:
         items = tuple(self._item(item, here, letters, structure=structure) for item in node.items)
@@ -213,16 +196,17 @@ class Cleaner:
 
     # ---- leaves
 
-    def _leaf(self, leaf: Leaf, act: Act | None, letters: Letters, *, top: bool) -> Leaf | None:
+    def _leaf(self, leaf: Leaf, act: Act | None, letters: Letters, *, otherwise: Act) -> Leaf | None:
+        """What becomes of a value; `otherwise` is what the profile says where there is nothing that could be kept or cleaned."""
         after: Leaf | None = leaf
         if act is Act.SHIFT:
             after = leaves.shifted(leaf, self._days)
         elif act is Act.WORDS:
             after = leaves.with_words(leaf, letters, self._what.words)
-        elif act is Act.STRUCTURE:
+        elif act is Act.STRUCTURE or (act in (None, Act.KEEP) and not leaves.is_true_to_form(leaf)):
             after = None
-        if after is None:  # there is nothing that could be cleaned: what the profile says without the option
-            act = self._table.basic(leaf.tag, self._iod if top else None)
+        if after is None:
+            act = otherwise
         if act is Act.REMOVE:
             return None
         if act is Act.EMPTY:
@@ -231,29 +215,27 @@ class Cleaner:
             return leaves.mapped(leaf, self._what.key, self.done.uids)
         return leaves.dummy(leaf) if act is Act.DUMMY else after
 
-    def _pseudonymised(self, leaf: Leaf, item: Item, letters: Letters) -> Leaf:
-        text = stripped(letters.decode(leaf))
-        if not text:
-            return leaf
-        if _PSEUDONYMS[leaf.tag] is not PATIENT:
-            after = self._what.key.pseudonym(_PSEUDONYMS[leaf.tag], text)
-        elif item.leaf(PATIENT_ID).strip(b" \0"):
-            after = self._pseudonym_of(item, letters)
-        else:
-            after = self._patient
-        return leaf if after == text else letters.encode(leaf.tag, leaf.vr, after)
-
-    def _private(self, node: Node, here: Place, letters: Letters) -> Node | None:
+    def _private(self, node: Node, item: Item, here: Place, letters: Letters) -> Node | None:
         """A private element that may stay: UIDs in it are mapped, and dates moved, where those of others are."""
         if isinstance(node, Sequence):
             return self._sequence(node, here, letters, structure=False)
-        if not isinstance(node, Leaf):
+        if not isinstance(node, Leaf) or not node.value:
             return node
-        if node.kind == b"UI" and "retain_uids" not in self._what.options:
+        kind = private_kind(node, item)
+        if kind == b"SQ":  # and yet holds no items: nobody knows what it is
+            return None
+        if kind == b"UI" and "retain_uids" not in self._what.options:
             return leaves.mapped(node, self._what.key, self.done.uids)
-        if node.kind in _DATES and "modified_dates" in self._what.options:
-            return leaves.shifted(node, self._days)
-        return node
+        if kind in leaves.DATES and "modified_dates" in self._what.options:
+            return leaves.shifted(node, self._days, kind)
+        return node if kind not in leaves.DATES or "full_dates" in self._what.options else None
+
+
+def _is_of_others(tag: int) -> bool:
+    """Of a directory of files, an overlay, or of what was retired: Source Image IDs (0020,31xx), and pixels outside of 7FE0."""
+    group = tag >> 16
+    of_retired = tag & 0xFFFFFF00 == _SOURCE_IMAGE_IDS or (group >> 8 == 0x7F and group != PIXEL_GROUP)
+    return group == _DIRECTORY or group >> 8 == 0x60 or of_retired
 
 
 def _text(item: Item, tag: int) -> str:

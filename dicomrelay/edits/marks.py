@@ -28,21 +28,23 @@ _OPTIONS: Final = {
     "retain_institution_identity": ("113112", "Retain Institution Identity Option"),
 }
 OPTIONS: Final = frozenset(_OPTIONS)
-# Done by somebody before us, and as true as before: nothing here touches pixels.
+# What others have done before us is as true as before: nothing here touches pixels, or draws again what was taken away.
 _OF_OTHERS: Final = {
     "113101": "Clean Pixel Data Option",
     "113102": "Clean Recognizable Visual Features Option",
+    "113103": "Clean Graphics Option",
 }
+_MEANINGS: Final = dict((_BASIC, *_OPTIONS.values(), *_OF_OTHERS.items()))
+_CODE, _SCHEME = 0x00080100, 0x00080102
 
 
 def mark(tree: Item, profile: Profile) -> list[Change]:
-    """Write who removed the identity and how; what is there already is no change."""
+    """Write who removed the identity and how, behind what others have written; what is there already is no change."""
     found = profile.deidentification
     options = found.options if found is not None else frozenset()
-    method = f"dicomrelay {profile.title}"
     wanted = (
         Leaf(_IDENTITY_REMOVED, b"CS", b"YES "),
-        Leaf(_METHOD, b"LO", padded(b"LO", method.encode("ascii")[-_MAX_METHOD:])),
+        _method(profile, tree),
         _codes(options, tree),
         Leaf(_TEMPORAL, b"CS", _temporal(options, tree)),
     )
@@ -56,15 +58,34 @@ def mark(tree: Item, profile: Profile) -> list[Change]:
     return changes
 
 
+def _method(profile: Profile, tree: Item) -> Leaf:
+    ours = f"dicomrelay {profile.title}".encode("ascii")[-_MAX_METHOD:]
+    before = [value for each in tree.leaf(_METHOD).split(b"\\") if (value := each.strip(b" \0"))]
+    values = before if ours in before else [*before, ours]
+    return Leaf(_METHOD, b"LO", padded(b"LO", b"\\".join(values)))
+
+
 def _codes(options: frozenset[str], tree: Item) -> Sequence:
-    before = {stripped(item.leaf(0x00080100).decode("latin-1")) for item in tree.items(_METHOD_CODES)}
-    of_others = [(code, meaning) for code, meaning in _OF_OTHERS.items() if code in before]
-    codes = sorted([_BASIC, *of_others, *(_OPTIONS[name] for name in options)])
-    return Sequence(_METHOD_CODES, b"SQ", tuple(_code(*code) for code in codes))
+    """Those of CID 7050 with their meaning, whatever somebody wrote beside them; others as they are by now."""
+    made, known = [], set[str]()
+    there = tree.elements.get(_METHOD_CODES)
+    for item in tree.items(_METHOD_CODES):
+        code, scheme = (stripped(item.leaf(tag).decode("latin-1")) for tag in (_CODE, _SCHEME))
+        if code in _MEANINGS and scheme in ("DCM", ""):
+            made += [_code(code, _MEANINGS[code])] if code not in known else []
+            known.add(code)
+        else:
+            made.append(item)
+    wanted = sorted([_BASIC, *(_OPTIONS[name] for name in options)])
+    made += [_code(*code) for code in wanted if code[0] not in known]
+    is_undefined = isinstance(there, Sequence) and there.is_undefined
+    return Sequence(
+        _METHOD_CODES, there.vr if isinstance(there, Sequence) else b"SQ", tuple(made), is_undefined
+    )
 
 
 def _code(value: str, meaning: str) -> Item:
-    parts = ((0x00080100, b"SH", value), (0x00080102, b"SH", "DCM"), (0x00080104, b"LO", meaning))
+    parts = ((_CODE, b"SH", value), (_SCHEME, b"SH", "DCM"), (0x00080104, b"LO", meaning))
     return Item({tag: Leaf(tag, vr, padded(vr, text.encode("ascii"))) for tag, vr, text in parts})
 
 
@@ -73,9 +94,9 @@ def _temporal(options: frozenset[str], tree: Item) -> bytes:
         return b"MODIFIED"
     if "full_dates" not in options:
         return b"REMOVED "
-    before = tree.leaf(_TEMPORAL)
-    # Whole dates that another has moved before.
-    return b"MODIFIED" if before.startswith(b"MODIFIED") else b"UNMODIFIED"
+    # Whole dates of what another has moved or removed before.
+    before = stripped(tree.leaf(_TEMPORAL).decode("latin-1"))
+    return {"MODIFIED": b"MODIFIED", "REMOVED": b"REMOVED "}.get(before, b"UNMODIFIED")
 
 
 def _same(one: Node, other: Node) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Final
 
+from dicomrelay.edits.content_items import content_items
 from dicomrelay.edits.keys import Key
 from dicomrelay.edits.table import table
 from dicomrelay.edits.values import (
@@ -23,7 +24,7 @@ from dicomrelay.settings.edit_targets import attribute_tag
 from dicomrelay.settings.edits import DeidentifySettings, EditSettings, safe_private_parts
 
 # Raised with every change of what a profile does to a data set: it is part of each version.
-_IMPLEMENTATION: Final = 1
+_IMPLEMENTATION: Final = 2
 
 
 def profile(settings: Settings, name: str) -> Profile:
@@ -81,5 +82,10 @@ def _deidentification(found: DeidentifySettings) -> Deidentification:
 
 def _version(settings: EditSettings, what: Deidentification | None) -> str:
     said = settings.model_dump(mode="json", by_alias=True, exclude={"deidentify": {"key_file"}})
-    rest = [_IMPLEMENTATION, table().digest, what.key.fingerprint if what is not None else ""]
+    rest = [
+        _IMPLEMENTATION,
+        table().digest,
+        content_items().digest,
+        what.key.fingerprint if what is not None else "",
+    ]
     return hashlib.sha256(json.dumps([said, *rest], sort_keys=True).encode("ascii")).hexdigest()[:12]

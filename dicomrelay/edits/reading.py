@@ -20,6 +20,7 @@ _ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
 _SEQUENCE_END: Final = 0xFFFEE0DD
 _MARKS: Final = frozenset({_ITEM, _ITEM_END, _SEQUENCE_END})
+_ITEM_HEAD_BYTES: Final = 8
 _BULK_BYTES: Final = 1 << 16
 _CHUNK_BYTES: Final = 1 << 16
 
@@ -108,10 +109,10 @@ class TreeReader:
             if head.tag >> 16 == PIXEL_GROUP or head.vr in {b"OB", b"OW"}:
                 return self._fragments(head, syntax)
             return self._sequence(head, syntax, end, depth)
-        if kind == b"SQ" and head.length:
-            return self._sequence_or_leaf(head, syntax, depth)
-        if kind == b"SQ":
+        if kind == b"SQ" and not head.length:
             return Sequence(head.tag, head.vr, ())
+        if kind == b"SQ" or (not kind and self._begins_as_items(head, syntax)):
+            return self._sequence_or_leaf(head, syntax, depth)
         if head.length > _BULK_BYTES and kind not in TEXT_VRS:
             self._seek(head.value + head.length)
             return Bulk(head.tag, head.vr, head.value, head.length, is_undefined=False)
@@ -131,6 +132,15 @@ class TreeReader:
                 raise NotEditable(f"byte {item.begin}: a fragment without length")
             self._seek(item.value + item.length)
         return Bulk(head.tag, head.vr, head.value, self._position - head.value, is_undefined=True)
+
+    def _begins_as_items(self, head: _Head, syntax: ElementSyntax) -> bool:
+        """Whether a value that nobody says the VR of, as a private one in implicit VR, begins as a sequence does."""
+        if head.length < _ITEM_HEAD_BYTES:
+            return False
+        inside = IMPLICIT_LITTLE_ENDIAN if head.vr == b"UN" else syntax
+        group, number = inside.head.unpack(self._take(_ITEM_HEAD_BYTES, self._end))[:2]
+        self._seek(head.value)
+        return bool(group << 16 | number == _ITEM)
 
     def _sequence_or_leaf(self, head: _Head, syntax: ElementSyntax, depth: int) -> Node:
         """One whose VR is not said and that holds no items is a leaf, which whoever has to look inside refuses."""

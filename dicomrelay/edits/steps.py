@@ -49,9 +49,11 @@ class Steps:
                 self._put(made, target, stripped(letters.decode(found)), letters)
         for each in profile.maps:
             found, arrived = made.elements.get(each.tag), self._arrived.elements.get(each.tag)
-            if not isinstance(found, Leaf) or not isinstance(arrived, Leaf):
+            value = stripped(Letters.of(self._arrived).decode(arrived)) if isinstance(arrived, Leaf) else None
+            if value not in each.values and each.otherwise is Otherwise.REFUSE:
+                raise NotEditable(f"the map of {tag_name(each.tag)} does not have its value")
+            if not isinstance(found, Leaf) or value is None:
                 continue
-            value = stripped(Letters.of(self._arrived).decode(arrived))
             if value in each.values:
                 self._put(made, each.tag, each.values[value], letters)
             else:
@@ -74,8 +76,6 @@ class Steps:
         return Item(made, item.is_undefined)
 
     def _unmapped(self, tree: Item, tag: int, otherwise: Otherwise, letters: Letters) -> None:
-        if otherwise is Otherwise.REFUSE:
-            raise NotEditable(f"the map of {tag_name(tag)} does not have its value")
         if otherwise is Otherwise.EMPTY:
             self._put(tree, tag, "", letters)
         elif otherwise is Otherwise.REMOVE:

@@ -85,8 +85,10 @@ class Table:
         if row is None:
             return None
         chosen = {name: what for name, what in row.options.items() if name in options}
-        if _MODIFIED in chosen and "full_dates" not in chosen and known_vr(tag) in _DATE_VRS:
-            return Act.SHIFT
+        if _MODIFIED in chosen and "full_dates" not in chosen and known_vr(tag) in _DATE_VRS | {b""}:
+            return (
+                Act.SHIFT
+            )  # what PS3.6 has since our dictionary, says what it is, or it is none that can be moved
         if "K" in chosen.values():
             return Act.KEEP
         for name in chosen:
@@ -107,10 +109,15 @@ class Table:
         return _BASIC[wanted if wanted in parts else fallback]
 
 
+def read_table(name: str) -> str:
+    """The text of a table that comes with us."""
+    return files("dicomrelay.edits").joinpath(name).read_text("utf-8")
+
+
 @lru_cache(maxsize=1)
 def table() -> Table:
     """Our copy of it (tests/support/confidentiality_table.py makes it)."""
-    text = files("dicomrelay.edits").joinpath("table_e1_1.txt").read_text("utf-8")
+    text = read_table("table_e1_1.txt")
     made = Table(digest=hashlib.sha256(text.encode()).hexdigest()[:12])
     for line in text.splitlines():
         kind, *words = line.split()

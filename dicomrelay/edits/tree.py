@@ -14,6 +14,11 @@ PIXEL_GROUP: Final = 0x7FE0
 # Values whose letters the character set of the data set rules (PS3.5 Section 6.1.2.2), and all that hold words of people.
 CHARACTER_SET_VRS: Final = frozenset({b"LO", b"LT", b"PN", b"SH", b"ST", b"UC", b"UT"})
 TEXT_VRS: Final = CHARACTER_SET_VRS | {b"AE", b"UR"}
+# Coding schemes that are published (PS3.16 Table 8-1): what they code is no secret.
+PUBLISHED_SCHEMES: Final = frozenset(
+    "ACR BI DCM FMA I10 I10P I9 I9C ICD10 ICDO3 ISO3166_1 ISO639_1 LN MA NCDR NCIt NDC NEU NYUMCCG "  # noqa: SIM905
+    "PUBCHEM_CID RADELEMENT RADLEX RFC3066 RFC5646 RXNORM SCT SNM3 SRT UCUM UMLS UNS".split()
+)
 
 
 @lru_cache(maxsize=8192)

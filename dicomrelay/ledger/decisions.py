@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Select, delete, func, insert, select, update
 
 from dicomrelay.ledger import delivery_counts, destinations, evidence_chain, waits
+from dicomrelay.ledger.decisions_schema import decisions, rule_versions
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.evidence_chain import Fact, FactKind
 from dicomrelay.ledger.facts import instance_facts
 from dicomrelay.ledger.grouping import CompletionPolicy, is_complete
 from dicomrelay.ledger.judgement import Batch
 from dicomrelay.ledger.new_rows import delivery_row
-from dicomrelay.ledger.schema import UNDECIDED, decisions, deliveries, instances, studies
+from dicomrelay.ledger.schema import UNDECIDED, deliveries, instances, studies
 from dicomrelay.ledger.values import InstanceState, Priority, Verdict
 from dicomrelay.ledger.values_decisions import (
     Decided,
@@ -37,7 +38,23 @@ def of_arrivals(work: Work, batch: Batch) -> None:
         and entry.state is InstanceState.KEPT
     ]
     if rows:
+        _know(work, (arrival.decided for arrival, _, _ in batch.judged if arrival.decided is not None))
         work.connection.execute(insert(decisions), rows)
+
+
+def _know(work: Work, decided: Iterable[Decided]) -> None:
+    """Keep the texts of versions: with the decision, for a ledger may be another than it was a moment ago."""
+    bodies = {each.version: (each.body, each.origin) for each in decided if each.body}
+    know_versions(work, [(version, body, origin) for version, (body, origin) in sorted(bodies.items())])
+
+
+def know_versions(work: Work, versions: Sequence[tuple[str, str, str]]) -> None:
+    """Versions, each with its text and where it was read from, where they are not known."""
+    rows = [
+        {"version": version, "body": body, "origin": origin, "first_at": work.now}
+        for version, body, origin in versions
+    ]
+    work.insert_missing(rule_versions, rows)
 
 
 def _values(
@@ -57,7 +74,7 @@ def _values(
 
 
 def to_decide(work: Work, policy: CompletionPolicy, limit: int) -> list[str]:
-    """See `Decisions.to_decide`."""
+    """See `Rulings.to_decide`."""
     query = (
         select(studies.c.study_instance_uid)
         .where(*is_complete(work, policy), studies.c.undecided)
@@ -134,7 +151,7 @@ def about(work: Work, subjects: Sequence[str]) -> Iterator[DecisionRow]:
 
 
 def apply(work: Work, study: str, later: Sequence[LaterDecision], *, latest: int) -> int | None:
-    """See `Decisions.apply`."""
+    """See `Rulings.apply`."""
     # As `register`: nothing arrives while it is decided, and rows are taken in the order in which it takes them.
     work.exclusive("register")
     members = sorted({instance_id for each in later for instance_id in each.members})
@@ -152,6 +169,7 @@ def apply(work: Work, study: str, later: Sequence[LaterDecision], *, latest: int
         delivery_counts.change(work, [str(row["instance_id"]) for row in made], open_by=1, all_by=1)
         evidence_chain.append(work, facts)
     if later:
+        _know(work, (each.decided for each in later))
         work.connection.execute(
             insert(decisions),
             [_values(each.level, each.subject, study, "", each.decided, work.now) for each in later],

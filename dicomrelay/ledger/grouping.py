@@ -34,7 +34,13 @@ DELIVERIES_AT_ONCE: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class CompletionPolicy:
-    """When a study is complete, and how much one transfer holds (docs/design/completion.md)."""
+    """When a study is complete, and how much one transfer holds (docs/design/completion.md).
+
+    Attributes
+    ----------
+    more_comes : ColumnElement, optional
+        Of a row of `studies`: somebody has said that more comes, so that the end of an association is no hint.
+    """
 
     quiet_ms: int
     quiet_after_association_ms: int
@@ -42,6 +48,7 @@ class CompletionPolicy:
     batch_bytes: int
     # Where several hosts are at the ledger: no transfer holds instances of two spools.
     by_host: bool = False
+    more_comes: ColumnElement[bool] | None = field(default=None, compare=False, repr=False)
 
     @property
     def limits(self) -> Limits:
@@ -133,6 +140,8 @@ def is_complete(work: Work, policy: CompletionPolicy) -> tuple[ColumnElement[boo
     columns = studies.c
     quiet = columns.ungrouped_at + func.coalesce(columns.quiet_ms, policy.quiet_ms) <= work.now
     ended = columns.association_ended_at + policy.quiet_after_association_ms <= work.now
+    if policy.more_comes is not None:
+        ended = and_(ended, ~policy.more_comes)
     there = (
         select(func.count())
         .where(KEPT, instances.c.study_instance_uid == columns.study_instance_uid)

@@ -15,11 +15,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from dicomrelay.errors import ConfigurationError
+from dicomrelay.ledger.decisions_schema import OF_MANY, decisions
 from dicomrelay.ledger.engine import AnyRow, Database, Work
 from dicomrelay.ledger.events import EventKind
 from dicomrelay.ledger.schema import (
-    OF_MANY,
-    decisions,
     deliveries,
     destinations,
     events,

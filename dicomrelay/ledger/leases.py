@@ -12,7 +12,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Table, select, update
 
 from dicomrelay.ledger.engine import Database, Work
-from dicomrelay.ledger.schema import RUNNING, pull_steps, stages, transfers, verifications
+from dicomrelay.ledger.pulls_schema import pull_steps
+from dicomrelay.ledger.schema import RUNNING, stages, transfers, verifications
 from dicomrelay.ledger.stages import stage_host
 from dicomrelay.ledger.values import Stage
 from dicomrelay.ledger.values_verification import VerificationState

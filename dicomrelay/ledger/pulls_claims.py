@@ -15,7 +15,8 @@ from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.facts import destination_info
 from dicomrelay.ledger.places import breaker_of, live_leases, locked_destination, write_breaker
 from dicomrelay.ledger.pulls_rows import policy_of, question_of, settle_pull, step_of
-from dicomrelay.ledger.schema import OPEN, RUNNING, destinations, pull_missing, pull_steps, pulls
+from dicomrelay.ledger.pulls_schema import OPEN, pull_missing, pull_steps, pulls
+from dicomrelay.ledger.schema import RUNNING, destinations
 from dicomrelay.ledger.texts import storable
 from dicomrelay.ledger.values_pulls import (
     ClaimedStep,

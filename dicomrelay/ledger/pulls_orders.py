@@ -20,7 +20,7 @@ from dicomrelay.ledger.pulls_rows import (
     settle_pull,
     step_of,
 )
-from dicomrelay.ledger.schema import pull_missing, pull_polls, pull_steps, pulls
+from dicomrelay.ledger.pulls_schema import pull_missing, pull_polls, pull_steps, pulls
 from dicomrelay.ledger.values_pulls import (
     Listed,
     NewPull,

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from dicomrelay.ledger.engine import AnyRow, Work
 from dicomrelay.ledger.pulls_orders import order, remove
-from dicomrelay.ledger.schema import pull_polls, pull_steps, pulls
+from dicomrelay.ledger.pulls_schema import pull_polls, pull_steps, pulls
 from dicomrelay.ledger.values_pulls import NewPull, PollState, PullState
 
 

@@ -10,7 +10,8 @@ from sqlalchemy import func, insert, select, update
 
 from dicomrelay.ledger.engine import AnyRow, Work
 from dicomrelay.ledger.ids import new_id
-from dicomrelay.ledger.schema import DUE, pull_steps, pulls
+from dicomrelay.ledger.pulls_schema import pull_steps, pulls
+from dicomrelay.ledger.schema import DUE
 from dicomrelay.ledger.values import Priority
 from dicomrelay.ledger.values_pulls import (
     PriorsRule,

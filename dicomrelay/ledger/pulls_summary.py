@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Select, case, func, or_, select
 
 from dicomrelay.ledger.engine import AnyRow, Work, chunks
 from dicomrelay.ledger.pulls_rows import OPEN_STEPS, PRIORITIES, policy_of
-from dicomrelay.ledger.schema import OPEN, pull_missing, pull_steps, pulls
+from dicomrelay.ledger.pulls_schema import OPEN, pull_missing, pull_steps, pulls
 from dicomrelay.ledger.values_pulls import (
     Missing,
     PullKind,
@@ -20,8 +20,6 @@ from dicomrelay.ledger.values_pulls import (
     StepRow,
     StepState,
 )
-
-_FETCH: Final = pull_steps.c.kind == StepKind.FETCH.value
 
 
 def newest(work: Work, *, limit: int, states: Sequence[PullState]) -> tuple[PullRow, ...]:

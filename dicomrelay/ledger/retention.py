@@ -42,7 +42,18 @@ class Pruned:
     @property
     def any(self) -> bool:
         """Whether there may be more."""
-        return any((self.transfers, self.jobs, self.orders, self.events, self.evidence, self.decisions))
+        # Deliveries go with their transfers.
+        return any(
+            (
+                self.transfers,
+                self.jobs,
+                self.orders,
+                self.events,
+                self.evidence,
+                self.pulls,
+                self.decisions,
+            )
+        )
 
 
 class Retention:

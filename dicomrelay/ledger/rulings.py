@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from sqlalchemy import func, insert, select
 
 from dicomrelay.ledger import decisions as rows_of
+from dicomrelay.ledger.decisions_schema import OF_MANY, decisions, rule_activations, rule_versions
 from dicomrelay.ledger.engine import Database, chunks
 from dicomrelay.ledger.grouping import CompletionPolicy
-from dicomrelay.ledger.schema import OF_MANY, UNDECIDED, decisions, rule_activations, rule_versions, studies
+from dicomrelay.ledger.schema import UNDECIDED, studies
 from dicomrelay.ledger.values_decisions import (
     Activation,
     DecisionRow,
@@ -29,12 +30,7 @@ class Rulings:
 
     def know_version(self, version: str, body: str, origin: str) -> None:
         """Keep the text of a version, where it is not known."""
-        self._database.transact(
-            lambda work: work.insert_missing(
-                rule_versions,
-                [{"version": version, "body": body, "origin": origin, "first_at": work.now}],
-            )
-        )
+        self._database.transact(lambda work: rows_of.know_versions(work, [(version, body, origin)]))
 
     def versions(self) -> list[RuleVersion]:
         """All that are known, the newest first, with how much each decided."""

@@ -36,7 +36,7 @@ METADATA: Final = MetaData(
 )
 
 # SQLite numbers rows by itself only where the type is INTEGER.
-_RowNumber: Final = BigInteger().with_variant(Integer(), "sqlite")
+ROW_NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
 
 KEPT: Final = text("state = 'kept'")
 RELEASABLE: Final = text(
@@ -62,7 +62,6 @@ OF_A_JOB: Final = text("job_id <> ''")
 UNDECIDED: Final = text("undecided")
 LASTS: Final = text("ended_at IS NULL")
 UNTOLD: Final = text("state = 'due'")
-OF_MANY: Final = text("level <> 'instance'")
 WITH_EVIDENCE: Final = text("evidence_count > evidence_pruned")
 
 studies: Final = Table(
@@ -363,7 +362,7 @@ Index("ix_job_items_job", job_items.c.job_id)
 events: Final = Table(
     "events",
     METADATA,
-    Column("id", _RowNumber, primary_key=True, autoincrement=True),
+    Column("id", ROW_NUMBER, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("study_instance_uid", Text, nullable=False),
@@ -430,129 +429,6 @@ Index(
     postgresql_where=NEEDS_ATTENTION,
 )
 
-# What rules decided (docs/design/rules.md): the rules themselves, each decision with what was asked, and who put them in force.
-rule_versions: Final = Table(
-    "rule_versions",
-    METADATA,
-    Column("version", Text, primary_key=True),
-    Column("body", Text, nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("first_at", BigInteger, nullable=False),
-)
-rule_activations: Final = Table(
-    "rule_activations",
-    METADATA,
-    Column("id", _RowNumber, primary_key=True, autoincrement=True),
-    Column("at", BigInteger, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("previous", Text, nullable=False),
-    Column("changed", Integer, nullable=False),
-    Column("decisions", Integer, nullable=False),
-    Column("forced", Boolean, nullable=False),
-)
-decisions: Final = Table(
-    "decisions",
-    METADATA,
-    Column("id", _RowNumber, primary_key=True, autoincrement=True),
-    Column("at", BigInteger, nullable=False),
-    Column("level", Text, nullable=False),  # instance, series, study
-    Column("subject", Text, nullable=False),  # the id of an instance, or the UID of a series or a study
-    Column("study_instance_uid", Text, nullable=False),
-    Column("job_id", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("rules", Text, nullable=False),
-    Column("inputs", Text, nullable=False),
-    Column("outcome", Text, nullable=False),
-)
-Index("ix_decisions_subject", decisions.c.subject)
-Index(
-    "ix_decisions_later",
-    decisions.c.study_instance_uid,
-    sqlite_where=OF_MANY,
-    postgresql_where=OF_MANY,
-)
-Index("ix_decisions_at", decisions.c.at)
-
-# What is fetched from other nodes (docs/design/pulls.md).
-OPEN: Final = text("finished_at IS NULL")
-ONLY_ONCE: Final = text("only_once <> ''")
-pulls: Final = Table(
-    "pulls",
-    METADATA,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("source", Text, ForeignKey("destinations.name"), nullable=False),
-    Column("state", Text, nullable=False),
-    Column("rank", Integer, nullable=False),
-    # JSON. The question may name a patient: it is "" once it is answered.
-    Column("policy", Text, nullable=False),
-    Column("question", Text, nullable=False),
-    Column("asked_for", Text, nullable=False),
-    Column("of_study", Text, nullable=False),
-    Column("only_once", Text, nullable=False),
-    Column("truncated", Boolean, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("asked_at", BigInteger),
-    Column("finished_at", BigInteger),
-)
-Index("ix_pulls_open", pulls.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
-Index("ix_pulls_finished_at", pulls.c.finished_at)
-Index(
-    "uq_pulls_only_once", pulls.c.only_once, unique=True, sqlite_where=ONLY_ONCE, postgresql_where=ONLY_ONCE
-)
-
-pull_steps: Final = Table(
-    "pull_steps",
-    METADATA,
-    Column("id", Text, primary_key=True),
-    Column("pull_id", Text, ForeignKey("pulls.id"), nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("source", Text, ForeignKey("destinations.name"), nullable=False),
-    Column("rank", Integer, nullable=False),
-    Column("study_instance_uid", Text, nullable=False),
-    Column("series_instance_uid", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("due_at", BigInteger),
-    Column("fence", BigInteger, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("attempt", Integer, nullable=False),
-    # Retrievals in a row that brought nothing new.
-    Column("rounds", Integer, nullable=False),
-    Column("announced", Integer),
-    # Of those: what is here, and what was here before anything was fetched.
-    Column("here", Integer, nullable=False),
-    Column("here_before", Integer, nullable=False),
-    Column("missing", Integer, nullable=False),
-    Column("proof", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("advice", Text, nullable=False),
-    Column("started_at", BigInteger),
-    Column("finished_at", BigInteger),
-    UniqueConstraint("pull_id", "number"),
-)
-# In the order in which they go.
-Index(
-    "ix_pull_steps_due",
-    pull_steps.c.source,
-    pull_steps.c.rank,
-    pull_steps.c.due_at,
-    pull_steps.c.id,
-    sqlite_where=DUE,
-    postgresql_where=DUE,
-)
-Index("ix_pull_steps_open", pull_steps.c.pull_id, sqlite_where=DUE, postgresql_where=DUE)
-Index("ix_pull_steps_running", pull_steps.c.source, sqlite_where=RUNNING, postgresql_where=RUNNING)
-
-pull_missing: Final = Table(
-    "pull_missing",
-    METADATA,
-    Column("step_id", Text, ForeignKey("pull_steps.id"), primary_key=True, nullable=False),
-    Column("sop_instance_uid", Text, primary_key=True, nullable=False),
-    Column("series_instance_uid", Text, nullable=False),
-)
-
 # What the relay tells by itself; told_at is when channels were last told of it.
 alerts: Final = Table(
     "alerts",
@@ -600,16 +476,6 @@ Index(
     alert_messages.c.id,
     sqlite_where=UNTOLD,
     postgresql_where=UNTOLD,
-)
-
-pull_polls: Final = Table(
-    "pull_polls",
-    METADATA,
-    Column("name", Text, primary_key=True),
-    Column("due_at", BigInteger, nullable=False),
-    # What the source had then was listed.
-    Column("known_until", BigInteger),
-    Column("pull_id", Text, nullable=False),
 )
 
 # Held until `due_at`: who leads, and whose scheduler runs.

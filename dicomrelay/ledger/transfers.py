@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.sql.expression import bindparam
 
-from dicomrelay.dicom.status import status_name, status_row
+from dicomrelay.dicom.status import status_row
 from dicomrelay.errors import LedgerError
 from dicomrelay.ledger import (
     contacts,
@@ -242,8 +242,9 @@ def _of_refusals(work: Work, transfer_id: str, refused: int) -> tuple[str, str]:
     ).one()
     if row.status is None:
         return f"{refused} refused: {row.reason or 'no reason given'}", ""
-    words = row.reason or status_name(row.status)
-    return f"{refused} refused: {row.status:04X} {words}", status_row(row.status).advice
+    row_of_status = status_row(row.status)
+    words = (row.reason or row_of_status.name).removesuffix(f" 0x{row.status:04X}")  # it stands before them
+    return f"{refused} refused: {row.status:04X} {words}", row_of_status.advice
 
 
 def _destination_of(work: Work, transfer_id: str) -> str:

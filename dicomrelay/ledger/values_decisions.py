@@ -31,12 +31,17 @@ PLAIN: Final = Terms()
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision: positions of the rules that matched, what was asked and what came of it, both as JSON."""
+    """A decision: positions of the rules that matched, what was asked and what came of it, both as JSON.
+
+    `body` and `origin` are of the version, for a ledger that does not know it; "" of what was read from one.
+    """
 
     version: str
     rules: str
     inputs: str
     outcome: str
+    body: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from dicomrelay.dicom.commitment import ReportStatus
 from dicomrelay.dimse.commitment import MAX_REPORT_BYTES
-from dicomrelay.dimse.identifier_buffer import IdentifierBuffer, TooLarge
 from dicomrelay.dimse.messages import NEventReportRequest, NEventReportResponse
 from dicomrelay.net.edge import ask
+from dicomrelay.net.incoming_request import IncomingRequest
 from dicomrelay.net.service import AssociationInfo, ReportHandler
 
 
@@ -24,34 +24,26 @@ class IncomingReport:
     ) -> None:
         self._handler = handler
         self._association = association
-        self._request = request
-        self._transfer_syntax_uid = transfer_syntax_uid
-        self._buffer: IdentifierBuffer | None = IdentifierBuffer(MAX_REPORT_BYTES)
+        self._incoming: IncomingRequest[NEventReportRequest] = IncomingRequest(MAX_REPORT_BYTES)
+        self._incoming.begin(request, transfer_syntax_uid)
 
     def add(self, fragments: Sequence[memoryview]) -> None:
         """Take the next bytes."""
-        if self._buffer is None:
-            return
-        try:
-            self._buffer.add(fragments)
-        except TooLarge:
-            self._buffer = None
+        self._incoming.add(fragments)
 
     def finish(self) -> NEventReportResponse:
         """The data set is complete: the response."""
-        request = self._request
+        request, data_set, transfer_syntax_uid = self._incoming.take()
         return NEventReportResponse(
             request.message_id,
-            self._status(),
+            self._status(request, data_set, transfer_syntax_uid),
             request.sop_class_uid,
             request.sop_instance_uid,
             request.event_type_id,
         )
 
-    def _status(self) -> int:
-        if self._buffer is None:
+    def _status(self, request: NEventReportRequest, data_set: bytes | None, transfer_syntax_uid: str) -> int:
+        if data_set is None:
             return ReportStatus.RESOURCE_LIMITATION
-        status, _ = ask(
-            self._handler, self._association, self._request, self._buffer.take(), self._transfer_syntax_uid
-        )
+        status, _ = ask(self._handler, self._association, request, data_set, transfer_syntax_uid)
         return ReportStatus.PROCESSING_FAILURE if status is None else status

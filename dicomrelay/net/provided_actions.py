@@ -12,7 +12,6 @@ from dicomrelay.dicom.commitment import ReportStatus
 from dicomrelay.dimse.codec import encode_message
 from dicomrelay.dimse.commitment import MAX_REPORT_BYTES
 from dicomrelay.dimse.fragments import command_bytes, data_set_bytes
-from dicomrelay.dimse.identifier_buffer import IdentifierBuffer, TooLarge
 from dicomrelay.dimse.messages import (
     NActionRequest,
     NActionResponse,
@@ -21,6 +20,7 @@ from dicomrelay.dimse.messages import (
 )
 from dicomrelay.errors import RemoteProtocolError
 from dicomrelay.net.edge import ask
+from dicomrelay.net.incoming_request import IncomingRequest
 from dicomrelay.net.service import (
     ActionHandler,
     ActionReply,
@@ -45,9 +45,7 @@ class ProvidedActions:
     def __init__(self, handler: ActionHandler, association: AssociationInfo) -> None:
         self._handler = handler
         self._association = association
-        self._request: NActionRequest | None = None
-        self._syntax = ""
-        self._buffer: IdentifierBuffer | None = None
+        self._incoming: IncomingRequest[NActionRequest] = IncomingRequest(MAX_REPORT_BYTES)
         self._due: deque[tuple[NActionRequest, int, DueReport]] = deque()
         self._message_id = 0
         self._reported: dict[int, ReportAnswered] = {}
@@ -60,29 +58,20 @@ class ProvidedActions:
     @property
     def is_receiving(self) -> bool:
         """Whether the data set of a request is on its way."""
-        return self._request is not None
+        return self._incoming.is_receiving
 
     def begin(self, request: NActionRequest, transfer_syntax_uid: str) -> None:
         """A request came; its action information follows by `add`."""
-        self._request, self._syntax = request, transfer_syntax_uid
-        self._buffer = IdentifierBuffer(MAX_REPORT_BYTES)
+        self._incoming.begin(request, transfer_syntax_uid)
 
     def add(self, fragments: Sequence[memoryview]) -> None:
         """Take the next bytes; what is over the bound is read and thrown away."""
-        if self._buffer is None:
-            return
-        try:
-            self._buffer.add(fragments)
-        except TooLarge:
-            self._buffer = None
+        self._incoming.add(fragments)
 
     def finish(self, context_id: int) -> NActionResponse:
         """The request is whole: the response to it."""
-        request, self._request = self._request, None
-        if request is None:
-            raise AssertionError("finish without begin")
-        information = self._buffer.take() if self._buffer is not None else None
-        reply, _ = ask(self._handler, self._association, request, information, self._syntax)
+        request, information, syntax = self._incoming.take()
+        reply, _ = ask(self._handler, self._association, request, information, syntax)
         if reply is None:
             reply = ActionReply(ReportStatus.PROCESSING_FAILURE, "a fault of the service")
         if reply.due is not None:
@@ -129,7 +118,7 @@ class ProvidedActions:
         """The association is over: who waits for the answer to a report gets none."""
         waiting, self._reported = list(self._reported.values()), {}
         due, self._due = self._due, deque()
-        self._request = self._buffer = None
+        self._incoming.forget()
         for answered in waiting:
             ask(answered, None)
         for _, _, each in due:

@@ -11,7 +11,6 @@ from typing import Final
 from dicomrelay.dicom.performed_step import ObjectStatus
 from dicomrelay.dimse.codec import encode_message
 from dicomrelay.dimse.fragments import command_bytes, data_set_bytes
-from dicomrelay.dimse.identifier_buffer import IdentifierBuffer, TooLarge
 from dicomrelay.dimse.messages import (
     NCreateRequest,
     NCreateResponse,
@@ -21,6 +20,7 @@ from dicomrelay.dimse.messages import (
     ObjectRequest,
 )
 from dicomrelay.net.edge import ask
+from dicomrelay.net.incoming_request import IncomingRequest
 from dicomrelay.net.service import AssociationInfo, ObjectHandler, ObjectReply
 from dicomrelay.ul.connection import Connection
 
@@ -40,37 +40,25 @@ class ProvidedObjects:
     def __init__(self, handler: ObjectHandler, association: AssociationInfo) -> None:
         self._handler = handler
         self._association = association
-        self._request: ObjectRequest | None = None
-        self._syntax = ""
-        self._buffer: IdentifierBuffer | None = None
+        self._incoming: IncomingRequest[ObjectRequest] = IncomingRequest(MAX_OBJECT_BYTES)
 
     @property
     def is_receiving(self) -> bool:
         """Whether the data set of a request is on its way."""
-        return self._request is not None
+        return self._incoming.is_receiving
 
     def begin(self, request: ObjectRequest, transfer_syntax_uid: str) -> None:
         """A request came; its data set follows by `add`."""
-        self._request, self._syntax = request, transfer_syntax_uid
-        self._buffer = IdentifierBuffer(MAX_OBJECT_BYTES)
+        self._incoming.begin(request, transfer_syntax_uid)
 
     def add(self, fragments: Sequence[memoryview]) -> None:
         """Take the next bytes; what is over the bound is read and thrown away."""
-        if self._buffer is None:
-            return
-        try:
-            self._buffer.add(fragments)
-        except TooLarge:
-            self._buffer = None
+        self._incoming.add(fragments)
 
     def finish(self, connection: Connection, context_id: int) -> bytes:
         """The request is whole: the bytes of the response to it."""
-        request, self._request = self._request, None
-        if request is None:
-            raise AssertionError("finish without begin")
-        buffer, self._buffer = self._buffer, None
-        data_set = buffer.take() if buffer is not None else None
-        reply, _ = ask(self._handler, self._association, request, data_set, self._syntax)
+        request, data_set, syntax = self._incoming.take()
+        reply, _ = ask(self._handler, self._association, request, data_set, syntax)
         if reply is None:
             reply = ObjectReply(ObjectStatus.PROCESSING_FAILURE, "a fault of the service")
         kind: type[NCreateResponse | NSetResponse | NGetResponse] = NGetResponse
@@ -95,4 +83,4 @@ class ProvidedObjects:
 
     def close(self) -> None:
         """The association is over: forget what is half received."""
-        self._request = self._buffer = None
+        self._incoming.forget()

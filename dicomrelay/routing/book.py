@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
-from dicomrelay.routing.checking import Finding, Known, check
+from dicomrelay.routing.checking import Finding, Known, check, check_alone
 from dicomrelay.routing.rules import RuleSet
 from dicomrelay.settings import RuleSettings, Settings
 from dicomrelay.settings.places import line_of
@@ -16,6 +19,9 @@ from dicomrelay.settings.rules_file import Problem, RulesFileError, parse_rules,
 
 _log = get_logger("dicomrelay.rules")
 _Seen: TypeAlias = tuple[int, int, int, int] | None
+# Who writes a file writes it in parts: one that was not touched for so long is taken for whole.
+SETTLE_S: Final = 1.0
+_LOOKS: Final = 10
 _OF_SETTINGS = "the settings"
 
 
@@ -26,6 +32,8 @@ def known_names(settings: Settings) -> Known:
         edits=[each.name for each in settings.edits],
         # Only these have a study to begin with.
         pulls=[each.name for each in settings.pulls if each.priors is not None],
+        deidentifying=[each.name for each in settings.edits if each.deidentify is not None],
+        unedited=[each.name for each in settings.destinations if each.edits is None],
     )
 
 
@@ -49,7 +57,15 @@ def rule_set(settings: Settings, file: Path | None = None) -> RuleSet:
 
 def rule_set_of(settings: Settings, text: str, origin: str) -> RuleSet:
     """The rules of a text; `origin` names it in errors. Raises RulesFileError."""
-    rules = parse_rules(text, origin)
+    try:
+        rules = parse_rules(text, origin)
+    except RulesFileError as error:
+        also = [problem(each, text) for each in check_alone(error.sound, known_names(settings))]
+        if not also:
+            raise
+        raise RulesFileError(
+            origin, sorted([*error.problems, *also], key=lambda each: each.line or 0)
+        ) from error
     refuse_errors(rules, settings, origin, text)
     try:
         settings.with_rules(rules)
@@ -86,14 +102,33 @@ def _places(error: ConfigurationError) -> list[str]:
     return [type(error).__name__]
 
 
+def _seen(state: os.stat_result) -> _Seen:
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_dev
+
+
+def _identity(seen: _Seen) -> str:
+    return "-".join(map(str, seen or ()))
+
+
+def identity_of(path: Path) -> str:
+    """Which file is under a name now, other than any that was there before; "" where there is none."""
+    try:
+        return _identity(_seen(path.stat()))
+    except OSError:
+        return ""
+
+
 class RuleBook:
     """The rules in force, for a process that goes on: `current` before each batch.
 
-    A file that does not pass changes nothing: the rules before stay in force, and the log says why, once.
+    A file is taken when nobody has touched it for `settle_s`: half of a set of rules is one too, and other rules than
+    anybody wrote. A file that does not pass changes nothing: the rules before stay in force, and the log says why, once.
 
     Parameters
     ----------
     settings : Settings
+    settle_s : float
+        Also waited for here, where the file is younger.
 
     Raises
     ------
@@ -101,44 +136,83 @@ class RuleBook:
         There are no rules to begin with: something is wrong with them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, settle_s: float = SETTLE_S) -> None:
         self._settings = settings
         self._path = settings.rules_path
-        self._seen = self._look()
+        self._settle_s = settle_s
+        # Why the file as it is now is not in force, in lines as `rules check` has them; "" where it is.
+        self.refused = ""
+        self._lock = threading.Lock()
+        self._seen, rest_s = self._look()
+        self._found, self._found_at = self._seen, time.monotonic()
+        for _ in range(_LOOKS):
+            if rest_s <= 0:
+                break
+            # By our own clock: that of the file's machine may be another.
+            time.sleep(settle_s)
+            before, (self._seen, rest_s) = self._seen, self._look()
+            if self._seen == before:
+                break
         self._rules = rule_set(settings)
 
+    @property
+    def judged(self) -> str:
+        """Which file was judged last, as `identity_of` has it."""
+        return _identity(self._seen)
+
     def current(self) -> RuleSet:
-        """The rules as they are now: one look at the name, the size and the time of the file."""
-        seen = self._look()
-        if seen != self._seen and self._path is not None:
-            self._seen = seen
-            try:
-                fresh = rule_set(self._settings)
-            except ConfigurationError as error:
-                _log.error(
-                    "the rules are refused, those before stay in force",
-                    action="rules.refused",
-                    version=self._rules.version,
-                    # No word of the file itself: a pattern may name a patient.
-                    where=_places(error),
-                    advice="`dicomrelay rules check` says what is wrong",
-                )
-            else:
-                _log.info(
-                    "rules in force",
-                    action="rules.loaded",
-                    version=fresh.version,
-                    before=self._rules.version,
-                    rules=len(fresh.rules),
-                )
-                self._rules = fresh
+        """The rules as they are now: one look at the name, the size and the times of the file."""
+        if self._path is not None:
+            with self._lock:
+                self._look_again()
         return self._rules
 
-    def _look(self) -> _Seen:
+    def _look_again(self) -> None:
+        found, rest_s = self._look()
+        if found == self._seen:
+            self._found = found
+        elif found != self._found:
+            self._found, self._found_at = found, time.monotonic()
+        if found != self._seen and (rest_s <= 0 or time.monotonic() - self._found_at >= self._settle_s):
+            self._take(found)
+
+    def _take(self, found: _Seen) -> None:
+        fresh: RuleSet | None = None
+        try:
+            fresh = rule_set(self._settings)
+        except ConfigurationError as error:
+            refused = error
+        if self._look()[0] != found:
+            return  # somebody writes it just now: it is looked at again
+        self._seen = found
+        if fresh is None:
+            self.refused = str(refused)
+            _log.error(
+                "the rules are refused, those before stay in force",
+                action="rules.refused",
+                version=self._rules.version,
+                # No word of the file itself: a pattern may name a patient.
+                where=_places(refused),
+                advice="`dicomrelay rules check` says what is wrong",
+            )
+            return
+        _log.info(
+            "rules in force",
+            action="rules.loaded",
+            version=fresh.version,
+            before=self._rules.version,
+            rules=len(fresh.rules),
+        )
+        self.refused = ""
+        self._rules = fresh
+
+    def _look(self) -> tuple[_Seen, float]:
+        """What the file is, and for how many seconds more nobody may touch it; a file that is gone is no reason to wait for."""
         if self._path is None:
-            return None
+            return None, 0.0
         try:
             state = self._path.stat()
         except OSError:
-            return None
-        return state.st_ino, state.st_size, state.st_mtime_ns, state.st_dev
+            return None, self._settle_s
+        touched = max(state.st_mtime, state.st_ctime)
+        return _seen(state), self._settle_s - (time.time() - touched)

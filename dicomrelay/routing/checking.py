@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dicomrelay.routing.conditions import ALL, ANY, NOT, Node, RuleError, compiled
+from dicomrelay.routing.conditions import ALL, ANY, NOT, Node, compiled, faults
 from dicomrelay.settings import RuleSettings
 from dicomrelay.settings.places import Loc
 
@@ -17,6 +17,9 @@ class Known:
     destinations: Collection[str]
     edits: Collection[str] = ()
     pulls: Collection[str] = ()
+    # Profiles that de-identify, and destinations that have no edits of their own.
+    deidentifying: Collection[str] = ()
+    unedited: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,33 @@ def check(rules: Sequence[RuleSettings], known: Known) -> list[Finding]:
     checked = [_Checked(rule, number) for number, rule in enumerate(rules)]
     found: list[Finding] = []
     for each in checked:
-        try:
+        wrong = _errors(each, known)
+        found.extend(wrong)
+        if not any(error.loc[2:3] == ("when",) for error in wrong):
             each.when = compiled(each.rule.when, (*each.loc, "when"))
             each.facts = frozenset(_wants(each.when))
-        except RuleError as error:
-            found.append(Finding(error.loc, str(error), is_error=True))
-        found.extend(_names(each, known))
         found.extend(_alone(each))
+        found.extend(_by_hand(each, known))
     found.extend(_twice(checked))
     found.extend(_behind(checked))
     found.extend(_original_too(checked))
     return sorted(found, key=lambda finding: (finding.loc[1], not finding.is_error))
+
+
+def check_alone(rules: Mapping[int, RuleSettings], known: Known) -> list[Finding]:
+    """The errors of single rules, by their positions, where others beside them cannot be read."""
+    return [
+        finding
+        for number, rule in sorted(rules.items())
+        for finding in _errors(_Checked(rule, number), known)
+    ]
+
+
+def _errors(each: _Checked, known: Known) -> list[Finding]:
+    wrong = [
+        Finding(error.loc, str(error), is_error=True) for error in faults(each.rule.when, (*each.loc, "when"))
+    ]
+    return [*wrong, *_names(each, known)]
 
 
 def _names(each: _Checked, known: Known) -> Iterator[Finding]:
@@ -87,6 +106,18 @@ def _alone(each: _Checked) -> Iterator[Finding]:
             (*each.loc, "archive"),
             "what only this rule matches goes nowhere: it stays in the spool, listed as unrouted",
         )
+
+
+def _by_hand(each: _Checked, known: Known) -> Iterator[Finding]:
+    """Names that only a rule keeps back: not every way to a destination asks rules."""
+    if each.rule.edits in known.deidentifying:
+        for name in each.rule.send_to:
+            if name in known.unedited:
+                yield Finding(
+                    (*each.loc, "edits"),
+                    f"{name} has no edits of its own: what is moved (C-MOVE) or replayed there by hand goes as it arrived. With "
+                    f"edits = {each.rule.edits!r} at the destination nothing does",
+                )
 
 
 def _twice(checked: Sequence[_Checked]) -> Iterator[Finding]:

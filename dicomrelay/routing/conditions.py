@@ -102,6 +102,20 @@ def compiled(when: RuleCondition, loc: tuple[str | int, ...] = ("when",)) -> Nod
     return nodes[0] if len(nodes) == 1 else Node(ALL, tuple(nodes))
 
 
+def faults(when: RuleCondition, loc: tuple[str | int, ...] = ("when",)) -> Iterator[RuleError]:
+    """Everything for which `compiled` refuses a condition."""
+    for name in when.attributes:
+        try:
+            compiled(RuleCondition(attributes={name: when.attributes[name]}), loc)
+        except RuleError as error:
+            yield error
+    for kind, below in ((ALL, when.all_of), (ANY, when.any_of)):
+        for number, each in enumerate(below or ()):
+            yield from faults(each, (*loc, kind, number))
+    if when.not_ is not None:
+        yield from faults(when.not_, (*loc, NOT))
+
+
 def _tree(kind: str, conditions: Sequence[RuleCondition], loc: tuple[str | int, ...]) -> Node:
     return Node(kind, tuple(compiled(each, (*loc, number)) for number, each in enumerate(conditions)))
 

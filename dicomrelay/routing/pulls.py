@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, Protocol
 
+from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.values import DestinationInfo, Priority
@@ -22,6 +24,7 @@ from dicomrelay.routing.destinations import resolve
 from dicomrelay.settings import PullSettings, Settings
 
 _DATE: Final = "%Y%m%d"
+_UIDS: Final = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
 # They would match other patients (PS3.4 Section C.2.2.2).
 _MATCHES_OTHERS: Final = frozenset("*?\\")
 
@@ -65,13 +68,46 @@ def check_pulls(settings: Settings) -> None:
     Raises
     ------
     ConfigurationError
-        A key that is none; it names the entry.
+        A key that is none, or a source; it names the entry.
     """
     for entry in settings.pulls:
-        try:
-            build_identifier([parse_key(key) for key in entry.keys])
-        except ConfigurationError as error:
-            raise ConfigurationError(f"pulls.{entry.name}.keys: {error}") from error
+        check_entry(settings, entry)
+
+
+def check_entry(settings: Settings, entry: PullSettings) -> None:
+    """See that an entry can be asked.
+
+    Raises
+    ------
+    ConfigurationError
+        A key that is none, or a source; it names the entry.
+    """
+    try:
+        check_question(entry.keys)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"pulls.{entry.name}.keys: {error}") from error
+    try:
+        source_of(settings, entry.source)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"pulls.{entry.name}.source: {error}") from error
+
+
+def check_question(keys: Sequence[str]) -> None:
+    """See that keys can be asked.
+
+    Raises
+    ------
+    ConfigurationError
+        A key that is none, or a value that its attribute cannot have: no source would find anything by it.
+    """
+    parsed = [parse_key(key) for key in keys]
+    build_identifier(parsed)
+    for key in parsed:
+        wrong = [uid for uid in key.value.split("\\") if uid and not is_tolerable_uid(uid)]
+        if key.name in _UIDS and wrong:
+            raise ConfigurationError(
+                f"key {key.name!r}: {wrong[0][:64]!r} is no UID: digits and points, at most 64"
+            )
 
 
 def source_of(settings: Settings, text: str) -> DestinationInfo:
@@ -143,9 +179,9 @@ def _is_date(key: str) -> bool:
 def order_priors(
     orders: Orders, settings: Settings, name: str, wanted: PriorsWanted, today: date
 ) -> str | None:
-    """Order the relevant priors of a study, once; nothing is asked here, so that it is quick.
+    """Order the relevant priors of a study, once for each patient it is said to be of.
 
-    What a rule with `prefetch = name` does, and a worklist item.
+    Nothing is asked here, so that it is quick. What a rule with `prefetch = name` does, and a worklist item.
 
     Parameters
     ----------
@@ -198,6 +234,14 @@ def order_priors(
             name=entry.name,
             priority=Priority(entry.priority),
             priors=rule,
-            only_once=f"{name} {wanted.study_instance_uid}" if wanted.study_instance_uid else "",
+            only_once=_only_once(name, rule),
         )
     )
+
+
+def _only_once(name: str, rule: PriorsRule) -> str:
+    """Of a study whose patient was corrected the priors of the other one are ordered too."""
+    if not rule.study_instance_uid:
+        return ""
+    whose = hashlib.sha256(f"{rule.patient_id}\n{rule.issuer}".encode()).hexdigest()[:16]
+    return f"{name} {rule.study_instance_uid} {whose}"

@@ -22,6 +22,8 @@ def of_instance(rules: RuleSet, facts: Facts, decision: Decision, at_ms: int) ->
         ", ".join(map(str, decision.rules)),
         _text({"at": at_ms, "from": _origin(facts), **inputs(rules, facts)}),
         _text(outcome(decision)),
+        rules.body,
+        rules.origin,
     )
 
 
@@ -47,7 +49,14 @@ def of_later(rules: RuleSet, later: Later, at_ms: int) -> Decided:
     came = outcome(later.decision)
     if later.before:
         came["before"] = {str(stopped): outcome(each) for stopped, each in later.before.items()}
-    return Decided(rules.version, ", ".join(map(str, later.decision.rules)), _text(told), _text(came))
+    return Decided(
+        rules.version,
+        ", ".join(map(str, later.decision.rules)),
+        _text(told),
+        _text(came),
+        rules.body,
+        rules.origin,
+    )
 
 
 def _held(holds: Any, scope: Scope) -> bool | None:

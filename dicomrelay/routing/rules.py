@@ -161,6 +161,17 @@ class RuleSet:
         own = (rule for rule in self.rules if rule.settings.trigger == _INSTANCE)
         return combined(list(_matching(own, lambda rule: rule.when.holds(scope))), at_ms)
 
+    def edits_where_named(self, name: str, decision: Decision) -> str:
+        """The edits of what a person sends to a destination, "" for none: that it gets no original is the rules' word too.
+
+        Those that the rules which match have for it; else, where every rule that sends there has some, those of the first.
+        """
+        by_rule = decision.terms.get(name)
+        if by_rule is not None and by_rule.edits:
+            return by_rule.edits
+        edits = [rule.settings.edits for rule in self.rules if name in rule.settings.send_to]
+        return edits[0] or "" if edits and all(edits) else ""
+
     def decide_later(self, study_instance_uid: str, members: Sequence[Member], at_ms: int) -> list[Later]:
         """What the rules of series and of studies say of a study that is complete.
 

@@ -8,17 +8,16 @@ images without broker and database, the rest wakes up when they are back.
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dicomrelay.errors import RelayError, ServiceError
 from dicomrelay.runtime import not_ready, process
 from dicomrelay.runtime.not_ready import NotReady
 from dicomrelay.runtime.readiness import ReadinessSocket
+from dicomrelay.runtime.service import Running, Service
 
 _POLL_S = 0.05
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -26,49 +25,6 @@ _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0
 # Who was told to end by somebody says nothing about itself.
 _TOLD_TO_END = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A process to keep alive.
-
-    Attributes
-    ----------
-    name : str
-        For people; its log is `<name>.log`.
-    command : callable
-        Gives the argument list; called at every start, so it may prepare files.
-    rank : int
-        Lower ranks start first and stop last.
-    is_ready : callable, optional
-        Asked until it says yes; without one the process says so itself (`readiness.notify_ready`).
-    start_timeout_s, stop_grace_s : float
-        Time to become ready, and to end when asked.
-    mend : callable, optional
-        Called when it ended by itself before it was ready, once until it has been ready: puts right what may be the
-        cause and says what it did, then the service is started once more; "" when there was nothing to put right.
-    """
-
-    name: str
-    command: Callable[[], Sequence[str]]
-    rank: int
-    is_ready: Callable[[], bool] | None = None
-    start_timeout_s: float = 60
-    stop_grace_s: float = 30
-    environment: Mapping[str, str] = field(default_factory=dict)
-    mend: Callable[[], str] | None = None
-
-
-@dataclass(slots=True)
-class _Running:
-    service: Service
-    process: subprocess.Popen[bytes] | None = None
-    notices: ReadinessSocket | None = None
-    ready: bool = False
-    mended: bool = False
-    started_at: float = 0
-    failures: int = 0
-    not_before: float = 0
 
 
 class Supervisor:
@@ -88,30 +44,36 @@ class Supervisor:
     def __init__(
         self, services: Sequence[Service], *, logs: Path, say: Callable[[str], None], ready_file: Path
     ) -> None:
-        self._running = [_Running(service) for service in sorted(services, key=lambda s: s.rank)]
+        self._running = [Running(service) for service in sorted(services, key=lambda s: s.rank)]
         self._logs = logs
         self._say = say
         self._ready_file = ready_file
         self._shown: list[tuple[str, float | None]] = []
 
     def start(self, stop: threading.Event) -> None:
-        """Start every rank and wait until all are ready, or until `stop` is set.
+        """Start every rank and wait until all have been ready, or until `stop` is set.
+
+        One that lives and is not ready in time is waited for to the end, and holds up no other: it says so, and from
+        then on it is started again when it dies.
 
         Raises
         ------
         ServiceError
-            A service ended, or was not ready in time, at its first start; the message quotes its log.
+            A service ended at its first start, and all of lower ranks were there; the message quotes its log.
         """
         self._ready_file.unlink(missing_ok=True)
+        started: list[Running] = []
         for rank in sorted({running.service.rank for running in self._running}):
             group = [running for running in self._running if running.service.rank == rank]
             for running in group:
                 self._launch(running)
-            while not all(running.ready for running in group):
-                for running in group:
-                    self._await_first_start(running)
-                if stop.wait(_POLL_S):
+            started += group
+            while not all(running.was_ready or running.is_late for running in group):
+                if self._attend_to(started, stop):
                     return
+        while not all(running.was_ready for running in started):
+            if self._attend_to(started, stop):
+                return
 
     def start_patiently(self) -> None:
         """Start all at once and wait for none: who fails is tried again by `watch`, as if it had died later."""
@@ -140,14 +102,14 @@ class Supervisor:
             for running in group:
                 self._end(running)
 
-    def _end(self, running: _Running) -> None:
+    def _end(self, running: Running) -> None:
         if running.process and not process.wait(running.process, grace_s=running.service.stop_grace_s):
             self._say(
                 f"{running.service.name} did not stop in {running.service.stop_grace_s:g} s and was killed"
             )
         self._close_notices(running)
 
-    def _launch(self, running: _Running) -> None:
+    def _launch(self, running: Running) -> None:
         self._close_notices(running)
         service = running.service
         environment = dict(service.environment)
@@ -159,8 +121,19 @@ class Supervisor:
         running.ready = False
         running.started_at = time.monotonic()
 
-    def _await_first_start(self, running: _Running) -> None:
-        if running.ready or self._check_ready(running):
+    def _attend_to(self, started: Sequence[Running], stop: threading.Event) -> bool:
+        """Look at each once and pause; whether to stop."""
+        for running in started:
+            if running.was_ready or running.is_late:
+                self._tend(running)
+            else:
+                self._await_first_start(running)
+        if any(running.is_late for running in started):
+            self._show_those_that_are_not()
+        return stop.wait(_POLL_S)
+
+    def _await_first_start(self, running: Running) -> None:
+        if self._check_ready(running):
             return
         service = running.service
         ended = running.process.poll() if running.process else None
@@ -168,15 +141,26 @@ class Supervisor:
             if self._mended(running, ended):
                 self._launch(running)
                 return
+            if self._lacks_a_lower_rank(running):
+                running.is_late = True
+                self._try_later(running, f"died ({_ending(ended)})")
+                return
             raise ServiceError(
                 f"{service.name} ended at once (exit code {ended}): {self._last_words(service.name)}"
             )
         if time.monotonic() - running.started_at > service.start_timeout_s:
-            raise ServiceError(
-                f"{service.name} is not ready after {service.start_timeout_s:g} s: {self._last_words(service.name)}"
+            running.is_late = True
+            self._say(
+                f"{service.name} is not ready after {service.start_timeout_s:g} s and is waited for, the others go on; "
+                f"see {self.log_path(service.name)}"
             )
 
-    def _tend(self, running: _Running) -> None:
+    def _lacks_a_lower_rank(self, running: Running) -> bool:
+        """Whether what it needs may not be there yet."""
+        rank = running.service.rank
+        return any(not each.ready and each.service.rank < rank for each in self._running)
+
+    def _tend(self, running: Running) -> None:
         now = time.monotonic()
         if running.process is None:
             if now >= running.not_before:
@@ -193,7 +177,7 @@ class Supervisor:
             running.failures = 0
         self._try_later(running, f"died ({_ending(code)})")
 
-    def _mended(self, running: _Running, code: int) -> bool:
+    def _mended(self, running: Running, code: int) -> bool:
         """Whether something was put right for a service that ended before it was ready."""
         mend = running.service.mend
         if mend is None or running.ready or running.mended or code in _TOLD_TO_END:
@@ -211,13 +195,13 @@ class Supervisor:
             self._say(f"{name} {done}; see {self.log_path(name)}")
         return bool(done)
 
-    def _launch_again(self, running: _Running) -> None:
+    def _launch_again(self, running: Running) -> None:
         try:
             self._launch(running)
         except (OSError, RelayError) as error:
             self._try_later(running, f"cannot be started ({error})")
 
-    def _try_later(self, running: _Running, what: str) -> None:
+    def _try_later(self, running: Running, what: str) -> None:
         wait_s = _BACK_OFF_S[min(running.failures, len(_BACK_OFF_S) - 1)]
         running.failures += 1
         running.not_before = time.monotonic() + wait_s
@@ -226,11 +210,11 @@ class Supervisor:
         name = running.service.name
         self._say(f"{name} {what}; starts again in {wait_s:g} s; see {self.log_path(name)}")
 
-    def _check_ready(self, running: _Running) -> bool:
+    def _check_ready(self, running: Running) -> bool:
         if not running.ready:
             ask = running.service.is_ready or (running.notices.is_ready if running.notices else None)
             if ask is not None and ask():
-                running.ready = True
+                running.ready = running.was_ready = True
                 running.mended = False
                 took = time.monotonic() - running.started_at
                 self._say(f"{running.service.name} is ready ({took:.1f} s)")
@@ -257,7 +241,7 @@ class Supervisor:
                 [NotReady(name, None if at is None else at + ahead_s) for name, at in waiting],
             )
 
-    def _close_notices(self, running: _Running) -> None:
+    def _close_notices(self, running: Running) -> None:
         if running.notices:
             running.notices.close()
             running.notices = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.runtime import home
 from dicomrelay.scheduling.worklist import Worklist
@@ -25,3 +28,13 @@ def existing_ledger_url(settings: Settings) -> str:
 def open_worklist(settings: Settings) -> Worklist:
     """The worklist of the settings. Raises ServiceUnavailable as `existing_ledger_url`; connects at first use."""
     return Worklist.open(existing_ledger_url(settings))
+
+
+@contextmanager
+def opened_worklist(settings: Settings) -> Iterator[Worklist]:
+    """The same, for the length of a block."""
+    worklist = open_worklist(settings)
+    try:
+        yield worklist
+    finally:
+        worklist.dispose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_
 
 from dicomrelay.dicom.performed_step import StepState
 from dicomrelay.ledger.engine import Work
@@ -31,26 +31,53 @@ class Expected:
     missing: int
 
 
-def expected(work: Work, *, limit: int) -> tuple[Expected, ...]:
-    """Of the studies that wait longest, those of which it is known and not what the ledger has already."""
-    of_study = step_studies.c.study_instance_uid == studies.c.study_instance_uid
-    in_progress = exists().where(
-        of_study,
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one read has found.
+
+    Attributes
+    ----------
+    last : tuple of (int, str), optional
+        Where the next one goes on; None: there are no more.
+    """
+
+    found: tuple[Expected, ...]
+    last: tuple[int, str] | None
+
+
+def is_in_progress() -> ColumnElement[bool]:
+    """Of a row of `studies`: a modality is at work on it and has not said what it makes."""
+    return exists().where(
+        step_studies.c.study_instance_uid == studies.c.study_instance_uid,
         steps.c.sop_instance_uid == step_studies.c.sop_instance_uid,
         steps.c.state == StepState.IN_PROGRESS.value,
     )
-    rows = work.connection.execute(
-        select(studies.c.study_instance_uid, studies.c.expected_instances)
-        .where(studies.c.ungrouped_at.is_not(None), exists().where(of_study), ~in_progress)
-        .order_by(studies.c.ungrouped_at)
+
+
+def expected(work: Work, *, since: int, behind: tuple[int, str] | None, limit: int) -> Page:
+    """Of studies that wait, those of which it is known and not what the ledger has already. See `PerformedSteps.expected`."""
+    place = studies.c.ungrouped_at, studies.c.study_instance_uid
+    of_study = step_studies.c.study_instance_uid == studies.c.study_instance_uid
+    of_step = steps.c.sop_instance_uid == step_studies.c.sop_instance_uid
+    query = (
+        select(*place, studies.c.expected_instances)
+        .where(studies.c.ungrouped_at.is_not(None), exists().where(of_study), ~is_in_progress())
+        .order_by(*place)
         .limit(limit)
-    ).all()
+    )
+    if since:
+        said = exists().where(of_study, of_step, steps.c.changed_at >= since)
+        query = query.where(or_(studies.c.last_received_at >= since, said))
+    if behind is not None:
+        query = query.where(tuple_(*place) > tuple_(*behind))
+    rows = work.connection.execute(query).all()
     found = []
-    for uid, known in rows:
+    for _, uid, known in rows:
         counted = _counted(work, uid)
         if counted is not None and counted.instances != known:
             found.append(counted)
-    return tuple(found)
+    last = rows[-1] if len(rows) == limit else None
+    return Page(tuple(found), None if last is None else (last[0], last[1]))
 
 
 def _counted(work: Work, study_instance_uid: str) -> Expected | None:

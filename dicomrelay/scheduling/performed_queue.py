@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from sqlalchemy import ColumnElement, and_, insert, select, update
 
@@ -12,6 +13,9 @@ from dicomrelay.scheduling.performed_schema import performed_forwards as forward
 from dicomrelay.scheduling.performed_schema import performed_messages as messages
 from dicomrelay.scheduling.performed_schema import performed_steps as steps
 from dicomrelay.scheduling.performed_values import ClaimedForward, ForwardState, MessageKind
+
+# What a peer has still to hear.
+OPEN: Final = (ForwardState.WAITING.value, ForwardState.NEEDS_ATTENTION.value)
 
 
 def add(work: Work, sop_instance_uid: str, number: int, destinations: Iterable[str]) -> None:
@@ -39,11 +43,18 @@ def add(work: Work, sop_instance_uid: str, number: int, destinations: Iterable[s
 
 
 def destinations_of(work: Work, sop_instance_uid: str) -> list[str]:
-    """To whom the N-CREATE of a step goes."""
+    """Who is told of a step: those of its N-CREATE for whom nothing of it was dropped."""
+    dropped = select(forwards.c.destination).where(
+        forwards.c.sop_instance_uid == sop_instance_uid, forwards.c.state == ForwardState.DROPPED.value
+    )
     return list(
         work.connection.execute(
             select(forwards.c.destination)
-            .where(forwards.c.sop_instance_uid == sop_instance_uid, forwards.c.number == 1)
+            .where(
+                forwards.c.sop_instance_uid == sop_instance_uid,
+                forwards.c.number == 1,
+                forwards.c.destination.not_in(dropped),
+            )
             .order_by(forwards.c.destination)
         ).scalars()
     )
@@ -65,7 +76,7 @@ def claim(
         work.connection.execute(
             update(forwards)
             .where(*_key(row.sop_instance_uid, row.number, destination))
-            .values(due_at=work.now + lease_ms, fence=row.fence + 1, owner=storable(owner), is_uncertain=True)
+            .values(due_at=work.now + lease_ms, fence=row.fence + 1, owner=storable(owner))
         )
         message = work.connection.execute(
             select(messages.c.kind, messages.c.transfer_syntax_uid, messages.c.data_set).where(
@@ -88,10 +99,39 @@ def claim(
     return tuple(found)
 
 
-def renew(work: Work, claimed: Sequence[ClaimedForward], *, lease_ms: int) -> None:
-    """Say that these are still looked after."""
-    for each in claimed:
-        work.connection.execute(update(forwards).where(_mine(each)).values(due_at=work.now + lease_ms))
+def begin(work: Work, claimed: ClaimedForward, *, lease_ms: int) -> bool:
+    """It is about to be said: who claims it after us must know that the peer may have had it. False when it is no more ours."""
+    changed = work.connection.execute(
+        update(forwards).where(_mine(claimed)).values(due_at=work.now + lease_ms, is_uncertain=True)
+    )
+    return changed.rowcount == 1
+
+
+def renew(work: Work, claimed: Sequence[ClaimedForward], *, lease_ms: int) -> int:
+    """Say that these are still looked after; how many are ours."""
+    return sum(
+        work.connection.execute(
+            update(forwards).where(_mine(each)).values(due_at=work.now + lease_ms)
+        ).rowcount
+        for each in claimed
+    )
+
+
+def owners(work: Work, destination: str) -> frozenset[str]:
+    """Who holds messages for a peer."""
+    leased = forwards.c.destination == destination, forwards.c.due_at > work.now, forwards.c.owner != ""
+    return frozenset(work.connection.execute(select(forwards.c.owner).where(*leased).distinct()).scalars())
+
+
+def end_leases(work: Work, destination: str, gone: Collection[str]) -> int:
+    """What these hold for a peer is due now; how many messages that are."""
+    leased = forwards.c.destination == destination, forwards.c.due_at > work.now
+    changed = work.connection.execute(
+        update(forwards)
+        .where(*leased, forwards.c.owner.in_(sorted(gone)))
+        .values(due_at=work.now, owner="", fence=forwards.c.fence + 1)
+    )
+    return int(changed.rowcount)
 
 
 def sent(work: Work, claimed: ClaimedForward, status: int, reason: str) -> bool:
@@ -131,21 +171,31 @@ def later(
 def hand_back(work: Work, claimed: Sequence[ClaimedForward]) -> None:
     """These were not begun: due now, and nothing is counted."""
     for each in claimed:
-        work.connection.execute(
-            update(forwards)
-            .where(_mine(each))
-            .values(due_at=work.now, owner="", is_uncertain=each.was_uncertain)
-        )
+        work.connection.execute(update(forwards).where(_mine(each)).values(due_at=work.now, owner=""))
 
 
-def give_up(work: Work, claimed: ClaimedForward, status: int | None, reason: str) -> bool:
-    """It needs attention; what is behind it waits."""
-    return _end(work, claimed, ForwardState.NEEDS_ATTENTION, status, reason)
+def give_up(work: Work, claimed: ClaimedForward, status: int | None, reason: str, *, was_sent: bool) -> bool:
+    """It needs attention; what is behind it waits.
+
+    Parameters
+    ----------
+    was_sent : bool
+        Whether the peer may have had it: who tries it again must know.
+    """
+    is_uncertain = was_sent or claimed.was_uncertain
+    return _end(work, claimed, ForwardState.NEEDS_ATTENTION, status, reason, is_uncertain=is_uncertain)
 
 
-def retry(work: Work, sop_instance_uid: str = "") -> int:
-    """Try again now what needs attention, and what waits for its next attempt, of one step or of all; how many that are."""
-    of_it = (forwards.c.sop_instance_uid == sop_instance_uid,) if sop_instance_uid else ()
+def retry(work: Work, sop_instance_uid: str = "", known: Collection[str] | None = None) -> int:
+    """Try again now what needs attention, and what waits for its next attempt, of one step or of all; how many that are.
+
+    Parameters
+    ----------
+    known : collection of str, optional
+        For these peers only; None for all.
+    """
+    of_it = [forwards.c.sop_instance_uid == sop_instance_uid] if sop_instance_uid else []
+    of_it += [] if known is None else [forwards.c.destination.in_(sorted(known))]
     ended = work.connection.execute(
         update(forwards)
         .where(forwards.c.state == ForwardState.NEEDS_ATTENTION.value, *of_it)
@@ -158,6 +208,27 @@ def retry(work: Work, sop_instance_uid: str = "") -> int:
         .values(due_at=work.now, attempts=0)
     )
     return int(ended.rowcount + waiting.rowcount)
+
+
+def drop(work: Work, sop_instance_uid: str, destination: str) -> int:
+    """A peer is told nothing more of a step: what it has not heard is for nobody; how many messages that are."""
+    _lock_step(work, sop_instance_uid)
+    changed = work.connection.execute(
+        update(forwards)
+        .where(
+            forwards.c.sop_instance_uid == sop_instance_uid,
+            forwards.c.destination == destination,
+            forwards.c.state.in_(OPEN),
+        )
+        .values(
+            state=ForwardState.DROPPED.value,
+            due_at=None,
+            owner="",
+            fence=forwards.c.fence + 1,
+            ended_at=work.now,
+        )
+    )
+    return int(changed.rowcount)
 
 
 def orphaned(work: Work, known: Collection[str], reason: str) -> int:
@@ -195,7 +266,15 @@ def _mine(claimed: ClaimedForward) -> ColumnElement[bool]:
     return and_(*key, waiting, forwards.c.fence == claimed.fence)
 
 
-def _end(work: Work, claimed: ClaimedForward, state: ForwardState, status: int | None, reason: str) -> bool:
+def _end(
+    work: Work,
+    claimed: ClaimedForward,
+    state: ForwardState,
+    status: int | None,
+    reason: str,
+    *,
+    is_uncertain: bool = False,
+) -> bool:
     changed = work.connection.execute(
         update(forwards)
         .where(_mine(claimed))
@@ -204,7 +283,7 @@ def _end(work: Work, claimed: ClaimedForward, state: ForwardState, status: int |
             due_at=None,
             owner="",
             attempts=forwards.c.attempts + 1,
-            is_uncertain=claimed.was_uncertain and state is not ForwardState.SENT,
+            is_uncertain=is_uncertain,
             status=status,
             reason=storable(reason),
             ended_at=work.now,
@@ -229,7 +308,7 @@ def _has_open(work: Work, sop_instance_uid: str, destination: str) -> bool:
             .where(
                 forwards.c.sop_instance_uid == sop_instance_uid,
                 forwards.c.destination == destination,
-                forwards.c.state != ForwardState.SENT.value,
+                forwards.c.state.in_(OPEN),
             )
             .limit(1)
         ).first()

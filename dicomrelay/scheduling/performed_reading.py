@@ -155,6 +155,7 @@ def _forwards(work: Work, uids: Sequence[str]) -> defaultdict[str, list[ForwardR
                     row.status,
                     row.reason,
                     None if row.due_at is None else max(0, row.due_at - work.now),
+                    bool(row.owner),
                 )
             )
     return found

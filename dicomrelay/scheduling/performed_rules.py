@@ -25,6 +25,7 @@ from dicomrelay.dimse.identifier_bounds import foreign_vr
 from dicomrelay.errors import DataSetError
 from dicomrelay.scheduling.performed_table import (
     BY_TAG,
+    CODE_VALUES,
     MAY_BE_EMPTY,
     NEVER,
     PERFORMED_SERIES,
@@ -109,12 +110,23 @@ def changed(step: Dataset, modifications: Dataset, *, strict: bool = True) -> Da
     Raises
     ------
     StepRefused
-        0110 with Error ID A710 for a step that is final; 0105, 0106, 0120 or 0121.
+        0110 with Error ID A710 for a step that is final; 0105, 0106 or 0121.
     """
     if state_of(step).is_final:
         raise StepRefused(
             ObjectStatus.PROCESSING_FAILURE, NO_LONGER_UPDATED, error_id=NO_LONGER_UPDATED_ERROR_ID
         )
+    try:
+        return _changed(step, modifications, strict=strict)
+    except StepRefused as refused:
+        if refused.status is ObjectStatus.MISSING_ATTRIBUTE:  # N-SET has none such (PS3.7 Section 10.1.3.1.9)
+            raise StepRefused(
+                ObjectStatus.MISSING_ATTRIBUTE_VALUE, str(refused), refused.tags, refused.error_id
+            ) from None
+        raise
+
+
+def _changed(step: Dataset, modifications: Dataset, *, strict: bool) -> Dataset:
     given = _own(modifications)
     after = Dataset()
     after.update({element.tag: element for element in step})
@@ -122,6 +134,8 @@ def changed(step: Dataset, modifications: Dataset, *, strict: bool = True) -> Da
         row = BY_TAG.get(int(element.tag))
         if row is not None and row.change == NEVER:
             # Many modalities say again what they said: that changes nothing, and is no fault.
+            if is_empty(element) and element.tag not in step:
+                continue
             if element.tag in step and json_of(step[element.tag]) == json_of(element):
                 continue
             raise StepRefused(
@@ -135,7 +149,7 @@ def changed(step: Dataset, modifications: Dataset, *, strict: bool = True) -> Da
         for row in TABLE:
             if row is PERFORMED_SERIES and state is StepState.DISCONTINUED and not strict:
                 continue
-            _require(after, row, row.final if row.final == REQUIRED else MAY_BE_EMPTY, strict=strict)
+            _require(after, row, row.final, strict=strict)
     return after
 
 
@@ -194,11 +208,20 @@ def _require(step: Dataset, row: Row, kind: int, *, strict: bool, where: str = "
 
 
 def _require_items(step: Dataset, row: Row, *, strict: bool, where: str = "") -> None:
-    if not row.items or row.keyword not in step:
+    if not (row.items or row.is_code) or row.keyword not in step:
         return
     for number, item in enumerate(step[row.keyword].value or (), 1):
+        if row.is_code and strict:
+            _require_code(item, f"{where}{row.keyword}[{number}].")
         for each in row.items:
             _require(item, each, each.create, strict=strict, where=f"{where}{row.keyword}[{number}].")
+
+
+def _require_code(item: Dataset, where: str) -> None:
+    """That a coded entry has a code and says what it means."""
+    if not any(keyword in item and not is_empty(item[keyword]) for keyword in CODE_VALUES):
+        _require(item, Row(CODE_VALUES[0], REQUIRED), REQUIRED, strict=True, where=where)
+    _require(item, Row("CodeMeaning", REQUIRED), REQUIRED, strict=True, where=where)
 
 
 def is_empty(element: DataElement) -> bool:

@@ -104,7 +104,7 @@ performed_forwards: Final = Table(
     Column("fence", BigInteger, nullable=False),
     Column("owner", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
-    # Claimed, and nobody has said what came of it: the peer may have had it.
+    # Begun, and nobody has said what came of it: the peer may have had it.
     Column("is_uncertain", Boolean, nullable=False),
     Column("status", Integer),
     Column("reason", Text, nullable=False),

@@ -1,6 +1,7 @@
 """What a performed procedure step must say, and when: PS3.4 Table F.7.2-1 as data.
 
-Attributes that the table has as type 3 throughout are not here: they may come, and are kept.
+Attributes that the table has as type 3 throughout are not here: they may come, and are kept. Those that it has as type 3 in
+N-CREATE and does not allow in N-SET are.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Row:
         Its type in N-CREATE, in N-SET (`NEVER`: not allowed), and in a step that is final.
     items : tuple of Row
         What the items of a sequence must have, whenever it has any; only `create` counts there.
+    is_code : bool
+        Its items are coded entries: a code and its meaning (Tables F.7.2-1b and F.7.2-1d).
     """
 
     keyword: str
@@ -35,6 +38,7 @@ class Row:
     change: int = NEVER
     final: int = MAY_BE_EMPTY
     items: tuple[Row, ...] = ()
+    is_code: bool = False
 
     @property
     def tag(self) -> int:
@@ -44,6 +48,11 @@ class Row:
         return tag
 
 
+def _only_created(*keywords: str) -> tuple[Row, ...]:
+    return tuple(Row(keyword, OPTIONAL, final=OPTIONAL) for keyword in keywords)
+
+
+CODE_VALUES: Final = ("CodeValue", "LongCodeValue", "URNCodeValue")
 _REFERENCE: Final = (Row("ReferencedSOPClassUID", REQUIRED), Row("ReferencedSOPInstanceUID", REQUIRED))
 
 SCHEDULED_STEPS: Final = Row(
@@ -58,7 +67,7 @@ SCHEDULED_STEPS: Final = Row(
         Row("RequestedProcedureDescription", MAY_BE_EMPTY),
         Row("ScheduledProcedureStepID", MAY_BE_EMPTY),
         Row("ScheduledProcedureStepDescription", MAY_BE_EMPTY),
-        Row("ScheduledProtocolCodeSequence", MAY_BE_EMPTY),
+        Row("ScheduledProtocolCodeSequence", MAY_BE_EMPTY, is_code=True),
     ),
 )
 PERFORMED_SERIES: Final = Row(
@@ -87,6 +96,16 @@ TABLE: Final = (
     Row("PatientBirthDate", MAY_BE_EMPTY),
     Row("PatientSex", MAY_BE_EMPTY),
     Row("ReferencedPatientSequence", MAY_BE_EMPTY, items=_REFERENCE),
+    *_only_created(
+        "IssuerOfPatientID",
+        "IssuerOfPatientIDQualifiersSequence",
+        "OtherPatientIDsSequence",
+        "AdmissionID",
+        "IssuerOfAdmissionIDSequence",
+        "ServiceEpisodeID",
+        "ServiceEpisodeDescription",
+        "IssuerOfServiceEpisodeIDSequence",
+    ),
     # Performed procedure step information
     Row("PerformedProcedureStepID", REQUIRED, final=REQUIRED),
     Row("PerformedStationAETitle", REQUIRED, final=REQUIRED),
@@ -97,13 +116,16 @@ TABLE: Final = (
     STATE,
     Row("PerformedProcedureStepDescription", MAY_BE_EMPTY, OPTIONAL),
     Row("PerformedProcedureTypeDescription", MAY_BE_EMPTY, OPTIONAL),
-    Row("ProcedureCodeSequence", MAY_BE_EMPTY, OPTIONAL),
+    Row("ProcedureCodeSequence", MAY_BE_EMPTY, OPTIONAL, is_code=True),
+    Row(
+        "PerformedProcedureStepDiscontinuationReasonCodeSequence", OPTIONAL, OPTIONAL, OPTIONAL, is_code=True
+    ),
     Row("PerformedProcedureStepEndDate", MAY_BE_EMPTY, OPTIONAL, REQUIRED),
     Row("PerformedProcedureStepEndTime", MAY_BE_EMPTY, OPTIONAL, REQUIRED),
     # Image acquisition results
     Row("Modality", REQUIRED, final=REQUIRED),
     Row("StudyID", MAY_BE_EMPTY),
-    Row("PerformedProtocolCodeSequence", MAY_BE_EMPTY, OPTIONAL),
+    Row("PerformedProtocolCodeSequence", MAY_BE_EMPTY, OPTIONAL, is_code=True),
     PERFORMED_SERIES,
 )
 BY_TAG: Final = {row.tag: row for row in TABLE}

@@ -26,6 +26,7 @@ class ForwardState(StrEnum):
     WAITING = "waiting"
     SENT = "sent"
     NEEDS_ATTENTION = "needs_attention"
+    DROPPED = "dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class ForwardRow:
-    """A message for one peer; `due_in_ms` is None for one that is not the next."""
+    """A message for one peer; `due_in_ms` is None for one that is not the next, and `is_claimed` while it is being sent."""
 
     number: int
     destination: str
@@ -114,6 +115,7 @@ class ForwardRow:
     status: int | None
     reason: str
     due_in_ms: int | None
+    is_claimed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class ClaimedForward:
     Attributes
     ----------
     was_uncertain : bool
-        It was claimed before, and nobody has said what came of it: the peer may have had it.
+        It was begun before, and nobody has said what came of it: the peer may have had it.
     """
 
     sop_instance_uid: str

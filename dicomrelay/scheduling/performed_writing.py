@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pydicom.dataset import Dataset
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from dicomrelay.dicom.performed_step import ObjectStatus, StepState
 from dicomrelay.ledger.engine import Work, chunks
@@ -24,11 +24,14 @@ from dicomrelay.scheduling.performed_schema import (
     performed_step_studies,
     performed_steps,
 )
-from dicomrelay.scheduling.performed_values import ForwardState, MessageKind, StepMessage
+from dicomrelay.scheduling.performed_values import MessageKind, StepMessage
 from dicomrelay.scheduling.worklist_links import StepReference, link
 from dicomrelay.scheduling.worklist_status import PerformedState
 
 MAX_MESSAGES: Final = 1000
+LEFT_AFTER_MS: Final = 30 * 86_400_000
+# Of a step as it is kept: each message may add attributes.
+MAX_JSON_CHARACTERS: Final = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +59,18 @@ def prepared(step: Dataset) -> Prepared:
     return Prepared(facts_of(step), _as_json(step))
 
 
-def prepared_change(work: Work, message: StepMessage, *, strict: bool) -> Prepared:
+def prepared_change(work: Work, message: StepMessage, *, strict: bool, by_anybody: bool) -> Prepared:
     """What a message makes of a step; a read. Raises StepRefused as `PerformedSteps.change`."""
     columns = performed_steps.c
     row = work.connection.execute(
-        select(columns.attributes, columns.messages).where(
+        select(columns.attributes, columns.messages, columns.calling_ae_title).where(
             columns.sop_instance_uid == message.sop_instance_uid
         )
     ).first()
     if row is None:
         raise no_such_step()
+    if not by_anybody and row.calling_ae_title != storable(message.calling_ae_title):
+        raise of_another()
     before = attributes_of(row.attributes)
     after = changed(before, message.attributes, strict=strict)
     if row.messages >= MAX_MESSAGES:
@@ -122,13 +127,15 @@ def change(work: Work, message: StepMessage, step: Prepared) -> bool:
 def prune(work: Work, *, age_ms: int, limit: int) -> int:
     """See `PerformedSteps.prune`."""
     forwards, columns = performed_forwards.c, performed_steps.c
-    open_ones = select(forwards.sop_instance_uid).where(forwards.state != ForwardState.SENT.value)
+    open_ones = select(forwards.sop_instance_uid).where(forwards.state.in_(performed_queue.OPEN))
+    # Nobody ends what was begun so long ago.
+    left = work.now - max(age_ms, LEFT_AFTER_MS)
     uids = list(
         work.connection.execute(
             select(columns.sop_instance_uid)
             .where(
                 columns.changed_at < work.now - age_ms,
-                columns.state != StepState.IN_PROGRESS.value,
+                or_(columns.state != StepState.IN_PROGRESS.value, columns.changed_at < left),
                 columns.sop_instance_uid.not_in(open_ones),
             )
             .order_by(columns.changed_at)
@@ -143,6 +150,11 @@ def prune(work: Work, *, age_ms: int, limit: int) -> int:
 def no_such_step() -> StepRefused:
     """0112."""
     return StepRefused(ObjectStatus.NO_SUCH_SOP_INSTANCE, "there is no step of that UID")
+
+
+def of_another() -> StepRefused:
+    """0124."""
+    return StepRefused(ObjectStatus.NOT_AUTHORIZED, "another AE title has made the step")
 
 
 # ---- inside
@@ -227,4 +239,7 @@ def _link(work: Work, sop_instance_uid: str, facts: StepFacts) -> None:
 
 
 def _as_json(step: Dataset) -> str:
-    return json.dumps({f"{int(element.tag):08X}": json_of(element) for element in step})
+    text = json.dumps({f"{int(element.tag):08X}": json_of(element) for element in step})
+    if len(text) > MAX_JSON_CHARACTERS:
+        raise StepRefused(ObjectStatus.RESOURCE_LIMITATION, "with this the step is too large")
+    return text

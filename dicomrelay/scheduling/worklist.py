@@ -17,6 +17,7 @@ from dicomrelay.scheduling.worklist_attributes import STEPS, json_tag
 from dicomrelay.scheduling.worklist_change import OrderKey
 from dicomrelay.scheduling.worklist_item import Item
 from dicomrelay.scheduling.worklist_links import SECTION, StepReference, link, set_status, settle
+from dicomrelay.scheduling.worklist_orders import named, replaced
 from dicomrelay.scheduling.worklist_query import EVERYTHING, Conditions, Question
 from dicomrelay.scheduling.worklist_schema import worklist_items as items
 from dicomrelay.scheduling.worklist_schema import worklist_performed as performed
@@ -106,7 +107,7 @@ class Worklist:
         """
         conditions = _conditions(question.conditions)
         if keys is not None:
-            conditions += _named(keys)
+            conditions += named(keys)
         if hidden and not question.names_status:
             conditions.append(items.c.status.not_in([each.value for each in hidden]))
         place = items.c.start_date, items.c.start_time, items.c.id
@@ -119,7 +120,7 @@ class Worklist:
                 rows = work.connection.execute(query).all()
             for row in rows:
                 entry = _entry(row)
-                answer = question.keys.answer(entry.data_set)
+                answer = question.answer(entry.data_set)
                 if answer is not None:
                     yield entry, answer
             if len(rows) < _PAGE:
@@ -187,6 +188,8 @@ def _put(work: Work, item: Item) -> Put:
     identity = ("study_instance_uid", "requested_procedure_id", "step_id")
     same = and_(*(items.c[name] == columns[name] for name in identity))
     row = work.connection.execute(select(items).where(same).with_for_update()).one_or_none()
+    if row is None and item.is_correction:
+        row = replaced(work, columns)
     if row is None:
         status = item.status or StepStatus.SCHEDULED
         values = {
@@ -249,11 +252,7 @@ def _conditions(asked: Conditions) -> list[ColumnElement[bool]]:
 
 def _ids(work: Work, key: OrderKey) -> list[str]:
     assert key.given, "a name of an item"  # noqa: S101 - else it would be all of them
-    return [*work.connection.execute(select(items.c.id).where(*_named(key))).scalars()]
-
-
-def _named(key: OrderKey) -> list[ColumnElement[bool]]:
-    return [items.c[name] == value for name, value in key.given.items()]
+    return [*work.connection.execute(select(items.c.id).where(*named(key))).scalars()]
 
 
 def _entry(row: AnyRow) -> Entry:

@@ -14,7 +14,6 @@ class Need(Enum):
 
     VALUE = "1"
     EMPTY = "2"  # there, with or without a value; 2C too
-    ONE_OF_TWO = "1C"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from pydicom.datadict import keyword_for_tag
@@ -14,7 +15,7 @@ from dicomrelay.dimse.query_keys import Key, build_identifier, parse_key
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.scheduling.worklist_attributes import OF_THE_STEP, STEPS
 from dicomrelay.scheduling.worklist_change import Record
-from dicomrelay.scheduling.worklist_item import Fault, InvalidItem, items_of
+from dicomrelay.scheduling.worklist_item import MOST_ELEMENTS, MOST_FAULTS, Fault, InvalidItem, items_of
 
 # Modality to Scheduled Station AE Title.
 Stations = Mapping[str, str]
@@ -28,6 +29,7 @@ _CODES: Final = "RequestedProcedureCodeSequence"
 _STEP_CODES: Final = f"{_STEP}ScheduledProtocolCodeSequence"
 
 
+@lru_cache(maxsize=4096)  # a table names few, and often
 def path_of(name: str) -> str:
     """The whole path of an attribute that is named: one of the step stands in its sequence.
 
@@ -45,7 +47,10 @@ def record_of(where: str, pairs: Iterable[tuple[str, str]], stations: Stations) 
     """The record that names and values are. Names without a value say nothing."""
     given: dict[str, str] = {}
     faults: list[Fault] = []
-    for name, value in pairs:
+    for number, (name, value) in enumerate(pairs):
+        if number >= MOST_ELEMENTS or len(faults) >= MOST_FAULTS:
+            faults.append(Fault("", f"more than {MOST_ELEMENTS} attributes, or too many that are none"))
+            break
         try:
             if value.strip():
                 given[path_of(name)] = value.strip()
@@ -102,5 +107,10 @@ def completed(given: Mapping[str, str], stations: Stations) -> dict[str, str]:
         fill(_STEP_WORDS, found.get(_WORDS))
     order = found.get("AccessionNumber") or found.get(_PROCEDURE)
     if order and "PatientID" in found:
-        fill("StudyInstanceUID", derived_uid("worklist", found["PatientID"], order))
+        fill("StudyInstanceUID", study_of(found["PatientID"], order))
     return found
+
+
+def study_of(patient_id: str, order: str) -> str:
+    """The Study Instance UID of an order that has none: the same each time, another for another patient."""
+    return derived_uid("worklist", patient_id, order)

@@ -14,7 +14,7 @@ from dicomrelay.dimse.identifier_buffer import IDENTIFIER_TRANSFER_SYNTAXES
 from dicomrelay.errors import MalformedDataSet, NotDicom
 from dicomrelay.scheduling import worklist_csv, worklist_json
 from dicomrelay.scheduling.worklist_building import Stations, of_data_set
-from dicomrelay.scheduling.worklist_change import Record, UnreadableFile
+from dicomrelay.scheduling.worklist_change import Record, UnreadableFile, told_apart
 from dicomrelay.scheduling.worklist_item import MOST_ELEMENTS
 
 MOST_BYTES: Final = 64 * 1024**2
@@ -81,7 +81,7 @@ def kind_of(raw: bytes, suffix: str) -> Kind:
 def read_bytes(raw: bytes, kind: Kind, stations: Stations) -> Sequence[Record]:
     """What the bytes of a file ask. Raises UnreadableFile as `read_file`."""
     if kind is Kind.DICOM:
-        return [_dicom(raw)]
+        return [*told_apart([_dicom(raw)])]
     if kind is Kind.HL7:
         from dicomrelay.scheduling import worklist_hl7  # noqa: PLC0415 - its library for those who have such files
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import hl7  # type: ignore[import-untyped]  # it ships no types
@@ -17,7 +17,7 @@ import hl7.containers  # type: ignore[import-untyped]
 import hl7.util  # type: ignore[import-untyped]
 
 from dicomrelay.scheduling.worklist_building import Stations, record_of
-from dicomrelay.scheduling.worklist_change import OrderKey, Record, UnreadableFile
+from dicomrelay.scheduling.worklist_change import OrderKey, Record, UnreadableFile, bounded, told_apart
 from dicomrelay.scheduling.worklist_hl7_fields import (
     NOTHING,
     PRIORITIES,
@@ -46,6 +46,7 @@ _ENCODINGS: Final = {
     "UNICODE": "utf-8",
     **{f"8859/{number}": f"iso8859-{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
 }
+CORRECTS: Final = frozenset({"XO", "RP"})
 PUTS: Final = frozenset({"NW", "XO", "RP"})
 CANCELS: Final = frozenset({"CA", "OC", "DC", "CR", "OD", "DR"})
 # ORC-5 (table 0038).
@@ -76,18 +77,22 @@ def records(raw: bytes, stations: Stations) -> list[Record]:
     Raises
     ------
     UnreadableFile
-        It has no message.
+        It has no message, or too many.
     """
-    found: list[Record] = []
-    count = 0
-    for count, lines in enumerate(_messages(raw), 1):
-        try:
-            found += _of_message(f"message {count}", lines, stations)
-        except UnreadableFile as error:
-            found.append(Record(f"message {count}", faults=(Fault("", str(error)),)))
-    if not count:
+    found = bounded(_records(raw, stations))
+    if not found:
         raise UnreadableFile("no HL7 message: none begins with MSH")
     return found
+
+
+def _records(raw: bytes, stations: Stations) -> Iterator[Record]:
+    for count, lines in enumerate(_messages(raw), 1):
+        where = f"message {count}"
+        try:
+            # A later message may say otherwise of an order; one message says each thing once.
+            yield from told_apart(_of_message(where, lines, stations))
+        except UnreadableFile as error:
+            yield Record(where, faults=(Fault("", str(error)),))
 
 
 def _messages(raw: bytes) -> Iterator[list[bytes]]:
@@ -171,7 +176,10 @@ def _record(
 ) -> Record:
     control = order["ORC"].text(1).upper() or "NW"
     if control in PUTS:
-        return record_of(where, _pairs(patient, order, step, study), stations)
+        record = record_of(where, _pairs(patient, order, step, study), stations)
+        if control not in CORRECTS:
+            return record
+        return replace(record, items=tuple(replace(item, is_correction=True) for item in record.items))
     status = StepStatus.DISCONTINUED if control in CANCELS else None
     if control == "SC":
         status = _STATUSES.get(order["ORC"].text(5).upper())

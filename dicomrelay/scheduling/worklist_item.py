@@ -42,7 +42,7 @@ JsonItem: TypeAlias = Mapping[str, Any]
 MOST_ELEMENTS: Final = 1000
 MOST_DEPTH: Final = 8
 MOST_BYTES: Final = 262_144
-_MOST_FAULTS: Final = 20
+MOST_FAULTS: Final = 20
 # Of the file and the command, and what is said of the text: all text is Unicode here.
 _LEFT_OUT_GROUPS: Final = frozenset({0x0000, 0x0002, 0xFFFE})
 _CHARACTER_SET: Final = 0x00080005
@@ -65,7 +65,7 @@ class InvalidItem(DataSetError):
     """A data set is no item of a worklist; `faults` says of each attribute why, and quotes no value."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults[:_MOST_FAULTS])
+        self.faults = tuple(faults[:MOST_FAULTS])
         more = len(faults) - len(self.faults)
         super().__init__("; ".join(map(str, self.faults)) + (f"; and {more} more" if more else ""))
 
@@ -80,10 +80,13 @@ class Item:
         DICOM JSON, one item in its Scheduled Procedure Step Sequence, without the step's status.
     status : StepStatus or None
         What it says of its own status, if anything but SCHEDULED.
+    is_correction : bool
+        It is of an order that was given before, and may say another patient: see `worklist_orders`.
     """
 
     data_set: JsonItem
     status: StepStatus | None = None
+    is_correction: bool = field(default=False, compare=False)
     _step: JsonItem = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +104,15 @@ class Item:
     def stations(self) -> tuple[str, ...]:
         """Its Scheduled Station AE Titles."""
         return tuple(values_of(self._step, "ScheduledStationAETitle"))
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """By what it is known: study, requested procedure, step."""
+        return (
+            self.text("StudyInstanceUID"),
+            self.text("RequestedProcedureID"),
+            self.of_step("ScheduledProcedureStepID"),
+        )
 
     @property
     def encoded(self) -> str:
@@ -153,6 +165,8 @@ def _items_of(whole: Dataset) -> list[Item]:
         elif words := _fault(element):
             faults.append(Fault(path, words))
     steps = whole.get(STEPS)
+    if STEPS in whole and whole[STEPS].VR != "SQ":
+        raise InvalidItem(faults)  # among them that it is not its VR
     faults += _missing(whole, "", OTHER_ATTRIBUTES, PROCEDURE_PAIR)
     if not steps:
         raise InvalidItem([*faults, Fault(STEPS, "missing")])

@@ -12,10 +12,12 @@ from pydicom import config
 from pydicom.dataset import Dataset
 
 from dicomrelay.scheduling.worklist_building import Stations, of_data_set, record_of
-from dicomrelay.scheduling.worklist_change import Record, UnreadableFile
-from dicomrelay.scheduling.worklist_item import MOST_DEPTH, Fault, value_text
+from dicomrelay.scheduling.worklist_change import MOST_RECORDS, Record, UnreadableFile, bounded, told_apart
+from dicomrelay.scheduling.worklist_item import MOST_DEPTH, MOST_ELEMENTS, Fault, value_text
 
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
+# Objects, arrays and values: an element is two or three of them.
+_MOST_VALUES: Final = 20 * MOST_ELEMENTS
 _GROUPS: Final = frozenset({"Alphabetic", "Ideographic", "Phonetic"})
 
 
@@ -37,13 +39,18 @@ def records(text: str, stations: Stations) -> list[Record]:
         given = json.loads(text)
     except json.JSONDecodeError as error:
         raise UnreadableFile(f"no JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
+    except ValueError:  # sys.int_info: a number of more than 4,300 digits
+        raise UnreadableFile("no JSON of an item: a number with too many digits") from None
     except RecursionError:
         raise UnreadableFile("no JSON of an item: nested too deep") from None
     if isinstance(given, Mapping):
         return [_record("", given, stations)]
     if not isinstance(given, list):
         raise UnreadableFile("JSON of an item is an object, or an array of objects")
-    return [_record(f"item {number}", each, stations) for number, each in enumerate(given, 1)]
+    if len(given) > MOST_RECORDS:
+        raise UnreadableFile(f"more than {MOST_RECORDS} items: give it in parts")
+    made = (_record(f"item {number}", each, stations) for number, each in enumerate(given, 1))
+    return bounded(told_apart(made))
 
 
 def _record(where: str, given: Any, stations: Stations) -> Record:
@@ -58,6 +65,8 @@ def _record(where: str, given: Any, stations: Stations) -> Record:
 
 
 def _of_model(where: str, given: Mapping[str, Any]) -> Record:
+    if _is_large(given):
+        return Record(where, faults=(Fault("", f"more than {MOST_ELEMENTS} elements"),))
     try:
         with config.disable_value_validation(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values
@@ -67,6 +76,19 @@ def _of_model(where: str, given: Mapping[str, Any]) -> Record:
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever its parsers do; its words quote values
         return Record(where, faults=(Fault("", f"no DICOM JSON ({type(error).__name__})"),))
     return of_data_set(where, data_set)
+
+
+def _is_large(given: Mapping[str, Any]) -> bool:
+    """Whether there is more in an object than elements can have that are few enough: it is not taken apart then."""
+    count = 0
+    stack: list[Any] = [given]
+    while stack and count <= _MOST_VALUES:
+        each = stack.pop()
+        count += 1
+        if isinstance(each, Mapping | list):
+            count += len(each)
+            stack.extend(each.values() if isinstance(each, Mapping) else each)
+    return count > _MOST_VALUES
 
 
 def _pairs(given: Mapping[str, Any], path: str, depth: int) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,6 @@ A test gets the values of an attribute, none of them empty; an attribute without
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
@@ -13,6 +12,7 @@ from typing import Any, Final, TypeAlias
 from dicomrelay.dicom.query_values import Invalid, normalised
 from dicomrelay.dicom.wildcards import Wildcards
 from dicomrelay.scheduling.worklist_item import JsonItem, value_text
+from dicomrelay.scheduling.worklist_moments import date_time_test
 
 Test: TypeAlias = Callable[[Sequence[Any]], bool]
 ItemTest: TypeAlias = Callable[[JsonItem], bool]
@@ -23,8 +23,6 @@ _ONE_TEXT: Final = frozenset({"LT", "ST", "UR", "UT"})
 _BYTES: Final = frozenset({"AT", "OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _MOST_CHARACTERS: Final = 1024
 _FIRST_TIME, _LAST_TIME = "000000.000000", "235959.999999"
-_MOMENT: Final = re.compile(r"[0-9]{4,14}(\.[0-9]{1,6})?", re.ASCII)
-_FIRST_MOMENT, _LAST_MOMENT = "00000101000000.000000", "99991231235959.999999"
 
 
 def test_of(vr: str, text: str) -> Test:
@@ -49,7 +47,7 @@ def test_of(vr: str, text: str) -> Test:
     if vr in _NUMBERS:
         return _number(text)
     if vr == "DT":
-        return _date_time(text)
+        return date_time_test(text)
     if vr == "UI":
         return _any_of(frozenset(normalised(vr, text).split("\\")))
     if vr == "DA":
@@ -112,23 +110,6 @@ def _time(text: str) -> Test:
     return lambda values: any(
         begin <= padded(str(each).replace(":", ""), _FIRST_TIME) <= end for each in values
     )
-
-
-def _date_time(text: str) -> Test:
-    parts = [each.strip() for each in text.split("-")]
-    if (
-        len(parts) > 2
-        or not any(parts)
-        or not all(_MOMENT.fullmatch(each) and _whole(each) for each in parts if each)
-    ):
-        raise Invalid("a date and time is YYYYMMDDHHMMSS or its beginning, a range has one -")
-    first, last = parts if len(parts) == 2 else parts * 2
-    begin, end = padded(first, _FIRST_MOMENT) if first else "", padded(last, _LAST_MOMENT) if last else "9"
-    return lambda values: any(begin <= padded(str(each)[:21], _FIRST_MOMENT) <= end for each in values)
-
-
-def _whole(text: str) -> bool:
-    return len(text.partition(".")[0]) % 2 == 0
 
 
 def _number(text: str) -> Test:

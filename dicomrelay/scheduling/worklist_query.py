@@ -23,6 +23,12 @@ from dicomrelay.scheduling.worklist_matching import ItemTest, Test, ends, moment
 
 # Said of the request, not asked for: character set, level and view of another model, time zone.
 _ABOUT: Final = frozenset({0x00080005, 0x00080052, 0x00080053, 0x00080201})
+# How its times are to be read, and what its documents are in HL7: said with an answer that has them, asked for or not
+# (PS3.4 Section K.4.1.1.3.2).
+_TIMEZONE, _DOCUMENTS, _HL7_DOCUMENTS = map(
+    json_tag,
+    ("TimezoneOffsetFromUTC", "PertinentDocumentsSequence", "HL7StructuredDocumentReferenceSequence"),
+)
 _DATE, _TIME = "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime"
 
 
@@ -109,7 +115,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question.
+    """A question; `answer` is an item's.
 
     Attributes
     ----------
@@ -123,6 +129,19 @@ class Question:
     conditions: Conditions = field(default_factory=Conditions)
     names_status: bool = False
     leaves_out_keys: bool = False
+
+    def answer(self, item: JsonItem) -> dict[str, Any] | None:
+        """The answer that an item is, in DICOM JSON; None when it does not match."""
+        found = self.keys.answer(item)
+        if found is None:
+            return None
+        for tag, is_wanted in (
+            (_TIMEZONE, True),
+            (_HL7_DOCUMENTS, bool(found.get(_DOCUMENTS, {}).get("Value"))),
+        ):
+            if is_wanted and item.get(tag, {}).get("Value"):
+                found[tag] = item[tag]
+        return found
 
 
 EVERYTHING: Final = Question(Keys(()))
@@ -177,6 +196,8 @@ class _Reader:
             items: Sequence[Dataset] = element.value or []
             if len(items) > 1:
                 raise _wrong(element, "more than one item of keys")
+            if tag == _DOCUMENTS:  # universal matching alone (Table K.6-1)
+                return Key(tag, vr)
             return Key(tag, vr, items=self.keys(items[0]) if items and len(items[0]) else None)
         try:
             text = text_of(element)

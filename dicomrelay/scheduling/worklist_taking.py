@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dicomrelay.scheduling.worklist import Put, Worklist
-from dicomrelay.scheduling.worklist_change import Record
+from dicomrelay.scheduling.worklist_change import STOPPED, Record
 from dicomrelay.scheduling.worklist_item import Fault
 
 # Items of a transaction.
@@ -38,8 +38,15 @@ class Taken:
         return self.put.total() + self.set
 
 
-def take(worklist: Worklist, records: Iterable[Record], taken: Taken) -> None:
+def take(
+    worklist: Worklist, records: Iterable[Record], taken: Taken, *, most_refused: int | None = None
+) -> None:
     """Do what records ask, in their order, a hundred items a transaction; what was done is in `taken` also when it is cut short.
+
+    Parameters
+    ----------
+    most_refused : int, optional
+        No further one is looked at when so many were refused.
 
     Raises
     ------
@@ -47,6 +54,9 @@ def take(worklist: Worklist, records: Iterable[Record], taken: Taken) -> None:
         As the worklist.
     """
     for batch in _batches(records):
+        if most_refused is not None and len(taken.refused) >= most_refused:
+            taken.refused.append((batch[0].where, (Fault("", STOPPED),)))
+            return
         if batch[0].faults:
             taken.refused.append((batch[0].where, batch[0].faults))
         elif batch[0].key is not None and batch[0].status is not None:

@@ -132,13 +132,18 @@ def with_an_address(values: Any) -> Any:
     Raises
     ------
     ValueError
-        There is no usable `url`, or host or port are given beside it.
+        There is no usable `url`, or host or port are given beside it; or there is one, and no `kind`.
     """
+    # Else one would be told of an AE title and a host that are missing.
+    if isinstance(values, dict) and values.get("url") is not None and "kind" not in values:
+        raise ValueError('url is nothing that a destination of kind = "dimse" has: add kind = "dicomweb"')
     if not isinstance(values, dict) or values.get("kind") != DestinationProtocol.DICOMWEB:
         return values
     if not isinstance(values.get("url"), str):
         raise ValueError('kind = "dicomweb" needs url = "https://host/dicom-web"')
     url = parse_url(values["url"])
+    if url.path.endswith("/studies"):
+        raise ValueError("url: leave out /studies at its end, requests bring it along")
     stated = {key for key in ("host", "port") if values.get(key) not in (None, _address(url)[key])}
     if stated:
         raise ValueError(f"{min(stated)}: a DICOMweb destination has it in its url; leave it out")

@@ -66,6 +66,19 @@ def refuse_target(name: str, *, removes: bool = False) -> None:
             raise ValueError(f"{name}: its VR is {vr or 'not known'}; what can be set is text")
 
 
+def refuse_source(name: str) -> None:
+    """Stop an attribute whose value cannot be copied into another, as it is no text.
+
+    Raises
+    ------
+    ValueError
+        It says what it is.
+    """
+    vr = _vr(attribute_tag(name))
+    if vr and vr not in _TEXT:
+        raise ValueError(f"{name}: its VR is {vr}; what can be copied is text")
+
+
 def refuse_value(name: str, value: str) -> None:
     """Stop a value that the VR of its attribute does not allow.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from dicomrelay.settings.edit_targets import attribute_tag, refuse_target, refuse_value
+from dicomrelay.settings.edit_targets import refuse_source, refuse_target, refuse_value
 from dicomrelay.settings.fields import Name, Section
 from dicomrelay.settings.rules import AttributeName
 
@@ -83,7 +83,7 @@ class DeidentifySettings(Section):
 
     names_left: Literal["refuse", "send"] = Field(
         "refuse",
-        description="A text that stays and holds the patient's id or a part of the name, of four characters or more: "
+        description="A value that stays and holds the patient's id or a part of the name, of four characters or more: "
         '"refuse", or "send" for a patient whose name is a word like others. A replaced UID that is left is always refused.',
     )
 
@@ -151,7 +151,7 @@ class EditSettings(Section):
             refuse_target(name, removes=True)
         for target, source in self.copies.items():
             refuse_target(target)
-            attribute_tag(source)
+            refuse_source(source)
         for target, value in self.set.items():
             refuse_target(target)
             refuse_value(target, value)

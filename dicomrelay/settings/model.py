@@ -69,8 +69,8 @@ class Settings(BaseSettings):
 
     rules_file: Path | None = Field(
         None,
-        description="A file with [[rules]] and nothing else, in place of those here: it is read again when it changes. "
-        "A relative one is taken from the home.",
+        description="A file with [[rules]] and nothing else, in place of those here: it is read again when it changes, and "
+        "refused when it has none. A relative one is taken from the home.",
     )
     rule_changes: RuleChangeSettings = RuleChangeSettings()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator, model_validator
 
 from dicomrelay.settings.fields import AeTitle, Name, Pattern, Port, Section
@@ -52,8 +54,19 @@ class PerformedStepSettings(Section):
     enabled: bool = Field(True, description="Take N-CREATE, N-SET and N-GET of performed procedure steps.")
     strict: bool = Field(
         True,
-        description="Refuse a step that lacks an attribute of type 2 (PS3.4 Table F.7.2-1), or is DISCONTINUED without a series; "
-        "`false` for modalities that leave them out. Those of type 1 are always wanted.",
+        description="Refuse a step that lacks an attribute of type 2 (PS3.4 Table F.7.2-1), has a code without its meaning, or "
+        "is DISCONTINUED without a series; `false` for modalities that leave them out. Others of type 1 are always wanted.",
+    )
+    others_may: list[Literal["set", "get"]] = Field(
+        [],
+        description="What an AE title may ask of a step that another one has made: N-SET, N-GET. By default nothing: a step "
+        "is changed and read by who made it.",
+    )
+    max_bytes_per_day: int = Field(
+        1_000_000_000,
+        ge=1_000_000,
+        description="Bytes of messages that are taken in 24 hours from the peers of one entry of [[peers]], and from those of "
+        "none; over it each is answered 0213, resource limitation.",
     )
     keep_days: float = Field(
         365, ge=1, le=36_500, description="Steps that are over, and have gone everywhere, for so long."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 Loc: TypeAlias = tuple[str | int, ...]
@@ -27,16 +28,25 @@ def line_of(text: str, loc: Sequence[str | int]) -> int | None:
     loc : sequence
         Keys, and positions from 0 in lists, as pydantic names places.
     """
-    statements = _statements(text)
+    lines, statements, places = _scanned(text)
     wanted = tuple(loc)
     for length in range(len(wanted), 0, -1):
-        for number, (line, path) in enumerate(statements):
-            if path == wanted[:length]:
-                end = (
-                    statements[number + 1][0] if number + 1 < len(statements) else len(text.splitlines()) + 1
-                )
-                return _inside(text.splitlines()[line - 1 : end - 1], wanted[length:], line)
+        number = places.get(wanted[:length])
+        if number is not None:
+            line = statements[number][0]
+            end = statements[number + 1][0] if number + 1 < len(statements) else len(lines) + 1
+            return _inside(lines[line - 1 : end - 1], wanted[length:], line)
     return None
+
+
+@lru_cache(maxsize=2)
+def _scanned(text: str) -> tuple[list[str], list[tuple[int, Loc]], dict[Loc, int]]:
+    """Lines, statements and where of those a place stands first: once for all that is found in a text."""
+    statements = _statements(text)
+    places: dict[Loc, int] = {}
+    for number, (_, path) in enumerate(statements):
+        places.setdefault(path, number)
+    return text.splitlines(), statements, places
 
 
 def _inside(lines: Sequence[str], rest: Sequence[str | int], first: int) -> int:

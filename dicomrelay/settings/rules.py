@@ -6,7 +6,16 @@ import datetime as dt
 import ipaddress
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from dicomrelay.settings.fields import Name, Pattern, Section
 from dicomrelay.settings.windows import parse_window
@@ -28,8 +37,8 @@ Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 class RangeSettings(Section):
     """From `min` to `max`, both within; one of them may be left out."""
 
-    min: int | None = Field(None, ge=0, description="The least.")
-    max: int | None = Field(None, ge=0, description="The most.")
+    min: StrictInt | None = Field(None, ge=0, description="The least.")
+    max: StrictInt | None = Field(None, ge=0, description="The most.")
 
     @model_validator(mode="after")
     def _some(self) -> RangeSettings:
@@ -44,9 +53,13 @@ class AttributeTest(Section):
     """More than a pattern; all that is given must hold of one and the same value."""
 
     regex: str | None = Field(None, min_length=1, max_length=MAX_REGEX, description="RE2 syntax.")
-    min: int | float | _Text | None = Field(None, description="The least, as the attribute writes it.")
-    max: int | float | _Text | None = Field(None, description="The most, as the attribute writes it.")
-    present: bool | None = Field(None, description="Whether it is there and has a value.")
+    min: StrictInt | StrictFloat | _Text | None = Field(
+        None, description="The least, as the attribute writes it."
+    )
+    max: StrictInt | StrictFloat | _Text | None = Field(
+        None, description="The most, as the attribute writes it."
+    )
+    present: StrictBool | None = Field(None, description="Whether it is there and has a value.")
 
     @field_validator("min", "max", mode="before")
     @classmethod
@@ -90,7 +103,7 @@ class RuleCondition(Section):
         None, max_length=24, description='Local time of the decision: ["07:00-18:00"], more than one allowed.'
     )
     weekday: list[Weekday] | None = Field(None, description='Local weekday of the decision: "mon" to "sun".')
-    attributes: dict[AttributeName, int | float | _Text | list[_Text] | AttributeTest] = Field(
+    attributes: dict[AttributeName, StrictInt | StrictFloat | _Text | list[_Text] | AttributeTest] = Field(
         {},
         max_length=64,
         description="Attributes by keyword or tag: a pattern, a list of them, a number, or a table with `regex`, `min`, `max`, "
@@ -133,7 +146,7 @@ class RuleSettings(Section):
     when: RuleCondition = Field(RuleCondition(), description="What the rule is for; left out, for all.")
     send_to: list[Name] = Field([], description="Names of destinations; none: to the archive only.")
     priority: Literal["urgent", "normal", "bulk"] = Field("normal", description="Which queue it takes.")
-    delay_s: float = Field(0, ge=0, le=86_400, description="What it sends begins so much later.")
+    delay_s: float = Field(0, strict=True, ge=0, le=86_400, description="What it sends begins so much later.")
     windows: list[str] = Field(
         [],
         max_length=24,
@@ -142,7 +155,7 @@ class RuleSettings(Section):
     edits: Name | None = Field(
         None, description="The profile of [[edits]] by which what it sends is changed; none: as it arrived."
     )
-    archive: bool | None = Field(
+    archive: StrictBool | None = Field(
         None,
         description="Whether it is archived; of several rules one that says true wins. None: as archive.enabled.",
     )
@@ -150,7 +163,7 @@ class RuleSettings(Section):
         [], description="What the frames worker makes of it, beside [[renditions.rules]]."
     )
     prefetch: Name | None = Field(None, description="The name of the [[pulls]] that is to be made for it.")
-    stop: bool = Field(False, description="No rule behind this one is asked where it matches.")
+    stop: StrictBool = Field(False, description="No rule behind this one is asked where it matches.")
 
     @field_validator("windows")
     @classmethod

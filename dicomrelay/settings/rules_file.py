@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,10 @@ from dicomrelay.settings.rules import RuleSettings
 
 # More is no set of rules that anybody wrote.
 MAX_BYTES: Final = 4 << 20
+_NONE: Final = (
+    "there is none: a file of rules has at least one. One without `when` sends all that comes to its send_to; without "
+    "rules_file in the settings everything goes to every destination"
+)
 _AT: Final = re.compile(r"^(.*) \(at line (\d+), column \d+\)$", re.DOTALL)
 
 
@@ -42,10 +47,13 @@ class Problem:
 
 
 class RulesFileError(ConfigurationError):
-    """A file of rules is refused; `problems` are all that is wrong with it."""
+    """A file of rules is refused; `problems` are all that is wrong with it, `sound` the rules that can be read, by position."""
 
-    def __init__(self, origin: str, problems: Iterable[Problem]) -> None:
+    def __init__(
+        self, origin: str, problems: Iterable[Problem], sound: Mapping[int, RuleSettings] | None = None
+    ) -> None:
         self.problems = tuple(problems)
+        self.sound = sound or {}
         super().__init__("\n".join(problem.told(origin) for problem in self.problems))
 
 
@@ -65,7 +73,7 @@ def read_rules_text(path: Path) -> str:
     if len(raw) > MAX_BYTES:
         raise RulesFileError(str(path), [Problem(None, "", f"is larger than {MAX_BYTES} bytes")])
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise RulesFileError(str(path), [Problem(line, "", f"is not UTF-8 (byte {error.start})")]) from error
@@ -77,7 +85,7 @@ def parse_rules(text: str, origin: str) -> list[RuleSettings]:
     Raises
     ------
     RulesFileError
-        It is no TOML, or a key is unknown or wrong.
+        It is no TOML, has no [[rules]], or a key is unknown or wrong.
     """
     try:
         values = tomllib.loads(text)
@@ -89,9 +97,23 @@ def parse_rules(text: str, origin: str) -> list[RuleSettings]:
     except RecursionError as error:
         raise RulesFileError(origin, [Problem(None, "", "is nested too deeply")]) from error
     try:
-        return _RulesFile.model_validate(values).rules
+        rules = _RulesFile.model_validate(values).rules
     except ValidationError as error:
-        raise RulesFileError(origin, problems_of(error, text, values)) from error
+        raise RulesFileError(origin, problems_of(error, text, values), _sound(values)) from error
+    if not rules:
+        # Without rules everything goes everywhere, as it arrived: an empty file is more often half of one.
+        raise RulesFileError(origin, [Problem(None, "rules", _NONE)])
+    return rules
+
+
+def _sound(values: dict[str, Any]) -> dict[int, RuleSettings]:
+    """The rules that can be read by themselves, by their positions."""
+    found: dict[int, RuleSettings] = {}
+    rules = values.get("rules")
+    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
+        with suppress(ValidationError):
+            found[number] = RuleSettings.model_validate(rule)
+    return found
 
 
 def problems_of(error: ValidationError, text: str, values: object = None) -> list[Problem]:

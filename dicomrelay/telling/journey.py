@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dicomrelay.dicom.status import status_name
+from dicomrelay.dicom.status import status_row
 from dicomrelay.ledger.journey import Step, TracedDelivery, TracedInstance
 from dicomrelay.telling.coming import comes_next, inside
 from dicomrelay.text import shown, size
@@ -104,7 +104,7 @@ def _words(detail: dict[str, Any]) -> Iterator[str]:
         yield f"to {to or 'nowhere'}{by}, priority {detail.get('priority', 'normal')}"
     if "state" in detail:
         status = detail.get("status")
-        answer = "" if status is None else f" {status:04X} {status_name(status)}"
+        answer = "" if status is None else f" {status:04X} {status_row(status).name}"
         yield f"{str(detail['state']).replace('_', ' ')}{answer}"
     if detail.get("words"):
         yield str(detail["words"])

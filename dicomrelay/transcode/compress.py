@@ -117,16 +117,5 @@ class Compressor:
         return bytes(frame)
 
     def _jpeg_ls(self, values: NDArray[Any]) -> bytes:
-        image = self._image
-        options: dict[str, Any] = {
-            "rows": image.rows,
-            "columns": image.columns,
-            "number_of_frames": 1,
-            "samples_per_pixel": image.samples_per_pixel,
-            "photometric_interpretation": image.photometric_interpretation,
-            "bits_allocated": image.bits_allocated,
-            "bits_stored": image.bits_stored,
-            "pixel_representation": image.pixel_representation,
-            "planar_configuration": 0,
-        }
+        options = {**self._image.plugin_options, "planar_configuration": 0}
         return get_encoder(self._syntax).encode(values.tobytes(), encoding_plugin="pyjpegls", **options)

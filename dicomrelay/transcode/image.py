@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from dicomrelay.dicom.elements import tag_name, text
 from dicomrelay.errors import NotTranscodable
@@ -70,6 +70,21 @@ class Image:
     def frame_bytes(self) -> int:
         """One frame, decoded."""
         return self.rows * self.columns * self.samples_per_pixel * self.bits_allocated // 8
+
+    @property
+    def plugin_options(self) -> dict[str, Any]:
+        """What pydicom's plug-ins want to be told of one frame."""
+        return {
+            "rows": self.rows,
+            "columns": self.columns,
+            "number_of_frames": 1,
+            "samples_per_pixel": self.samples_per_pixel,
+            "photometric_interpretation": self.photometric_interpretation,
+            "planar_configuration": self.planar_configuration,
+            "bits_allocated": self.bits_allocated,
+            "bits_stored": self.bits_stored,
+            "pixel_representation": self.pixel_representation,
+        }
 
     def check(self, limits: TranscodeLimits) -> None:
         """See that the frames can be decoded at all, and within the limits.

@@ -147,19 +147,7 @@ class Frames:
             raise NotTranscodable("a frame is cut off")
 
     def _by_plugin(self, frame: bytes) -> tuple[NDArray[Any], str]:
-        image = self._image
-        options: dict[str, Any] = {
-            "rows": image.rows,
-            "columns": image.columns,
-            "number_of_frames": 1,
-            "samples_per_pixel": image.samples_per_pixel,
-            "photometric_interpretation": image.photometric_interpretation,
-            "planar_configuration": image.planar_configuration,
-            "bits_allocated": image.bits_allocated,
-            "bits_stored": image.bits_stored,
-            "pixel_representation": image.pixel_representation,
-            "pixel_keyword": "PixelData",
-        }
+        options = {**self._image.plugin_options, "pixel_keyword": "PixelData"}
         if self._syntax == RLE_LOSSLESS:
             options["correct_unused_bits"] = False  # an overlay may be in them
         array, properties = get_decoder(self._syntax).as_array(

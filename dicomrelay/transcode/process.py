@@ -28,6 +28,12 @@ _KEPT_PREFIXES: Final = ("LC_", "PYTHON")
 _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
+class TooSlowError(NotTranscodable):
+    """It was not done in time: what it was asked for, or a machine that has much else to do."""
+
+    retryable = True
+
+
 class ChildGoneError(NotTranscodable):
     """It was dead before it was asked: what it was asked for is not to blame."""
 
@@ -39,9 +45,12 @@ class Child:
     ----------
     module : str
         What it runs, with our process id and the limits as arguments.
+    maker : str
+        What people call it.
     """
 
-    def __init__(self, module: str, limits: TranscodeLimits) -> None:
+    def __init__(self, module: str, limits: TranscodeLimits, maker: str = "the decoder") -> None:
+        self._maker = maker
         self._process = _started(
             [
                 sys.executable,
@@ -59,8 +68,10 @@ class Child:
         ------
         ChildGoneError
             It was dead already.
+        TooSlowError
+            It takes too long.
         NotTranscodable
-            It died, or it takes too long.
+            It died.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None  # noqa: S101, PT018 - for the type checker
@@ -82,7 +93,7 @@ class Child:
                 continue
             waiting()
             if monotonic() > deadline:
-                raise NotTranscodable(f"the decoder was not done within {seconds:.0f} s")
+                raise TooSlowError(f"{self._maker} was not done within {seconds:.0f} s")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -90,9 +101,9 @@ class Child:
         try:
             code = self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:  # whoever asked kills it
-            return NotTranscodable("the decoder gave no answer")
+            return NotTranscodable(f"{self._maker} gave no answer")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return NotTranscodable(f"the decoder died over it ({how})")
+        return NotTranscodable(f"{self._maker} died over it ({how})")
 
     def end(self) -> None:
         """Kill it: it has nothing to lose."""

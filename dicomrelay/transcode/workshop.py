@@ -37,6 +37,8 @@ class Workshop:
 
     # What the child process runs.
     module: ClassVar[str] = "dicomrelay.transcode.child"
+    # What people call it.
+    maker: ClassVar[str] = "the decoder"
 
     def __init__(self, place: Path, limits: TranscodeLimits | None = None) -> None:
         self._place = place
@@ -124,7 +126,7 @@ class Workshop:
 
     def _child_now(self) -> Child:
         if self._child is None:
-            self._child = Child(self.module, self._limits)
+            self._child = Child(self.module, self._limits, self.maker)
         return self._child
 
     def _end_child(self) -> None:

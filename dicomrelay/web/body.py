@@ -9,7 +9,7 @@ from typing import Final
 
 from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
-from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.errors import SpoolCorrupt, SpoolError
 from dicomrelay.net.outgoing_store import StoreItem
 
 # Of a file, in memory at a time.
@@ -17,7 +17,7 @@ _PIECE_BYTES: Final = 262_144
 _PART_HEAD: Final = b"Content-Type: application/dicom\r\n\r\n"
 
 
-class NotReadable(Exception):
+class NotReadable(SpoolError):
     """An instance of a body cannot be read; the request has ended within it.
 
     Parameters
@@ -28,7 +28,7 @@ class NotReadable(Exception):
     """
 
     def __init__(self, number: int, error: OSError | SpoolCorrupt) -> None:
-        super().__init__(number)
+        super().__init__(f"instance {number + 1} of a request cannot be read")
         self.number = number
         self.error = error
 

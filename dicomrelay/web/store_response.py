@@ -1,4 +1,4 @@
-"""The store response of STOW-RS: what it says of each instance (PS3.18 Section 10.5.3, PS3.3 Annex CC.1). No I/O."""
+"""The store response of STOW-RS: what it says of each instance (PS3.18 Section 10.5.3 and Annex I, PS3.3 Annex CC.1). No I/O."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dicomrelay.text import shown
 
 _REFERENCED_SOP_SEQUENCE: Final = "00081199"
 _FAILED_SOP_SEQUENCE: Final = "00081198"
+_OTHER_FAILURES_SEQUENCE: Final = "0008119A"
 _REFERENCED_SOP_INSTANCE_UID: Final = "00081155"
 _WARNING_REASON: Final = "00081196"
 _FAILURE_REASON: Final = "00081197"
@@ -42,28 +43,51 @@ class Told:
     comment: str = ""
 
 
-NOT_NAMED: Final = Told(Outcome.REFUSED, words="the store response does not name it")
+@dataclass(frozen=True, slots=True)
+class StoreResponse:
+    """A store response.
+
+    Attributes
+    ----------
+    named : mapping
+        By SOP Instance UID.
+    others : Told, optional
+        Why something failed that it does not name: Other Failures Sequence (0008,119A). It is never a delivery.
+    """
+
+    named: Mapping[str, Told]
+    others: Told | None = None
+
+    def of(self, sop_instance_uid: str) -> Told | None:
+        """What it says of an instance; None: nothing."""
+        return self.named.get(sop_instance_uid) or self.others
 
 
-def parse(body: bytes) -> Mapping[str, Any] | None:
-    """A store response as an object of the DICOM JSON model; None when it is none."""
+def parse(body: bytes, *, duplicates_are_delivered: bool = False) -> StoreResponse | None:
+    """Read an object of the DICOM JSON model; None when it is none, or neither names an instance nor gives a reason."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
         return None
     if isinstance(found, list) and len(found) == 1:  # some wrap it, as PS3.18 Annex F has it for searches
         [found] = found
-    if not isinstance(found, dict) or not found.keys() & {_REFERENCED_SOP_SEQUENCE, _FAILED_SOP_SEQUENCE}:
+    if not isinstance(found, dict):
         return None
-    return found
+    named = {uid: _stored(item) for uid, item in _items(found, _REFERENCED_SOP_SEQUENCE)}
+    for uid, item in _items(found, _FAILED_SOP_SEQUENCE):  # what is in both has failed
+        named[uid] = _failed(item, duplicates_are_delivered=duplicates_are_delivered)
+    others = _others(found)
+    return StoreResponse(named, others) if named or others else None
 
 
-def told(response: Mapping[str, Any], *, duplicates_are_delivered: bool = False) -> dict[str, Told]:
-    """What it says, by SOP Instance UID; what it names as stored and as failed has failed."""
-    found = {uid: _stored(item) for uid, item in _items(response, _REFERENCED_SOP_SEQUENCE)}
-    for uid, item in _items(response, _FAILED_SOP_SEQUENCE):
-        found[uid] = _failed(item, duplicates_are_delivered=duplicates_are_delivered)
-    return found
+def _others(found: Mapping[str, Any]) -> Told | None:
+    """The reason for what is not named; of several, one that may pass, as nobody knows whose is whose."""
+    reasons = [
+        _failed(item, duplicates_are_delivered=False)
+        for item in _values(found, _OTHER_FAILURES_SEQUENCE)
+        if isinstance(item, dict)
+    ]
+    return next((each for each in reasons if each.outcome is Outcome.RETRY), next(iter(reasons), None))
 
 
 def _stored(item: Mapping[str, Any]) -> Told:
@@ -103,9 +127,11 @@ def _values(item: Mapping[str, Any], tag: str) -> list[Any]:
 
 
 def _number(item: Mapping[str, Any], tag: str) -> int | None:
-    """A value of VR US; some write it as text."""
+    """A value of VR US; some write it as text, or with a point."""
     value = next(iter(_values(item, tag)), None)
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 0xFFFF:
         return None

@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from typing import Final
 
 from dicomrelay.errors import HttpRefused, PeerBrokeProtocol
 from dicomrelay.net.outcomes import http_row
 from dicomrelay.net.outgoing_store import StoreItem
-from dicomrelay.settings.dicomweb import port_of
+from dicomrelay.settings import Duplicates
 from dicomrelay.text import shown
 from dicomrelay.web import store_response
 from dicomrelay.web.body import Body
 from dicomrelay.web.credentials import credentials_of
 from dicomrelay.web.http import HttpAnswer, HttpClient
+from dicomrelay.web.redirects import same_service
+from dicomrelay.web.store_response import StoreResponse
 from dicomrelay.web.values import WebPeer
 
 _JSON: Final = "application/dicom+json"
@@ -41,8 +42,8 @@ class Stowed:
     ----------
     status : int
         Of HTTP.
-    response : mapping, optional
-        The store response; None when it was answered as a whole.
+    response : StoreResponse, optional
+        None when it was answered without one.
     comment : str
         What the service said of its own in place of one; it may name a patient.
     retry_after_s : float
@@ -51,7 +52,7 @@ class Stowed:
     """
 
     status: int
-    response: Mapping[str, Any] | None
+    response: StoreResponse | None
     comment: str
     retry_after_s: float
     seconds: float
@@ -100,7 +101,7 @@ class StowClient:
         AssociationError
             No answer came.
         PeerBrokeProtocol
-            It answered success without a store response.
+            It answered success without a store response, or with one that says nothing.
         ConfigurationError
             A file of its credentials cannot be read.
         NotReadable
@@ -116,10 +117,13 @@ class StowClient:
         limit = _LEAST_ANSWER_BYTES + _BYTES_AN_INSTANCE * len(items)
         began = monotonic()
         answer = self._ask("POST", "/studies", headers, lambda: body.pieces(pace), limit)
-        response = store_response.parse(answer.body) if answer.is_whole else None
+        response = None
+        if answer.is_whole:
+            trusts = self._peer.policy.duplicates is Duplicates.DELIVERED
+            response = store_response.parse(answer.body, duplicates_are_delivered=trusts)
         if response is None and 200 <= answer.status <= 299:
             raise PeerBrokeProtocol(
-                f"{self.where} answered HTTP {answer.status} without a store response in DICOM JSON",
+                f"{self.where} answered HTTP {answer.status} without a store response in DICOM JSON that names an instance",
                 section="PS3.18 Section 10.5.3",
             )
         comment = "" if response is not None else _comment(answer)
@@ -182,29 +186,10 @@ class StowClient:
                 if another != shown_to_it:
                     shown_to_it = another
                     continue
-            there = _elsewhere_here(url, answer) if hops < _MOST_HOPS else ""
+            there = same_service(url, answer.status, answer.location) if hops < _MOST_HOPS else ""
             if not there:
                 return answer
             url, hops = there, hops + 1
-
-
-def _elsewhere_here(url: str, answer: HttpAnswer) -> str:
-    """Where a redirect leads that keeps method and body, if that is the same scheme, host and port; else ""."""
-    location = answer.location
-    if (
-        answer.status not in (307, 308)
-        or not location.isascii()
-        or not location.isprintable()
-        or " " in location
-    ):
-        return ""
-    try:
-        there = urljoin(url, location)
-        here, other = urlsplit(url), urlsplit(there)
-        same = (here.scheme, here.hostname, port_of(here)) == (other.scheme, other.hostname, port_of(other))
-    except (ValueError, KeyError):
-        return ""
-    return there if location and same and other.username is None else ""
 
 
 def _comment(answer: HttpAnswer) -> str:

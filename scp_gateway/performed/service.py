@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from pydicom.dataset import Dataset
@@ -18,12 +19,13 @@ from dicomrelay.dimse.identifier import decode_identifier, encode_identifier
 from dicomrelay.dimse.identifier_bounds import TooManyElements
 from dicomrelay.dimse.identifier_buffer import UTF_8
 from dicomrelay.dimse.messages import NCreateRequest, NGetRequest, NSetRequest, ObjectRequest
-from dicomrelay.errors import MalformedDataSet, RelayError
+from dicomrelay.errors import MalformedDataSet, RelayError, SpoolFull
 from dicomrelay.log import get_logger
 from dicomrelay.net.provided_objects import MAX_OBJECT_BYTES
 from dicomrelay.net.service import AssociationInfo, ObjectReply
 from dicomrelay.scheduling.performed_rules import StepRefused
 from dicomrelay.scheduling.performed_values import StepMessage
+from scp_gateway.performed.bounds import StepBounds
 
 if TYPE_CHECKING:
     from scp_gateway.schedule_port import PerformedPort
@@ -37,6 +39,10 @@ MAX_ELEMENTS: Final = 60_000
 _AT_ONCE: Final = 4
 _WAIT_S: Final = 30.0
 _CHARACTER_SET: Final = 0x0008_0005
+# A message that is refused for a value is read again for it when it is no longer.
+_READ_AGAIN_BYTES: Final = 65_536
+_INVALID: Final = ObjectStatus.INVALID_ATTRIBUTE_VALUE
+_WITHOUT_TAGS: Final = frozenset({_INVALID, ObjectStatus.MISSING_ATTRIBUTE_VALUE})
 
 
 class PerformedService:
@@ -46,10 +52,13 @@ class PerformedService:
     ----------
     steps : PerformedPort
         Where they are kept.
+    bounds : StepBounds
+        Asked before a message is taken.
     """
 
-    def __init__(self, steps: PerformedPort) -> None:
+    def __init__(self, steps: PerformedPort, bounds: StepBounds) -> None:
         self._steps = steps
+        self._bounds = bounds
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
     def take(
@@ -69,7 +78,10 @@ class PerformedService:
         try:
             state, reply = self._answered(association, request, uid, data_set, transfer_syntax_uid)
         except StepRefused as error:
-            reply = ObjectReply(error.status, str(error), uid, error.error_id, error.tags)
+            reply = _refused(error, uid, data_set, transfer_syntax_uid)
+        except SpoolFull as error:
+            _log.warning("no room for a performed procedure step", action="mpps.no-room", error=str(error))
+            reply = ObjectReply(ObjectStatus.RESOURCE_LIMITATION, "no room here, say it again later")
         except RelayError as error:
             _log.warning("a performed procedure step is not kept", action="mpps.not-kept", error=str(error))
             reply = _busy()
@@ -88,11 +100,12 @@ class PerformedService:
         """The state of the step after it, and what is answered."""
         _check(request, uid)
         if isinstance(request, NGetRequest):
-            return "", self._got(request, syntax)
+            return "", self._got(association, request, syntax)
         if data_set is None:
             raise StepRefused(
                 ObjectStatus.RESOURCE_LIMITATION, f"a data set of more than {MAX_OBJECT_BYTES} bytes"
             )
+        self._bounds.check(association, len(data_set))
         message = StepMessage(
             uid, association.calling_ae_title.strip(), syntax, data_set, _decoded(data_set, syntax)
         )
@@ -101,8 +114,8 @@ class PerformedService:
         self._steps.create(message)
         return "IN PROGRESS", ObjectReply(ObjectStatus.SUCCESS, sop_instance_uid=uid)
 
-    def _got(self, request: NGetRequest, syntax: str) -> ObjectReply:
-        step = self._steps.attributes(request.sop_instance_uid)
+    def _got(self, association: AssociationInfo, request: NGetRequest, syntax: str) -> ObjectReply:
+        step = self._steps.attributes(request.sop_instance_uid, association.calling_ae_title.strip())
         missing: tuple[int, ...] = ()
         if request.attributes:
             missing = tuple(tag for tag in request.attributes if tag not in step and tag != _CHARACTER_SET)
@@ -121,6 +134,20 @@ def _check(request: ObjectRequest, uid: str) -> None:
         raise StepRefused(ObjectStatus.NO_SUCH_SOP_INSTANCE, "no Requested SOP Instance UID")
     if not is_tolerable_uid(uid):
         raise StepRefused(ObjectStatus.INVALID_SOP_INSTANCE, "the SOP Instance UID is no UID")
+
+
+def _refused(error: StepRefused, uid: str, data_set: bytes | None, syntax: str) -> ObjectReply:
+    """0106 has what is wrong as its data set (PS3.4 Section F.7.2.1.3); it and 0121 no list of tags (PS3.7 Annex C.5)."""
+    tags = () if error.status in _WITHOUT_TAGS else error.tags
+    wrong = None
+    if data_set and len(data_set) <= _READ_AGAIN_BYTES and error.status is _INVALID:
+        with suppress(
+            Exception
+        ):  # what is wrong may be such that pydicom does not write it: then it is left out
+            given = _only(decode_identifier(data_set, syntax, max_elements=MAX_ELEMENTS), error.tags)
+            given.SpecificCharacterSet = UTF_8
+            wrong = encode_identifier(given, syntax) if len(given) > 1 else None
+    return ObjectReply(error.status, str(error), uid, error.error_id, tags, wrong)
 
 
 def _decoded(data_set: bytes, syntax: str) -> Dataset:

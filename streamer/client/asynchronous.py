@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
 from streamer.client import steering
@@ -63,6 +63,10 @@ class AsyncStreamClient:
         ------
         StreamRefused
             The server lets nobody in, or has as many streams as it may.
+        StreamError
+            Who answers there is no streamer.
+        StreamEnded
+            It was closed at once.
         OSError
             It cannot be reached.
         """
@@ -79,7 +83,13 @@ class AsyncStreamClient:
             )
         except InvalidStatus as error:
             raise refused(error.response.status_code, error.response.body or b"") from error
-        await self._say(self._window.first())
+        except InvalidHandshake as error:
+            raise StreamError(f"{self._server.websocket_url} speaks no WebSocket: {error}") from error
+        try:
+            await self._say(self._window.first())
+        except BaseException:
+            await self._stack.aclose()  # __aexit__ is not called
+            raise
         return self
 
     async def __aexit__(

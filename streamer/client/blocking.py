@@ -57,12 +57,20 @@ class StreamClient:
         ------
         StreamRefused
             The server lets nobody in, or has as many streams as it may.
+        StreamError
+            Who answers there is no streamer.
+        StreamEnded
+            It was closed at once.
         OSError
             It cannot be reached.
         """
         kind = WebSocketTransport if self._kind == "websocket" else HttpTransport
         self._transport = kind(self._server, self._timeout_s)
-        self._say(self._window.first())
+        try:
+            self._say(self._window.first())
+        except BaseException:
+            self._transport.close()  # __exit__ is not called
+            raise
         return self
 
     def __exit__(

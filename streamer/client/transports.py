@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Final, Protocol
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -61,6 +61,8 @@ class WebSocketTransport:
             )
         except InvalidStatus as error:
             raise refused(error.response.status_code, error.response.body or b"") from error
+        except InvalidHandshake as error:
+            raise StreamError(f"{server.websocket_url} speaks no WebSocket: {error}") from error
 
     def say(self, listed: Sequence[Words], stream: str) -> None:  # noqa: ARG002 - there is one stream here
         """One message for each."""

@@ -88,7 +88,7 @@ def test_every_expression_names_what_there_is(name: str, text: str) -> None:
         'dicomrelay_queue_messages{queue="groups"}',
         'dicomrelay_queue_messages{name="group"}',
         "sum by (destinations) (dicomrelay_destination_waiting_instances)",
-        "avarage(dicomrelay_broker_up)",
+        "average(dicomrelay_broker_up)",
         "dicomrelay_task_seconds",
         'absent(dicomrelay_processes{service="gatway"})',
     ],

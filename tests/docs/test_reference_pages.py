@@ -41,6 +41,7 @@ FORMS = {
     "streamer.access.token": "OTHER-TOKEN-OF-MORE-THAN-16",
     "streamer.public_url": "https://images.example/dicom",
     "performed_procedure_steps.destinations": '[{"name": "ris", "ae_title": "RIS", "host": "10.0.0.30"}]',
+    "performed_procedure_steps.others_may": '["get"]',
     "worklist.hidden": '["COMPLETED"]',
     "streamer.cors_origins": '["https://viewer.example"]',
 }

@@ -162,7 +162,7 @@ def test_an_unknown_command_is_answered_0211_and_the_association_goes_on(
     gateway: GatewayProcess, has_data_set: bool
 ) -> None:
     """Every field with few bits and a thousand others, that is no request of a service that the gateway has."""
-    known = {0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0130, 0x0FFF}
+    known = {0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0110, 0x0120, 0x0130, 0x0140, 0x0FFF}
     fields = [field for field in [*range(0x0200), *range(0x0200, 0x8000, 31)] if field not in known]
     pieces = [encode(REQUEST)]
     for field in fields:

@@ -32,11 +32,20 @@ ELSEWHERE = {
     "first-frame",
     "streams",
 }
+# A whole home, 100,000 rows or gigabytes for one figure.
+DEAR = {"huge", "backlog", "nagle", "import"}
 
 
 @pytest.mark.slow
 @pytest.mark.dcmtk
-@pytest.mark.parametrize("question", [each for each in QUESTIONS if each not in ELSEWHERE])
+@pytest.mark.parametrize(
+    "question",
+    [
+        pytest.param(each, marks=pytest.mark.long if each in DEAR else ())
+        for each in QUESTIONS
+        if each not in ELSEWHERE
+    ],
+)
 def test_a_question_is_answered(question: str, tmp_path: Path) -> None:
     """Every row has a figure, every bar of the issue a verdict, and in a quick run none is missed."""
     check_question(question, tmp_path)

@@ -20,7 +20,8 @@ from dicomrelay.errors import ServiceError
 from dicomrelay.runtime import broker, home
 from dicomrelay.runtime.process import start, stop
 from dicomrelay.runtime.queue import Queue
-from dicomrelay.runtime.supervisor import Service, Supervisor
+from dicomrelay.runtime.service import Service
+from dicomrelay.runtime.supervisor import Supervisor
 from dicomrelay.settings import Settings, load
 from tests.support.house import wait_for
 

@@ -305,6 +305,18 @@ def test_a_person_can_try_a_profile_and_make_a_key(tmp_path: Path) -> None:
         ("research", True, False),
         ("lost", False, True),
     ]
+    text = (home / "relay.toml").read_text("utf-8")
+    (home / "relay.toml").write_text(
+        f'rules_file = "rules.toml"\n{text}[[destinations]]\nname = "r"\nae_title = "R"\nhost = "h"\n'
+    )
+    rules = home / "rules.toml"
+    rules.write_text('[[rules]]\nsend_to = ["r"]\nedits = "research"\n')
+    listed = CliRunner().invoke(cli, ["edits", "list", "--home", str(home)], standalone_mode=False)
+    assert re.search(r"research@[0-9a-f]{12}: .* named by rule 0", listed.stdout)
+    rules.write_text("[[rule]]\n")
+    listed = CliRunner().invoke(cli, ["edits", "list", "--home", str(home)], standalone_mode=False)
+    assert listed.return_value == 2
+    assert "which rules name them is not known" in listed.stderr
 
 
 def test_a_web_service_gets_edited_copies(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ class Reader:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_whoever_follows_the_page_has_a_study_at_the_destination(tmp_path: Path) -> None:
     """Every line works as it stands; the destination has both instances once, and the streamer both studies."""
     reader = Reader(tmp_path)

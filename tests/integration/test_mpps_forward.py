@@ -11,21 +11,25 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
+from sqlalchemy import text
 
 from dicomrelay.cli.checks.finding import Verdict
 from dicomrelay.cli.checks.step_destinations import check_step_destinations
 from dicomrelay.errors import ExitCode
 from dicomrelay.ledger.completion import CompletionPolicy
+from dicomrelay.ledger.engine import Database
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.runtime import home
+from dicomrelay.runtime.owner import own_name
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.scheduling.performed_steps import PerformedSteps
-from dicomrelay.scheduling.performed_values import ForwardPeer, ForwardState
+from dicomrelay.scheduling.performed_values import ForwardPeer, ForwardState, MessageKind
 from dicomrelay.settings import Settings
 from tests.support import performed as said
 from tests.support.house import wait_for
 from tests.support.ledger import arrival
 from tests.support.performed import Heard, Ris, ris
+from workers.lease import LeaseKeeper
 from workers.performed import perform_until
 from workers.performed_forward import Forwarder
 from workers.rooms import Rooms
@@ -59,6 +63,11 @@ class Relay:
         (destination,) = self.settings.performed_procedure_steps.destinations
         self.steps = PerformedSteps.open(home.ledger_url(self.settings), [ForwardPeer.of(destination)])
         self.clock = Clock()
+        self.restart()
+
+    def restart(self) -> None:
+        """As a new process."""
+        (destination,) = self.settings.performed_procedure_steps.destinations
         self.forwarder = Forwarder(
             self.settings, destination, self.steps, threading.Event(), clock=self.clock
         )
@@ -165,6 +174,41 @@ def test_a_step_that_is_final_there_without_our_word_needs_attention(tmp_path: P
         assert found.states() == [("sent", 0), ("needs_attention", 0x0110)]
 
 
+def test_a_forwarder_that_died_before_its_first_byte_has_said_nothing(tmp_path: Path) -> None:
+    """What it held is due at once where its process is gone, and A710 is no sign that the peer has heard us."""
+    with ris() as peer, relay(tmp_path, peer) as found:
+        peer.error_id = 0xA710
+        peer.says = lambda heard: 0 if heard.kind == "N-CREATE" else 0x0110
+        found.said(said.created(), said.ended())
+        assert found.look() == 1
+        dead = own_name().rpartition("/")[0] + "/1"  # our pid, and another start
+        (claimed,) = found.steps.claim("ris", owner=dead, lease_ms=60_000, limit=16)
+        assert claimed.kind is MessageKind.SET
+        found.look()
+        assert len(peer.heard) == 1
+        found.restart()
+        found.look()
+        assert found.states() == [("sent", 0), ("needs_attention", 0x0110)]
+
+
+def test_a_message_that_is_long_in_coming_stays_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease is as short as others, and kept while the peer takes its time."""
+    monkeypatch.setattr("workers.performed_forward.LEASE_MS", 800)
+    monkeypatch.setattr(LeaseKeeper.__init__, "__kwdefaults__", {"every_s": 0.1})
+    others: list[int] = []
+
+    def says(_heard: Heard) -> int:
+        time.sleep(1.1)
+        others.append(len(found.steps.claim("ris", owner="other", lease_ms=1, limit=16)))
+        return 0
+
+    with ris() as peer, relay(tmp_path, peer) as found:
+        peer.says = says
+        found.said(said.created())
+        assert found.look() == 1
+        assert others == [0]
+
+
 _MEANS = {
     0x0001: "sent", 0x0107: "sent", 0x0116: "sent", 0x0111: "sent",
     0x0110: "waiting", 0x0213: "waiting", 0xA700: "waiting",
@@ -201,6 +245,19 @@ def test_attempts_are_used_up(tmp_path: Path) -> None:
         assert found.look() == 1
 
 
+def test_the_last_attempt_may_have_been_heard_too(tmp_path: Path) -> None:
+    """Its answer is lost; when somebody has it tried again, A710 says that the peer has it."""
+    with ris() as peer, relay(tmp_path, peer, retry_attempts=1) as found:
+        peer.says = lambda heard: 0 if heard.kind == "N-CREATE" else None
+        found.said(said.created(), said.ended())
+        found.look(2)
+        assert found.states() == [("sent", 0), ("needs_attention", None)]
+        peer.says, peer.error_id = lambda _heard: 0x0110, 0xA710
+        assert found.steps.retry(UID) == 1
+        assert found.look() == 1
+        assert found.states() == [("sent", 0), ("sent", 0x0110)]
+
+
 def test_a_peer_that_takes_no_steps_is_tried_again(tmp_path: Path) -> None:
     """Somebody may enable the SOP class there."""
     from tests.support.commitment_peer import commitment_peer  # noqa: PLC0415
@@ -227,12 +284,22 @@ def test_the_doctor_asks_without_telling_anything(tmp_path: Path) -> None:
         assert "performed_procedure_steps.destinations.ris.tls" in finding.words
 
 
-def test_the_process_looks_after_it_all(tmp_path: Path) -> None:
-    """Threads of the scheduler, as they run: forwarded, listed what is for nobody, and a study is complete by evidence."""
+def test_the_process_looks_after_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of the scheduler, as they run: forwarded, listed what is for nobody, pruned, a study is complete by evidence."""
+    monkeypatch.setattr("workers.performed._LOOK_EVERY_S", 0.05)
     with ris() as peer, relay(tmp_path, peer) as found:
         gone = PerformedSteps.open(home.ledger_url(found.settings), [ForwardPeer("gone")])
         gone.create(said.message(said.created(), "1.2.7"))
         found.said(said.created(), said.ended())
+        nobody = PerformedSteps.open(home.ledger_url(found.settings))
+        for attributes, put in ((said.created(), nobody.create), (said.ended(), nobody.change)):
+            put(said.message(attributes, "1.2.6"))
+        with Database(home.ledger_url(found.settings)).write() as work:
+            ago = work.now - 400 * 86_400_000
+            work.connection.execute(
+                text("UPDATE performed_steps SET changed_at = :ago WHERE sop_instance_uid = '1.2.6'"),
+                {"ago": ago},
+            )
         rooms, stop = Rooms.open(found.settings), threading.Event()
         rooms.ledger.register([arrival(1, study_instance_uid=said.STUDY)])
         assert not rooms.ledger.completion.any_complete(PATIENT)
@@ -246,6 +313,7 @@ def test_the_process_looks_after_it_all(tmp_path: Path) -> None:
                 timeout_s=10,
                 what="it is listed",
             )
+            wait_for(lambda: nobody.step("1.2.6") is None, timeout_s=10, what="it is pruned")
             gone.change(said.message(said.ended(references=["1.2.3.1"]), "1.2.7"))
             wait_for(
                 lambda: rooms.ledger.completion.any_complete(PATIENT), timeout_s=10, what="it is complete"
@@ -254,5 +322,6 @@ def test_the_process_looks_after_it_all(tmp_path: Path) -> None:
             stop.set()
             thread.join(20)
             gone.dispose()
+            nobody.dispose()
             rooms.close()
         assert not thread.is_alive()

@@ -105,7 +105,8 @@ def test_the_statuses_of_the_standard(tmp_path: Path) -> None:
         missing = create(association, said.created(Modality=None))
         assert (missing.Status, missing.ErrorComment) == (0x0120, "Modality is missing")
         assert create(association, said.created(PerformedProcedureStepID="")).Status == 0x0121
-        assert create(association, said.created(PerformedProcedureStepStatus="COMPLETED")).Status == 0x0106
+        wrong = create(association, said.created(PerformedProcedureStepStatus="COMPLETED"))
+        assert (wrong.Status, "AttributeIdentifierList" in wrong) == (0x0106, False)
         assert create(association, said.created()).Status == 0
         assert create(association, said.created()).Status == 0x0111
         patient = change(association, said.changed_by(Dataset(), {"PatientID": "P2"}))
@@ -117,6 +118,62 @@ def test_the_statuses_of_the_standard(tmp_path: Path) -> None:
         assert over.ErrorComment == "Performed Procedure Step Object may no longer be updated"
         status, _ = association.send_n_get([], ModalityPerformedProcedureStepRetrieve, "9.9")
         assert status.Status == 0x0112
+
+
+def test_what_is_wrong_comes_back(tmp_path: Path) -> None:
+    """PS3.4 Section F.7.2.1.3: 0106 with an Attribute List, that of what is invalid and no more."""
+    with gateway(tmp_path) as found:
+        contexts = object_contexts(ModalityPerformedProcedureStep)
+        with Association.request(found.remote, calling_ae_title="CT_1", contexts=contexts) as association:
+            scu = ObjectScu(association, ModalityPerformedProcedureStep)
+            syntax = scu.transfer_syntaxes[0]
+            given = said.created(PerformedProcedureStepStatus="SCHEDULED")
+            answer = scu.create(UID, encode_identifier(given, syntax), syntax)
+            assert answer.response.status == 0x0106
+            wrong = decode_identifier(answer.data_set, syntax)
+            assert {element.keyword for element in wrong} == {
+                "SpecificCharacterSet",
+                "PerformedProcedureStepStatus",
+            }
+            assert wrong.PerformedProcedureStepStatus == "SCHEDULED"
+            given = said.created()
+            given.PerformedProcedureStepID = ""
+            answer = scu.create(UID, encode_identifier(given, syntax), syntax)
+            assert (answer.response.status, answer.response.attributes) == (0x0121, ())
+
+
+def test_a_step_is_its_makers(tmp_path: Path) -> None:
+    """Another AE title with the right neither ends nor reads it, and learns nothing of whom it is about."""
+    with gateway(tmp_path) as found, modality(found) as mine, modality(found, said.EXPLICIT, "CT_2") as other:
+        assert create(mine, said.created()).Status == 0
+        refused = change(other, said.ended("DISCONTINUED"))
+        assert (refused.Status, refused.ErrorComment) == (0x0124, "another AE title has made the step")
+        status, step = other.send_n_get([], ModalityPerformedProcedureStepRetrieve, UID)
+        assert (status.Status, step) == (0x0124, None)
+        assert create(other, said.created()).Status == 0x0111
+        assert change(mine, said.ended()).Status == 0
+    sections = {"performed_procedure_steps": {"others_may": ["get", "set"]}}
+    with running(tmp_path, sections=sections) as found, modality(found, said.EXPLICIT, "RIS") as other:
+        status, step = other.send_n_get([], ModalityPerformedProcedureStepRetrieve, UID)
+        assert (status.Status, step.PatientID) == (0, "P4711")
+        assert change(other, said.ended()).Status == 0x0110
+
+
+def test_under_the_low_water_mark_nothing_is_taken(tmp_path: Path) -> None:
+    """As instances: 0213, and nothing is written. What is there is told."""
+    with gateway(tmp_path) as found, modality(found) as association:
+        assert create(association, said.created()).Status == 0
+    with (
+        running(tmp_path, min_free_bytes=1 << 60) as found,
+        modality(found) as association,
+    ):
+        full = create(association, said.created(), "1.2.8")
+        assert (full.Status, full.ErrorComment) == (0x0213, "no room here, say it again later")
+        assert change(association, said.ended()).Status == 0x0213
+        status, _ = association.send_n_get([], ModalityPerformedProcedureStepRetrieve, UID)
+        assert status.Status == 0
+        (row,) = kept(found).steps()
+        assert row.messages == 1
 
 
 def test_one_without_a_uid_gets_one(tmp_path: Path) -> None:

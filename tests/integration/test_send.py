@@ -228,6 +228,7 @@ def test_directly_to_nobody_is_exit_code_3() -> None:
     assert "summary " in ended.stderr
 
 
+@pytest.mark.long
 def test_a_relay_that_stops_ends_the_wait(tmp_path: Path) -> None:
     """A destination that says nothing keeps the delivery under way; then `up` goes: exit code 3, and what is true."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -178,6 +178,7 @@ def test_with_broker_and_ledger_gone_the_gateway_accepts_and_the_spool_rebuilds_
         assert len(pacs.files()) == 2
 
 
+@pytest.mark.long
 def test_an_external_database_and_broker_that_are_away_do_not_keep_the_gateway_from_accepting() -> None:
     """Images are taken while the rest waits; `up` says so and goes on."""
     ports = free_ports(2)

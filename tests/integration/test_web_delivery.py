@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -96,6 +98,86 @@ def test_each_instance_has_its_own_answer(tmp_path: Path) -> None:
     assert told.answers["1.2.2"].words == "Refused: out of resources"
     assert told.answers["1.2.5"].words == "the store response does not name it"
     assert (told.answers["1.2.4"].status, told.answers["1.2.4"].http_status) == (0xB000, 202)
+
+
+def _others(reason: int, status: int, named: Reply | None = None) -> Reply:
+    """A store response with a reason for what it does not name (PS3.18 Table I.1-1)."""
+    response = json.loads(named.body) if named is not None else {}
+    response["0008119A"] = {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [reason]}}]}
+    return json_reply(response, status, "application/dicom+json")
+
+
+def test_what_is_not_named_has_the_reason_of_the_other_failures(tmp_path: Path) -> None:
+    """One that may pass is tried again."""
+    found = instances(tmp_path, 2)
+    with web_service(lambda _: _others(0xA700, 202, stored("1.2.1"))) as service:
+        told = run(found, target(service.port))
+        assert told.outcomes == {"1.2.1": "delivered", "1.2.2": "retry"}
+        assert told.answers["1.2.2"].status == 0xA700
+        for status in (200, 202, 409):
+            service.answer = lambda _, status=status: _others(0xA700, status)  # type: ignore[misc]
+            assert run(found, target(service.port)).outcomes == {"1.2.1": "retry", "1.2.2": "retry"}
+    assert len(service.asked) == 4
+
+
+def test_a_reason_without_a_name_costs_the_others_of_a_request_nothing(tmp_path: Path) -> None:
+    """It is halved as one without a reason is, and who is left alone has the reason; in a 503 it is the service's."""
+
+    def answer(asked: Asked) -> Action:
+        return _others(0xC122, 409) if "1.2.3" in asked.uids else takes_all(asked)
+
+    with web_service(answer) as service:
+        told = run(instances(tmp_path, 5), target(service.port))
+        assert [uid for uid, outcome in told.outcomes.items() if outcome != "delivered"] == ["1.2.3"]
+        refused = told.answers["1.2.3"]
+        assert (refused.outcome.value, refused.status, refused.http_status) == ("refused", 0xC122, 409)
+        assert refused.words == "Referenced transfer syntax not supported"
+        service.answer = lambda _: _others(0xC122, 503)
+        told = run(instances(tmp_path, 5), target(service.port))
+    assert isinstance(told.error, HttpRefused)
+    assert (told.answers, told.under_way) == ({}, [])
+
+
+def test_a_service_in_trouble_refuses_nobody_by_saying_nothing(tmp_path: Path) -> None:
+    """An empty store response beside a 5xx is none; and what one does not name that says of others is tried again."""
+    empty = {"00081198": {"vr": "SQ"}, "00081199": {"vr": "SQ", "Value": []}}
+    with web_service(lambda _: json_reply(empty, 503, "application/dicom+json")) as service:
+        told = run(instances(tmp_path, 2), target(service.port))
+        assert isinstance(told.error, HttpRefused)
+        assert (told.answers, told.under_way) == ({}, [])
+        service.answer = lambda _: Reply(500, stored("1.2.1").body)
+        told = run(instances(tmp_path, 2), target(service.port))
+    assert told.outcomes == {"1.2.1": "delivered", "1.2.2": "retry"}
+    assert (
+        told.answers["1.2.2"].words == "HTTP 500: a fault in the service; the store response does not name it"
+    )
+
+
+def test_requests_that_run_at_once_are_paced_one_at_a_time(tmp_path: Path) -> None:
+    """A pace counts bytes without a lock of its own: while one waits in it, the other request is there and waits too."""
+    both, inside, most = threading.Event(), 0, 0
+
+    def head_came(_target: str) -> None:
+        heads.append(None)
+        if len(heads) == 2:
+            both.set()
+
+    def pace(_count: int) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        if both.wait(10):
+            time.sleep(0.02)  # the other has sent its head, and is about to come in
+        inside -= 1
+
+    heads: list[None] = []
+    with web_service() as service:
+        service.early = head_came
+        to = target(service.port, batch_instances=1, parallel_requests=2)
+        told = run(instances(tmp_path, 2), to, pace=pace)
+    assert set(told.outcomes.values()) == {"delivered"}
+    assert len(heads) == 2
+    assert most == 1
 
 
 def test_a_duplicate_is_what_the_settings_say(tmp_path: Path) -> None:
@@ -257,7 +339,7 @@ _FOREVER = b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000
 def test_bytes_that_mean_harm_end_in_an_error_of_the_house(tmp_path: Path, raw: bytes) -> None:
     """Nothing is delivered, nothing hangs, and no error has another kind."""
     with web_service(lambda _: raw) as service:
-        told = run(instances(tmp_path, 1), target(service.port, response_s=2.0))
+        told = run(instances(tmp_path, 1), target(service.port, response_s=0.5))
     assert isinstance(told.error, AssociationError)
     assert told.answers == {}
 

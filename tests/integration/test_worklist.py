@@ -214,6 +214,12 @@ def test_orders_over_http(client: httpx.Client) -> None:
         ("GET", "/worklist?Foo=1", b"", "text/csv", 400),
         ("GET", "/worklist?ScheduledProcedureStepStartDate=soon", b"", "text/csv", 400),
         ("GET", "/worklist?limit=many", b"", "text/csv", 400),
+        ("GET", "/worklist?PatientID=P1&PatientID=P4", b"", "text/csv", 400),
+        ("GET", "/worklist?limit=1&limit=2", b"", "text/csv", 400),
+        ("GET", "/worklist?PatientName=%00", b"", "text/csv", 400),
+        ("POST", "/worklist", b'{"PatientID": ' + b"1" * 5000 + b"}", "application/json", 400),
+        ("POST", "/worklist", b'{"00400100": {"vr": "US", "Value": [1]}}', "application/dicom+json", 400),
+        ("POST", "/worklist", b"[" + b"{}," * 5000 + b"{}]", "application/json", 400),
         ("GET", "/worklist/1.2.3", b"", "text/csv", 404),
     ],
 )
@@ -224,6 +230,24 @@ def test_wrong_requests_say_why(
     answer = client.request(method, path, content=content, headers={"Content-Type": kind})
     assert answer.status_code == status
     assert answer.json()
+
+
+def test_what_is_refused_is_told_of_a_hundred(client: httpx.Client) -> None:
+    """The answer stays in proportion, and nobody keeps the database with what is at fault."""
+    answer = client.post("/worklist", json=[{}] * 150)
+    assert answer.status_code == 400
+    refused = answer.json()["refused"]
+    assert len(refused) == 101
+    assert refused[-1]["faults"] == ["100 are at fault: what comes after them was not looked at"]
+
+
+def test_under_the_low_water_mark_nothing_is_put(tmp_path: Path) -> None:
+    """507; what is there can be looked at, and removed."""
+    settings = settings_of(tmp_path, gateway={"min_free_bytes": 1 << 60})
+    with worklist_of(settings, [item(1)]), serving(settings) as full:
+        assert full.post("/worklist", json=[{}]).status_code == 507
+        (found,) = full.get("/worklist").json()
+        assert full.delete(f"/worklist/{found['id']}").status_code == 204
 
 
 def test_who_may(tmp_path: Path, client: httpx.Client) -> None:

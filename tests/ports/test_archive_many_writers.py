@@ -15,7 +15,7 @@ from archive.values import Selection
 from tests.support.archive import request_for
 from tests.support.archive_writing import STUDY, aside_digests, check_whole, held_digest, write_instance
 
-_SECONDS = 1.5
+_SECONDS = 0.8
 _NUMBERS = range(1, 7)
 
 

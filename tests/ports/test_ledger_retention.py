@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -11,6 +12,7 @@ from dicomrelay.ledger import DeliveryState, DestinationInfo, Ledger
 from dicomrelay.ledger.engine import database_url
 from dicomrelay.ledger.retention import Pruned
 from dicomrelay.ledger.values_operations import StandingOrder, Subject, SubjectKind
+from dicomrelay.ledger.values_pulls import NewPull, PullKind, PullPolicy
 from dicomrelay.settings import RetentionSettings
 from tests.support.ledger import (
     MINUTE_MS,
@@ -209,6 +211,27 @@ def test_a_duplicate_after_that_is_delivered_once_more(ledger: Ledger, ledger_ur
     ledger.register([arrival(1, spool_id="again")])
     assert group(ledger) == 1
     assert len(claim(ledger, due_ids(ledger)[0]).deliveries) == 1
+
+
+def test_every_kind_goes_in_as_many_batches_as_it_takes(
+    ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pulls too: an hour's look takes all that is old, and says how many."""
+    monkeypatch.setattr("workers.prune._TRANSFERS", 1)
+    source = DestinationInfo(name="old", ae_title="OLD", host="127.0.0.1", port=104)
+    for _ in range(3):
+        ledger.pulls.order(NewPull(PullKind.ASKED, source, ("PatientID=1",), PullPolicy()))
+    for each in ledger.pulls.newest(limit=100):
+        ledger.pulls.cancel(each.id)
+    engine = create_engine(database_url(ledger_url))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE pulls SET finished_at = finished_at - 3153600000000"))
+    engine.dispose()
+    assert run(ledger)["pulls"] == 3
+    for field in dataclasses.fields(Pruned):
+        if field.name != "deliveries":  # they go with their transfers
+            assert Pruned(**{field.name: 1}).any, field.name
+    assert not Pruned().any
 
 
 def test_pruning_is_done_in_batches(ledger: Ledger, ledger_url: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -22,6 +23,8 @@ from dicomrelay.ledger.engine import Database, database_url
 from dicomrelay.ledger.migrate import _config
 from dicomrelay.ledger.schema import METADATA
 from dicomrelay.runtime import home
+from dicomrelay.scheduling import performed_writing
+from dicomrelay.scheduling.performed_expected import is_in_progress
 from dicomrelay.scheduling.performed_rules import StepRefused
 from dicomrelay.scheduling.performed_steps import PerformedSteps
 from dicomrelay.scheduling.performed_values import (
@@ -99,6 +102,49 @@ def test_a_step_is_kept_with_all_that_was_said(steps: PerformedSteps) -> None:
     assert "Müller" not in repr(row) + repr(messages)
 
 
+def test_who_made_it_changes_and_reads_it(steps: PerformedSteps, ledger_url: str) -> None:
+    """0124 for another AE title, also once it is final; the settings may let others."""
+    steps.create(said.message(said.created()))
+    theirs = replace(said.message(said.ended()), calling_ae_title="CT_2")
+    assert status_of(steps.change, theirs) == 0x0124
+    assert status_of(steps.attributes, UID, "CT_2") == 0x0124
+    assert steps.attributes(UID, "CT_1") == steps.attributes(UID)
+    assert only(steps).state is StepState.IN_PROGRESS
+    open_ = PerformedSteps(Database(ledger_url), others_may=["set"])
+    assert status_of(open_.attributes, UID, "CT_2") == 0x0124
+    assert open_.change(theirs) is StepState.COMPLETED
+    assert status_of(steps.change, theirs) == 0x0124
+    open_.dispose()
+
+
+def test_what_came_in_a_day_is_counted_by_who_sent_it(steps: PerformedSteps) -> None:
+    first, second = said.message(said.created()), said.message(in_progress())
+    steps.create(first)
+    steps.change(second)
+    other = replace(said.message(said.created(), "1.2.8"), calling_ae_title="MR_1")
+    steps.create(other)
+    day = 86_400_000
+    assert steps.taken(day) == {
+        "CT_1": len(first.data_set) + len(second.data_set),
+        "MR_1": len(other.data_set),
+    }
+    assert steps.taken(-1000) == {}
+
+
+def test_a_step_does_not_grow_without_end(steps: PerformedSteps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message may add attributes; what is refused leaves it as it was."""
+    monkeypatch.setattr(performed_writing, "MAX_JSON_CHARACTERS", 20_000)
+    steps.create(said.message(said.created()))
+    for number in range(3):
+        more = Dataset()
+        more.private_block(0x0011, "ACME", create=True).add_new(number, "UT", "x" * 8000)
+        if number < 2:
+            steps.change(said.message(more))
+        else:
+            assert status_of(steps.change, said.message(more)) == 0x0213
+    assert only(steps).messages == 3
+
+
 def test_out_of_order_and_twice(steps: PerformedSteps) -> None:
     """0112 before there is one, 0111 for a second, 0110 after the end: and nothing of these is kept."""
     assert status_of(steps.change, said.message(said.ended())) == 0x0112
@@ -172,6 +218,7 @@ def test_a_runner_whose_lease_is_over_writes_no_more(steps: PerformedSteps) -> N
     """And the next one knows that the peer may have had it."""
     steps.create(said.message(said.created()))
     (late,) = claim(steps, lease_ms=-1)
+    assert steps.begin(late, lease_ms=-1)
     (now,) = claim(steps)
     assert (late.was_uncertain, now.was_uncertain) == (False, True)
     assert not steps.sent(late, 0)
@@ -184,6 +231,67 @@ def test_a_runner_whose_lease_is_over_writes_no_more(steps: PerformedSteps) -> N
     (again,) = claim(steps)
     assert again.attempts == 1
     assert steps.sent(again, 0)
+
+
+def test_only_what_was_begun_may_have_been_heard(steps: PerformedSteps) -> None:
+    """Who claims many and dies has said one of them, or none: no other is taken for heard."""
+    for uid in (UID, "1.2.8"):
+        steps.create(said.message(said.created(), uid))
+    dead = claim(steps, lease_ms=-1)
+    assert steps.begin(dead[0], lease_ms=-1)
+    again = claim(steps)
+    assert {each.sop_instance_uid: each.was_uncertain for each in again} == {
+        dead[0].sop_instance_uid: True,
+        dead[1].sop_instance_uid: False,
+    }
+    assert not steps.begin(dead[1], lease_ms=MINUTE_MS)
+    assert steps.renew(dead, lease_ms=MINUTE_MS) == 0
+    assert steps.renew(again, lease_ms=MINUTE_MS) == 2
+    steps.hand_back(again)
+    assert [each.was_uncertain for each in sorted(claim(steps), key=again_order(again))] == [
+        each.was_uncertain for each in again
+    ]
+
+
+def again_order(first: tuple[ClaimedForward, ...]) -> Callable[[ClaimedForward], int]:
+    uids = [each.sop_instance_uid for each in first]
+    return lambda each: uids.index(each.sop_instance_uid)
+
+
+def test_what_the_dead_held_is_due_at_once(steps: PerformedSteps) -> None:
+    """And of nobody else."""
+    for uid in (UID, "1.2.8"):
+        steps.create(said.message(said.created(), uid))
+    (dead,) = steps.claim("ris", owner="dead", lease_ms=MINUTE_MS, limit=1)
+    (living,) = steps.claim("ris", owner="living", lease_ms=MINUTE_MS, limit=1)
+    assert steps.owners("ris") == {"dead", "living"}
+    assert steps.owners("mr") == frozenset()
+    assert steps.end_leases("ris", []) == 0
+    assert steps.end_leases("mr", ["dead"]) == 0
+    assert steps.end_leases("ris", ["dead"]) == 1
+    (again,) = claim(steps)
+    assert again.sop_instance_uid == dead.sop_instance_uid
+    assert not steps.sent(dead, 0)
+    assert steps.sent(living, 0)
+
+
+def test_who_is_dropped_hears_nothing_more(steps: PerformedSteps) -> None:
+    """Of that step; one that is no more in the settings is not tried again."""
+    steps.create(said.message(said.created(Modality="MR")))
+    (claimed,) = claim(steps, name="mr")
+    assert steps.drop(UID, "mr") == 1
+    assert not steps.sent(claimed, 0)
+    steps.change(said.message(said.ended()))
+    assert [(each.destination, each.state) for each in only(steps).forwards] == [
+        ("mr", ForwardState.DROPPED),
+        ("ris", ForwardState.WAITING),
+        ("ris", ForwardState.WAITING),
+    ]
+    assert steps.retry(UID, ["mr"]) == 0
+    for _ in range(2):
+        (each,) = claim(steps)
+        steps.sent(each, 0)
+    assert steps.prune(age_ms=-1000) == 1
 
 
 def test_to_whom_depends_on_the_modality(steps: PerformedSteps) -> None:
@@ -212,6 +320,21 @@ def test_what_failed_waits_until_its_time(steps: PerformedSteps) -> None:
     assert (again.attempts, again.was_uncertain) == (0, True)
 
 
+@pytest.mark.parametrize("was_sent", [True, False])
+def test_what_was_given_up_may_have_been_heard(steps: PerformedSteps, was_sent: bool) -> None:
+    """Who tries it again knows; and only where it was begun."""
+    steps.create(said.message(said.created()))
+    (claimed,) = claim(steps)
+    assert steps.begin(claimed, lease_ms=MINUTE_MS)
+    assert steps.give_up(claimed, status=None, reason="lost", was_sent=was_sent)
+    assert steps.retry(UID) == 1
+    (again,) = claim(steps)
+    assert again.was_uncertain is was_sent
+    assert steps.give_up(again, status=0x0106, reason="no")
+    assert steps.retry(UID) == 1
+    assert claim(steps)[0].was_uncertain is was_sent
+
+
 def test_what_is_over_goes_and_the_rest_stays(steps: PerformedSteps, ledger_url: str) -> None:
     """In progress stays, and what somebody has not heard of yet."""
     for uid in ("1.1", "1.2", "1.3"):
@@ -231,6 +354,16 @@ def test_what_is_over_goes_and_the_rest_stays(steps: PerformedSteps, ledger_url:
             query = text(f"SELECT count(*) FROM performed_{table} WHERE sop_instance_uid = '1.1'")
             assert connection.execute(query).scalar_one() == 0
     engine.dispose()
+
+
+def test_what_nobody_ends_goes_too(steps: PerformedSteps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 30 days without a word, and when all have heard of it."""
+    steps.create(said.message(said.created()))
+    (claimed,) = claim(steps)
+    steps.sent(claimed, 0)
+    assert steps.prune(age_ms=-1000) == 0
+    monkeypatch.setattr(performed_writing, "LEFT_AFTER_MS", -1000)
+    assert steps.prune(age_ms=-1000) == 1
 
 
 def _waiting(ledger: Ledger, *numbers: int) -> None:
@@ -255,6 +388,39 @@ def test_a_study_is_complete_when_all_that_was_made_is_there(ledger: Ledger, ste
     assert steps.expected() == ()
     _waiting(ledger, 2)
     assert _completes(ledger, steps) == 1
+
+
+def test_many_that_wait_keep_none_from_its_turn(ledger: Ledger, steps: PerformedSteps) -> None:
+    """Those that are not complete stay the oldest; a look is at all, or at what has changed."""
+    for number in range(1, 6):
+        created = said.created()
+        created.ScheduledStepAttributesSequence[0].StudyInstanceUID = f"1.9.{number}"
+        ledger.register([arrival(number, study_instance_uid=f"1.9.{number}")])
+        steps.create(said.message(created, f"1.8.{number}"))
+        steps.change(said.message(said.ended(references=[f"1.7.{number}"]), f"1.8.{number}"))
+    assert [each.study_instance_uid for each in steps.expected(limit=2)] == [
+        f"1.9.{number}" for number in range(1, 6)
+    ]
+    assert len(steps.expected(limit=5)) == 5
+    now = steps.now()
+    assert steps.expected(since=now + 1000) == ()
+    assert len(steps.expected(since=now - MINUTE_MS)) == 5
+
+
+def test_while_a_step_goes_on_the_end_of_an_association_is_no_hint(
+    ledger: Ledger, steps: PerformedSteps
+) -> None:
+    """The modality has said that it is at work: more may come over the next one. Quiet time goes on."""
+    hinted = dataclasses.replace(PATIENT, quiet_after_association_ms=-1000, more_comes=is_in_progress())
+    steps.create(said.message(said.created()))
+    _waiting(ledger, 1)
+    ledger.completion.association_ended(["a1"])
+    assert ledger.completion.any_complete(dataclasses.replace(hinted, more_comes=None))
+    assert not ledger.completion.any_complete(hinted)
+    assert ledger.completion.complete(hinted, limit=10).transfers == 0
+    assert ledger.completion.any_complete(dataclasses.replace(hinted, quiet_ms=-1000))
+    steps.change(said.message(said.ended("DISCONTINUED", references=[])))
+    assert ledger.completion.complete(hinted, limit=10).transfers == 1
 
 
 def test_the_step_may_end_after_everything_is_there(ledger: Ledger, steps: PerformedSteps) -> None:
@@ -319,8 +485,8 @@ def test_the_worklist_follows(steps: PerformedSteps, ledger_url: str, state: str
 
 def test_it_is_found_by_state_and_study(steps: PerformedSteps) -> None:
     steps.create(said.message(said.created(), "1.1"))
-    steps.create(replace(said.message(said.created(), "1.2"), calling_ae_title="MR_1"))
-    steps.change(said.message(said.ended(), "1.2"))
+    for asks, attributes in ((steps.create, said.created()), (steps.change, said.ended())):
+        asks(replace(said.message(attributes, "1.2"), calling_ae_title="MR_1"))
     assert [row.sop_instance_uid for row in steps.steps(state=StepState.COMPLETED)] == ["1.2"]
     assert {row.sop_instance_uid for row in steps.steps(study_instance_uid=said.STUDY)} == {"1.1", "1.2"}
     assert steps.steps(study_instance_uid="9.9") == ()

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from alembic import command
 from sqlalchemy import create_engine, text
 
+from dicomrelay.cli.targets import find_target
+from dicomrelay.errors import ConfigurationError, ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.engine import Database, database_url
 from dicomrelay.ledger.migrate import _config, migrate
-from dicomrelay.ledger.values_decisions import Level
+from dicomrelay.ledger.values import InstanceFacts
+from dicomrelay.ledger.values_decisions import Decided, LaterDecision, Level, Terms
 from dicomrelay.ledger.values_operations import ReplayOrder, Subject, SubjectKind
+from dicomrelay.routing.book import RuleBook
 from dicomrelay.routing.recording import read
 from dicomrelay.runtime.home import ledger_url as url_of
 from tests.support.ledger import arrival, group
 from tests.support.rooms import rooms_at, spooled, transfers_of
 from workers import complete
+from workers.attributes import read_attributes
 from workers.deciding import decide_complete
 from workers.group import group_arrivals
 from workers.keep import archive_batch, release_batch
+from workers.locating import locate
 from workers.rooms import Rooms
 
 _DESTINATIONS = "".join(
-    f'[[destinations]]\nname = "{name}"\nae_title = "X"\nhost = "127.0.0.1"\nport = 1\n'
-    for name in ("pacs", "research")
+    f'[[destinations]]\nname = "{name}"\nae_title = "{ae}"\nhost = "127.0.0.1"\nport = 1\n'
+    for name, ae in (("pacs", "X"), ("research", "Y"))
 )
 _PULLS = "".join(
     f'[[pulls]]\nname = "{name}"\nsource = "OLD@127.0.0.1:1"\npriors = {{}}\n' for name in ("own", "late")
@@ -46,8 +54,11 @@ of_sqlite = pytest.mark.parametrize("backend", ["sqlite"])
 
 
 @pytest.fixture
-def house(tmp_path: Path, ledger_url: str, migrated_sqlite: Path) -> Iterator[object]:
-    """Rooms with these rules, on that database."""
+def house(
+    tmp_path: Path, ledger_url: str, migrated_sqlite: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[object]:
+    """Rooms with these rules, on that database; a file of rules is whole as soon as it is written."""
+    monkeypatch.setattr("workers.rooms.RuleBook", partial(RuleBook, settle_s=0))
     made = []
 
     def opened(rules: str) -> Rooms:
@@ -182,7 +193,7 @@ def test_other_rules_may_be_in_force_by_the_time_a_study_is_complete(house) -> N
     complete.make_complete(rooms)
     assert wanted(rooms) == {("1.2.9.1", "research", "")}
     came(rooms, "1.2.9.2", name=DOE)
-    path.write_text("")
+    path.write_text("[[rules]]\n")
     complete.make_complete(rooms)
     assert undecided(rooms) == []
 
@@ -215,6 +226,135 @@ def test_what_a_rule_puts_off_is_due_then_and_holds_up_nothing_else(house) -> No
     came(rooms, "1.2.9.2")
     assert complete.make_complete(rooms).transfers == 1
     assert sorted(each.destination for each in rooms.ledger.due(limit=10).transfers) == ["pacs", "research"]
+
+
+@of_sqlite
+def test_what_cannot_be_read_now_is_decided_when_it_can_be(house, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """The others of its batch go on; it is never taken for one without a name."""
+    rooms = house(
+        '[[rules]]\nwhen.attributes = { RequestingPhysician = "DOE*" }\nsend_to = ["pacs"]\n'
+        '[[rules]]\nwhen.attributes = { RequestingPhysician = { present = false } }\nsend_to = ["research"]\n'
+    )
+    rooms.unread_items.again_s = 0.0
+    first, _ = (spooled(rooms, f"1.2.9.{number}", more=DOE) for number in (1, 2))
+
+    def troubled(path: Path, **more: object) -> object:
+        if first.id in path.name:
+            raise ServiceUnavailable("too many open files")
+        return read_attributes(path, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.asking.read_attributes", troubled)
+        group_arrivals(rooms)
+        assert wanted(rooms) == {("1.2.9.2", "pacs", "")}
+        assert rooms.spool.has_arrivals()
+    group_arrivals(rooms)
+    assert wanted(rooms) == {("1.2.9.1", "pacs", ""), ("1.2.9.2", "pacs", "")}
+    assert not rooms.spool.has_arrivals()
+
+
+@of_sqlite
+def test_many_that_cannot_be_read_now_keep_none_behind_them_from_its_turn(
+    house, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    """More of them than one task takes; and each is told of once, however often somebody looks."""
+    rooms = house('[[rules]]\nwhen.attributes = { RequestingPhysician = "DOE*" }\nsend_to = ["pacs"]\n')
+    worker = rooms.settings.worker.model_copy(update={"batch_instances": 1})
+    rooms = dataclasses.replace(rooms, settings=rooms.settings.model_copy(update={"worker": worker}))
+    monkeypatch.setattr("workers.group._BATCHES", 2)
+    bad = [spooled(rooms, f"1.2.8.{number}", more=DOE).id for number in range(4)]
+    spooled(rooms, "1.2.9.1", more=DOE)
+    asked: list[str] = []
+
+    def troubled(path: Path, **more: object) -> object:
+        asked.append(path.stem)
+        if path.stem in bad:
+            raise ServiceUnavailable("input/output error")
+        return read_attributes(path, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("workers.asking.read_attributes", troubled)
+    looks = [group_arrivals(rooms) for _ in range(3)]
+
+    assert wanted(rooms) == {("1.2.9.1", "pacs", "")}
+    assert sorted(asked) == sorted([*bad, *(each for each in asked if each not in bad)])
+    assert [look.more for look in looks] == [False, False, False]
+
+
+@of_sqlite
+def test_a_study_whose_bytes_cannot_be_read_now_stays_undecided(
+    house, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    """And keeps no other one from its turn."""
+    rooms = house('[[rules]]\ntrigger = "study"\nwhen.modality = "MR"\nsend_to = ["pacs"]\n')
+    rooms.unread_studies.again_s = 0.0
+    for number in (1, 2):
+        came(rooms, f"1.2.9.{number}", study=f"1.2.{number}", name=DOE)
+    path = rooms.settings.rules_path
+    assert path is not None
+    path.write_text(
+        '[[rules]]\ntrigger = "study"\nwhen.attributes = { RequestingPhysician = "DOE*" }\nsend_to = ["pacs"]\n'
+    )
+
+    def away(rooms: Rooms, facts: InstanceFacts) -> Path:
+        if facts.sop_instance_uid == "1.2.9.1":
+            raise OSError(errno.EAGAIN, "the archive's storage is away")
+        return locate(rooms, facts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.deciding.locate", away)
+        patch.setattr("workers.deciding._STUDIES", 1)
+        complete.make_complete(rooms)
+        assert (wanted(rooms), undecided(rooms)) == ({("1.2.9.2", "pacs", "")}, ["1.2.1"])
+    complete.make_complete(rooms)
+    assert wanted(rooms) == {("1.2.9.1", "pacs", ""), ("1.2.9.2", "pacs", "")}
+
+
+@of_sqlite
+def test_another_ledger_learns_the_version_with_the_first_decision(house) -> None:  # type: ignore[no-untyped-def]
+    """A file that was deleted under the relay, or a backup that was put back."""
+    rooms = house('[[rules]]\ntrigger = "study"\nsend_to = ["pacs"]\n')
+    came(rooms, "1.2.9.1")
+    (known,) = rooms.ledger.rulings.versions()
+    database = Database(url_of(rooms.settings))
+    for makes in (lambda: came(rooms, "1.2.9.2"), lambda: complete.make_complete(rooms)):
+        with database.write() as work:
+            work.connection.execute(text("DELETE FROM rule_versions"))
+        makes()
+        (again,) = rooms.ledger.rulings.versions()
+        assert (again.version, again.body, again.origin) == (known.version, known.body, known.origin)
+    database.dispose()
+
+
+@of_sqlite
+def test_who_decides_a_study_that_was_decided_writes_nothing(house) -> None:  # type: ignore[no-untyped-def]
+    """Two schedulers at once; the decisions of the instances are the same as when both looked."""
+    rooms = house('[[rules]]\ntrigger = "study"\nsend_to = ["pacs"]\n')
+    came(rooms, "1.2.9.1")
+    latest = max(each.row.number for each in rooms.ledger.rulings.of_instances(["1.2.3"]))
+    complete.make_complete(rooms)
+    ours = LaterDecision(
+        Level.STUDY, "1.2.3", Decided("v", "0", "{}", "{}"), _members(rooms, "research"), "normal"
+    )
+    assert rooms.ledger.rulings.apply("1.2.3", [ours], latest=latest) is None
+    assert wanted(rooms) == {("1.2.9.1", "pacs", "")}
+
+
+def _members(rooms: Rooms, destination: str) -> dict[str, dict[str, Terms]]:
+    found = rooms.ledger.rulings.of_instances(["1.2.3"])
+    return {each.facts.instance_id: {destination: Terms()} for each in found}
+
+
+@of_sqlite
+def test_what_became_undecided_while_it_was_to_be_released_stays(house) -> None:  # type: ignore[no-untyped-def]
+    """Between the look at what may go and the mark: another instance of its study came."""
+    rooms = house('[[rules]]\ntrigger = "study"\nwhen.instances = { min = 2 }\nsend_to = ["pacs"]\n')
+    came(rooms, "1.2.9.1")
+    complete.make_complete(rooms)
+    archive_batch(rooms)
+    going = rooms.ledger.releasable(host=rooms.host, limit=10)
+    assert len(going) == 1
+    came(rooms, "1.2.9.2")
+    assert rooms.ledger.mark_released(going) == []
 
 
 @of_sqlite
@@ -260,6 +400,22 @@ def test_what_a_person_named_is_none_of_the_rules(house) -> None:  # type: ignor
     assert rooms.ledger.rulings.of_instances(["1.2.3"]) == []
     assert len(transfers_of(rooms)) == 1
     assert wanted(rooms) == {("1.2.9.1", "research", "")}
+
+
+@of_sqlite
+def test_what_a_person_sends_is_edited_as_the_rules_say(house) -> None:  # type: ignore[no-untyped-def]
+    """Of a destination that by every rule gets edited copies also where none matches."""
+    rooms = house(
+        '[[rules]]\nwhen.modality = "MR"\nsend_to = ["research"]\nedits = "basic"\n[[rules]]\nsend_to = ["pacs"]\n'
+    )
+    spooled(rooms, "1.2.9.1", send_to=("research", "pacs"))
+    group_arrivals(rooms)
+    assert wanted(rooms) == {("1.2.9.1", "research", "basic"), ("1.2.9.1", "pacs", "")}
+    with pytest.raises(ConfigurationError, match="--direct: rules send research copies edited by 'basic'"):
+        find_target("research", rooms.settings)
+    with pytest.raises(ConfigurationError, match="--direct: rules send "):
+        find_target("Y@127.0.0.1:1", rooms.settings)
+    assert find_target("pacs", rooms.settings)[1].name == "pacs"
 
 
 def test_a_job_is_not_over_while_rules_are_to_be_asked(house) -> None:  # type: ignore[no-untyped-def]

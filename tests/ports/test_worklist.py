@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from pydicom.dataset import Dataset
@@ -13,9 +14,9 @@ from sqlalchemy import text
 from dicomrelay.dimse.query_keys import build_identifier, parse_key
 from dicomrelay.ledger.engine import Database
 from dicomrelay.scheduling.worklist import Entry, Put, Worklist
-from dicomrelay.scheduling.worklist_building import path_of
+from dicomrelay.scheduling.worklist_building import path_of, study_of
 from dicomrelay.scheduling.worklist_change import OrderKey, Record
-from dicomrelay.scheduling.worklist_item import Fault
+from dicomrelay.scheduling.worklist_item import Fault, Item
 from dicomrelay.scheduling.worklist_links import StepReference
 from dicomrelay.scheduling.worklist_query import Question, read_question
 from dicomrelay.scheduling.worklist_status import PerformedState, StepStatus
@@ -57,6 +58,81 @@ def patients(worklist: Worklist, *keys: str) -> list[str]:
 def status(worklist: Worklist, number: int = 1) -> StepStatus:
     (entry,) = entries(worklist, f"StudyInstanceUID=1.2.3.{number}")
     return entry.status
+
+
+def of_order(patient: str, placer: str = "PL1", filler: str = "FI1", **more: object) -> Item:
+    """Of an order without a study of its own, as HL7 gives it."""
+    accession = str(more.get("AccessionNumber", "A1"))
+    given: dict[str, object] = {
+        "AccessionNumber": accession,
+        "PatientID": patient,
+        "PlacerOrderNumberImagingServiceRequest": placer,
+        "FillerOrderNumberImagingServiceRequest": filler,
+        "StudyInstanceUID": study_of(patient, accession),
+    }
+    return item(1, **{**given, **more})
+
+
+def corrected(patient: str, **more: object) -> Item:
+    return replace(of_order(patient, **more), is_correction=True)  # type: ignore[arg-type]
+
+
+def test_an_order_that_corrects_the_patient_takes_the_wrong_one_away(worklist: Worklist) -> None:
+    """By its numbers, procedure and step; the study that was made of patient and order is another one then."""
+    worklist.put([of_order("WRONG"), of_order("OTHER", placer="PL2", filler="FI2", AccessionNumber="A2")])
+    assert worklist.put([corrected("RIGHT")]) == [Put.CHANGED]
+    assert sorted(patients(worklist)) == ["OTHER", "RIGHT"]
+    assert worklist.put([corrected("RIGHT")]) == [Put.UNCHANGED]
+    # It came with the placer's number alone.
+    worklist.put([of_order("EARLY", placer="PL3", filler="", AccessionNumber="A3")])
+    assert worklist.put([corrected("LATE", placer="PL3", filler="FI3", AccessionNumber="A3")]) == [
+        Put.CHANGED
+    ]
+    assert sorted(patients(worklist)) == ["LATE", "OTHER", "RIGHT"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        of_order("RIGHT"),  # a new order: another system may count alike
+        corrected("RIGHT", placer="PL9"),
+        corrected("RIGHT", placer="", filler=""),
+        corrected("RIGHT", StudyInstanceUID="1.2.3.9"),
+        corrected("RIGHT", step_ScheduledProcedureStepID="S9"),
+        corrected("RIGHT", RequestedProcedureID="R9"),
+    ],
+)
+def test_what_may_be_another_order_takes_nothing_away(worklist: Worklist, other: Item) -> None:
+    """In doubt both stay."""
+    worklist.put([of_order("WRONG")])
+    assert worklist.put([other]) == [Put.ADDED]
+    assert sorted(patients(worklist)) == ["RIGHT", "WRONG"]
+
+
+def test_an_order_is_named_by_either_of_its_numbers(worklist: Worklist) -> None:
+    """The filler's is not known to who places it; one that is another's is no match."""
+    worklist.put([of_order("P1", filler="")])
+    both = OrderKey(placer_order_number="PL1", filler_order_number="FI1")
+    assert worklist.set_status(both, StepStatus.DISCONTINUED) == 1
+    worklist.put([of_order("P2", filler="FI9")])
+    assert worklist.set_status(both, StepStatus.DISCONTINUED) == 1
+    assert worklist.set_status(OrderKey(filler_order_number="FI9"), StepStatus.ARRIVED) == 1
+    assert worklist.set_status(OrderKey(placer_order_number="PL1"), StepStatus.ARRIVED) == 2
+    assert (
+        worklist.set_status(OrderKey(placer_order_number="PL7", filler_order_number="FI9"), StepStatus.READY)
+        == 0
+    )
+
+
+def test_after_a_hundred_refusals_nothing_more_is_looked_at(worklist: Worklist) -> None:
+    """Where somebody else waits for an answer."""
+    worklist.put([item(1)])
+    absent = Record("x", key=OrderKey(accession_number="NONE"), status=StepStatus.ARRIVED)
+    there = Record("y", key=OrderKey(accession_number="A1"), status=StepStatus.ARRIVED)
+    for most, count, done in ((3, 4, 0), (None, 5, 1)):
+        taken = Taken()
+        take(worklist, [absent] * 5 + [there], taken, most_refused=most)
+        assert (len(taken.refused), taken.done) == (count, done)
 
 
 def test_an_item_that_comes_again_replaces_the_old(worklist: Worklist) -> None:

@@ -59,16 +59,17 @@ def run(
     *,
     keep_going: Callable[[], bool] = lambda: True,
     locate: Callable[[Instance], Path] = lambda instance: instance.item.path,
+    pace: Callable[[int], None] | None = None,
 ) -> Told:
-    """Deliver them; an error of the house is kept."""
+    """Deliver them; an error of the house is kept. By default a pace counts bytes."""
     told = Told()
 
     def answered(answer: Answer) -> None:
         assert answer.key not in told.answers
         told.answers[answer.key] = answer
 
-    def pace(count: int) -> None:
-        told.paced += count
+    def count(sent: int) -> None:
+        told.paced += sent
 
     try:
         deliver(
@@ -77,7 +78,7 @@ def run(
             locate=locate,
             answered=answered,
             keep_going=keep_going,
-            pace=pace,
+            pace=pace or count,
             unanswered=lambda some, *_: told.under_way.extend(each.key for each in some),
         )
     except RelayError as error:

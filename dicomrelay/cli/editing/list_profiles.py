@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -9,17 +10,26 @@ import click
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.edits.profiles import compiled
 from dicomrelay.errors import ConfigurationError, ExitCode
+from dicomrelay.routing.book import rule_set
 from dicomrelay.settings import Settings
 from dicomrelay.settings.edits import EditSettings
+from dicomrelay.settings.rules import RuleSettings
 
 
 @relay_command(
-    about="The profiles of [[edits]]: version, what they do, and which destinations and rules name them. Exit code 2 when a key "
-    "cannot be used.",
+    about="The profiles of [[edits]]: version, what they do, and which destinations and rules name them, those of "
+    "`rules_file` too. Exit code 2 when a key cannot be used, or the rules cannot be read.",
     examples="dicomrelay edits list\ndicomrelay edits list --json",
 )
 def command(invocation: Invocation, /) -> int:
-    rows = [_row(invocation.settings, each) for each in invocation.settings.edits]
+    settings = invocation.settings
+    rules: Sequence[RuleSettings] = ()
+    unread = ""
+    try:
+        rules = rule_set(settings).settings
+    except ConfigurationError as error:
+        unread = str(error)
+    rows = [_row(settings, rules, each) for each in settings.edits]
     if invocation.as_json:
         invocation.emit(rows)
     for row in rows if not invocation.as_json else ():
@@ -29,10 +39,12 @@ def command(invocation: Invocation, /) -> int:
             invocation.say(f"  {row['fault']}")
     if not rows:
         invocation.say("there are no [[edits]] in the settings: what goes out is what arrived")
-    return ExitCode.USAGE if any(row["fault"] for row in rows) else ExitCode.OK
+    if unread:
+        invocation.say(f"which rules name them is not known: {unread}")
+    return ExitCode.USAGE if unread or any(row["fault"] for row in rows) else ExitCode.OK
 
 
-def _row(settings: Settings, profile: EditSettings) -> dict[str, Any]:
+def _row(settings: Settings, rules: Sequence[RuleSettings], profile: EditSettings) -> dict[str, Any]:
     version, fault = "", ""
     try:
         version = compiled(profile).version
@@ -43,7 +55,7 @@ def _row(settings: Settings, profile: EditSettings) -> dict[str, Any]:
         "version": version,
         "does": _words(profile),
         "destinations": [each.name for each in settings.destinations if each.edits == profile.name],
-        "rules": [number for number, rule in enumerate(settings.rules) if rule.edits == profile.name],
+        "rules": [number for number, rule in enumerate(rules) if rule.edits == profile.name],
         "fault": fault,
     }
 

@@ -6,9 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dicomrelay.cli.ledgers import opened_ledger
+from dicomrelay.errors import InstanceNotFound
 from dicomrelay.runtime import home
 from dicomrelay.scheduling.performed_steps import PerformedSteps
+from dicomrelay.scheduling.performed_values import StepRow
 from dicomrelay.settings import Settings
+
+
+def step_of(steps: PerformedSteps, uid: str) -> StepRow:
+    """A step. Raises InstanceNotFound when there is none of that UID."""
+    row = steps.step(uid)
+    if row is None:
+        raise InstanceNotFound(
+            f"there is no performed procedure step {uid}: `dicomrelay mpps list` shows them"
+        )
+    return row
 
 
 @contextmanager

@@ -7,8 +7,11 @@ import click
 from dicomrelay.cli.archiving.filters import uid_given
 from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.performing.opening import opened_steps
-from dicomrelay.errors import ExitCode, InstanceNotFound
+from dicomrelay.cli.performing.opening import opened_steps, step_of
+from dicomrelay.cli.performing.words import unheard
+from dicomrelay.errors import ExitCode
+
+_MOST = 10_000
 
 
 @relay_command(
@@ -23,14 +26,18 @@ def command(invocation: Invocation, of_all: bool, uid: str) -> int:
     if bool(uid) == of_all:
         raise click.UsageError("name the SOP Instance UID of a step, or say --all")
     uid = uid_given("SOP_INSTANCE_UID", uid) if uid else ""
+    known = {each.name for each in invocation.settings.performed_procedure_steps.destinations}
     with opened_steps(invocation.settings) as steps:
-        if uid and steps.step(uid) is None:
-            raise InstanceNotFound(
-                f"there is no performed procedure step {uid}: `dicomrelay mpps list` shows them"
-            )
-        count = steps.retry(uid)
+        rows = (step_of(steps, uid),) if uid else steps.steps(is_stuck=True, limit=_MOST)
+        strangers = {name for row in rows for name in unheard(row) if name not in known}
+        count = steps.retry(uid, known)
     if invocation.as_json:
-        invocation.emit({"messages": count})
+        invocation.emit({"messages": count, "unknown_destinations": sorted(strangers)})
     else:
         click.echo(f"{count} message{'' if count == 1 else 's'} will be forwarded now")
-    return ExitCode.OK
+    for name in sorted(strangers):
+        invocation.say(
+            f"{name}: not in [[performed_procedure_steps.destinations]], so nobody is told: put it there, or give it up with "
+            f"`dicomrelay mpps drop UID --to {name}`"
+        )
+    return ExitCode.SOME_FAILED if strangers else ExitCode.OK

@@ -10,9 +10,9 @@ import click
 from dicomrelay.cli.answers import as_json
 from dicomrelay.cli.archiving.filters import uid_given
 from dicomrelay.cli.options import Invocation, relay_command
-from dicomrelay.cli.performing.opening import opened_steps
+from dicomrelay.cli.performing.opening import opened_steps, step_of
 from dicomrelay.cli.performing.words import message_json, step_json, step_lines, when, why
-from dicomrelay.errors import ExitCode, InstanceNotFound
+from dicomrelay.errors import ExitCode
 from dicomrelay.text import shown
 
 
@@ -26,11 +26,7 @@ from dicomrelay.text import shown
 def command(invocation: Invocation, attributes: bool, uid: str) -> int:
     uid = uid_given("SOP_INSTANCE_UID", uid)
     with opened_steps(invocation.settings) as steps:
-        row = steps.step(uid)
-        if row is None:
-            raise InstanceNotFound(
-                f"there is no performed procedure step {uid}: `dicomrelay mpps list` shows them"
-            )
+        row = step_of(steps, uid)
         messages = steps.messages(uid)
         said: dict[str, Any] | None = as_json(steps.attributes(uid)) if attributes else None
     if invocation.as_json:

@@ -63,12 +63,21 @@ def forward_lines(row: StepRow) -> Iterator[str]:
             yield f"  message {stuck.number}: {why(stuck)}"
 
 
+def unheard(row: StepRow) -> list[str]:
+    """Who has still to hear of it, each once."""
+    still = (ForwardState.WAITING, ForwardState.NEEDS_ATTENTION)
+    return list(dict.fromkeys(each.destination for each in row.forwards if each.state in still))
+
+
 def why(row: ForwardRow) -> str:
     """Why a message is not there yet, and when it is tried again."""
     words = row.reason or ("" if row.status is None else status_name(row.status))
-    if row.state is ForwardState.WAITING and row.due_in_ms:
-        return f"{words}; next attempt in {max(1, row.due_in_ms // 1000)} s"
-    return words
+    when_next = ""
+    if row.state is ForwardState.WAITING and row.is_claimed:
+        when_next = "being sent"
+    elif row.state is ForwardState.WAITING and row.due_in_ms:
+        when_next = f"next attempt in {max(1, row.due_in_ms // 1000)} s"
+    return "; ".join(filter(None, (words, when_next)))
 
 
 def when(ms: int) -> str:

@@ -21,7 +21,7 @@ from dicomrelay.dicom.query_models import STUDY_ROOT, Level
 from dicomrelay.errors import ConfigurationError, ExitCode, ServiceUnavailable
 from dicomrelay.ledger import Ledger, Priority
 from dicomrelay.ledger.values_pulls import NewPull, PullKind, PullPolicy, PullState, Retrieval, StepState
-from dicomrelay.routing.pulls import by_hand, check_pulls, find_entry, poll, source_of
+from dicomrelay.routing.pulls import by_hand, check_entry, check_question, find_entry, poll, source_of
 from dicomrelay.runtime.queue import Task, WakeUps
 from dicomrelay.settings import Settings
 
@@ -80,7 +80,6 @@ def command(
     **options: Any,
 ) -> int:
     settings = invocation.settings
-    check_pulls(settings)
     question, at = _question(level, model, keys, options)
     with opened_ledger(settings) as ledger:
         new, every_ms = _new(settings, ledger, source, question)
@@ -139,6 +138,8 @@ def _question(
 def _new(settings: Settings, ledger: Ledger, source: str, question: tuple[str, ...]) -> tuple[NewPull, int]:
     """What is to be ordered; and for a poll that is asked for now, how often it comes."""
     entry = find_entry(settings, source)
+    if entry is not None:
+        check_entry(settings, entry)
     if entry is not None and entry.every_s is not None and not question:
         (state,) = ledger.pulls.polls([entry.name])
         return poll(settings, entry, state, date.today()), round(1000 * entry.every_s)  # noqa: DTZ011 - the local day is meant
@@ -151,6 +152,7 @@ def _new(settings: Settings, ledger: Ledger, source: str, question: tuple[str, .
         raise ConfigurationError(
             "name what to fetch, by --study, --patient-id, --study-date or --key: this would be all there is"
         )
+    check_question(new.question)
     return new, 0
 
 

@@ -13,7 +13,6 @@ from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.values_pulls import PullKind, PullRow, PullState, StepRow, StepState
 
-_SHOWN_ID: Final = 32
 _KINDS: Final = {PullKind.ASKED: "asked for", PullKind.POLL: "poll", PullKind.PRIORS: "priors"}
 _NEXT: Final = {
     PullState.ASKING: "next: the source is asked; `dicomrelay pull show {id}` tells how it goes",
@@ -42,7 +41,13 @@ def find_pull(ledger: Ledger, text: str) -> str:
 
 
 def pull_of(ledger: Ledger, pull_id: str) -> PullRow:
-    """How a pull stands; one that was pruned a moment ago is no pull."""
+    """How a pull stands.
+
+    Raises
+    ------
+    ConfigurationError
+        It is no pull, or was pruned a moment ago.
+    """
     row = ledger.pulls.one(pull_id)
     if row is None:
         raise ConfigurationError(f"there is no pull {pull_id!r}: `dicomrelay pull list` names them")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -16,13 +16,11 @@ from dicomrelay.cli.rules.telling import decision_line, node_json, outcome_words
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.journey import INSTANCE, Subject
-from dicomrelay.ledger.values_decisions import DecisionRow, InstanceDecision
+from dicomrelay.ledger.values_decisions import DecisionRow, InstanceDecision, Level
 from dicomrelay.routing.book import rule_set
 from dicomrelay.routing.facts import Facts, NotRecorded, Scope
 from dicomrelay.routing.recording import asks_for_more, decided_at, outcome, stored_facts
 from dicomrelay.routing.rules import Rule, RuleSet
-
-_OF_INSTANCE: Final = "instance"
 
 
 @relay_command(
@@ -73,21 +71,26 @@ class _Explained:
     """Rules asked about instances, and what was decided about them before."""
 
     def __init__(
-        self, rules: RuleSet, members: list[Facts], at_ms: int, stored: list[DecisionRow], shown: int = 0
+        self,
+        rules: RuleSet,
+        members: list[Facts],
+        at_ms: int,
+        stored: list[DecisionRow],
+        shown: int = 0,
+        series: list[Facts] | None = None,
     ) -> None:
         self._rules = rules
-        self._members = members
+        self._of = {Level.INSTANCE: [members[shown]], Level.SERIES: series or members, Level.STUDY: members}
         self._at_ms = at_ms
         self._stored = stored
         self._first = members[shown]
 
     def _scopes(self) -> Iterator[tuple[Rule, Scope, bool]]:
         """Each rule with what it is asked of, and whether it is asked."""
-        own = Scope.at((self._first,), self._at_ms)
-        whole = Scope.at(self._members, self._at_ms)
+        scopes = {level: Scope.at(members, self._at_ms) for level, members in self._of.items()}
         stopped = False
         for rule in self._rules.rules:
-            scope = own if rule.settings.trigger == _OF_INSTANCE else whole
+            scope = scopes[Level(rule.settings.trigger)]
             yield rule, scope, not stopped
             try:
                 stopped = stopped or (rule.settings.stop and rule.when.holds(scope))
@@ -160,7 +163,12 @@ def _of_ledger(ledger: Ledger, rules: RuleSet, read: Bytes, uid: str) -> _Explai
             first.row.study_instance_uid,
         ]
     )
-    return _Explained(rules, facts, decided_at(first.row.decided), rows, mine[0])
+    series = [
+        fact
+        for fact, each in zip(facts, instances, strict=True)
+        if each.facts.series_instance_uid == first.facts.series_instance_uid
+    ]
+    return _Explained(rules, facts, decided_at(first.row.decided), rows, mine[0], series)
 
 
 def _is_of(subject: Subject, each: InstanceDecision) -> bool:

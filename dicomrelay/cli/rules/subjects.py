@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from dicomrelay.cli.files import DicomFile, read
-from dicomrelay.errors import ConfigurationError, SpoolError
+from dicomrelay.errors import ConfigurationError, ServiceUnavailable, SpoolError
 from dicomrelay.ledger.values import InstanceFacts
 from dicomrelay.ledger.values_decisions import InstanceDecision
 from dicomrelay.routing.facts import Facts
@@ -58,11 +58,14 @@ class Bytes:
         self._layout = Layout(settings.path("spool"))
 
     def __call__(self, each: InstanceDecision, rules: RuleSet, stored: Facts) -> Facts | None:
-        """The stored facts with what the bytes say; None where they are elsewhere, or gone."""
+        """The stored facts with what the bytes say; None where they are elsewhere, gone, or cannot be read now."""
         path = self._path(each.facts)
         if path is None:
             return None
-        attributes = _attributes(path, each.facts.data_set_offset, stored.transfer_syntax_uid, rules)
+        try:
+            attributes = _attributes(path, each.facts.data_set_offset, stored.transfer_syntax_uid, rules)
+        except ServiceUnavailable:
+            return None
         return dataclasses.replace(stored, attributes=attributes, recorded=None)
 
     def _path(self, facts: InstanceFacts) -> Path | None:

@@ -135,6 +135,6 @@ def test_entries_and_offsets_beyond_4_gib(tmp_path: Path) -> None:
 
 def test_more_bytes_than_announced_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry that turns out to need 64 bits, and was begun without."""
-    monkeypatch.setattr(zip_writer, "_LARGEST", 1000)
+    monkeypatch.setattr(zip_writer, "LARGEST", 1000)
     with ZipWriter(io.BytesIO()) as writer, pytest.raises(ConfigurationError, match="announced"):
         writer.add("a", [bytes(2000)], size=10, modified_s=0, deflate=False)

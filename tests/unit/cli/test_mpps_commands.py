@@ -123,11 +123,36 @@ def test_one_is_shown_with_its_messages(folder: Path, steps: PerformedSteps) -> 
     assert named["00100010"]["Value"] == [{"Alphabetic": "Müller^Jürgen"}]
 
 
-def test_what_needs_attention_is_tried_again(folder: Path, steps: PerformedSteps) -> None:
+def test_what_needs_attention_is_tried_again(
+    folder: Path, steps: PerformedSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom the settings do not know nobody can tell: it is said, and stays listed."""
+    for words in (["retry", UID], ["retry", "--all"]):
+        result = run(folder, *words)
+        assert (result.return_value, result.stdout) == (1, "0 messages will be forwarded now\n")
+        assert "mpps drop UID --to ris" in result.stderr
+    assert len(as_json(folder, "list", "--stuck")["steps"]) == 1
+    monkeypatch.setenv(
+        "DICOMRELAY_PERFORMED_PROCEDURE_STEPS__DESTINATIONS",
+        '[{"name": "ris", "ae_title": "RIS", "host": "127.0.0.1"}]',
+    )
     assert run(folder, "retry", UID).stdout == "1 message will be forwarded now\n"
     (claimed,) = steps.claim("ris", owner="test", lease_ms=60_000, limit=9)
     assert (claimed.sop_instance_uid, claimed.number) == (UID, 1)
-    assert as_json(folder, "retry", "--all") == {"messages": 0}
+    assert "to ris: waiting: the peer answered 0x0106; being sent\n" in run(folder, "show", UID).stdout
+    assert as_json(folder, "retry", "--all") == {"messages": 0, "unknown_destinations": []}
+
+
+def test_a_peer_may_be_told_nothing_more(folder: Path, steps: PerformedSteps) -> None:
+    """Neither what waits nor what comes later; then nothing keeps the step."""
+    with pytest.raises(ConfigurationError, match="ris has"):
+        run(folder, "drop", UID, "--to", "old")
+    assert "2 messages given up" in run(folder, "drop", UID, "--to", "ris").stdout
+    assert as_json(folder, "list", "--stuck") == {"steps": []}
+    assert "to ris: dropped" in run(folder, "show", UID).stdout
+    with pytest.raises(ConfigurationError, match="nobody has"):
+        run(folder, "drop", UID, "--to", "ris")
+    assert steps.prune(age_ms=-1000) == 1
 
 
 def test_what_is_not_there_is_said(folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from dicomrelay.cli.checks.finding import Verdict
+from dicomrelay.cli.checks.pulls import check_pulls_of
 from dicomrelay.cli.main import cli
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.ledger.values_pulls import (
@@ -17,12 +19,17 @@ from dicomrelay.ledger.values_pulls import (
     Fetched,
     Listed,
     Missing,
+    NewPull,
     Proof,
     PullKind,
+    PullPolicy,
     PullState,
     Retrieval,
 )
+from dicomrelay.routing.pulls import source_of
 from tests.support.rooms import rooms_at
+from workers.pull import pull
+from workers.pull_sweep import PullSweeper
 from workers.rooms import Rooms
 
 _TOML = """
@@ -40,6 +47,10 @@ limit = 9
 name = "heads"
 source = "old"
 keys = ["StudyDescription=HEAD"]
+[[pulls]]
+name = "broken"
+source = "X@h:99999"
+every_s = 60
 """
 _MARK = "ZZTOP4711"
 
@@ -137,6 +148,30 @@ def test_a_poll_is_asked_for_now_and_only_once(rooms: Rooms) -> None:
         run(rooms, "start", "night", "--no-wait")
 
 
+def test_an_entry_that_cannot_be_asked_keeps_no_other(rooms: Rooms) -> None:
+    """The sweeper makes the polls of the others; doctor names it."""
+    assert PullSweeper(rooms).look() == 1
+    assert [each.name for each in rooms.ledger.pulls.newest(limit=9)] == ["night"]
+    with pytest.raises(ConfigurationError, match=r"pulls\.broken\.source: .* no address"):
+        run(rooms, "start", "broken")
+    found = {each.verdict: each.words for each in check_pulls_of(rooms.settings)}
+    assert "pulls.broken.source" in found[Verdict.FAILED]
+
+
+def test_a_question_that_nobody_can_answer_is_given_up_and_says_nothing_of_the_source(rooms: Rooms) -> None:
+    """However it was ordered: no attempt is made, and the breaker of the destination stays as it is."""
+    new = NewPull(PullKind.ASKED, source_of(rooms.settings, "old"), ("StudyDate=2026-01-01",), PullPolicy())
+    pull_id = rooms.ledger.pulls.order(new)
+    assert pull_id is not None
+    (due,) = rooms.ledger.pulls.due(limit=9)
+    assert pull(rooms, due.id) == "old"
+    row = rooms.ledger.pulls.one(pull_id)
+    assert row is not None
+    assert (row.state, row.next_due_in_ms) == (PullState.FAILED, None)
+    assert "a date is YYYYMMDD" in row.reason
+    assert rooms.ledger.operations.stopped() == ()
+
+
 def test_an_entry_is_asked_for_with_more_keys(rooms: Rooms) -> None:
     """Beside its own."""
     _, asked = start(rooms, "heads", "--patient-id", _MARK)
@@ -147,6 +182,8 @@ def test_an_entry_is_asked_for_with_more_keys(rooms: Rooms) -> None:
     ("words", "why"),
     [
         (("old",), "all there is"),
+        (("old", "--study-date", "2026-01-01"), "a date is YYYYMMDD"),
+        (("old", "--study", "abc"), "'abc' is no UID"),
         (("nobody", "--study", "1.2"), "no destination 'nobody'"),
         (("old", "--instance", "1.2"), "studies or series"),
         (("old", "--patient-id", "1", "--model", "patient"), "model study"),

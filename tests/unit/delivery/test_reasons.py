@@ -6,17 +6,21 @@ import errno
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dicomrelay.cli.summary import Outcome, Result, Session
 from dicomrelay.delivery import Answer, Instance
-from dicomrelay.delivery.answers import not_readable
+from dicomrelay.delivery.answers import not_readable, not_transcodable
+from dicomrelay.delivery.editing import EditBench
 from dicomrelay.delivery.reasons import parted, reason_of
 from dicomrelay.dicom import status as dimse
-from dicomrelay.errors import SpoolCorrupt
+from dicomrelay.errors import NotEditable, NotTranscodable, SpoolCorrupt
 from dicomrelay.net.outgoing_file import OutgoingFile, SendBuffer
 from dicomrelay.net.requestor import StoreItem
+from dicomrelay.transcode import Source
+from dicomrelay.transcode.process import TooSlowError
 
 
 def _answer(words: str, comment: str, status: int | None = 0xA700) -> Answer:
@@ -78,3 +82,22 @@ def test_standard_error_quotes_the_peer_only_when_it_is_asked_to() -> None:
     assert "words: MUELLER^HANS" in loud
     assert "\x1b" not in loud
     assert "MUELLER" not in "".join(session.text())
+
+
+class _SlowBench(EditBench):
+    def ask(self, *_: object, **__: object) -> dict[str, Any]:
+        raise TooSlowError(f"{self.maker} was not done within 60 s")
+
+
+def test_what_was_not_done_in_time_is_tried_again(tmp_path: Path) -> None:
+    """A machine that has much else to do is not what is wrong with an instance."""
+    instance = Instance("1", _ITEM)
+    refused = not_readable(instance, NotEditable("it has no SOP Instance UID"))
+    assert refused.outcome is dimse.Outcome.REFUSED
+    with _SlowBench(tmp_path) as bench, pytest.raises(NotEditable) as raised:
+        bench.edit(Source(tmp_path, 0, 1, _ITEM.transfer_syntax_uid), [])
+    late = not_readable(instance, raised.value)
+    assert late.outcome is dimse.Outcome.RETRY
+    assert "the process that edits was not done within 60 s" in late.words
+    assert not_transcodable(instance, TooSlowError("late"), "a1").outcome is dimse.Outcome.RETRY
+    assert not_transcodable(instance, NotTranscodable("video"), "a1").outcome is dimse.Outcome.REFUSED

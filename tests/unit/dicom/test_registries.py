@@ -126,6 +126,25 @@ def test_a_status_is_what_the_standard_says_and_an_unknown_one_is_not_success(
     assert status_name(status)
 
 
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (0xA700, "Refused: out of resources"),
+        (0xA701, "Refused: out of resources 0xA701"),
+        (0xA900, "Error: data set does not match SOP class"),
+        (0xA9FF, "Error: data set does not match SOP class 0xA9FF"),
+        (0xC000, "Error: cannot understand"),
+        (0xC123, "Error: cannot understand 0xC123"),
+        (0xC122, "Referenced transfer syntax not supported"),
+        (0x0150, "Failure 0x0150"),
+        (0x0122, "SOP class not supported"),
+    ],
+)
+def test_a_status_among_many_of_the_same_words_has_its_number(status: int, name: str) -> None:
+    """Only the number leads to the peer's conformance statement; C122 is a reason of STOW-RS (PS3.18 Table I.2-2)."""
+    assert status_name(status) == name
+
+
 def test_uids_are_checked_strictly_when_written_and_kindly_when_read() -> None:
     """PS3.5 Section 9.1."""
     assert is_valid_uid("1.2.840.10008.1.1")

@@ -23,6 +23,13 @@ def cleaned(data_set: Dataset, profile: Profile | None = None, syntax: str = EXP
     return decoded(edited(encoded(data_set, syntax), syntax, profile or basic())[0], syntax)
 
 
+def code(value: str, scheme: str = "DCM", meaning: str = "words") -> Dataset:
+    """A coded entry."""
+    made = Dataset()
+    made.CodeValue, made.CodingSchemeDesignator, made.CodeMeaning = value, scheme, meaning
+    return made
+
+
 def days_between(one: str, other: str) -> int:
     """Of two dates."""
     first, second = (date(int(text[:4]), int(text[4:6]), int(text[6:])) for text in (one, other))
@@ -150,7 +157,7 @@ def test_structured_content_keeps_its_form_and_published_codes() -> None:
     name.RelationshipType, name.ValueType, name.PersonName = "CONTAINS", "PNAME", "Mustermann^Erika"
     finding.ValueType, finding.TextValue, finding.NumericValue = "TEXT", "seen by Referrer", "12.5"
     code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "121106", "DCM", "Comment"
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "121071", "DCM", "Finding"
     finding.ConceptNameCodeSequence = Sequence([code])
     own = Dataset()
     own.CodeValue, own.CodingSchemeDesignator, own.CodeMeaning = "E1", "99KLINIKUM", "Erika"
@@ -163,7 +170,7 @@ def test_structured_content_keeps_its_form_and_published_codes() -> None:
         assert [item.ValueType for item in after] == ["PNAME", "TEXT", "CODE"]
         assert after[0].PersonName == "REMOVED"
         assert (after[1].TextValue, after[1].NumericValue) == ("REMOVED", 12.5)
-        assert after[1].ConceptNameCodeSequence[0].CodeMeaning == "Comment"
+        assert after[1].ConceptNameCodeSequence[0].CodeMeaning == "Finding"
         assert after[2].ConceptCodeSequence[0].CodeMeaning == "REMOVED"
 
 
@@ -195,6 +202,48 @@ def test_private_elements_stay_where_they_are_safe() -> None:
         after = cleaned(before, basic("retain_safe_private"), syntax)
         assert [element.tag.element & 0xFF for element in after if element.tag.is_private] == [0x10, 0x02]
     assert not [element for element in cleaned(before) if element.tag.is_private]
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_a_safe_private_element_is_gone_through_where_no_vr_is_said(syntax: str) -> None:
+    """In implicit VR, and behind UN: a sequence is one, a UID is mapped, a date moved."""
+    inner = Dataset()
+    inner.PatientBirthDate, inner.OperatorsName = "19640812", "Referrer^Rudi"
+    inner.ReferencedSOPInstanceUID = "1.2.826.0.1.11.55"
+    body = encoded(inner, IMPLICIT)
+    item = b"\xfe\xff\x00\xe0" + len(body).to_bytes(4, "little") + body
+    values = {
+        0x11: item,
+        0x12: b"1.2.826.0.1.11.66\0",
+        0x13: b"20240312",
+        0x14: item[:-1] + b"\0\0\0",
+        0x15: b"5.1.4.2 ",
+        0x16: item + b"\xfe\xff\x00\xe0" + (70_000).to_bytes(4, "little") + bytes(70_000),
+    }
+    before = person()
+    before.private_block(0x0029, "ACME 2", create=True)
+    data = encoded(before, syntax)
+    added = b"".join(
+        ENCODERS[syntax].element(0x00291000 | low, b"UN", value) for low, value in values.items()
+    )
+    # The elements stand in their order: behind their creator.
+    at = data.index(b"ACME 2") + len("ACME 2")
+    listed = frozenset(SafePrivate(0x0029, low, "ACME 2") for low in values)
+    profile = basic("retain_safe_private", "modified_dates", safe_private=listed)
+    made = edited(data[:at] + added + data[at:], syntax, profile)[0]
+    for gone in (b"19640812", b"Referrer", b"1.2.826.0.1.11.55", b"1.2.826.0.1.11.66", b"20240312"):
+        assert gone not in made, gone
+    after = decoded(made, syntax)
+    assert KEY.uid("1.2.826.0.1.11.55").encode() in made
+    assert KEY.uid("1.2.826.0.1.11.66").encode() in made
+    assert 0x00291014 not in after
+    assert after[0x00291015].value == b"5.1.4.2 "
+    moved = after[0x00291013].value.decode()
+    assert moved == after.AcquisitionDate
+    for options in ((), ("full_dates",)):
+        profile = basic("retain_safe_private", *options, safe_private=listed)
+        made = edited(data[:at] + added + data[at:], syntax, profile)[0]
+        assert (0x00291013 in decoded(made, syntax)) is bool(options)
 
 
 def test_uids_stay_where_they_are_to_stay() -> None:
@@ -280,4 +329,88 @@ def test_pixels_that_another_has_cleaned_stay_marked_as_such() -> None:
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "113101", "DCM", "Erika"
     before.DeidentificationMethodCodeSequence = Sequence([code])
     codes = cleaned(before).DeidentificationMethodCodeSequence
-    assert [(each.CodeValue, each.CodeMeaning) for each in codes][1] == ("113101", "Clean Pixel Data Option")
+    assert (codes[0].CodeValue, codes[0].CodeMeaning) == ("113101", "Clean Pixel Data Option")
+
+
+def test_what_others_have_done_before_us_stays_written() -> None:
+    """PS3.15 Section E.1.1: codes are added, and the text is added to; dates that are gone are not unmodified."""
+    before = person()
+    before.DeidentificationMethod = ["Site A anonymizer", "step 2"]
+    codes = [("113105", "DCM"), ("113103", "DCM"), ("X1", "99SITE")]
+    before.DeidentificationMethodCodeSequence = Sequence([code(value, scheme) for value, scheme in codes])
+    before.LongitudinalTemporalInformationModified = "REMOVED"
+    after = cleaned(before, basic("full_dates"))
+    assert list(after.DeidentificationMethod) == [
+        "Site A anonymizer",
+        "step 2",
+        "dicomrelay research@0123456789ab",
+    ]
+    made = [each.CodeValue for each in after.DeidentificationMethodCodeSequence]
+    assert made == ["113105", "113103", "X1", "113100", "113106"]
+    assert after.LongitudinalTemporalInformationModified == "REMOVED"
+    assert cleaned(before, basic("modified_dates")).LongitudinalTemporalInformationModified == "MODIFIED"
+    assert cleaned(after, basic("full_dates")) == after
+
+
+def test_groups_of_directories_and_what_was_retired_go() -> None:
+    """PS3.15 Section E.1.1: group 0004 has no place outside of a DICOMDIR; what else the table does not know goes too."""
+    before = person()
+    before.add_new(0x00041130, "CS", "JOHNS_DISK")
+    before.add_new(0x00041500, "CS", ["DICOM", "IM1"])
+    before.add_new(0x00041511, "UI", "1.2.826.0.1.11.1")
+    before.add_new(0x00020016, "AE", "STATION")
+    before.add_new(0x00203100, "CS", "SOURCE1")
+    before.add_new(0x7F000010, "OW", b"\1\2")
+    data = edited(encoded(before, EXPLICIT), EXPLICIT, basic("retain_uids"))[0]
+    for gone in (b"JOHNS_DISK", b"IM1", b"STATION", b"SOURCE1"):
+        assert gone not in data
+    after = decoded(data, EXPLICIT)
+    assert not {0x00041511, 0x7F000010} & {int(element.tag) for element in after}
+    assert after.PixelData == before.PixelData
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("StudyDate", "20240317-20240318"),
+        ("StudyDate", "20240317 Whittaker"),
+        ("AcquisitionDateTime", "20240317102233-20240318"),
+        ("StudyTime", "20240317102233"),
+        ("AcquisitionTime", "MRN-778899"),
+        ("ContentTime", "101112 Whittaker"),
+    ],
+)
+@pytest.mark.parametrize("option", ["modified_dates", "full_dates"])
+def test_a_date_with_something_behind_it_is_none(keyword: str, value: str, option: str) -> None:
+    """Or the other day of a range gave away how far they moved, and anything could hide behind one."""
+    before = person()
+    setattr(before, keyword, "")
+    data = encoded(before, EXPLICIT)
+    tag = before[keyword].tag
+    head = tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little") + before[keyword].VR.encode()
+    raw = value.encode() + b" " * (len(value) % 2)
+    assert head + b"\0\0" in data
+    data = data.replace(head + b"\0\0", head + len(raw).to_bytes(2, "little") + raw)
+    made = edited(data, EXPLICIT, basic(option))[0]
+    assert value[:8].encode() not in made
+    assert value[-8:].encode() not in made
+
+
+def test_a_date_that_says_it_is_a_text_is_held_to_the_form_of_a_date() -> None:
+    """Study Date is one, whatever VR it was written with."""
+    data = encoded(person(), EXPLICIT)
+    value = b"20240310 Whittaker"
+    text = data.replace(b"\x20\0DA\x08\x0020240310", b"\x20\0LO" + len(value).to_bytes(2, "little") + value)
+    assert value in text
+    assert b"Whittaker" not in edited(text, EXPLICIT, basic("full_dates"))[0]
+
+
+def test_times_and_dates_in_their_old_forms_stay_what_they_are() -> None:
+    """Colons and dots of ACR-NEMA, parts of a second, and an offset from UTC."""
+    before = person()
+    before.StudyTime, before.ContentTime = "10:11:12", "1011"
+    before.AcquisitionDateTime = "20240310101112.123456+0100"
+    after = cleaned(before, basic("modified_dates"))
+    assert (after.StudyTime, after.ContentTime) == ("10:11:12", "1011")
+    assert after.AcquisitionDateTime[8:] == "101112.123456+0100"
+    assert after.AcquisitionDateTime[:8] == after.ContentDate

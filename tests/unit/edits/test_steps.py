@@ -107,6 +107,13 @@ def test_a_value_that_the_map_does_not_have_may_refuse_the_instance() -> None:
     with pytest.raises(NotEditable, match=r"map of \(0010,0020\) does not have") as error:
         changed(person(), plain(maps=(ValueMap(PATIENT_ID, {"other": "x"}, Otherwise.REFUSE),)))
     assert "4711" not in str(error.value)
+    before = person()
+    del before.PatientID
+    with pytest.raises(NotEditable, match=r"map of \(0010,0020\) does not have"):
+        changed(before, plain(maps=(ValueMap(PATIENT_ID, {"PAT-4711": "x"}, Otherwise.REFUSE),)))
+    assert "PatientID" not in changed(
+        before, plain(maps=(ValueMap(PATIENT_ID, {"x": "y"}, Otherwise.EMPTY),))
+    )
 
 
 def test_letters_are_written_in_the_character_set_of_the_data_set() -> None:

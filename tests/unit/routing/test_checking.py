@@ -55,6 +55,40 @@ def test_what_nobody_has_set_up_is_an_error(table: dict[str, Any], key: str, wor
     assert reason.startswith(words)
 
 
+def test_names_that_only_a_rule_keeps_back_are_told() -> None:
+    """A C-MOVE and a replay ask no rule."""
+    known = Known(
+        destinations=["pacs", "research"],
+        edits=["deid", "plain"],
+        deidentifying=["deid"],
+        unedited=["research"],
+    )
+    tables = (
+        {"send_to": ["research"], "edits": "deid"},
+        {"send_to": ["pacs"], "edits": "deid"},
+        {"send_to": ["research"], "edits": "plain"},
+    )
+    told = [check([RuleSettings.model_validate(table)], known) for table in tables]
+    assert [len(each) for each in told] == [1, 0, 0]
+    assert (told[0][0].loc, told[0][0].is_error) == (("rules", 0, "edits"), False)
+
+
+def test_every_test_that_cannot_be_asked_is_named() -> None:
+    """In one look, wherever it stands in the tree."""
+    wrong = {"attributes": {"Nonsense": "x", "PatientAge": {"min": "old"}, "Rows": {"regex": "("}}}
+    places = [
+        place for place, _, _ in found({**ALL, "when": {**wrong, "any": [{"not": wrong}]}, "edits": "gone"})
+    ]
+    names = ("Nonsense", "PatientAge", "Rows")
+    assert sorted(places) == sorted(
+        [
+            *(f"rules.0.when.attributes.{name}" for name in names),
+            *(f"rules.0.when.any.0.not.attributes.{name}" for name in names),
+            "rules.0.edits",
+        ]
+    )
+
+
 def test_two_rules_of_one_name_are_an_error() -> None:
     """No report could say which it was."""
     assert found({"name": "a", **CT}, {"name": "a", **ALL}) == [

@@ -53,6 +53,36 @@ def test_no_rule_is_asked_behind_one_that_matches_and_says_stop() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tables", "edits"),
+    [
+        (({"when": {"modality": "CT"}, "send_to": ["research"], "edits": "basic"},), "basic"),
+        (({"when": {"modality": "MR"}, "send_to": ["research"], "edits": "basic"},), "basic"),
+        (
+            (
+                {"when": {"modality": "MR"}, "send_to": ["research"], "edits": "basic"},
+                {"send_to": ["research"], "edits": "other"},
+            ),
+            "other",
+        ),
+        (
+            (
+                {"when": {"modality": "MR"}, "send_to": ["research"], "edits": "basic"},
+                {"send_to": ["research"]},
+            ),
+            "",
+        ),
+        (({"send_to": ["pacs"], "edits": "basic"},), ""),
+    ],
+)
+def test_what_a_person_sends_goes_there_as_the_rules_would_send_it(
+    tables: tuple[dict[str, Any], ...], edits: str
+) -> None:
+    """The rules that match first; else what all of them agree in."""
+    asked = rules(*tables)
+    assert asked.edits_where_named("research", asked.decide(CT)) == edits
+
+
+@pytest.mark.parametrize(
     ("said", "expected"),
     [((None, None), None), ((False, None), False), ((False, True), True), ((True, False), True)],
 )

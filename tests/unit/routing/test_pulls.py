@@ -11,8 +11,9 @@ import pytest
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.ledger.values import Priority
 from dicomrelay.ledger.values_pulls import NewPull, PollState, PriorsRule, PullKind, Retrieval
-from dicomrelay.routing.pulls import PriorsWanted, by_hand, check_pulls, order_priors, poll
+from dicomrelay.routing.pulls import PriorsWanted, by_hand, check_pulls, check_question, order_priors, poll
 from dicomrelay.settings import Settings, load
+from workers.pull_worklist import usable
 
 TODAY = date(2026, 3, 10)
 _SOURCE = '[[destinations]]\nname = "old"\nae_title = "OLD"\nhost = "10.0.0.9"\n'
@@ -84,7 +85,7 @@ def test_priors_are_asked_for_by_the_patient_and_chosen_by_the_study(tmp_path: P
     (new,) = orders.made
     assert new.question == ("PatientID=4711", "StudyDate=20250310-")
     assert new.priors == PriorsRule("1.2.9", "4711", "CLINIC", "CT", "", 2, "20250310")
-    assert (new.only_once, new.priority, new.kind) == ("p 1.2.9", Priority.URGENT, PullKind.PRIORS)
+    assert (new.only_once[:8], new.priority, new.kind) == ("p 1.2.9 ", Priority.URGENT, PullKind.PRIORS)
 
 
 @pytest.mark.parametrize("patient_id", ["", "  ", "*", "47?1", "4711\\4712"])
@@ -108,6 +109,39 @@ def test_a_key_that_is_none_is_found_before_anything_is_asked(tmp_path: Path) ->
     found = settings(tmp_path, 'name = "p"\nkeys = ["PatientIdd=1"]')
     with pytest.raises(ConfigurationError, match=r"pulls\.p\.keys: .*PatientIdd"):
         check_pulls(found)
+
+
+def test_a_patient_that_was_corrected_has_priors_of_their_own(tmp_path: Path) -> None:
+    """Under the same Study Instance UID; no id stands in what is compared."""
+    found, orders = settings(tmp_path, 'name = "p"\npriors = {}'), Orders()
+    for patient_id, issuer in (("4711", ""), ("4712", ""), ("4711", ""), ("4711", "OTHER")):
+        order_priors(orders, found, "p", PriorsWanted("1.2.9", patient_id, issuer), TODAY)
+    keys = [each.only_once for each in orders.made]
+    assert (len(set(keys)), keys[0] == keys[2]) == (3, True)
+    assert not any("471" in key for key in keys)
+
+
+@pytest.mark.parametrize("source", ["X@h:99999", "X@a..b:104", "X@[h]:104"])
+def test_a_source_that_is_no_address_is_found_before_anything_is_asked(tmp_path: Path, source: str) -> None:
+    """It passes the settings' form; its entry is left out, and no other."""
+    (tmp_path / "relay.toml").write_text(
+        f'[[pulls]]\nname = "p"\nsource = "{source}"\n[[pulls]]\nname = "q"\nsource = "OLD@h:104"\n', "utf-8"
+    )
+    found = load(home=tmp_path)
+    with pytest.raises(ConfigurationError, match=r"pulls\.p\.source: "):
+        check_pulls(found)
+    assert [entry.name for entry in usable(found)] == ["q"]
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("StudyDate=2026-01-01", "a date is YYYYMMDD"), ("StudyInstanceUID=1.2\\abc", "'abc' is no UID")],
+)
+def test_what_no_source_can_answer_is_not_asked(key: str, words: str) -> None:
+    """Of all values that a person may have written."""
+    with pytest.raises(ConfigurationError, match=words):
+        check_question([key])
+    check_question(["StudyDate=20260101-", "StudyInstanceUID=1.2\\1.3", "PatientName=*", "Modality"])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import pytest
 
 from dicomrelay.errors import ServiceError
 from dicomrelay.runtime.not_ready import shown
-from dicomrelay.runtime.supervisor import Service, Supervisor
+from dicomrelay.runtime.service import Service
+from dicomrelay.runtime.supervisor import Supervisor
 
 _READY = (
     "import os, socket, signal, time; print(os.getpid(), flush=True)\n"
@@ -114,18 +115,70 @@ def test_a_service_that_ends_at_its_first_start_is_an_error_with_its_last_words(
     supervisor.stop()
 
 
-def test_a_service_that_is_never_ready_is_an_error(tmp_path: Path) -> None:
-    """Starting has an end."""
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_service_that_is_slow_holds_up_no_other(tmp_path: Path, dies: bool) -> None:
+    """It lives, so it is waited for; when it dies after all it is started again, and those that are there stay."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    been = tmp_path / "been"
+    wait = f"import os\nif not os.path.exists({str(been)!r}):\n open({str(been)!r}, 'w'); open({str(gate)!r}).read()\n"
+    slow = wait + (" os._exit(1)\n" if dies else "") + _READY
+    said: list[str] = []
+    named: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("second is ready"):
+            named.extend(each.name for each in shown(tmp_path))
+            gate.open("w").close()  # only now does it come any further
+
     supervisor = Supervisor(
-        [_service("slow", "import signal; signal.pause()", start_timeout_s=0.2)],
+        [_service("slow", slow, rank=0, start_timeout_s=0), _service("second", rank=1)],
         logs=tmp_path,
-        say=lambda _: None,
+        say=say,
         ready_file=tmp_path / "ready",
     )
-
-    with pytest.raises(ServiceError, match=r"slow is not ready after 0\.2 s"):
+    try:
         supervisor.start(threading.Event())
-    supervisor.stop()
+    finally:
+        supervisor.stop()
+
+    assert said[0].startswith("slow is not ready after 0 s and is waited for, the others go on; see ")
+    assert said[1].startswith("second is ready")
+    assert len(said) == 3 + dies
+    assert said[2].startswith("slow died (exit code 1); starts again" if dies else "slow is ready")
+    assert said[-1].startswith("slow is ready")
+    assert "slow" in named
+
+
+def test_who_dies_while_what_it_needs_is_slow_is_started_again(tmp_path: Path) -> None:
+    """It may have died for want of it, so that is no reason to end all."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    there = tmp_path / "there"
+    slow = f"open({str(gate)!r}).read(); open({str(there)!r}, 'w')\n" + _READY
+    needy = f"import os, sys\nif not os.path.exists({str(there)!r}): sys.exit('nobody there')\n" + _READY
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("needy died") and gate.exists():
+            gate.open("w").close()
+            gate.unlink()
+
+    supervisor = Supervisor(
+        [_service("slow", slow, rank=0, start_timeout_s=0), _service("needy", needy, rank=1)],
+        logs=tmp_path,
+        say=say,
+        ready_file=tmp_path / "ready",
+    )
+    try:
+        supervisor.start(threading.Event())
+    finally:
+        supervisor.stop()
+
+    assert said[1].startswith("needy died (exit code 1); starts again in 0.5 s")
+    assert {"slow", "needy"} <= {line.split()[0] for line in said if " is ready (" in line}
 
 
 def test_a_service_that_will_not_stop_is_killed(tmp_path: Path) -> None:

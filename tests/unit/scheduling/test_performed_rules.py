@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence as Items
 from dicomrelay.dicom.performed_step import StepState
 from dicomrelay.scheduling.performed_facts import facts_of
 from dicomrelay.scheduling.performed_rules import StepRefused, changed, created, state_of
-from dicomrelay.scheduling.performed_table import MAY_BE_EMPTY, NEVER, REQUIRED, TABLE, Row
+from dicomrelay.scheduling.performed_table import MAY_BE_EMPTY, NEVER, OPTIONAL, REQUIRED, TABLE, Row
 from tests.support import performed as said
 
 CREATE_1 = [row for row in TABLE if row.create == REQUIRED]
@@ -197,13 +197,19 @@ def test_a_series_that_was_never_begun_is_no_fault_where_the_settings_say_so() -
 @pytest.mark.parametrize("row", [row for row in TABLE if row.change == NEVER], ids=_named)
 def test_what_only_n_create_says_cannot_be_changed(row: Row) -> None:
     """0105; to say it again is no change."""
-    before = step()
+    is_sequence = row.keyword.endswith("Sequence")
+    more: dict[str, object] = {}
+    if row.create == OPTIONAL:
+        more = {
+            row.keyword: Items([said.changed_by(Dataset(), {"PatientID": "1"})]) if is_sequence else "SAID"
+        }
+    before = step(**more)
     same = Dataset()
     same[row.tag] = deepcopy(before[row.tag])
     assert changed(before, same) == before
     other = Dataset()
     other[row.tag] = deepcopy(before[row.tag])
-    if row.items:
+    if is_sequence:
         other[row.tag].value = Items([said.reference("1.9.9")])
     elif row.keyword.endswith("Date"):
         other[row.tag].value = "19990101"
@@ -213,6 +219,71 @@ def test_what_only_n_create_says_cannot_be_changed(row: Row) -> None:
         other[row.tag].value = "OTHER"
     error = refused(changed, before, other)
     assert (error.status, error.tags) == (0x0105, (row.tag,))
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.create == OPTIONAL], ids=_named)
+def test_what_n_create_left_out_is_not_said_later_where_the_table_forbids_it(row: Row) -> None:
+    """Type 3 in N-CREATE, and not allowed in N-SET; without a value it says nothing. A final step does not need it."""
+    given, empty = Dataset(), Dataset()
+    is_sequence = row.keyword.endswith("Sequence")
+    setattr(empty, row.keyword, Items([]) if is_sequence else "")
+    setattr(given, row.keyword, Items([code()]) if is_sequence else "SAID")
+    after = changed(step(), empty)
+    if row.change == NEVER:
+        assert row.keyword not in after
+        assert refused(changed, after, given).status == 0x0105
+    else:
+        assert row.keyword in changed(after, given)
+    assert state_of(changed(after, said.ended())).is_final
+
+
+def code(**changes: object) -> Dataset:
+    """A coded entry."""
+    found = said.changed_by(
+        Dataset(), {"CodeValue": "CTH", "CodingSchemeDesignator": "99X", "CodeMeaning": "CT HEAD"}
+    )
+    return said.changed_by(found, changes)
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [row.keyword for row in TABLE if row.is_code] + ["ScheduledProtocolCodeSequence"],
+)
+@pytest.mark.parametrize(
+    ("entry", "status"),
+    [
+        (code(), 0),
+        (code(CodeValue=None, LongCodeValue="A LONG ONE"), 0),
+        (code(CodeValue=None), 0x0120),
+        (code(CodeValue=""), 0x0121),
+        (code(CodeMeaning=None), 0x0120),
+        (code(CodeMeaning=""), 0x0121),
+        (Dataset(), 0x0120),
+    ],
+)
+def test_a_coded_entry_has_a_code_and_its_meaning(keyword: str, entry: Dataset, status: int) -> None:
+    """Tables F.7.2-1b and F.7.2-1d; where the settings are lenient it may be anything."""
+    given = said.created()
+    holder = given.ScheduledStepAttributesSequence[0] if keyword.startswith("Scheduled") else given
+    setattr(holder, keyword, Items([entry]))
+    if not status:
+        created(given)
+        return
+    error = refused(created, given)
+    assert error.status == status
+    assert f"{keyword}[1].Code" in str(error)
+    assert keyword in created(given, strict=False) or holder is not given
+
+
+def test_n_set_is_never_answered_0120() -> None:
+    """PS3.7 Section 10.1.3.1.9 has none: what is missing at the end is a value that is missing."""
+    lean = created(said.created(PerformedProcedureStepEndDate=None), strict=False)
+    for strict in (True, False):
+        error = refused(changed, lean, said.ended(PerformedProcedureStepEndDate=None), strict=strict)
+        assert (error.status, error.tags) == (0x0121, (0x00400250,))
+    item = said.series(["1.1"], ProtocolName=None)
+    error = refused(changed, step(), said.changed_by(Dataset(), {"PerformedSeriesSequence": Items([item])}))
+    assert error.status == 0x0121
 
 
 def test_no_refusal_quotes_a_value() -> None:

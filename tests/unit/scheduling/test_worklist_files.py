@@ -67,7 +67,9 @@ def test_a_file_with_faults_says_which(tmp_path: Path) -> None:
         ("a.csv", b"", "no names of attributes"),
         ("a.csv", b"PatientID,Foo\n1,2\n", "column 2 is no keyword"),
         ("a.csv", b"PatientID,PatientID\n1,2\n", "stands twice"),
-        ("a.csv", b'PatientID,PatientName\n"1,2\n', "no CSV"),
+        ("a.csv", b'PatientID,"PatientName\n1,2\n', "no CSV"),
+        ("a.json", b'{"PatientID": ' + b"1" * 5000 + b"}", "too many digits"),
+        ("a.json", b"[" + b"{}," * 5000 + b"{}]", "more than 5000 items"),
         ("a.csv", b"PatientID\n\xff\n", "no UTF-8"),
         ("a.hl7", b"PID|1\r", "no HL7 message"),
         ("a.txt", b"hello", "say which with --format"),
@@ -165,6 +167,78 @@ def test_csv(delimiter: str) -> None:
     assert [each.where for each in records] == ["line 2", "line 4"]
     assert records[0].items[0].text("PatientName") == "MÜLLER^HANS"
     assert faults(records[1])[0] == "PatientID: missing"
+
+
+def test_a_quote_that_is_not_closed_costs_what_is_behind_it() -> None:
+    """What stands before it is taken, and the line where it begins is told."""
+    lines = [",".join(ROW), ",".join(ROW.values()), '"P2,' + ",".join([*ROW.values()][1:]), "P3"]
+    records = read_bytes("\n".join(lines).encode(), Kind.CSV, STATIONS)
+    assert [(each.where, bool(each.items)) for each in records] == [("line 2", True), ("line 3", False)]
+    assert "nothing behind it was read" in faults(records[1])[0]
+
+
+@pytest.mark.parametrize("kind", [Kind.CSV, Kind.JSON])
+def test_two_steps_of_one_order_do_not_replace_each_other(kind: Kind) -> None:
+    """One accession number, no Scheduled Procedure Step ID: the second is at fault and says with which."""
+    rows = [ROW, {**ROW, "Modality": "MR"}, ROW, {**ROW, "AccessionNumber": "A2"}]
+    if kind is Kind.CSV:
+        raw = "\n".join([",".join(ROW), *(",".join(row.values()) for row in rows)]).encode()
+    else:
+        raw = json.dumps(rows).encode()
+    records = read_bytes(raw, kind, {**STATIONS, "MR": "MR_1"})
+    assert [bool(each.items) for each in records] == [True, False, True, True]
+    (told,) = faults(records[1])
+    assert told.startswith("ScheduledProcedureStepSequence[0].ScheduledProcedureStepID: ")
+    assert records[0].where in told
+
+
+def test_a_file_of_two_steps_with_one_id(tmp_path: Path) -> None:
+    """In DICOM too."""
+    both = step()
+    both.ScheduledProcedureStepSequence = [
+        both.ScheduledProcedureStepSequence[0],
+        step(step_Modality="MR").ScheduledProcedureStepSequence[0],
+    ]
+    (record,) = read_file(write(tmp_path / "1.wl", both), {})
+    assert "give each step an ID" in faults(record)[0]
+
+
+def test_after_a_hundred_that_are_at_fault_no_more_is_read() -> None:
+    """Each takes its time, and the answer would be far longer than the question."""
+    for raw, kind in (
+        (b"[" + b",".join([b"{}"] * 3000) + b"]", Kind.JSON),
+        (b"Modality\n" + b"CT\n" * 300, Kind.CSV),
+    ):
+        records = read_bytes(raw, kind, STATIONS)
+        assert len(records) == 101
+        assert faults(records[-1]) == ["100 are at fault: what comes after them was not looked at"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"00400100": {"vr": "US", "Value": [1]}},
+        {"00400100": {"vr": "LO", "Value": ["x"]}},
+        {"00400100": {"vr": "OB", "InlineBinary": "AAAA"}},
+    ],
+)
+def test_steps_are_a_sequence(given: dict[str, object]) -> None:
+    """And nothing else."""
+    (record,) = read_bytes(json.dumps(given).encode(), Kind.JSON, {})
+    assert "ScheduledProcedureStepSequence: not its VR" in faults(record)
+
+
+def test_an_object_with_too_much_in_it_is_not_taken_apart() -> None:
+    """Counted first: each of its parts takes its time."""
+    many: list[dict[str, object]] = [
+        {f"{0x00110000 + number:08X}": {"vr": "LO", "Value": ["x"]} for number in range(30_000)},
+        {"00100020": {"vr": "LO", "Value": ["x"] * 30_000}},
+        {f"PatientID{number}": "x" for number in range(30_000)},
+        {"OtherPatientIDsSequence": [{"PatientID": "x"}] * 3000},
+    ]
+    for each in read_bytes(json.dumps(many).encode(), Kind.JSON, {}):
+        assert any("more than 1000" in words for words in faults(each))
+        assert len(each.faults) <= 21
 
 
 def test_a_line_with_too_many_values() -> None:

@@ -88,6 +88,32 @@ def test_an_order_of_version_2_5_with_two_steps() -> None:
     assert first.where == "message 1, order 1"
 
 
+@pytest.mark.parametrize(("control", "corrects"), [("NW", False), ("XO", True), ("RP", True)])
+def test_an_order_that_is_changed_corrects_what_it_said_before(control: str, corrects: bool) -> None:
+    """Also of which patient it is."""
+    (found,) = one(*(line.replace("ORC|NW", f"ORC|{control}") for line in ORM)).items
+    assert found.is_correction is corrects
+
+
+def test_two_orders_of_a_message_that_look_the_same_do_not_replace_each_other() -> None:
+    """Nobody says which step each is; the next message may say otherwise of the first."""
+    bare = OBR.replace("|S1|", "||")
+    found = read(
+        MSH,
+        PID,
+        ORC,
+        bare,
+        ORC,
+        bare.replace("|CT|", "|MR|"),
+        MSH,
+        PID,
+        ORC.replace("NW", "XO"),
+        bare.replace("|CT|", "|MR|"),
+    )
+    assert [bool(each.items) for each in found] == [True, False, True]
+    assert "those of message 1, order 1: give each step an ID" in str(found[1].faults[0])
+
+
 def test_several_orders_share_the_study_at_the_end() -> None:
     """As IHE writes one requested procedure with two protocols."""
     second = OBR.replace("|S1|", "|S2|")

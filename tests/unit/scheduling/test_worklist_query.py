@@ -93,6 +93,67 @@ def test_matching(asked: list[str], matches: bool) -> None:
     assert (answer(*asked) is not None) is matches
 
 
+@pytest.mark.parametrize(
+    ("value", "asked", "matches"),
+    [
+        # PS3.4 Section C.2.2.2.1.3: by what it means.
+        ("20200706090000+0100", "20200706080000+0000", True),
+        ("20200706090000+0100", "20200706080000.0000+0000", True),
+        ("20200706090000+0100", "20200706100000+0200", True),
+        ("20200706090000+0100", "20200706090000+0000", False),
+        ("20200706090000+0100", "20200706090000", True),
+        ("20200706090000", "20200706090000+0100", True),
+        ("20200706090000+0100", "20200706080000", False),
+        ("20200706233000-0100", "20200707003000+0000", True),
+        # Ranges: a hyphen before four digits that a moment follows is an offset.
+        ("20200706090000+0100", "20200706080000+0000-", True),
+        ("20200706090000+0100", "-20200706075959+0000", False),
+        ("20200706090000+0100", "20200705220000-1000-20200705220000-1000", True),
+        ("20200706090000-0500", "20200706135900+0000-20200706140100+0000", True),
+        ("20200706090000+0100", "202006-202007", True),
+        ("20200706090000+0100", "202007+0000", True),
+        ("20201231233000-0100", "2020+0000-2020+0000", False),
+        ("20200706090000+0100", "20200101-0500", False),
+    ],
+)
+def test_a_date_and_time_with_an_offset(value: str, asked: str, matches: bool) -> None:
+    """Both say how far from UTC they are, or they are compared as they stand."""
+    given = item(step_ScheduledProcedureStepStartDateTime=value).data_set
+    found = read_question(
+        keys(f"ScheduledProcedureStepSequence[0].ScheduledProcedureStepStartDateTime={asked}")
+    )
+    assert (found.answer(given) is not None) is matches
+
+
+@pytest.mark.parametrize(
+    "asked", ["soon", "2020010", "20200101-20200201-20200301", "20200101+01", "+0000", "-"]
+)
+def test_what_is_no_date_and_time_is_told(asked: str) -> None:
+    with pytest.raises(WrongKey, match="ScheduledProcedureStepStartDateTime"):
+        read_question(keys(f"ScheduledProcedureStepSequence[0].ScheduledProcedureStepStartDateTime={asked}"))
+
+
+def test_an_answer_says_how_its_times_and_documents_are_to_be_read() -> None:
+    """PS3.4 Section K.4.1.1.3.2: where the item has them, asked for or not. Documents are asked for, and not matched."""
+    document, hl7 = Dataset(), Dataset()
+    document.ReferencedSOPInstanceUID, document.DocumentTitle = "2.25.1", "REPORT"
+    hl7.ReferencedSOPInstanceUID, hl7.HL7InstanceIdentifier = "2.25.1", "1.2^x"
+    given = item(
+        TimezoneOffsetFromUTC="+0100",
+        PertinentDocumentsSequence=[document],
+        HL7StructuredDocumentReferenceSequence=[hl7],
+    ).data_set
+    found = read_question(keys("PatientID")).answer(given)
+    assert found is not None
+    assert found.keys() == {"00100020", "00080201"}
+    other = read_question(keys("PertinentDocumentsSequence[0].DocumentTitle=OTHER")).answer(given)
+    assert other is not None
+    assert other.keys() == {"00380100", "0040A390", "00080201"}
+    assert other["00380100"] == given["00380100"]
+    without = read_question(keys("PertinentDocumentsSequence")).answer(ITEM)
+    assert without == {"00380100": {"vr": "SQ"}}
+
+
 def test_an_answer_has_what_was_asked_for() -> None:
     """And nothing else; what is not there is empty."""
     assert answer("PatientID", "MedicalAlerts", "PatientComments", "Modality=CT") == {

@@ -140,7 +140,7 @@ def test_a_report_beyond_the_bound_is_thrown_away_as_it_comes() -> None:
     piece = memoryview(bytes(1 << 20))
     for _ in range(20):
         incoming.add([piece])
-    assert incoming._buffer is None  # nothing of it is held
+    assert incoming._incoming._buffer is None  # nothing of it is held
     response = incoming.finish()
     assert (response.status, response.message_id_being_responded_to, called) == (0x0213, 3, [])
     assert MAX_REPORT_BYTES < 20 << 20

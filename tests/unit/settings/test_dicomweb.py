@@ -35,6 +35,8 @@ def test_the_url_says_where_it_is(url: str, host: str, port: int, kept: str) -> 
     ("values", "told"),
     [
         ({"name": "c", "kind": "dicomweb"}, "needs url"),
+        (_web(url="https://h.example/dicom-web/studies"), "leave out /studies"),
+        (_web(url="https://h.example/studies/"), "leave out /studies"),
         (_web(url="ftp://h"), "write it as https://host"),
         (_web(url="h.example"), "write it as https://host"),
         (_web(url="https://h/a b"), "no spaces"),
@@ -55,6 +57,8 @@ def test_the_url_says_where_it_is(url: str, host: str, port: int, kept: str) -> 
         (_web(auth={"token_file": "/t", "scope": "s"}), "go with token_url"),
         (_web(auth={**_CLIENT, "token_url": "http://t"}), "use https"),
         ({"name": "c", "ae_title": "A", "host": "h", "url": "https://h"}, "url is nothing"),
+        ({"name": "c", "kind": "dimse", "ae_title": "A", "host": "h", "url": "https://h"}, "url is nothing"),
+        ({"name": "c", "url": "https://h"}, 'add kind = "dicomweb"'),
         ({"name": "c", "ae_title": "A", "host": "h", "batch_bytes": 5_000_000}, "batch_bytes is nothing"),
     ],
 )

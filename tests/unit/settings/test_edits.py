@@ -45,6 +45,7 @@ def edits(text: str) -> str:
         ('set = { OriginalAttributesSequence = "5" }', "its VR is SQ; what can be set is text"),
         ('set = { "(0019,1001)" = "5" }', "its VR is not known"),
         ('copy = { StationName = "Institution" }', "there is no attribute 'Institution'"),
+        ('copy = { InstitutionName = "ProcedureCodeSequence" }', "its VR is SQ; what can be copied is text"),
         ('map = [{ attribute = "PatientID", values = {} }]', "at least 1 item"),
         ('shrink = ["PatientID"]', "there is no such setting"),
         ('deidentify = { profile = "basic" }', "key_file: Field required"),

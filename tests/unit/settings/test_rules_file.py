@@ -75,6 +75,9 @@ def test_a_key_has_a_line(loc: tuple[str | int, ...], line: int | None) -> None:
         ("[[rules]]\nsend_to = ['pacs']\nsendto = 1\n", 3, "rules.0.sendto", "there is no such setting"),
         ("[[rules]]\n[[rules]]\nwhen = { modalty = 'CT' }\n", 3, "rules.1.when.modalty", "no such setting"),
         ("[[rules]]\npriority = 'high'\n", 2, "rules.0.priority", "should be 'urgent', 'normal' or 'bulk'"),
+        ("", None, "rules", "there is none: a file of rules has at least one"),
+        ("# [[rules]]\n", None, "rules", "there is none"),
+        ("rules = []\n", None, "rules", "there is none"),
         ("x = 1\n[[rules]]\n", 1, "x", "there is no such setting"),
         ("[[rules]]\n\nwindows = ['25:00-26:00']\n", 3, "rules.0.windows", "is no time window"),
         (
@@ -101,10 +104,20 @@ def test_a_key_has_a_line(loc: tuple[str | int, ...], line: int | None) -> None:
             "rules.0",
             'archive: trigger = "study" comes too late',
         ),
+        ("[[rules]]\nstop = 1\n", 2, "rules.0.stop", "valid boolean"),
+        ("[[rules]]\narchive = 'yes'\n", 2, "rules.0.archive", "valid boolean"),
+        ("[[rules]]\ndelay_s = '5'\n", 2, "rules.0.delay_s", "valid number"),
+        ("[[rules]]\nwhen.bytes = { min = '3' }\n", 2, "rules.0.when.bytes.min", "valid integer"),
+        (
+            "[[rules]]\nwhen.attributes = { SeriesNumber = true }\n",
+            2,
+            "rules.0.when.attributes.SeriesNumber",
+            "valid integer",
+        ),
         ("[[rules]]\nedits = 'basic'\n", 1, "rules.0", "edits: the rule sends nothing"),
     ],
 )
-def test_every_error_has_its_line_and_its_reason(text: str, line: int, key: str, words: str) -> None:
+def test_every_error_has_its_line_and_its_reason(text: str, line: int | None, key: str, words: str) -> None:
     """Also of what is said in tables inside of tables."""
     problems = refused(text)
     assert any((line, key) == each[:2] and words in each[2] for each in problems), problems
@@ -137,6 +150,13 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
             path.write_bytes(content)
         with pytest.raises(RulesFileError, match=words):
             read_rules_text(path)
+
+
+def test_a_mark_at_the_beginning_is_no_rule(tmp_path: Path) -> None:
+    """As editors of Windows put it there; lines count from the same place."""
+    path = tmp_path / "rules.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert read_rules_text(path) == GOOD
 
 
 def test_rules_of_the_settings_have_lines_too(tmp_path: Path) -> None:

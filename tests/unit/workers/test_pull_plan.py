@@ -82,6 +82,10 @@ def test_a_number_is_proof_where_nothing_else_is_known() -> None:
         (Retrieved(completed=3, failed=1), None),
         (Retrieved(completed=3, failures=[0xB000]), None),
         (Retrieved(completed=3, refused=1), None),
+        # Success without counters, before and after what came has settled.
+        (Retrieved(uncounted=1), None),
+        (Retrieved(uncounted=1, settled=True), Proof.WORD),
+        (Retrieved(uncounted=1, settled=True, failed=1), None),
     ],
 )
 def test_the_word_of_the_source_is_proof_only_without_any_failure(
@@ -98,6 +102,27 @@ def test_what_several_retrievals_came_to_adds_up() -> None:
     retrieved.add(Conclusion(0xB000, counts=Counts(0, 2, None, None), failed_uids=("1.1", "1.2")))
     assert (retrieved.completed, retrieved.failed, retrieved.failures) == (6, 2, [0xB000])
     assert not retrieved.is_well
+
+
+@pytest.mark.parametrize(
+    ("status", "counts", "here", "proof"),
+    [
+        (0x0000, Counts(), 3, Proof.WORD),
+        (0x0000, Counts(), 0, None),
+        (0x0000, Counts(completed=0), 3, None),
+        (0xB000, Counts(completed=2, failed=0, warning=1), 3, Proof.WORD),
+        (0xB000, Counts(completed=2, failed=1, warning=1), 3, None),
+        (0xB000, Counts(), 3, None),
+        (0xA702, Counts(completed=2, failed=0), 3, None),
+    ],
+)
+def test_a_source_that_says_no_more_than_it_must_can_give_its_word(
+    status: int, counts: Counts, here: int, proof: Proof | None
+) -> None:
+    """Counters may be missing (PS3.4 Section C.4.2.1.6), and B000 has warnings too (Table C.4-3)."""
+    retrieved = Retrieved(settled=True)
+    retrieved.add(Conclusion(status, counts=counts))
+    assert fetched(Announced(None), here, retrieved).proof is proof
 
 
 def study(uid: str, date: str = "20260101", **more: str | list[str]) -> Told:
