@@ -80,4 +80,4 @@ lock:  ## the hash-pinned lock files anew (needs uv)
 	uv pip compile pyproject.toml --group dev -c locks/runtime.txt --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --python-version 3.11 --custom-compile-command "make lock" -o locks/dev.txt
 
 clean:  ## remove .venv, caches and builds; never var, which holds images
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build site

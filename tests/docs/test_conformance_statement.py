@@ -31,6 +31,7 @@ from scp_gateway import app, identity, reception
 from scp_gateway.archive_port import indexed_attributes
 from scp_gateway.negotiation import STORAGE_SUPPORT
 from scp_gateway.query import beside
+from scp_gateway.schedule_port import LazyPerformed
 from tests.support import conformance_page
 from tests.support.markdown import ROOT
 
@@ -195,7 +196,8 @@ def test_what_is_served_is_what_the_gateway_serves(
         }
     )
     nothing = cast("Any", None)
-    operations = app._operations(settings, nothing, nothing, nothing, nothing, nothing, desk=nothing)
+    performed = LazyPerformed(settings)
+    operations = app._operations(settings, nothing, nothing, nothing, performed, nothing, desk=nothing)
     assert served(settings) == operations.services
     text = statement(settings, subject="x")
     assert ("no: `archive.enabled`" in text) is not archive

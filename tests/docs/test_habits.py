@@ -105,6 +105,8 @@ def machine(tmp_path: Path) -> FreshMachine:
         "strace",
         "ip",
         "mkfs.ext4",
+        "redis-server",
+        "systemd-analyze",
         "wrk",
         "nginx",
         "chromium",
@@ -117,9 +119,9 @@ def machine(tmp_path: Path) -> FreshMachine:
     return made
 
 
-def test_ci_runs_make_test_and_nothing_else_where_all_is_there(machine: FreshMachine) -> None:
-    """Nothing is installed, CI is set, and the one command runs."""
-    assert machine.run() == (0, ["make test PYTHON=python3 CI=true"])
+def test_ci_runs_the_tests_and_the_audit_and_nothing_else_where_all_is_there(machine: FreshMachine) -> None:
+    """Nothing is installed, CI is set, and the two commands run."""
+    assert machine.run() == (0, ["make test PYTHON=python3 CI=true", "make audit PYTHON=python3 CI=true"])
 
 
 def test_ci_fails_when_the_tests_fail(machine: FreshMachine) -> None:
@@ -142,6 +144,7 @@ def test_ci_installs_what_is_missing_first(machine: FreshMachine) -> None:
         "apt-get update -qq",
         "apt-get install -y -qq --no-install-recommends dcmtk",
         "make test PYTHON=python3",
+        "make audit PYTHON=python3",
     ]
 
 

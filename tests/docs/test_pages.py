@@ -42,7 +42,8 @@ def command_lines(page: Path, program: str) -> Iterator[list[str]]:
     spans = [match[1] for match in INLINE_CODE.finditer(prose(page))]
     for line in [*console_lines(page), *spans]:
         if line.startswith(f"{program} "):
-            yield shlex.split(line, comments=True)[1:]
+            words = shlex.split(line, comments=True)[1:]
+            yield words[: words.index(">")] if ">" in words else words
 
 
 def relative_links(page: Path) -> Iterator[tuple[Path, str]]:
