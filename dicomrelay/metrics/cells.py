@@ -8,6 +8,7 @@ import mmap
 import os
 import secrets
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,11 +17,14 @@ from typing import Final
 SUFFIX: Final = ".cells"
 _MAGIC: Final = b"DRCELLS1"
 _SIZE: Final = 1 << 20
+# What is written lies on blocks that the file has: a page of a hole that a full disk cannot fill ends the process (SIGBUS).
+_BLOCK: Final = 1 << 16
 _HEAD: Final = struct.Struct("=8sQ")
 _SERIES: Final = struct.Struct("=II")
 _USED: Final = struct.Struct("=Q")
 _USED_AT: Final = len(_MAGIC)
 _UNIT: Final = 8
+_MAKING_S: Final = 60.0
 _MOST_KEY: Final = 4096
 
 Key = tuple[str, ...]  # the family's name, then the values of its labels
@@ -36,7 +40,7 @@ class CellFile:
     Raises
     ------
     OSError
-        It cannot be made.
+        It cannot be made: the disk is full, or read-only.
     """
 
     def __init__(self, folder: Path, service: str) -> None:
@@ -46,22 +50,25 @@ class CellFile:
             # Before it has a length: who gathers takes a file without a lock for one of the dead, and an empty one for none yet.
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             os.ftruncate(self._fd, _SIZE)
+            os.posix_fallocate(self._fd, 0, _BLOCK)
             self._map = mmap.mmap(self._fd, _SIZE)
         except OSError:
+            self.path.unlink(missing_ok=True)
             os.close(self._fd)
             raise
         _HEAD.pack_into(self._map, 0, _MAGIC, _HEAD.size)
         self._bytes = memoryview(self._map)
         self._figures = self._bytes.cast("d")
         self._used = _HEAD.size
+        self._allocated = _BLOCK
 
     def place(self, key: Key, width: int) -> int | None:
-        """Make a series of `width` figures, all 0; where its first one is, or None when the file is full."""
+        """Make a series of `width` figures, all 0; where its first one is, or None when file or disk is full."""
         text = json.dumps(key, separators=(",", ":")).encode()
         start = self._used + _SERIES.size
         first = -(-(start + len(text)) // _UNIT) * _UNIT
         end = first + width * _UNIT
-        if end > _SIZE or len(text) > _MOST_KEY:
+        if end > _SIZE or len(text) > _MOST_KEY or not self._has(end):
             return None
         _SERIES.pack_into(self._map, self._used, len(text), width)
         self._map[start : start + len(text)] = text
@@ -69,6 +76,16 @@ class CellFile:
         _USED.pack_into(self._map, _USED_AT, end)
         self._used = end
         return first // _UNIT
+
+    def _has(self, end: int) -> bool:
+        """Whether the file has blocks up to there; they are asked for as they are needed."""
+        while self._allocated < end:
+            try:
+                os.posix_fallocate(self._fd, self._allocated, _BLOCK)
+            except OSError:
+                return False
+            self._allocated += _BLOCK
+        return True
 
     def add(self, place: int, by: float) -> None:
         """Add to a figure."""
@@ -136,7 +153,8 @@ def is_of_the_dead(path: Path) -> bool:
     except BlockingIOError:
         return False
     else:
-        # Made, and not yet locked: its process is between two lines of CellFile.
-        return os.fstat(fd).st_size > 0
+        # Empty: its process is between two lines of CellFile; or there was a power cut, and it is between them no more.
+        status = os.fstat(fd)
+        return status.st_size > 0 or abs(time.time() - status.st_mtime) > _MAKING_S
     finally:
         os.close(fd)

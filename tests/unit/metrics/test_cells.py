@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import struct
@@ -41,6 +42,30 @@ def test_a_full_file_takes_no_more_series_and_keeps_what_it_has(tmp_path: Path) 
     found = list(cells.read(file.path))
     assert len(found) == len(places) > 500
     assert found[-1][1][-1] == 1
+    file.close()
+
+
+def test_a_full_disk_takes_no_more_series_and_ends_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first write to a hole of a mapped file that the disk cannot fill is SIGBUS: so blocks are had before."""
+    file = CellFile(tmp_path, "gateway")
+    places = []
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    while (place := file.place((f"family_{len(places)}", "x" * 1000), 16)) is not None:
+        places.append(place)
+
+    assert 1 < len(places)
+    assert (places[-1] + 16) * 8 <= file.path.stat().st_blocks * 512 < file.path.stat().st_size
+    file.add(places[-1] + 15, 1)
+    assert len(list(cells.read(file.path))) == len(places)
+    with pytest.raises(OSError, match="No space"):
+        CellFile(tmp_path, "worker")
+    assert [each.name for each in tmp_path.iterdir()] == [file.path.name]
     file.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,20 @@ def test_counters_of_the_dead_stay_and_their_gauges_go(tmp_path: Path) -> None:
         assert found.of(catalogue.RECEIVED) == {("CT", "dimse"): [7]}
         assert found.of(catalogue.ASSOCIATIONS_OPEN) == {}
     assert not list(tmp_path.glob("*.cells"))
+
+
+def test_an_empty_file_of_before_a_power_cut_is_no_process(tmp_path: Path) -> None:
+    """Its length was not durable; who begins has one for a moment only."""
+    old, new = tmp_path / "gateway.1.aa.cells", tmp_path / "worker.2.bb.cells"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1_700_000_000, 1_700_000_000))
+
+    found = gather(tmp_path)
+
+    assert not old.exists()
+    assert new.exists()
+    assert found.of(catalogue.PROCESSES) == {("worker",): [1]}
 
 
 def test_a_kill_between_burial_and_removal_counts_nothing_twice(tmp_path: Path) -> None:
