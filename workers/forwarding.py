@@ -66,9 +66,8 @@ class Forwarding:
 
     def _next(self) -> list[Wanted]:
         shut = closed_now(self._rooms)
-        return self.runners.order(
-            [each for each in self._rooms.ledger.flow.wanted() if each.destination not in shut]
-        )
+        wanted = self._rooms.ledger.flow.wanted(host=self._rooms.reads_as)
+        return self.runners.order([each for each in wanted if each.destination not in shut])
 
     def _take(self, wanted: Wanted) -> bool:
         """Whether something was sent to that destination."""

@@ -6,11 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ScalarSelect, Select, func, select
 
 from dicomrelay.ledger.claiming import next_due
 from dicomrelay.ledger.engine import Work
 from dicomrelay.ledger.places import places
+from dicomrelay.ledger.readable import readable_at
 from dicomrelay.ledger.release import releasable_items
 from dicomrelay.ledger.schema import destinations, stages, transfers
 from dicomrelay.ledger.values import Due, DueTransfer, Priority, Stage
@@ -50,20 +51,13 @@ def due(
     )
 
 
-def waited_for(work: Work, only: str | None = None) -> list[Wanted]:
-    """Destinations with something due and a free place. The one that waits longest comes first."""
+def waited_for(work: Work, only: str | None = None, *, host: str = "") -> list[Wanted]:
+    """Destinations with something due and a free place. The one that waits longest comes first.
+
+    With a host: of what it can read. What lies in a lost host's spool makes nothing urgent, and takes no part in sharing places.
+    """
     # The first entry of the index for each priority: it has one for every transfer that waits for a dead destination.
-    earliest = [
-        select(func.min(transfers.c.due_at))
-        .where(
-            transfers.c.destination == destinations.c.name,
-            transfers.c.priority == priority.value,
-            transfers.c.due_at.is_not(None),
-        )
-        .scalar_subquery()
-        .label(f"since_{priority.value}")
-        for priority in Priority
-    ]
+    earliest = [_earliest(priority, host).label(f"since_{priority.value}") for priority in Priority]
     query = select(*destinations.c, *earliest)
     if only is not None:
         query = query.where(destinations.c.name == only)
@@ -78,6 +72,18 @@ def waited_for(work: Work, only: str | None = None) -> list[Wanted]:
         if free:
             found.append(Wanted(row.name, min(since, key=list(Priority).index), min(since.values()), free))
     return sorted(found, key=lambda wanted: (wanted.since, wanted.destination))
+
+
+def _earliest(priority: Priority, host: str) -> ScalarSelect[Any]:
+    of_it = (
+        transfers.c.destination == destinations.c.name,
+        transfers.c.priority == priority.value,
+        transfers.c.due_at.is_not(None),
+        *readable_at(host),
+    )
+    # Not min(): in the order of the index the first that can be read ends it.
+    first = select(transfers.c.due_at).where(*of_it).order_by(transfers.c.due_at).limit(1)
+    return first.correlate(destinations).scalar_subquery()
 
 
 def _due_stages(work: Work, stage: Stage, host: str | None) -> Select[str]:

@@ -19,10 +19,10 @@ class Flow:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def wanted(self) -> list[Wanted]:
-        """Destinations with something due and a free place, who waits longest first."""
+    def wanted(self, *, host: str = "") -> list[Wanted]:
+        """Destinations with something due and a free place, who waits longest first; with a host, of what it can read."""
         with self._database.read() as work:
-            return due.waited_for(work)
+            return due.waited_for(work, host=host)
 
     def readable_anywhere(self, study_instance_uids: Sequence[str], *, limit: int) -> list[DueTransfer]:
         """Transfers of these studies that are due, and of which nothing is in a spool alone any more: any host can send them."""

@@ -99,6 +99,18 @@ def test_what_is_urgent_in_a_lost_spool_holds_up_nobody(ledger: Ledger) -> None:
     assert ledger.flow.signal(replace(first, host="lost")) is Signal.GIVE_WAY
 
 
+def test_what_a_host_cannot_read_is_not_wanted_there(ledger: Ledger) -> None:
+    """Neither its priority nor its time counts: a place would be kept for nothing."""
+    _arrive(ledger, arrival(1, host="lost", priority=Priority.URGENT))
+    assert ledger.flow.wanted(host="gateway-1") == []
+    _arrive(ledger, arrival(2, study_instance_uid="1.2.2", series_instance_uid="1.2.2.1"))
+    (wanted,) = ledger.flow.wanted(host="gateway-1")
+    assert wanted.priority is Priority.NORMAL
+    (wanted,) = ledger.flow.wanted(host="lost")
+    assert wanted.priority is Priority.URGENT
+    assert ledger.flow.wanted() == [wanted]
+
+
 def test_a_lease_with_a_name_has_one_owner_and_a_fence_that_rises(ledger: Ledger) -> None:
     """It is held longer by who has it, and taken by another when its time is over, or it is given up."""
     leases = ledger.named_leases

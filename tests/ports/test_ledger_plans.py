@@ -160,6 +160,7 @@ def test_the_sweepers_questions_scan_no_table(
     filled.verifications.unverified()
     filled.operations.end_cancelled()
     filled.flow.wanted()
+    filled.flow.wanted(host="gateway-1")
     claimed = filled.claim_next_transfer("pacs", owner="r", lease_ms=1000)
     assert claimed is not None
     filled.flow.signal(claimed)
@@ -209,6 +210,7 @@ def test_what_people_ask_scans_no_table(
     filled.studies(limit=10)
     filled.waiting()
     filled.needs_attention(limit=10)
+    filled.unheard()
     filled.operations.held()
     filled.operations.jobs(limit=10)
     for state in TransferState:
