@@ -10,18 +10,17 @@ import logging
 import os
 import signal
 import sys
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from types import FrameType
 
 from dicomrelay import access
 from dicomrelay.errors import ConfigurationError
+from dicomrelay.log import get_logger
+from dicomrelay.net.tls import http_door
 from dicomrelay.runtime.queue import build_celery
-from dicomrelay.settings import MonitorSettings, Settings, is_loopback
+from dicomrelay.settings import Settings, is_loopback
 
-_PROBE_S = 0.2
+_log = get_logger("dicomrelay.monitor")
 
 
 def check(settings: Settings) -> bool:
@@ -62,15 +61,22 @@ def run(settings: Settings, *, ready: Callable[[], None]) -> None:
     access_log = logging.getLogger("tornado.access")
     access_log.addHandler(logging.NullHandler())
     access_log.propagate = False
+    tls = None if monitor.tls is None else http_door(monitor.tls, "monitor.tls")
+    if tls is None and not is_loopback(monitor.host):
+        _log.warning(
+            "passwords and pages can be read on the way: set [monitor.tls], or have a proxy with TLS in front",
+            action="monitor.start",
+        )
     application = built(settings, build_celery(settings), read_only=not asks)
     try:
-        listen(application, monitor.host, monitor.port)
+        listen(application, monitor.host, monitor.port, tls=tls)
     except OSError as error:
         raise ConfigurationError(
             f"monitor: {monitor.host}:{monitor.port} cannot be listened on: {error.strerror or error}"
         ) from error
     signal.signal(signal.SIGTERM, _end)
-    threading.Thread(target=_tell_when_ready, args=(monitor, ready), daemon=True).start()
+    # Once the loop runs the page answers: it listens already.
+    application.io_loop.add_callback(ready)
     try:
         application.start()
     except (KeyboardInterrupt, SystemExit):
@@ -82,20 +88,3 @@ def run(settings: Settings, *, ready: Callable[[], None]) -> None:
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(0)
-
-
-def is_ready(monitor: MonitorSettings) -> bool:
-    """Whether the page answers."""
-    host = f"[{monitor.host}]" if ":" in monitor.host else monitor.host
-    try:
-        with urllib.request.urlopen(f"http://{host}:{monitor.port}/healthcheck", timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _tell_when_ready(monitor: MonitorSettings, ready: Callable[[], None]) -> None:
-    pause = threading.Event()
-    while not is_ready(monitor):
-        pause.wait(_PROBE_S)
-    ready()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,23 +74,51 @@ def built(settings: Settings, app: Celery, *, read_only: bool) -> Flower:
     facts: dict[str, Any] = {
         **urls.settings,
         "template_loader": Loader(Path(urls.settings["template_path"])),
-        "xsrf_cookie_kwargs": {"samesite": "Strict"},
+        "xsrf_cookie_kwargs": {"samesite": "Strict", "secure": settings.monitor.tls is not None},
         "house": House.of(settings),
         "debug": False,
     }
     return flower_app.Flower(capp=app, options=options, **facts)
 
 
-def listen(application: Flower, host: str, port: int) -> HTTPServer:
+def listen(
+    application: Flower, host: str, port: int, *, tls: Callable[[], ssl.SSLContext] | None = None
+) -> HTTPServer:
     """Let it be asked.
+
+    Parameters
+    ----------
+    tls : callable, optional
+        The context of the next connection; None: without TLS.
 
     Raises
     ------
     OSError
         The address is taken, or is none of this machine.
     """
-    server = HTTPServer(
-        application, max_body_size=_MOST_BODY, max_buffer_size=2 * _MOST_BODY, idle_connection_timeout=_IDLE_S
-    )
+    bounds: dict[str, Any] = {
+        "max_body_size": _MOST_BODY,
+        "max_buffer_size": 2 * _MOST_BODY,
+        "idle_connection_timeout": _IDLE_S,
+    }
+    # tornado's classes are made by a method of their base: what stands beside their arguments is set behind it.
+    server = HTTPServer(application, **bounds) if tls is None else _TlsServer(application, **bounds)
+    if isinstance(server, _TlsServer):
+        server.source = tls
     server.add_sockets(bind_sockets(port, address=host))
     return server
+
+
+class _TlsServer(HTTPServer):
+    """With the certificate as it is when a connection comes. A handshake has the time that header fields have."""
+
+    source: Callable[[], ssl.SSLContext] | None = None
+
+    @property
+    def ssl_options(self) -> ssl.SSLContext | None:
+        """What tornado looks at for each connection."""
+        return None if self.source is None else self.source()
+
+    @ssl_options.setter
+    def ssl_options(self, _value: object) -> None:
+        """Tornado's own is not taken."""

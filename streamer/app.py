@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -34,6 +35,7 @@ from dicomrelay.audit import Audit
 from dicomrelay.errors import RelayError, ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.net.acceptor import listen
+from dicomrelay.net.tls import http_door
 from dicomrelay.runtime import home
 from dicomrelay.runtime.children import run_processes
 from dicomrelay.settings import Settings, StreamerSettings, is_loopback
@@ -69,6 +71,7 @@ from streamer.stow.road import PATH, Stow
 from streamer.streams.http import MOST_BODY_BYTES
 from streamer.streams.protocol import WRITE_S, BoundedWebSocket
 from streamer.streams.routes import Streams
+from streamer.tls_listener import TlsListener
 from streamer.viewer.ohif import Ohif
 from streamer.viewer.pages import Viewer
 from streamer.worklist import Schedule
@@ -253,11 +256,45 @@ def _text(fields: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with signals left to whoever started it."""
+    """uvicorn, with signals left to whoever started it, and with TLS that is bounded before its handshake."""
+
+    def __init__(
+        self, config: uvicorn.Config, *, tls: Callable[[], ssl.SSLContext] | None, bounds: Bounds
+    ) -> None:
+        super().__init__(config)
+        self._tls = tls
+        self._bounds = bounds
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, for sockets that listen."""
+        if self._tls is None:
+            await super().startup(sockets=sockets)
+            return
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(3)  # as uvicorn has it
+        self.servers = [
+            TlsListener(  # type: ignore[misc]  # what uvicorn asks of a server is to be closed
+                each,
+                protocol=self._protocol,
+                context=self._tls,
+                opened=self.server_state.connections,
+                most=self._bounds.connections,
+                handshake_s=self._bounds.head_s,
+            )
+            for each in sockets or []
+        ]
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
 
 def run(
@@ -308,6 +345,8 @@ def _check(settings: Settings) -> None:
     """What is wrong with the archive or the settings is said here, and not by a child."""
     with contextlib.closing(_open(settings)) as archive:
         create_app(archive, settings=settings.streamer, keeper=Doorkeeper(settings))
+    if settings.streamer.tls is not None:
+        http_door(settings.streamer.tls, "streamer.tls")
 
 
 def _open(settings: Settings) -> Archive:
@@ -362,6 +401,8 @@ def _serve_archive(
         schedule = opened.enter_context(contextlib.closing(Schedule(settings)))
         bounds = dataclasses.replace(bounds, order_bytes=schedule.body_bytes)
         host, port = listener.getsockname()[:2]
+        tls, proxies = settings.streamer.tls, [str(each) for each in settings.streamer.proxies]
+        door = None if tls is None else http_door(tls, "streamer.tls")
         config = uvicorn.Config(
             create_app(
                 archive,
@@ -390,6 +431,9 @@ def _serve_archive(
             log_level=logging.ERROR,
             access_log=False,
             server_header=False,
+            # Said by us, and by no variable of the environment.
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=proxies,
             # Work that goes on for connections that were dropped counts too; those that are open have a limit of their own.
             limit_concurrency=2 * bounds.connections,
             timeout_keep_alive=_IDLE_S,
@@ -404,7 +448,14 @@ def _serve_archive(
                     "everybody who reaches this address sees every image: `dicomrelay users add`, or set [streamer.access]",
                     action="streamer.start",
                 )
-            runner.run(_serve(_Server(config), listener=[listener], ready=ready, stop=stop))
+            if not is_loopback(host) and tls is None:
+                _log.warning(
+                    "what is said to this address can be read on the way: set [streamer.tls], or have a proxy with TLS in front",
+                    action="streamer.start",
+                )
+            runner.run(
+                _serve(_Server(config, tls=door, bounds=bounds), listener=[listener], ready=ready, stop=stop)
+            )
 
 
 async def _serve(

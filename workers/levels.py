@@ -20,7 +20,7 @@ from dicomrelay.ledger.flow_summary import DestinationFlow
 from dicomrelay.log import get_logger
 from dicomrelay.metrics import catalogue, levels
 from dicomrelay.net.certificates import read_certificates
-from dicomrelay.settings import Settings
+from dicomrelay.settings import HttpTlsSettings, Settings
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.metrics")
@@ -192,9 +192,16 @@ def _status(path: Path) -> os.statvfs_result | None:
 def certificate_ends(settings: Settings) -> dict[str, float]:
     """When certificates of the settings expire, in seconds since 1970, by whose they are; of files that can be read."""
     tables = {"gateway": settings.gateway.tls, **{each.name: each.tls for each in settings.destinations}}
+    http = {
+        "streamer": settings.streamer.tls,
+        "monitor": settings.monitor.tls,
+        "metrics": settings.metrics.tls,
+    }
     found = {}
-    for name, table in tables.items():
-        files = {} if table is None else {name: table.certificate, f"{name} ca": table.ca}
+    for name, table in (*tables.items(), *http.items()):
+        files: dict[str, Path | None] = {} if table is None else {name: table.certificate}
+        if table is not None and not isinstance(table, HttpTlsSettings):
+            files[f"{name} ca"] = table.ca
         for of, path in files.items():
             if path is not None:
                 with suppress(ConfigurationError):

@@ -145,15 +145,22 @@ def _check_ports(settings: Settings) -> None:
             raise PortInUse(f"{error} (setting {section}.port)") from error
 
 
+def _scheme(tls: object | None) -> str:
+    return "http" if tls is None else "https"
+
+
 def _say_where(settings: Settings, say: Callable[[str], None]) -> None:
     gateway = settings.gateway
     say(f"DICOM     {gateway.ae_title}@{gateway.host}:{gateway.port}")
-    say(f"DICOMweb  http://{settings.streamer.host}:{settings.streamer.port}/")
-    if settings.monitor.enabled:
-        say(f"Flower    http://{settings.monitor.host}:{settings.monitor.port}/")
-    if settings.metrics.port:
-        say(f"metrics   http://{settings.metrics.host}:{settings.metrics.port}/metrics")
-    for tls_settings in (gateway.tls, *(each.tls for each in settings.destinations)):
+    streamer, monitor, metrics = settings.streamer, settings.monitor, settings.metrics
+    say(f"DICOMweb  {_scheme(streamer.tls)}://{streamer.host}:{streamer.port}/")
+    if monitor.enabled:
+        say(f"Flower    {_scheme(monitor.tls)}://{monitor.host}:{monitor.port}/")
+    if metrics.port:
+        say(f"metrics   {_scheme(metrics.tls)}://{metrics.host}:{metrics.port}/metrics")
+    for tls_settings in (
+        gateway.tls, streamer.tls, monitor.tls, metrics.tls, *(each.tls for each in settings.destinations)
+    ):  # fmt: skip
         if tls_settings is not None and tls_settings.certificate is not None:
             fault = out_of_date(tls_settings.certificate)
             if fault:

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
 from dicomrelay.net.certificates import out_of_date
-from dicomrelay.settings import DestinationTlsSettings, Settings, TlsSettings
+from dicomrelay.settings import DestinationTlsSettings, HttpTlsSettings, Settings, TlsSettings
 
 _log = get_logger("dicomrelay.net")
 
@@ -76,6 +76,30 @@ def door(settings: TlsSettings) -> TlsDoor:
     """
     files = [path for path in (settings.certificate, settings.key, settings.ca) if path is not None]
     return TlsDoor(_Renewed(lambda: acceptor_context(settings), files), settings.allow_plain)
+
+
+def http_door(settings: HttpTlsSettings, where: str) -> Callable[[], ssl.SSLContext]:
+    """The context of the next connection to a service that speaks HTTP/1.1; made anew when a file changes.
+
+    Parameters
+    ----------
+    where : str
+        The setting, for the words of errors.
+
+    Raises
+    ------
+    ConfigurationError
+        As `acceptor_context`, now; later such a fault is logged and the context before it stays in use.
+    """
+
+    def build() -> ssl.SSLContext:
+        context = _context(ssl.PROTOCOL_TLS_SERVER, settings.minimum)
+        context.num_tickets = 0
+        context.set_alpn_protocols(["http/1.1"])
+        _load_own(context, settings.certificate, settings.key, where)
+        return context
+
+    return _Renewed(build, [path for path in (settings.certificate, settings.key) if path is not None])
 
 
 def requestor_context(settings: DestinationTlsSettings, *, where: str = "destinations.tls") -> ssl.SSLContext:

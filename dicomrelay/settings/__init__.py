@@ -35,7 +35,7 @@ from dicomrelay.settings.sections import (
 )
 from dicomrelay.settings.services import BrokerSettings, DatabaseSettings, ServiceTlsSettings
 from dicomrelay.settings.streamer import StreamerAccessSettings, StreamerSettings
-from dicomrelay.settings.tls import DestinationTlsSettings, TlsSettings
+from dicomrelay.settings.tls import DestinationTlsSettings, HttpTlsSettings, TlsSettings
 from dicomrelay.settings.users import AccountSettings, AccountTokenSettings, Role
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "Duplicates",
     "GatewayIdentitySettings",
     "GatewaySettings",
+    "HttpTlsSettings",
     "MonitorSettings",
     "PeerSettings",
     "PriorsSettings",

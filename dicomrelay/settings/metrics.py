@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from dicomrelay.settings.fields import Section
 from dicomrelay.settings.sections import is_loopback
 from dicomrelay.settings.streamer import TOKEN
+from dicomrelay.settings.tls import HttpTlsSettings
 
 
 class MetricsSettings(Section):
@@ -33,6 +34,9 @@ class MetricsSettings(Section):
     )
     token_file: Path | None = Field(
         None, description="File with that token in its first line, in place of `token`."
+    )
+    tls: HttpTlsSettings | None = Field(
+        None, description="TLS at `host` and `port`; the table's presence turns it on."
     )
     refresh_seconds: float = Field(
         15,

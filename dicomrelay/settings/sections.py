@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from dicomrelay.settings.fields import AeTitle, Pattern, PeerText, Port, Section, UidPattern
 from dicomrelay.settings.identity import GatewayIdentitySettings
-from dicomrelay.settings.tls import TlsSettings
+from dicomrelay.settings.tls import HttpTlsSettings, TlsSettings
 
 
 def is_loopback(host: str) -> bool:
@@ -208,6 +208,7 @@ class MonitorSettings(Section):
     port: Port = Field(5555, description="TCP port to listen on.")
     user: str | None = Field(None, pattern=r"^[^:\s]+$", description="User for HTTP basic authentication.")
     password: SecretStr | None = Field(None, description="Password for HTTP basic authentication.")
+    tls: HttpTlsSettings | None = Field(None, description="TLS; the table's presence turns it on.")
 
     @model_validator(mode="after")
     def _safe(self) -> MonitorSettings:

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, StringConstraints, field_validator, model_validator
 
 from dicomrelay.settings.fields import AeTitle, Port, Section
+from dicomrelay.settings.tls import HttpTlsSettings
 
 # RFC 6750 Section 2.1, without the characters that a WebSocket's subprotocol cannot have (RFC 9110 Section 5.6.2).
 TOKEN: Final = re.compile(r"[A-Za-z0-9._~+-]{16,1024}", re.ASCII)
@@ -102,6 +103,13 @@ class StreamerSettings(Section):
         ge=1,
         le=64,
         description="Processes that share the port: one uses one core. Limits on connections and rates are of each of them.",
+    )
+    tls: HttpTlsSettings | None = Field(None, description="TLS; the table's presence turns it on.")
+    proxies: list[IPvAnyNetwork] = Field(
+        [],
+        max_length=64,
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Nobody else's "
+        "are: whoever is believed says from which address failures are counted. None: what connects is who asks.",
     )
     access: StreamerAccessSettings | None = Field(
         None,

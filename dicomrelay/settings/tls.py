@@ -38,6 +38,18 @@ class TlsSettings(_TlsSection):
     allow_plain: bool = Field(False, description="Take DICOM without TLS too, on the same port.")
 
 
+class HttpTlsSettings(_TlsSection):
+    """TLS of a service that speaks HTTP; the table's presence turns it on."""
+
+    certificate: Path = Field(
+        description="PEM file with our certificate and, below it, those between it and its authority."
+    )
+    key: Path | None = Field(
+        None, description="PEM file with its private key, without a password; by default in `certificate`."
+    )
+    minimum: Literal["1.2", "1.3"] = Field("1.2", description="The oldest version of TLS that is taken.")
+
+
 class DestinationTlsSettings(_TlsSection):
     """TLS toward a destination."""
 

@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import hmac
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Any, Final
 
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.log import get_logger
 from dicomrelay.metrics import exposition
 from dicomrelay.metrics.gathering import gather
 from dicomrelay.net.acceptor import listen
+from dicomrelay.net.tls import http_door
 from dicomrelay.runtime.health import Health
 from dicomrelay.settings import Settings
 from dicomrelay.settings.streamer import TOKEN
 
 _log = get_logger("dicomrelay.metrics")
 _TIMEOUT_S: Final = 5.0
+# For the whole of a request: one that comes a byte at a time has no place for ever.
+_LONGEST_S: Final = 10.0
 _AT_ONCE: Final = 8
+_BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _MOST_HEADERS_BYTES: Final = 8192
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -81,8 +86,9 @@ def serving(settings: Settings, health: Health) -> Iterator[int | None]:
         return
     token = token_of(settings)
     folder = settings.path("run", "metrics")
+    tls = None if settings.metrics.tls is None else http_door(settings.metrics.tls, "metrics.tls")
     listener = listen(settings.metrics.host, settings.metrics.port)
-    server = _Server(listener, health, lambda: exposition.render(gather(folder)), token)
+    server = _Server(listener, health, lambda: exposition.render(gather(folder)), token, tls)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     port: int = listener.getsockname()[1]
@@ -99,7 +105,12 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def __init__(
-        self, listener: socket.socket, health: Health, figures: Callable[[], str], token: str
+        self,
+        listener: socket.socket,
+        health: Health,
+        figures: Callable[[], str],
+        token: str,
+        tls: Callable[[], ssl.SSLContext] | None,
     ) -> None:
         super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
         self.socket.close()
@@ -107,7 +118,36 @@ class _Server(ThreadingHTTPServer):
         self.health = health
         self.figures = figures
         self.token = token
+        self.tls = tls
         self.places = threading.BoundedSemaphore(_AT_ONCE)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own: TLS, and the request, within their time; a ninth at once is closed."""
+        if not self.places.acquire(blocking=False):
+            self._refuse(request)
+            return
+        late: threading.Timer | None = None
+        try:
+            if self.tls is not None:
+                request.settimeout(_TIMEOUT_S)
+                request = self.tls().wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            late = threading.Timer(_LONGEST_S, _cut, (request,))
+            late.daemon = True
+            late.start()
+            if isinstance(request, ssl.SSLSocket):
+                request.do_handshake()
+            super().finish_request(request, client_address)
+        finally:
+            if late is not None:
+                late.cancel()
+            if isinstance(request, ssl.SSLSocket):
+                request.close()  # what the caller closes is empty
+            self.places.release()
+
+    def _refuse(self, request: socket.socket) -> None:
+        if self.tls is None:
+            request.settimeout(_TIMEOUT_S)
+            request.sendall(_BUSY)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Whoever asked is gone, or said something that is no HTTP: nothing of ours."""
@@ -120,17 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def handle(self) -> None:
-        """One request; a ninth at once is told to come again."""
-        if not self.server.places.acquire(blocking=False):
-            self.wfile.write(
-                b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            )
-            return
-        try:
-            self.close_connection = True
-            self.handle_one_request()
-        finally:
-            self.server.places.release()
+        """One request."""
+        self.close_connection = True
+        self.handle_one_request()
 
     def do_GET(self) -> None:
         """The three paths."""
@@ -169,3 +201,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Not a line for each scrape."""
+
+
+def _cut(sock: socket.socket) -> None:
+    """Whoever reads from it is woken."""
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of TLS too, which is not asked to say goodbye

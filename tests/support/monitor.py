@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from celery import Celery
 
+from dicomrelay.net.tls import http_door
 from dicomrelay.settings import Settings
 from tests.support.streamer import free_port
 
@@ -17,7 +18,7 @@ from tests.support.streamer import free_port
 @contextmanager
 def running_monitor(settings: Settings, *, read_only: bool = False) -> Iterator[str]:
     """Its address, while the block runs."""
-    port, ready = free_port(), threading.Event()
+    port, ready, tls = free_port(), threading.Event(), settings.monitor.tls
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
@@ -27,7 +28,7 @@ def running_monitor(settings: Settings, *, read_only: bool = False) -> Iterator[
         logging.getLogger("tornado.access").disabled = True
         app = Celery("dicomrelay", broker="memory://", set_as_current=False)
         application = built(settings, app, read_only=read_only)
-        server = listen(application, "127.0.0.1", port)
+        server = listen(application, "127.0.0.1", port, tls=tls and http_door(tls, "monitor.tls"))
         ready.set()
         try:
             await stopped.wait()
@@ -42,7 +43,7 @@ def running_monitor(settings: Settings, *, read_only: bool = False) -> Iterator[
     thread.start()
     try:
         assert ready.wait(60)
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     finally:
         loop.call_soon_threadsafe(stopped.set)
         thread.join(20)

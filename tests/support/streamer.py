@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,8 +39,12 @@ def serving(
     stores: bool = False,
     wake: Callable[[], None] = lambda: None,
     ended: Callable[[Sequence[str]], None] | None = None,
+    verify: ssl.SSLContext | bool = True,
 ) -> Iterator[httpx.Client]:
-    """The streamer by its settings, in a thread, until the block ends; with what stores instances, if it `stores`."""
+    """The streamer by its settings, in a thread, until the block ends; with what stores instances, if it `stores`.
+
+    `verify` is the client's, where the streamer speaks TLS.
+    """
     intake = WebIntake(settings, wake=wake, ended=ended) if stores else None
     ready, stop = threading.Event(), threading.Event()
     thread = threading.Thread(
@@ -50,7 +55,9 @@ def serving(
     thread.start()
     try:
         assert ready.wait(20), "the streamer did not become ready"
-        with httpx.Client(base_url=f"http://127.0.0.1:{settings.streamer.port}", timeout=30) as client:
+        scheme = "http" if settings.streamer.tls is None else "https"
+        base = f"{scheme}://127.0.0.1:{settings.streamer.port}"
+        with httpx.Client(base_url=base, timeout=30, verify=verify) as client:
             yield client
     finally:
         stop.set()

@@ -13,8 +13,8 @@ from typing import Final
 from dicomrelay.cli.checks.finding import Finding, failed, ok, warning
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.net.certificates import Certificate, read_certificates
-from dicomrelay.net.tls import acceptor_context, requestor_context
-from dicomrelay.settings import DestinationTlsSettings, Settings, TlsSettings
+from dicomrelay.net.tls import acceptor_context, http_door, requestor_context
+from dicomrelay.settings import DestinationTlsSettings, HttpTlsSettings, Settings, TlsSettings
 
 WARN_BEFORE: Final = timedelta(days=30)
 
@@ -31,6 +31,13 @@ def check_certificates(settings: Settings, now: datetime | None = None) -> Itera
                 "clients show no certificate: whoever reaches the port may call, as [[peers]] allow",
                 "set gateway.tls.ca to ask for certificates",
             )
+    for name, http in (
+        ("streamer.tls", settings.streamer.tls),
+        ("monitor.tls", settings.monitor.tls),
+        ("metrics.tls", settings.metrics.tls),
+    ):
+        if http is not None:
+            yield from _check(name, http, _http_builder(http, name), moment)
     syslog = settings.audit.syslog
     if syslog is not None and (syslog.tls.certificate or syslog.tls.ca):
         where = "audit.syslog.tls"
@@ -46,9 +53,16 @@ def _builder(tls: DestinationTlsSettings, where: str) -> Callable[[], ssl.SSLCon
     return lambda: requestor_context(tls, where=where)
 
 
+def _http_builder(tls: HttpTlsSettings, where: str) -> Callable[[], ssl.SSLContext]:
+    def build() -> ssl.SSLContext:
+        return http_door(tls, where)()
+
+    return build
+
+
 def _check(
     where: str,
-    tls: TlsSettings | DestinationTlsSettings,
+    tls: TlsSettings | DestinationTlsSettings | HttpTlsSettings,
     build: Callable[[], ssl.SSLContext],
     now: datetime,
 ) -> Iterator[Finding]:
@@ -56,7 +70,8 @@ def _check(
     try:
         build()
         own = read_certificates(tls.certificate) if tls.certificate else []
-        trusted = read_certificates(tls.ca) if tls.ca else []
+        ca = None if isinstance(tls, HttpTlsSettings) else tls.ca
+        trusted = read_certificates(ca) if ca else []
     except ConfigurationError as error:
         yield failed(about, str(error), "put the right file there, or correct the setting", ExitCode.USAGE)
         return
@@ -66,7 +81,7 @@ def _check(
         yield from _key_rights(about, tls.key or tls.certificate)
     if trusted:
         # One authority that has expired hurts only who comes from it.
-        yield expiry(about, f"{tls.ca}: {len(trusted)} authorities", max(each.ends for each in trusted), now)
+        yield expiry(about, f"{ca}: {len(trusted)} authorities", max(each.ends for each in trusted), now)
 
 
 def expiry(about: str, whose: str, ends: datetime, now: datetime) -> Finding:

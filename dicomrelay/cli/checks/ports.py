@@ -95,10 +95,7 @@ def _gateway_answers(settings: Settings) -> str:
     remote = RemoteAe(gateway.ae_title, _reachable(gateway.host), gateway.port)
     context = None
     if gateway.tls is not None:
-        # Only whether it speaks TLS is asked here: certificates have a check of their own.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        context = _unchecked()
     try:
         with Association.request(
             remote, calling_ae_title=gateway.ae_title, timeouts=_TIMEOUTS, tls=context
@@ -115,7 +112,12 @@ def _gateway_answers(settings: Settings) -> str:
 
 def _http_answers(settings: Settings, section: str) -> str:
     place = settings.streamer if section == "streamer" else settings.monitor
-    connection = http.client.HTTPConnection(_reachable(place.host), place.port, timeout=_TIMEOUT_S)
+    where = _reachable(place.host), place.port
+    connection = (
+        http.client.HTTPConnection(*where, timeout=_TIMEOUT_S)
+        if place.tls is None
+        else http.client.HTTPSConnection(*where, timeout=_TIMEOUT_S, context=_unchecked())
+    )
     try:
         connection.request("GET", "/")
         status = connection.getresponse().status
@@ -124,6 +126,14 @@ def _http_answers(settings: Settings, section: str) -> str:
     finally:
         connection.close()
     return f"answers HTTP ({status})"
+
+
+def _unchecked() -> ssl.SSLContext:
+    """Only whether it speaks TLS is asked here, of ourselves: certificates have a check of their own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _reachable(host: str) -> str:
