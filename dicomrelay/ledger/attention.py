@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, TextClause, case, literal, null, select, union_all
+from sqlalchemy import ColumnElement, Select, TextClause, case, literal, null, select, text, union_all
 
 from dicomrelay.ledger.engine import Work
 from dicomrelay.ledger.schema import (
@@ -27,6 +27,8 @@ from dicomrelay.ledger.values_verification import VerificationState, Verified
 
 # One death of an association may be anybody's; the last of so many was that of an association with nothing else.
 SUSPECT_ATTEMPTS: Final = 3
+# In words, for what reads that table brings pydicom with it.
+_UNHEARD: Final = text("SELECT count(*) FROM performed_forwards WHERE state = 'needs_attention'")
 _TO_DO: Final = (DeliveryState.PENDING.value, DeliveryState.FAILED.value)
 
 
@@ -43,13 +45,17 @@ def needs_attention(work: Work, *, limit: int) -> list[Attention]:
         (AttentionKind.UNROUTED, _instances(UNROUTED)),
         (AttentionKind.UNVERIFIED, _unverified()),
     )
-    found: list[Attention] = []
-    for kind, query in queries:
-        rows = work.connection.execute(query.limit(limit - len(found)))
-        found.extend(Attention(kind, *row) for row in rows)
-        if len(found) >= limit:
-            break
-    return found
+    # Of each kind so many: a hundred thousand refused instances hide nothing else.
+    return [
+        Attention(kind, *row)
+        for kind, query in queries
+        for row in work.connection.execute(query.limit(limit))
+    ]
+
+
+def unheard(work: Work) -> int:
+    """See `Ledger.unheard`."""
+    return int(work.connection.execute(_UNHEARD).scalar_one())
 
 
 def _select(since: ColumnElement[int], *rest: ColumnElement[Any]) -> Select[Any]:

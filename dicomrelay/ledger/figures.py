@@ -27,7 +27,7 @@ class Figures:
     Attributes
     ----------
     attention : mapping
-        Rows that need a person, by the kind's name; those that there are none of are not in it. 1,000 in all at most.
+        Rows that need a person, by the kind's name; those that there are none of are not in it. 1,000 of a kind at most.
     stages : mapping
         Instances that wait for a stage, by its name; 100,000 at most.
     """

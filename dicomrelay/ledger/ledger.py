@@ -421,6 +421,11 @@ class Ledger:
             return waiting.waiting(work)
 
     def needs_attention(self, *, limit: int = 1000) -> list[Attention]:
-        """What will not get better by itself, up to `limit` rows, kind by kind."""
+        """What will not get better by itself, kind by kind; of each kind up to `limit` rows."""
         with self._database.read() as work:
             return attention.needs_attention(work, limit=limit)
+
+    def unheard(self) -> int:
+        """How many messages about performed procedure steps (MPPS) no system took, and need a person."""
+        with self._database.read() as work:
+            return attention.unheard(work)

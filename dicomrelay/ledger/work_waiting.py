@@ -8,11 +8,12 @@ from typing import Final
 from sqlalchemy import func, select
 
 from dicomrelay.ledger.engine import Work
-from dicomrelay.ledger.schema import DUE, stages, studies, transfers
+from dicomrelay.ledger.schema import DUE, instances, stages, studies, transfers
 from dicomrelay.ledger.values import Priority, Stage
 
 # Counting more costs time and tells a person nothing more.
 MOST: Final = 100_000
+_LATEST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,24 @@ def work_waiting(work: Work) -> tuple[WorkWaiting, ...]:
         mine = select(stages.c.due_at).where(stages.c.stage == stage.value, DUE)
         some = mine.limit(MOST).subquery()
         count = work.connection.execute(select(func.count()).select_from(some)).scalar_one()
-        # When the first of it could have been done; what is leased or to be tried again has its time ahead.
-        first = work.connection.execute(
-            select(func.min(stages.c.due_at)).where(stages.c.stage == stage.value, DUE)
-        ).scalar_one()
-        found.append(of(stage.value, "instances", count, first))
+        found.append(of(stage.value, "instances", count, _oldest(work, stage)))
     return tuple(found)
+
+
+def _oldest(work: Work, stage: Stage) -> int | None:
+    """Since when there is work for a stage."""
+    mine = stages.c.stage == stage.value, DUE
+    # When the first of it could have been done; what is leased or to be tried again has its time ahead.
+    first: int | None = work.connection.execute(select(func.min(stages.c.due_at)).where(*mine)).scalar_one()
+    # So of those whose time is latest, in the order of the index: when they were registered.
+    latest = (
+        select(stages.c.instance_id)
+        .where(*mine)
+        .order_by(stages.c.host.desc(), stages.c.due_at.desc())
+        .limit(_LATEST)
+        .subquery()
+    )
+    registered: int | None = work.connection.execute(
+        select(func.min(instances.c.registered_at)).where(instances.c.id.in_(select(latest.c.instance_id)))
+    ).scalar_one()
+    return min((each for each in (first, registered) if each is not None), default=None)

@@ -336,7 +336,7 @@ STAGE_WAITING: Final = _gauge(
 )
 ATTENTION_ROWS: Final = _gauge(
     "dicomrelay_needs_attention",
-    "Rows of `dicomrelay status` that need a person, by why; counted up to 1,000 in all.",
+    "Rows of `dicomrelay status` that need a person, by why; counted up to 1,000 of a kind.",
     "kind",
     by=_LEDGER,
     kind=ATTENTION,

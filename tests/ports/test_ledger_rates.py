@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, text
 from dicomrelay.ledger import DeliveryState, Ledger
 from dicomrelay.ledger.engine import database_url
 from dicomrelay.ledger.rates_counting import KEPT_MINUTES, MINUTE_MS, Direction, Moved
+from dicomrelay.ledger.values import Stage
 from tests.support.ledger import arrival, claimed_transfer, outcomes
 
 
@@ -138,3 +139,13 @@ def test_what_waits_is_told_by_queue(ledger: Ledger, tmp_path: Path) -> None:
     found = {each.queue: each for each in ledger.rates.waiting()}
     assert (found["group"].count, found["forward.normal"].count, found["frames"].count) == (0, 1, 0)
     assert (found["archive"].oldest_ms or 0) < MINUTE_MS
+
+
+def test_what_is_in_work_is_as_old_as_it_is(ledger: Ledger, ledger_url: str) -> None:
+    """A lease, or a time until the next attempt, makes nothing new."""
+    ledger.register([arrival(1), arrival(2)])
+    _minutes_ago(ledger_url, 5)
+    assert ledger.claim_instances(Stage.ARCHIVE, host="gateway-1", owner="w", limit=10, lease_ms=MINUTE_MS)
+    found = {each.queue: each for each in ledger.rates.waiting()}
+    assert found["archive"].count == 2
+    assert (found["archive"].oldest_ms or 0) >= 5 * MINUTE_MS

@@ -138,13 +138,24 @@ def test_studies_come_newest_first_with_every_destination(ledger: Ledger) -> Non
 
 
 def test_what_needs_attention_is_listed_up_to_the_limit(ledger: Ledger) -> None:
-    """A destination that refuses a hundred thousand instances does not fill the screen, nor the memory."""
+    """Of each kind: a destination that refuses a hundred thousand does not fill the screen, nor the memory."""
     claimed = claimed_transfer(ledger, [arrival(number) for number in range(20)])
     ledger.record_outcomes(claimed.id, claimed.fence, outcomes(claimed, DeliveryState.REFUSED))
-    ledger.register([arrival(1, spool_id="other", digest="f" * 64)])
+    ledger.register([arrival(number, spool_id=f"other{number}", digest="f" * 64) for number in range(7)])
     listed = ledger.needs_attention(limit=5)
-    assert [row.kind for row in listed] == [AttentionKind.CONFLICT] + [AttentionKind.REFUSED] * 4
-    assert len(ledger.needs_attention()) == 21
+    assert [row.kind for row in listed] == [AttentionKind.CONFLICT] * 5 + [AttentionKind.REFUSED] * 5
+    assert len(ledger.needs_attention()) == 27
+
+
+def test_many_of_one_kind_hide_nothing_of_another(ledger: Ledger) -> None:
+    """In the list, in the figures, and so in alerts: one that is not told any more is told to be over."""
+    claimed = claimed_transfer(ledger, [arrival(number) for number in range(20)])
+    ledger.record_outcomes(claimed.id, claimed.fence, outcomes(claimed, DeliveryState.REFUSED))
+    ledger.register([arrival(50, study_instance_uid="1.2.50", archive=False, destinations=())])
+    assert {row.kind for row in ledger.needs_attention(limit=5)} == {
+        AttentionKind.REFUSED,
+        AttentionKind.UNROUTED,
+    }
 
 
 def test_destinations_are_written_over_and_never_removed(ledger: Ledger) -> None:
