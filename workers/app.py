@@ -125,6 +125,11 @@ def run(
         Have a thread for each, in this process; else a process.
     ready : callable
         Called when it takes work.
+
+    Raises
+    ------
+    ServiceUnavailable
+        Celery gave up, and nobody had asked it to end.
     """
     # SIGTERM as soft shutdown: finish within worker_soft_shutdown_timeout, or give the message back.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
@@ -151,6 +156,8 @@ def run(
         watch(_activity, WakeUps(settings), queues)
         ready()
 
+    running: list[Any] = []
+    signals.worker_init.connect(lambda sender, **_: running.append(sender), weak=False)
     signals.worker_ready.connect(on_ready, weak=False)
     # Celery sets up logging of its own unless somebody listens here; ours is set up already.
     signals.setup_logging.connect(lambda **_: None, weak=False)
@@ -165,3 +172,8 @@ def run(
             "--without-mingle",
         ]
     )
+    if running and running[0].exitcode:
+        # Such as a broker that refuses the password, which Celery takes for the end. It has said why; Celery's own code is lost.
+        raise ServiceUnavailable(
+            "the worker ended by itself, the lines before say why; whoever keeps it alive starts it again"
+        )

@@ -79,7 +79,7 @@ def watch(
         while True:
             time.sleep(every_s)
             try:
-                depths = wake_ups.depths()
+                depths = wake_ups.depths(queues)
             except RelayError:  # away, and no fault of this worker's
                 depths = {}
             if dog.is_stuck(activity(), depths, time.monotonic()):

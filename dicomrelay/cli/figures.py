@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dicomrelay import metrics, traces
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.runtime.health import Check, Health, Started
-from dicomrelay.runtime.queue import WakeUps
+from dicomrelay.runtime.queue import Queue, WakeUps
 from dicomrelay.runtime.readiness import notify_ready
 from dicomrelay.settings import Settings
 from dicomrelay.web.endpoint import serving
@@ -54,7 +54,7 @@ def broker_check(settings: Settings) -> Check:
     def check() -> str:
         with closing(WakeUps(settings)) as wake_ups:
             try:
-                wake_ups.depths()
+                wake_ups.depths([Queue.FORWARD_NORMAL])
             except ServiceUnavailable:
                 return "does not answer"
         return ""

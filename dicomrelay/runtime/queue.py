@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.runtime import broker_options, home, servers
+from dicomrelay.runtime.broker_errors import broker_errors
 from dicomrelay.runtime.queue_names import FORWARD_QUEUES, INTAKE_QUEUES, KEEP_QUEUES, Queue, QueueNames
 from dicomrelay.settings import Settings
 
@@ -147,7 +147,7 @@ class WakeUps:
         ServiceUnavailable
             The broker does not take it within `broker.timeout_s`; the sweeper will say it again.
         """
-        with self._lock, _broker_errors():
+        with self._lock, broker_errors():
             app = self._celery()
             target = self._names.of(queue or _TASK_QUEUE[task])
             name = (self._names.forward_here if here else "") or target
@@ -161,19 +161,21 @@ class WakeUps:
         ServiceUnavailable
             The broker does not answer.
         """
-        with self._lock, _broker_errors(), self._connected() as connection:
+        with self._lock, broker_errors(), self._connected() as connection:
             return _depth(connection, self._names.of(_TASK_QUEUE[task])) > 0
 
-    def depths(self) -> dict[Queue, int]:
+    def depths(self, queues: Sequence[Queue] = tuple(Queue)) -> dict[Queue, int]:
         """How many messages wait in each queue; of those that are a spool's, in this spool's.
+
+        RabbitMQ writes an error into its log for each that nobody has declared: ask for what somebody takes from.
 
         Raises
         ------
         ServiceUnavailable
             The broker does not answer.
         """
-        with self._lock, _broker_errors(), self._connected() as connection:
-            return {queue: _depth(connection, self._names.of(queue)) for queue in Queue}
+        with self._lock, broker_errors(), self._connected() as connection:
+            return {queue: _depth(connection, self._names.of(queue)) for queue in queues}
 
     def depth_here(self) -> int:
         """How many messages wait for the forward workers of this host alone.
@@ -183,7 +185,7 @@ class WakeUps:
         ServiceUnavailable
             The broker does not answer.
         """
-        with self._lock, _broker_errors(), self._connected() as connection:
+        with self._lock, broker_errors(), self._connected() as connection:
             name = self._names.forward_here
             return _depth(connection, name) if name else 0
 
@@ -211,6 +213,7 @@ class WakeUps:
 
 
 def _depth(connection: Any, name: str) -> int:
+    from amqp.exceptions import NotFound  # noqa: PLC0415
     from kombu.exceptions import ChannelError  # noqa: PLC0415
 
     # On Redis an empty queue does not exist; on RabbitMQ one that nobody has declared, and then the channel is closed.
@@ -218,21 +221,8 @@ def _depth(connection: Any, name: str) -> int:
     channel = connection.channel() if is_amqp else connection.default_channel
     try:
         return int(channel.queue_declare(queue=name, passive=True).message_count)
-    except (ChannelError, *connection.channel_errors):
+    except (ChannelError, NotFound):
         return 0
     finally:
         if is_amqp:
             channel.close()
-
-
-@contextmanager
-def _broker_errors() -> Iterator[None]:
-    """Turns the broker's errors into ours."""
-    from kombu.exceptions import KombuError, OperationalError  # noqa: PLC0415
-    from kombu.transport.pyamqp import Transport  # noqa: PLC0415
-    from redis.exceptions import RedisError  # noqa: PLC0415
-
-    try:
-        yield
-    except (OperationalError, KombuError, RedisError, *Transport.connection_errors, OSError) as error:
-        raise ServiceUnavailable(f"the broker does not answer ({type(error).__name__})") from error

@@ -25,6 +25,8 @@ def broker_url(broker: BrokerSettings) -> str:
 def database_url(database: DatabaseSettings) -> str:
     """The URL of an external database, with its password, and with what libpq is to do about TLS.
 
+    Raises ConfigurationError when a file of it cannot be read.
+
     References
     ----------
     PostgreSQL, 34.19 SSL Support: `verify-full` is the one mode that checks chain and name.
@@ -33,6 +35,7 @@ def database_url(database: DatabaseSettings) -> str:
     tls = database.tls
     if tls is None:
         return url
+    _require_files(tls, "database.tls")
     words = {"sslmode": "verify-full", "sslrootcert": "system" if tls.ca is None else str(tls.ca)}
     if tls.certificate is not None:
         words |= {"sslcert": str(tls.certificate), "sslkey": str(tls.key or tls.certificate)}
@@ -43,9 +46,15 @@ def broker_tls(broker: BrokerSettings) -> dict[str, Any] | None:
     """What kombu's transport is told about TLS; None where there is none to be.
 
     Chain and name are checked in any case: py-amqp checks a name only when it is given one, and redis-py when it is told so.
+
+    Raises
+    ------
+    ConfigurationError
+        A file of broker.tls cannot be read.
     """
     scheme = urlsplit(broker.url.get_secret_value()).scheme
     tls = broker.tls or ServiceTlsSettings()
+    _require_files(tls, "broker.tls")
     if scheme == _REDIS_TLS:
         found = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
         return found | _files(tls, "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -79,6 +88,16 @@ def _files(tls: ServiceTlsSettings, ca: str, certificate: str, key: str) -> dict
     if tls.certificate is not None:
         found |= {certificate: str(tls.certificate), key: str(tls.key or tls.certificate)}
     return found
+
+
+def _require_files(tls: ServiceTlsSettings, where: str) -> None:
+    """Each can be read. The libraries say no more than that something is not there, or take the server to be away."""
+    for name, path in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)):
+        if path is not None:
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                raise ConfigurationError(f"{where}.{name}: {path}: {error.strerror}") from error
 
 
 def _with_password(url: str, path: Path | None, where: str) -> str:

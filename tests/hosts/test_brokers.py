@@ -108,7 +108,8 @@ def test_a_redis_that_is_not_ours_gets_nothing(redis: tuple[str, Authority, Path
     ca = Authority(folder, "stranger").path if wrong == "authority" else authority.path
     password = "another" if wrong == "password" else _PASSWORD
     wake_ups = WakeUps(_settings(folder, wrong, url, ca, password))
-    with pytest.raises(ServiceUnavailable):
+    words = "certificate is not accepted" if wrong == "authority" else "refuses"
+    with pytest.raises(ServiceUnavailable, match=words):
         wake_ups.send(Task.GROUP)
     wake_ups.close()
 
@@ -162,6 +163,14 @@ def test_a_rabbitmq_keeps_wake_ups_in_quorum_queues() -> None:
                 check=True,
             )
             assert set(kinds.stdout.split()) - {"type"} == {"quorum"}
+            stranger = WakeUps(
+                _settings(folder, "other", f"amqps://relay@localhost:{port}//", authority.path, "no")
+            )
+            with pytest.raises(ServiceUnavailable, match="refuses"):
+                stranger.depths()
+            with pytest.raises(ServiceUnavailable, match="refuses"):
+                stranger.send(Task.FORWARD, ids=["a"], queue=Queue.FORWARD_URGENT)
+            stranger.close()
             wake_ups = WakeUps(settings)
             assert wake_ups.depths()[Queue.GROUP] == 1
             # Closed by the broker, as when it is lost: the next look finds a connection again, and so does the next message.

@@ -139,11 +139,11 @@ def check_broker(settings: Settings, *, is_up: bool) -> Iterator[Finding]:
                 f"{where} is spoken to without TLS: its password can be read on the way",
                 "use a rediss:// or amqps:// URL, and broker.tls",
             )
-    except ServiceUnavailable:
+    except ServiceUnavailable as error:
         yield failed(
             "broker",
-            f"{where} does not answer; what arrives is kept in the spool",
-            "start it, or correct broker.url",
+            f"{where}: {error}; what arrives is kept in the spool",
+            "start it, or correct what the settings say of it: broker.url, password_file, tls",
             ExitCode.UNREACHABLE,
         )
     finally:

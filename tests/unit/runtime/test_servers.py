@@ -56,6 +56,8 @@ def test_a_file_without_a_password_is_an_error_that_names_it(
 def test_tls_to_the_database_checks_chain_and_name(tmp_path: Path) -> None:
     """`verify-full` does; without a file the system's authorities are asked, and never nobody."""
     own = {"certificate": tmp_path / "c.pem", "key": tmp_path / "c.key"}
+    for path in (tmp_path / "ca.pem", *own.values()):
+        path.touch()
     url = servers.database_url(
         _database("postgresql://h/x", tls=ServiceTlsSettings(ca=tmp_path / "ca.pem", **own))
     )
@@ -70,7 +72,10 @@ def test_tls_to_the_database_checks_chain_and_name(tmp_path: Path) -> None:
     assert servers.database_url(_database("postgresql://h/x")) == "postgresql://h/x"
 
 
-@pytest.mark.parametrize("tls", [None, ServiceTlsSettings(), ServiceTlsSettings(ca=Path("/ca.pem"))])
+_CA = Path(__file__)  # any file that is there
+
+
+@pytest.mark.parametrize("tls", [None, ServiceTlsSettings(), ServiceTlsSettings(ca=_CA)])
 def test_tls_to_a_broker_is_never_without_a_check(tls: ServiceTlsSettings | None) -> None:
     """py-amqp checks a name only when it is given one."""
     redis = servers.broker_tls(_broker("rediss://h", tls=tls))
@@ -81,7 +86,18 @@ def test_tls_to_a_broker_is_never_without_a_check(tls: ServiceTlsSettings | None
     assert redis["ssl_check_hostname"] is True
     assert amqp["server_hostname"] == "rabbit.example"
     if tls is not None and tls.ca is not None:
-        assert redis["ssl_ca_certs"] == amqp["ca_certs"] == "/ca.pem"
+        assert redis["ssl_ca_certs"] == amqp["ca_certs"] == str(_CA)
+
+
+def test_a_file_of_tls_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The server is not away, whatever the library makes of it."""
+    tls = ServiceTlsSettings(ca=_CA, certificate=tmp_path / "none.pem")
+    for asks, where in (
+        (lambda: servers.broker_tls(_broker("rediss://h", tls=tls)), "broker"),
+        (lambda: servers.database_url(_database("postgresql://h/x", tls=tls)), "database"),
+    ):
+        with pytest.raises(ConfigurationError, match=rf"{where}\.tls\.certificate: .*none.pem: No such file"):
+            asks()
 
 
 @pytest.mark.parametrize("url", ["redis://h", "amqp://h", "embedded"])
