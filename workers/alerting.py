@@ -25,6 +25,8 @@ _FIRST_AGAIN_S: Final = 10.0
 _LAST_AGAIN_S: Final = 3600.0
 _GIVE_UP_MS: Final = 3 * 86_400_000
 _MOST_AT_ONCE: Final = 50
+_FEW: Final = 3
+_WAIT_S: Final = 5.0
 
 
 def alert_until(rooms: Rooms, stop: threading.Event, *, leads: Callable[[], bool] = lambda: True) -> None:
@@ -60,6 +62,7 @@ class Alerting:
         self._rooms = rooms
         self._settings = rooms.settings.alerts
         self._channels = channels_of(self._settings) if channels is None else channels
+        self._telling: dict[str, threading.Thread] = {}
         self._patience = Patience(AlertKind.ATTENTION, self._settings.attention_after_seconds)
 
     def look(self, *, leads: bool = True) -> None:
@@ -103,41 +106,73 @@ class Alerting:
         ]
 
     def _tell(self) -> None:
+        """Each channel in a thread of its own, waited for a moment: one that is slow holds up no other, nor the looks."""
         for name, channel in self._channels.items():
-            for _ in range(_MOST_AT_ONCE):
-                message = self._rooms.ledger.alerts.due(name)
-                if message is None or not self._told(message, channel):
-                    break
+            thread = self._telling.get(name)
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(
+                    target=self._tell_one, args=(name, channel), name=f"tell-{name}", daemon=True
+                )
+                self._telling[name] = thread
+                thread.start()
+        deadline = time.monotonic() + _WAIT_S
+        for thread in self._telling.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _told(self, message: AlertMessage, channel: Channel) -> bool:
+    def _tell_one(self, name: str, channel: Channel) -> None:
         try:
-            channel(telling_of(message, self._rooms.host))
-        except RelayError as error:
-            again_s = min(_LAST_AGAIN_S, _FIRST_AGAIN_S * 2 ** min(message.attempts, 20))
-            over = message.first_ms >= _GIVE_UP_MS
-            self._rooms.ledger.alerts.not_told(
-                message.id, why=str(error), again_in_ms=None if over else round(again_s * 1000)
-            )
-            metrics.add(ALERT_MESSAGES, message.channel, "given-up" if over else "failed")
+            for _ in range(_MOST_AT_ONCE):
+                messages = self._rooms.ledger.alerts.due_together(name, channel.most)
+                if len(messages) <= _FEW:  # few are told one by one, many in one mail
+                    messages = messages[:1]
+                if not messages or not self._told(messages, channel):
+                    return
+        except RelayError as error:  # the ledger; what was told and not marked is told again
+            _log.warning("cannot look for what is to be told, trying again", reason=str(error))
+
+    def _told(self, messages: Sequence[AlertMessage], channel: Channel) -> bool:
+        """Whether the next may follow: they were taken, or are given up."""
+        try:
+            left_out = channel.tell([telling_of(each, self._rooms.host) for each in messages])
+        except Exception as error:  # noqa: BLE001 - whatever one channel comes to, the relay goes on telling
+            why = str(error) if isinstance(error, RelayError) else f"failed ({type(error).__name__})"
+            given_up = [self._later(each, why) for each in messages]
+            return all(given_up)
+        self._rooms.ledger.alerts.told(*[each.id for each in messages])
+        for each in messages:
+            metrics.add(ALERT_MESSAGES, each.channel, "told")
+            _log.info("alert", action="alert.told", told=each.told.value, **_about(each))
+        if left_out:
             _log.warning(
-                "an alert was not told",
+                "an alert was not told to all",
                 action="alert.not-told",
-                channel=message.channel,
-                kind=message.alert.kind.value,
-                subject=message.alert.subject,
-                reason=str(error),
-                again_s=None if over else again_s,
+                reason=left_out,
+                **_about(messages[0]),
             )
-            return over
-        self._rooms.ledger.alerts.told(message.id)
-        metrics.add(ALERT_MESSAGES, message.channel, "told")
-        _log.info(
-            "alert",
-            action="alert.told",
-            channel=message.channel,
-            told=message.told.value,
-            kind=message.alert.kind.value,
-            subject=message.alert.subject,
-            severity=message.alert.severity.value,
-        )
         return True
+
+    def _later(self, message: AlertMessage, why: str) -> bool:
+        """Not taken: again later, or never. Whether it is given up."""
+        again_s = min(_LAST_AGAIN_S, _FIRST_AGAIN_S * 2 ** min(message.attempts, 20))
+        over = message.first_ms >= _GIVE_UP_MS
+        self._rooms.ledger.alerts.not_told(
+            message.id, why=why, again_in_ms=None if over else round(again_s * 1000)
+        )
+        metrics.add(ALERT_MESSAGES, message.channel, "given-up" if over else "failed")
+        _log.warning(
+            "an alert was not told",
+            action="alert.not-told",
+            reason=why,
+            again_s=None if over else again_s,
+            **_about(message),
+        )
+        return over
+
+
+def _about(message: AlertMessage) -> dict[str, str]:
+    return {
+        "channel": message.channel,
+        "kind": message.alert.kind.value,
+        "subject": message.alert.subject,
+        "severity": message.alert.severity.value,
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -48,24 +50,46 @@ class Telling:
         fields = {name: getattr(self, name) for name in self.__slots__}
         return json.dumps(fields, ensure_ascii=False).encode()
 
-    def mail(self, sender: str, recipients: list[str]) -> EmailMessage:
-        """A mail."""
-        message = EmailMessage()
-        message["From"] = sender
-        message["To"] = ", ".join(recipients)
-        message["Subject"] = _one_line(f"[dicomrelay {self.host}] {self._head()}")[:200]
-        message["Message-ID"] = f"<{self.id}@{sender.rpartition('@')[2]}>"
-        message["Date"] = datetime.now(UTC)
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834 Section 5
+    @property
+    def head(self) -> str:
+        """What is so, in one line."""
+        return f"{_SAID.get(Told(self.what), '') if self.what != TEST else 'test: '}{self.words}"
+
+    @property
+    def lines(self) -> str:
+        """All of it, for a mail."""
         ended = f"ended     {self.ended_at}\n" if self.ended_at else ""
-        message.set_content(
-            f"{self._head()}\n\nwhat      {self.kind} {self.subject} ({self.severity})\nhost      {self.host}\n"
+        return (
+            f"{self.head}\n\nwhat      {self.kind} {self.subject} ({self.severity})\nhost      {self.host}\n"
             f"began     {self.began_at}\n{ended}next      {self.do}\n"
         )
-        return message
 
-    def _head(self) -> str:
-        return f"{_SAID.get(Told(self.what), '') if self.what != TEST else 'test: '}{self.words}"
+
+def mail_of(tellings: Sequence[Telling], sender: str, recipients: list[str]) -> EmailMessage:
+    """One mail about all of them, with an id that is the same whenever it is about the same."""
+    first = tellings[0]
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = ", ".join(recipients)
+    message["Subject"] = _one_line(f"[dicomrelay {first.host}] {_heads(tellings)}")[:200]
+    message["Message-ID"] = f"<{_id_of(tellings)}@{sender.rpartition('@')[2]}>"
+    message["Date"] = datetime.now(UTC)
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834 Section 5
+    message.set_content("\n\n".join(each.lines for each in tellings))
+    return message
+
+
+def _heads(tellings: Sequence[Telling]) -> str:
+    if len(tellings) == 1:
+        return tellings[0].head
+    counts = Counter(each.what for each in tellings)
+    return f"{len(tellings)} alerts: {', '.join(f'{count} {what}' for what, count in sorted(counts.items()))}"
+
+
+def _id_of(tellings: Sequence[Telling]) -> str:
+    if len(tellings) == 1:
+        return tellings[0].id
+    return hashlib.sha256("".join(each.id for each in tellings).encode()).hexdigest()[:32]
 
 
 def telling_of(message: AlertMessage, host: str) -> Telling:

@@ -77,18 +77,30 @@ class Alerts:
 
     def due(self, channel: str) -> AlertMessage | None:
         """The first message that a channel has not been told, when its time has come."""
-        with self._database.read() as work:
-            first = (
-                select(func.min(alert_messages.c.id))
-                .where(alert_messages.c.channel == channel, alert_messages.c.state == _DUE)
-                .scalar_subquery()
-            )
-            found = _messages(work, alert_messages.c.id == first, alert_messages.c.due_at <= work.now)
-            return found[0] if found else None
+        found = self.due_together(channel, 1)
+        return found[0] if found else None
 
-    def told(self, message_id: str) -> None:
-        """A channel has taken a message."""
-        self._change(message_id, state=_SENT, last_error="")
+    def due_together(self, channel: str, most: int) -> list[AlertMessage]:
+        """The first so many messages that a channel has not been told, in their order, when the first one's time has come."""
+        with self._database.read() as work:
+            mine = alert_messages.c.channel == channel, alert_messages.c.state == _DUE
+            first = select(func.min(alert_messages.c.id)).where(*mine).scalar_subquery()
+            is_time = select(alert_messages.c.id).where(
+                alert_messages.c.id == first, alert_messages.c.due_at <= work.now
+            )
+            if work.connection.execute(is_time).first() is None:
+                return []
+            ids = select(alert_messages.c.id).where(*mine).order_by(alert_messages.c.id).limit(most)
+            return _messages(work, alert_messages.c.id.in_(ids))
+
+    def told(self, *message_ids: str) -> None:
+        """A channel has taken messages."""
+        mine = alert_messages.c.id.in_(message_ids)
+        self._database.transact(
+            lambda work: work.connection.execute(
+                update(alert_messages).where(mine).values(state=_SENT, last_error="")
+            )
+        )
 
     def not_told(self, message_id: str, *, why: str, again_in_ms: int | None) -> None:
         """It was not taken: again after so long, or never."""
@@ -112,12 +124,6 @@ class Alerts:
             work.connection.execute(delete(alerts).where(alerts.c.ended_at <= work.now - keep_ms))
 
         self._database.transact(prune)
-
-    def _change(self, message_id: str, **values: object) -> None:
-        mine = alert_messages.c.id == message_id
-        self._database.transact(
-            lambda work: work.connection.execute(update(alert_messages).where(mine).values(**values))
-        )
 
 
 def _begin(work: Work, scope: str, condition: Condition, channels: Collection[str]) -> None:

@@ -15,8 +15,8 @@ from dicomrelay.ledger.values_alerts import Alert, AlertMessage
 
 
 @relay_command(
-    about="Alerts that last, newest first, and messages that have not reached their channel. Exit code 1 when there is one of "
-    "either.",
+    about="Alerts that last, newest first, and messages that have not reached their channel. Exit code 1 while an alert lasts, or "
+    "a message is still to be told.",
     examples="dicomrelay alerts list\ndicomrelay alerts list --all --json",
 )
 @click.option("--all", "ended", is_flag=True, help="Those that are over too, for alerts.keep_days.")
@@ -35,7 +35,9 @@ def command(invocation: Invocation, ended: bool) -> int:
         for line in _lines(found, untold):
             click.echo(line)
     lasting = any(alert.ended_at_ms is None for alert in found)
-    return ExitCode.SOME_FAILED if lasting or untold else ExitCode.OK
+    # What was given up is told here, and nothing comes of it any more.
+    due = any(message.state == "due" for message in untold)
+    return ExitCode.SOME_FAILED if lasting or due else ExitCode.OK
 
 
 def _message_as_json(message: AlertMessage) -> dict[str, object]:

@@ -36,8 +36,7 @@ def command(invocation: Invocation, only: str | None) -> int:
         if only not in (None, name):
             continue
         try:
-            channel(trial(secrets.token_hex(16), host, time.time_ns() // 1_000_000))
-            results[name] = ""
+            results[name] = channel.tell([trial(secrets.token_hex(16), host, time.time_ns() // 1_000_000)])
         except RelayError as error:
             results[name] = str(error)
         if not invocation.as_json:

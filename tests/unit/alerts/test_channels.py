@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -153,8 +156,8 @@ class Smtp(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def smtp() -> Iterator[tuple[int, list[bytes]]]:
-    server: Any = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Smtp)
+def smtp(handler: type[socketserver.StreamRequestHandler] = Smtp) -> Iterator[tuple[int, list[bytes]]]:
+    server: Any = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
     server.got = []
     with served(server) as port:
         yield port, server.got
@@ -181,16 +184,95 @@ def test_a_mail_says_what_is_so_and_what_to_do() -> None:
 
 
 def test_recipients_that_are_refused_are_counted_and_the_server_is_not_quoted() -> None:
-    """What it says may hold anything."""
-    with smtp() as (port, _):
-        with pytest.raises(ServiceUnavailable, match="1 of 2 recipients"):
-            send_mail(mail(port, "a@example.org", "nobody@example.org"), TELLING)
+    """What it says may hold anything. Who has the mail does not get it again with each attempt for the others."""
+    with smtp() as (port, got):
+        said_of_it = send_mail(mail(port, "a@example.org", "nobody@example.org"), TELLING)
+        assert said_of_it == "the server refused 1 of 2 recipients"
+        assert len(got) == 1
         with pytest.raises(ServiceUnavailable) as said:
             send_mail(mail(port, "nobody@example.org"), TELLING)
         assert "DOE" not in str(said.value)
         # A server without STARTTLS is not spoken to in clear.
         with pytest.raises(ServiceUnavailable, match="SMTPNotSupportedError"):
             send_mail(mail(port, tls="starttls"), TELLING)
+
+
+def test_many_alerts_are_one_mail_whose_id_is_of_them() -> None:
+    """The same for each attempt, and another for others."""
+    second = replace(
+        TELLING, id="cd" * 16, what="resolved", words="pacs is silent", ended_at="2026-05-28T21:00:00Z"
+    )
+    with smtp() as (port, got):
+        for _ in range(2):
+            send_mail(mail(port), TELLING, second)
+        send_mail(mail(port), second, TELLING)
+
+    first, again, other = (
+        next(line for line in each.decode().splitlines() if "Message-ID" in line) for each in got
+    )
+    assert first == again != other
+    assert "Subject: [dicomrelay relay-1-00000001] 2 alerts: 1 resolved, 1 test" in got[0].decode()
+    assert "test: somebody tries" in got[0].decode()
+    assert "over: pacs is silent" in got[0].decode()
+
+
+class Login(Smtp):
+    """Takes PLAIN with one name and password, in UTF-8 (RFC 4616), and says so."""
+
+    def handle(self) -> None:
+        self._say("220 test")
+        while line := self.rfile.readline():
+            word, _, rest = line.decode().strip().partition(" ")
+            word = word.upper()
+            if word == "EHLO":
+                self._say("250-test\r\n250 AUTH LOGIN PLAIN")
+            elif word == "AUTH":
+                self.server.got.append(base64.b64decode(rest.partition(" ")[2]))  # type: ignore[attr-defined]
+                self._say(
+                    "235 come in" if b"pass\xc3\xa4" in self.server.got[-1] else "535 DOE^JANE is unknown"
+                )  # type: ignore[attr-defined]
+            elif word == "DATA":
+                self._say("354 go on")
+                while self.rfile.readline() != b".\r\n":
+                    pass
+                self._say("250 fine")
+            else:
+                self._say("221 bye" if word == "QUIT" else "250 fine")
+
+
+def test_a_password_with_an_umlaut_is_shown_in_utf_8() -> None:
+    """smtplib cannot, and raised what nobody caught."""
+    with smtp(Login) as (port, got):
+        send_mail(mail(port, user="müller", password="passä"), TELLING)
+        with pytest.raises(ServiceUnavailable, match=r"SMTPAuthenticationError \(535\)"):
+            send_mail(mail(port, user="müller", password="passö"), TELLING)
+
+    assert got[0] == "\0müller\0passä".encode()
+
+
+@pytest.mark.parametrize("url", ["https://a..b/", "http://127.0.0.1:9/ä"])
+def test_what_no_protocol_can_hold_is_said_and_ends_nothing(url: str) -> None:
+    """It is a ValueError of the standard library, and no word of it is told: it may quote."""
+    with pytest.raises(ServiceUnavailable, match="cannot be told with these settings"):
+        post(WebhookSettings(name="duty", url=url), TELLING)
+
+
+def test_who_answers_a_byte_at_a_time_has_the_time_of_an_attempt() -> None:
+    """The time of a socket is for each byte."""
+
+    class Drips(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                for byte in b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.05)
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drips)
+    server.daemon_threads = True
+    began = time.monotonic()
+    with served(server) as port, pytest.raises(ServiceUnavailable, match=r"not done within 0\.3 s"):
+        post(webhook(port, timeout_s=0.3), TELLING)
+    assert time.monotonic() - began < 5
 
 
 def test_a_secret_that_cannot_be_read_is_named_and_not_shown(tmp_path: Path) -> None:
