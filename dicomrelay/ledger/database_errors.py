@@ -20,10 +20,20 @@ from dicomrelay.errors import (
 
 # PostgreSQL's deadlock_detected and serialization_failure: this transaction was undone, so that another one could go on.
 _UNDONE: Final = ("40P01", "40001")
+# read_only_sql_transaction: this server is a standby now, or was made read-only; idle_in_transaction_session_timeout: we were
+# stopped in the midst of a transaction, and it is over. Both are errors of the session: with another one it may be well.
+_READ_ONLY_SERVER: Final = "25006"
+_OF_THE_SESSION: Final = (_READ_ONLY_SERVER, "25P03")
 # What SQLite says (sqlite.org/rescode.html): of NOTADB and CORRUPT, of READONLY, of FULL.
 _DAMAGED: Final = ("not a database", "malformed")
 _READ_ONLY: Final = "readonly database"
 _FULL: Final = "disk is full"
+
+
+_IF_STANDBY: Final = (
+    "this server can only be read: where another one is the primary now, name both in database.url as host1,host2, "
+    "with target_session_attrs=read-write"
+)
 
 
 class Undone(ServiceUnavailable):
@@ -85,11 +95,22 @@ def _as_ours(error: DBAPIError, about: str, whose: Whose) -> RelayError:
     line = first_line(error)
     if whose.if_damaged and any(words in line for words in _DAMAGED):
         return whose.damaged(f"{about} does not work ({line}): {whose.if_damaged}")
-    if not isinstance(error, OperationalError):
+    if not isinstance(error, OperationalError) and not is_of_the_session(error.orig):
         return whose.refused(f"{about} refused a statement: {line}")
-    kind = Undone if getattr(error.orig, "sqlstate", None) in _UNDONE else ServiceUnavailable
+    kind = Undone if _sqlstate(error.orig) in _UNDONE else ServiceUnavailable
     helps = whose.if_read_only if _READ_ONLY in line else whose.if_full if _FULL in line else ""
+    if _sqlstate(error.orig) == _READ_ONLY_SERVER:
+        helps = _IF_STANDBY
     return kind(f"{about} does not work ({line}): {helps}" if helps else f"{about} does not work: {line}")
+
+
+def is_of_the_session(error: BaseException | None) -> bool:
+    """Whether PostgreSQL's error says that no connection to this server is worth keeping."""
+    return _sqlstate(error) in _OF_THE_SESSION
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    return str(getattr(error, "sqlstate", None) or "")
 
 
 def first_line(error: DBAPIError) -> str:

@@ -21,12 +21,12 @@ from zlib import crc32
 
 from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 
 from dicomrelay.errors import ConfigurationError, ServiceUnavailable
 from dicomrelay.ledger.clock import NowMs
-from dicomrelay.ledger.database_errors import LEDGER, Undone, Whose, mapped_errors
+from dicomrelay.ledger.database_errors import LEDGER, Undone, Whose, is_of_the_session, mapped_errors
 from dicomrelay.ledger.file_guard import FileGuard
 
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -105,9 +105,17 @@ def open_engine(text_url: str) -> Engine:
         "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT_MS}",
     }
     given = {name: value for name, value in options.items() if name not in url.query}
-    return create_engine(
+    engine = create_engine(
         url, hide_parameters=True, pool_pre_ping=True, connect_args=given, **_POSTGRESQL_POOL
     )
+    event.listen(engine, "handle_error", _leave_what_is_no_primary)
+    return engine
+
+
+def _leave_what_is_no_primary(context: ExceptionContext) -> None:
+    """Close every connection of the pool: a server that became a standby answers all the same, and would be asked for ever."""
+    if is_of_the_session(context.original_exception):
+        context.is_disconnect = True
 
 
 def _leave_transactions_to_us(connection: SqliteConnection, _record: object) -> None:

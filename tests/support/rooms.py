@@ -47,10 +47,10 @@ class NotedWakeUps:
         (self.said_here if here else self.said).append((task, tuple(ids)))
         self.spoke.set()
 
-    def depths(self) -> dict[Queue, int]:
+    def depths(self, queues: Sequence[Queue] = tuple(Queue)) -> dict[Queue, int]:
         if self.broken:
             raise ServiceUnavailable("the broker does not answer (test)")
-        return {queue: self.depth.get(queue, 0) for queue in Queue}
+        return {queue: self.depth.get(queue, 0) for queue in queues}
 
     def depth_here(self) -> int:
         return len(self.said_here)

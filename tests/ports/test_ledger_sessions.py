@@ -1,0 +1,58 @@
+"""Sessions with PostgreSQL that are over, or with a server that is no primary any more: another one is begun."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from dicomrelay.errors import ServiceUnavailable
+from dicomrelay.ledger import Ledger
+from dicomrelay.ledger.engine import Database, Work
+from tests.support.ledger import MINUTE_MS
+
+
+@pytest.fixture
+def shared_url(backend: str, ledger_url: str) -> str:
+    """Of a database that is a server's."""
+    if backend == "sqlite":
+        pytest.skip("a file has no sessions")
+    return ledger_url
+
+
+def _set(url: str, words: str) -> None:
+    name = url.partition("@/")[2].partition("?")[0]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f'ALTER DATABASE "{name}" {words}'.encode())
+
+
+def test_a_server_that_became_a_standby_is_away_and_asked_no_more(shared_url: str) -> None:
+    """It refuses what is written and answers all else: who kept its connections would stay there for ever."""
+    _set(shared_url, "SET default_transaction_read_only = on")
+    ledger = Ledger.open(shared_url)
+    try:
+        with pytest.raises(ServiceUnavailable, match="target_session_attrs=read-write"):
+            ledger.named_leases.take("x", owner="a", lease_ms=MINUTE_MS)
+        _set(shared_url, "RESET default_transaction_read_only")
+        assert ledger.named_leases.take("x", owner="a", lease_ms=MINUTE_MS) == 1
+    finally:
+        ledger.dispose()
+        _set(shared_url, "RESET default_transaction_read_only")
+
+
+def test_who_was_stopped_in_a_transaction_has_lost_it_and_goes_on(shared_url: str) -> None:
+    """As a process that got SIGSTOP: the server has ended its session, and nothing of it is written."""
+    mark = "&" if "?" in shared_url else "?"
+    database = Database(f"{shared_url}{mark}options=-c%20idle_in_transaction_session_timeout%3D50")
+
+    def stop(work: Work) -> object:
+        time.sleep(0.2)
+        return work.connection.execute(text("SELECT 1")).scalar()
+
+    with pytest.raises(ServiceUnavailable, match="idle-in-transaction"):
+        database.transact(stop)
+    assert database.transact(lambda work: work.connection.execute(text("SELECT 2")).scalar()) == 2
+    database.dispose()
