@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,10 @@ from dicomrelay.spool import Spool
 
 # pynetdicom, a peer in many tests, waits with select(), which ends at 1023.
 _MOST_NEW_DESCRIPTORS = 64
+
+# Where this is set, each of the thousand processes that the tests start would compile the whole house anew: a second of CPU.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A busy machine is no fault of what is tested.
 settings.register_profile("house", deadline=None)
