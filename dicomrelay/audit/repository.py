@@ -16,6 +16,8 @@ from dicomrelay.net.tls import requestor_context
 from dicomrelay.settings import AuditSyslogSettings
 
 _TAKEN_POLL_S: Final = 0.02
+# What is handed to the kernel at once: of that much, something is taken within the time of any repository that lives.
+_PIECE_BYTES: Final = 16 * 1024
 # linux/sockios.h: how many bytes the other side has not taken yet. The value of TIOCOUTQ.
 _SIOCOUTQ: Final = getattr(termios, "TIOCOUTQ", None)
 
@@ -55,15 +57,16 @@ class Connection:
             raise RepositoryAway(f"{where}: no TLS connection: {why}") from None
 
     def send(self, content: bytes) -> None:
-        """Send it, and return once the other side has taken it.
+        """Send it, and return once the other side has taken it, however slowly.
 
         Raises
         ------
         RepositoryAway
-            It has not, in time; or the connection is over.
+            It took nothing for as long as `timeout_s`; or the connection is over.
         """
         try:
-            self._socket.sendall(content)
+            for start in range(0, len(content), _PIECE_BYTES):
+                self._socket.sendall(content[start : start + _PIECE_BYTES])
             self._wait_until_taken()
         except OSError as error:
             raise RepositoryAway(f"the connection broke: {error.strerror or type(error).__name__}") from None
@@ -96,9 +99,13 @@ class Connection:
             raise RepositoryAway("the repository closed the connection")
 
     def _wait_until_taken(self) -> None:
-        deadline = time.monotonic() + self._settings.timeout_s
+        least: float = float("inf")
+        since = time.monotonic()
         while (left := self._not_taken()) > 0:
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if left < least:
+                least, since = left, now
+            elif now - since > self._settings.timeout_s:
                 raise RepositoryAway(f"{left} bytes were not taken within {self._settings.timeout_s:g} s")
             time.sleep(_TAKEN_POLL_S)
         self.check()

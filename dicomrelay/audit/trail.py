@@ -122,7 +122,7 @@ class Trail:
         return sorted(segment for name in names if (segment := Segment.of(name)) is not None)
 
     def lines(self, segment: Segment, offset: int = 0, most_bytes: int = 1 << 20) -> list[tuple[bytes, int]]:
-        """Whole lines of a segment from an offset on, each with the offset behind it.
+        """Whole lines of a segment from an offset on, each with the offset behind it; one at least, however long it is.
 
         Raises
         ------
@@ -133,6 +133,11 @@ class Trail:
             with (self._folder / segment.name).open("rb") as file:
                 file.seek(offset)
                 content = file.read(most_bytes)
+                while len(content) >= most_bytes and b"\n" not in content:
+                    more = file.read(most_bytes)
+                    content += more
+                    if not more:
+                        break
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -178,7 +183,8 @@ class Trail:
     def _opened(self) -> tuple[int, bool]:
         """The segment to write to, and whether it is new. Never one before the newest there is, whatever the clock says."""
         day = self._today()
-        if day > self._current.day:
+        # Gone: removed for its bytes while this process had nothing to say. Made anew it would stand before what is shipped.
+        if day > self._current.day or not (self._folder / self._current.name).exists():
             newest = max(self.segments(), default=Segment(day))
             self._current = max(newest, Segment(day))
         while True:

@@ -116,6 +116,38 @@ def test_old_segments_go_once_they_were_heard(tmp_path: Path) -> None:
     assert [(DAY - segment.day).days for segment in found.segments()] == [2, 1, 0, -1]
 
 
+def test_a_segment_that_was_removed_meanwhile_is_not_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a process that had nothing to say: what it says now is the newest, and the shipper is far behind the old one."""
+    monkeypatch.setattr(trail, "SEGMENT_BYTES", 300)
+    keeping = Keeping(max_bytes=1000)
+    idle, busy = Trail(tmp_path, keeping=keeping), Trail(tmp_path, keeping=keeping)
+    idle.write(entry(0))
+    for number in range(1, 12):
+        busy.write(entry(number))
+    left = busy.segments()
+    assert left[0].number > 0
+
+    idle.write(entry(12))
+
+    assert idle.segments()[0] >= left[0]
+    assert [each.what for each in idle.entries()][-1] == entry(12).what
+
+
+def test_a_line_longer_than_a_batch_is_read_whole(tmp_path: Path) -> None:
+    """Else the shipper would stand there until the next segment, and then pass the rest over."""
+    found = Trail(tmp_path)
+    for number in range(3):
+        found.write(entry(number))
+    (segment,) = found.segments()
+
+    lines = found.lines(segment, 0, 10)
+
+    assert [line for line, _ in lines] == [found.path(segment).read_bytes().splitlines(keepends=True)[0]]
+    assert lines[0][1] == len(lines[0][0])
+
+
 def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """That names the folder."""
     (tmp_path / "audit").write_text("a file")
