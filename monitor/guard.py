@@ -10,6 +10,7 @@ import re
 import secrets
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,7 +20,9 @@ from tornado.web import HTTPError, RequestHandler
 
 from dicomrelay import access
 from dicomrelay.access import Action, User
-from dicomrelay.errors import LedgerError, ServiceUnavailable
+from dicomrelay.audit import Outcome, Party, Thing
+from dicomrelay.audit.auditing import Doing
+from dicomrelay.errors import AuditError, LedgerError, ServiceUnavailable
 from dicomrelay.log import get_logger
 from dicomrelay.settings import is_loopback
 from monitor.house import House
@@ -45,7 +48,10 @@ class Guard(RequestHandler):
     is_ours = False
     user: User | None = None
     door_asks = False
+    # What an operation of Flower's own is called in the audit.
+    deed = "flower"
     _nonce = ""
+    _recording: tuple[AbstractContextManager[Doing], Doing] | None = None
 
     @property
     def house(self) -> House:
@@ -93,9 +99,23 @@ class Guard(RequestHandler):
     async def prepare(self) -> None:
         if not self._is_called_by_our_name() or (self.asks_who and not await self._let_in()):
             return
+        if not self.is_ours and self.wanted() is Action.MANAGE_USERS and not await self._begin():
+            return
         before = super().prepare()
         if inspect.isawaitable(before):
             await before
+
+    def on_finish(self) -> None:
+        """What was begun has its end; a fault of whoever asked is one of theirs."""
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            about, doing = recording
+            status = self.get_status()
+            if status >= 400:
+                doing.outcome = Outcome.SERIOUS if status >= 500 else Outcome.MINOR
+                doing.words = f"status {status}"
+            about.__exit__(None, None, None)
+        super().on_finish()
 
     def check_xsrf_cookie(self) -> None:
         """That a page of this server asks: browsers say whose page does, and other programs have no cookie to be misused."""
@@ -167,7 +187,26 @@ class Guard(RequestHandler):
         house.came_in(self.user, address)
         if not self.may(self.wanted()):
             house.may_not(self.user, self.wanted(), address)
-            raise HTTPError(403, f"{self.user.role.value} may not {self.wanted().value}")
+            its_own = not self.is_ours and self.wanted() is Action.MANAGE_USERS
+            what = "use operations of Flower itself: they are for admins" if its_own else self.wanted().value
+            raise HTTPError(403, f"{self.user.role.value} may not {what}")
+        return True
+
+    async def _begin(self) -> bool:
+        """Record an operation of Flower's own before it is done; answered where it cannot be."""
+        user = self.user
+        if user is None:  # who is not asked may not get here
+            raise HTTPError(403)
+        who = Party(user.name, self.request.remote_ip or "", role=user.role.value)
+        named = [each for each in self.path_args if each and _NAME.fullmatch(each)]
+        things = [Thing("subject", each) for each in named or (["unknown"] if self.path_args else [])]
+        about = self.house.audit.action(who, self.deed, things, {"by": "flower"})
+        try:
+            doing = await asyncio.to_thread(about.__enter__)
+        except AuditError:
+            self._end(503, "nothing was done: it cannot be recorded now (see the log)")
+            return False
+        self._recording = about, doing
         return True
 
     def _end(self, status: int, words: str) -> None:
@@ -199,5 +238,6 @@ def _guarded(spec: URLSpec) -> URLSpec:
     if issubclass(their, Guard):
         return spec
     path = spec.regex.pattern.removesuffix("$")
-    facts = {"asks_who": path not in ASK_NOBODY, "__doc__": their.__doc__}
+    deed = "flower." + re.sub(r"(?<!^)(?=[A-Z])", "-", their.__name__).lower()
+    facts = {"asks_who": path not in ASK_NOBODY, "deed": deed, "__doc__": their.__doc__}
     return URLSpec(path, type(f"Guarded{their.__name__}", (Guard, their), facts), spec.kwargs, spec.name)

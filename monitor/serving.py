@@ -30,13 +30,8 @@ _MOST_BODY: Final = 1 << 20
 _IDLE_S: Final = 120
 
 
-def built(settings: Settings, app: Celery, *, read_only: bool) -> Flower:
+def built(settings: Settings, app: Celery) -> Flower:
     """Flower as an application that serves nothing yet.
-
-    Parameters
-    ----------
-    read_only : bool
-        Flower's own operations are off whoever asks.
 
     Raises
     ------
@@ -66,9 +61,12 @@ def built(settings: Settings, app: Celery, *, read_only: bool) -> Flower:
         URLSpec(r"/relay-static/(.*)", StaticFileHandler, {"path": str(_STATIC)}),
     ]
     names = {each.regex.pattern for each in ours}
+    # Flower's own door is not ours: `/login` makes a handler that no guard is before.
+    names.add("/login/?$")
     theirs = [each for each in guarded(urls.handlers) if each.regex.pattern not in names]
     flower_app.default_handlers[:] = [*guarded(ours), *theirs]
-    options.read_only = read_only
+    # The guard says who may, for each request: there may be users in a moment.
+    options.read_only = False
     options.max_tasks = _MAX_TASKS
     options.purge_offline_workers = _PURGE_S
     facts: dict[str, Any] = {

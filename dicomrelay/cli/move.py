@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, peer_options, relay_command
 from dicomrelay.cli.peer import find_peer
 from dicomrelay.cli.progress import Progress
@@ -21,6 +22,7 @@ from dicomrelay.net.query_retrieve import Move
     about="Let a peer send what it has to a third AE (C-MOVE). The peer must know that AE title with its host and port.",
     examples="dicomrelay move pacs --to DICOMRELAY --study 1.2.840.113619.2.1\n"
     "dicomrelay move PACS@10.0.0.9:104 --to WORKSTATION --patient-id 4711 --model patient",
+    audited=Audited("move", {"destination": "destination"}),
 )
 @peer_options
 @click.option(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -13,6 +14,8 @@ from dicomrelay.settings.fields import Section
 EMBEDDED: Final = "embedded"
 _BROKERS: Final = ("redis://", "rediss://", "redis+socket://", "amqp://", "amqps://")
 _ENCRYPTED: Final = ("rediss", "amqps")
+# Words of kombu, redis-py and py-amqp in a URL that say how a certificate is checked, or that there is no TLS after all.
+_ABOUT_TLS: Final = re.compile(r"ssl|tls|cert|verify|hostname", re.IGNORECASE)
 
 
 class ServiceTlsSettings(Section):
@@ -75,6 +78,11 @@ class BrokerSettings(_ServiceSettings):
         if text != EMBEDDED and not text.startswith(_BROKERS):
             raise ValueError(f'say "{EMBEDDED}", or a URL that begins with {", ".join(_BROKERS)}')
         _require_port(text)
+        for name, _ in parse_qsl(urlsplit(text).query, keep_blank_values=True):
+            if _ABOUT_TLS.search(name):
+                raise ValueError(
+                    "the URL has words about TLS behind its ?: leave them out, certificates are checked as [broker.tls] says"
+                )
         return value
 
     @model_validator(mode="after")

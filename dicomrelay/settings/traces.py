@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from dicomrelay.settings.fields import Section
+from dicomrelay.settings.sections import is_loopback
 
 
 class TraceSettings(Section):
@@ -35,3 +37,10 @@ class TraceSettings(Section):
         if parts.scheme not in {"http", "https"} or not host or parts.username is not None:
             raise ValueError("is no address such as http://127.0.0.1:4318/v1/traces, without a user in it")
         return value
+
+    @model_validator(mode="after")
+    def _token_is_kept(self) -> Self:
+        parts = urlsplit(self.endpoint or "")
+        if self.token is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise ValueError("token: it would go unencrypted to another machine: use https:// in endpoint")
+        return self

@@ -10,6 +10,7 @@ import hmac
 import socket
 import ssl
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -30,8 +31,9 @@ _log = get_logger("dicomrelay.metrics")
 _TIMEOUT_S: Final = 5.0
 # For the whole of a request: one that comes a byte at a time has no place for ever.
 _LONGEST_S: Final = 10.0
+_OPEN_AT_ONCE: Final = 64
+# Of answers that cost something; that we live costs nothing.
 _AT_ONCE: Final = 8
-_BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _MOST_HEADERS_BYTES: Final = 8192
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -119,13 +121,12 @@ class _Server(ThreadingHTTPServer):
         self.figures = figures
         self.token = token
         self.tls = tls
-        self.places = threading.BoundedSemaphore(_AT_ONCE)
+        self.answers = threading.BoundedSemaphore(_AT_ONCE)
+        self._lock = threading.Lock()
+        self._open: OrderedDict[int, socket.socket] = OrderedDict()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """In a thread of its own: TLS, and the request, within their time; a ninth at once is closed."""
-        if not self.places.acquire(blocking=False):
-            self._refuse(request)
-            return
+        """In a thread of its own: TLS, and the request, within their time. Where all places are taken the oldest is cut."""
         late: threading.Timer | None = None
         try:
             if self.tls is not None:
@@ -134,20 +135,24 @@ class _Server(ThreadingHTTPServer):
             late = threading.Timer(_LONGEST_S, _cut, (request,))
             late.daemon = True
             late.start()
+            self._place(request)
             if isinstance(request, ssl.SSLSocket):
                 request.do_handshake()
             super().finish_request(request, client_address)
         finally:
             if late is not None:
                 late.cancel()
+            with self._lock:
+                self._open.pop(id(request), None)
             if isinstance(request, ssl.SSLSocket):
                 request.close()  # what the caller closes is empty
-            self.places.release()
 
-    def _refuse(self, request: socket.socket) -> None:
-        if self.tls is None:
-            request.settimeout(_TIMEOUT_S)
-            request.sendall(_BUSY)
+    def _place(self, request: socket.socket) -> None:
+        with self._lock:
+            self._open[id(request)] = request
+            oldest = self._open.popitem(last=False)[1] if len(self._open) > _OPEN_AT_ONCE else None
+        if oldest is not None:  # who drips shuts nobody out
+            _cut(oldest)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Whoever asked is gone, or said something that is no HTTP: nothing of ours."""
@@ -172,12 +177,21 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/healthz":
             self._answer(HTTPStatus.OK, "ok\n")
-        elif path == "/readyz":
+        elif path not in {"/metrics", "/readyz"}:
+            self._answer(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz\n")
+        elif not self.server.answers.acquire(blocking=False):
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{_AT_ONCE} ask already: ask again\n")
+        else:
+            try:
+                self._costly(path)
+            finally:
+                self.server.answers.release()
+
+    def _costly(self, path: str) -> None:
+        if path == "/readyz":
             report = self.server.health.report()
             status = HTTPStatus.OK if report.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
             self._answer(status, report.text())
-        elif path != "/metrics":
-            self._answer(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz\n")
         elif shows_token(self.headers.get("Authorization"), self.server.token):
             self._answer(HTTPStatus.OK, self.server.figures(), exposition.CONTENT_TYPE)
         else:

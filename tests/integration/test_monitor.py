@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import httpx
 import pytest
 
 from dicomrelay.access.users import hash_of_token
-from dicomrelay.errors import ConfigurationError
+from dicomrelay.audit import trail_of
+from dicomrelay.audit.trail import Trail
+from dicomrelay.errors import AuditError, ConfigurationError
 from dicomrelay.ledger import DeliveryOutcome, DeliveryState, DestinationInfo, Ledger
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.runtime import home
@@ -30,10 +33,16 @@ def _token(role: str) -> str:
     return role[0] * 43
 
 
+def _written(role: str) -> dict[str, Any]:
+    return {
+        "name": role,
+        "role": role,
+        "tokens": [{"name": "t", "hash": hash_of_token(_token(role).encode())}],
+    }
+
+
 def _account(role: str) -> AccountSettings:
-    return AccountSettings.model_validate(
-        {"name": role, "role": role, "tokens": [{"name": "t", "hash": hash_of_token(_token(role).encode())}]}
-    )
+    return AccountSettings.model_validate(_written(role))
 
 
 @pytest.fixture(scope="module")
@@ -265,11 +274,61 @@ def test_the_operations_of_flower_are_for_admins(base: str) -> None:
     """To stop a worker, to send a task: an operator of images needs none of it."""
     for path in ("/api/worker/shutdown/intake", "/api/task/send-task/dicomrelay.group"):
         with _client(base, "operator") as client:
-            assert client.post(path).status_code == 403
+            answer = client.post(path)
+            assert answer.status_code == 403
+            assert "operator may not use operations of Flower itself: they are for admins" in answer.text
         with _client(base, "admin") as client:
             assert client.post(path, headers={"Origin": "https://elsewhere.example"}).status_code == 403
     with _client(base, "admin") as client:
         assert client.post("/api/worker/shutdown/intake").status_code == 404  # there is no such worker
+
+
+def test_what_an_admin_does_by_flower_is_recorded_before_it_is_done(base: str, settings: Settings) -> None:
+    """Who, what, to which task or worker, and what came of it; what is said in the body is not."""
+    fields = {"Authorization": f"Bearer {_token('admin')}"}
+    done = httpx.post(
+        f"{base}/api/task/revoke/0123-abcd", headers=fields, data={"signal": _CANARY}, timeout=30
+    )
+    failed = httpx.post(
+        f"{base}/api/worker/pool/grow/celery@nowhere", headers=fields, data={"n": "1"}, timeout=30
+    )
+    odd = httpx.post(f"{base}/api/task/timeout/x%0Ay%1B[31m", headers=fields, timeout=30)
+    assert (done.status_code, failed.status_code) == (200, 404)
+    assert odd.status_code >= 400
+    told = [each for each in trail_of(settings).entries() if each.what.startswith("flower.")]
+    assert [
+        (each.actor.id, each.what, each.outcome.word, [thing.id for thing in each.things], each.facts["by"])
+        for each in told[-6:]
+    ] == [
+        ("admin", "flower.task-revoke", "begun", ["0123-abcd"], "flower"),
+        ("admin", "flower.task-revoke", "success", ["0123-abcd"], "flower"),
+        ("admin", "flower.worker-pool-grow", "begun", ["celery@nowhere"], "flower"),
+        ("admin", "flower.worker-pool-grow", "minor failure", ["celery@nowhere"], "flower"),
+        ("admin", "flower.task-timout", "begun", ["unknown"], "flower"),
+        ("admin", "flower.task-timout", "minor failure", ["unknown"], "flower"),
+    ]
+    assert _CANARY not in str(told)
+
+
+def test_what_cannot_be_recorded_is_not_done_by_flower(
+    base: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of the trail is full: 503, and no word to the workers."""
+    monkeypatch.setattr(Trail, "write", _fails)
+    answer = httpx.post(
+        f"{base}/api/task/revoke/0123", headers={"Authorization": f"Bearer {_token('admin')}"}, timeout=30
+    )
+    assert (answer.status_code, answer.text[:16]) == (503, "nothing was done")
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise AuditError("the disk is full")
+
+
+def test_flowers_own_door_is_not_there(base: str) -> None:
+    """Its handler came without the guard: no policy, no check of Host, a page of Flower for everybody."""
+    for path in ("/login", "/login/"):
+        assert httpx.get(base + path).status_code == 401
 
 
 def test_studies_are_found_by_what_people_have(base: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -307,7 +366,7 @@ def test_where_nobody_is_asked_everybody_may_look_and_nobody_do(tmp_path: Path) 
     settings = Settings(home=tmp_path)
     settings.path("db").mkdir()
     migrate(home.ledger_url(settings))
-    with running_monitor(settings, read_only=True) as base, httpx.Client(base_url=base, timeout=60) as client:
+    with running_monitor(settings) as base, httpx.Client(base_url=base, timeout=60) as client:
         page = client.get("/transfers")
         assert page.status_code == 200
         assert "No destination yet" in page.text
@@ -315,6 +374,7 @@ def test_where_nobody_is_asked_everybody_may_look_and_nobody_do(tmp_path: Path) 
         form = {"verb": "hold-destination", "destination": "pacs", "_xsrf": client.cookies.get("_xsrf") or ""}
         assert client.post("/do", data=form).status_code == 403
         assert client.get("/api/workers").status_code == 401
+        assert client.post("/api/worker/shutdown/intake").status_code == 403
         # A ledger that is away is told in words; the page is there again when it is.
         settings.path("db", "ledger.sqlite").rename(tmp_path / "away")
         for path in settings.path("db").glob("ledger.sqlite-*"):
@@ -323,6 +383,21 @@ def test_where_nobody_is_asked_everybody_may_look_and_nobody_do(tmp_path: Path) 
         away = client.get("/studies")
         assert away.status_code == 503
         assert "The ledger does not answer" in away.text
+
+
+def test_users_made_while_it_runs_may_what_they_may(tmp_path: Path) -> None:
+    """Flower's own operations too, without a restart: the first user is made when somebody needs one."""
+    settings = Settings(home=tmp_path)
+    with running_monitor(settings) as base, _client(base, "admin") as client:
+        assert client.post("/api/worker/shutdown/intake").status_code == 403
+        file = tmp_path / "users.json"
+        file.touch(0o600)
+        file.write_text(json.dumps({"users": [_written("admin")]}))
+        deadline = time.monotonic() + 20
+        while (answer := client.post("/api/worker/shutdown/intake")).status_code == 403:
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.1)
+        assert (answer.status_code, "Unknown worker" in answer.text) == (404, True)
 
 
 @pytest.mark.parametrize("ours", [{}, {"user": "anna", "password": "correct horse"}])

@@ -14,6 +14,7 @@ from archive.json_index import INDEX_NAME
 from archive.json_index_reader import read_index
 from dicomrelay.cli.archiving.opening import archive_option, opened_at, place_of, refuse_what_is_none
 from dicomrelay.cli.archiving.words import many
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.progress import Progress
 from dicomrelay.errors import ConfigurationError, ExitCode
@@ -28,6 +29,7 @@ _FEW: Final = 10
     " when a file is not there, or something is not so.",
     examples="dicomrelay archive import-index /old/archive/archive_index.json --archive /data/archive\n"
     "dicomrelay archive import-index index.json --root /mnt/old --archive /data/archive --json",
+    audited=Audited("archive.import_index"),
 )
 @archive_option
 @click.argument("index", metavar="INDEX", type=GivenPath(path_type=Path))

@@ -9,6 +9,7 @@ import click
 from archive import Policy
 from archive.initialising import initialise
 from dicomrelay.cli.archiving.opening import place_of
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.errors import ConfigurationError, ExitCode
 
@@ -19,6 +20,7 @@ from dicomrelay.errors import ConfigurationError, ExitCode
     examples="dicomrelay archive init --path /data/archive\n"
     "dicomrelay archive init --path /data/archive --policy replace\n"
     "dicomrelay archive init --path /data/archive --force",
+    audited=Audited("archive.init"),
 )
 @click.option(
     "-p",

@@ -11,6 +11,7 @@ from archive.layout import DATA
 from archive.rebuild import RebuildReport, rebuild_index
 from dicomrelay.cli.archiving.opening import Place, archive_option, place_of
 from dicomrelay.cli.archiving.words import many, took
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.signals import cancel_on_signals
@@ -27,6 +28,7 @@ _FEW: Final = 10
     examples="dicomrelay archive rebuild-index\n"
     "dicomrelay archive rebuild-index --archive /data/archive --workers 4\n"
     "dicomrelay archive rebuild-index --archive /data/archive --json",
+    audited=Audited("archive.rebuild_index"),
 )
 @archive_option
 @click.option(

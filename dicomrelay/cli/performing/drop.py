@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dicomrelay.cli.archiving.filters import uid_given
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.performing.opening import opened_steps, step_of
 from dicomrelay.cli.performing.words import unheard
@@ -15,6 +16,7 @@ from dicomrelay.errors import ConfigurationError, ExitCode
     about="Tell a system nothing more of one performed procedure step: the messages that it has not heard are given up, and so "
     "are those that are still to come. The step stays here, and other systems hear of it as before.",
     examples="dicomrelay mpps drop 1.2.840.113619.2.1.5 --to old-ris",
+    audited=Audited("mpps.drop", {"uid": "step", "name": "destination"}),
 )
 @click.option(
     "--to", "name", required=True, metavar="NAME", help="Its name, also one that is in the settings no more."

@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.runtime import home
@@ -24,6 +25,7 @@ _NPM_TIMEOUT_S: Final = 20
     examples="dicomrelay viewer install ohif\n"
     "dicomrelay viewer install ohif --file ohif-app-3.13.2.tgz\n"
     "dicomrelay viewer install ohif --registry https://npm.example",
+    audited=Audited("viewer.install"),
 )
 @click.argument("name", type=click.Choice(["ohif"]))
 @click.option(

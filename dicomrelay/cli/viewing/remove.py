@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import click
 
+from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import Invocation, relay_command
 
 
-@relay_command(about="Take an installed viewer away again: `ohif`.", examples="dicomrelay viewer remove ohif")
+@relay_command(
+    about="Take an installed viewer away again: `ohif`.",
+    examples="dicomrelay viewer remove ohif",
+    audited=Audited("viewer.remove"),
+)
 @click.argument("name", type=click.Choice(["ohif"]))
 def command(invocation: Invocation, /, name: str) -> None:
     from streamer.viewer import ohif_install  # noqa: PLC0415 - a service is imported where it runs

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 from click.testing import CliRunner, Result
 
-from dicomrelay.audit import Outcome, trail_of
+from dicomrelay.audit import Audit, Kind, Outcome, Party, trail_of
+from dicomrelay.audit.studies import StudyTally
 from dicomrelay.audit.values import Entry
 from dicomrelay.cli.audited import Audited, lifetime, recorded
 from dicomrelay.cli.main import cli
 from dicomrelay.errors import AuditError, ConfigurationError
 from dicomrelay.settings import Settings
 from tests.support.accounts import make_hashes_cheap
+from tests.support.archive import pydicom_file
 from tests.support.ledger import arrival, claimed_transfer
+from tests.support.markdown import ROOT
 from tests.support.rooms import rooms_at
 from workers.rooms import Rooms
 
@@ -179,3 +184,70 @@ def test_a_service_is_recorded_from_its_start_to_its_end(tmp_path: Path) -> None
     found = entries(tmp_path)
     assert [each.kind.value for each in found] == ["start", "stop", "start", "stop"]
     assert (found[-1].outcome, found[-1].words) == (Outcome.SERIOUS, "ConfigurationError")
+
+
+# What only looks, or is a trial that reaches nothing of the house; services have their start and end recorded.
+_LOOKS = {
+    "accounts/hash_password.py", "accounts/list_users.py", "alerting/list_alerts.py", "alerting/send_trial.py",
+    "archiving/check.py", "archiving/conflicts_list.py", "archiving/conflicts_show.py", "archiving/diff.py",
+    "archiving/export_index.py", "archiving/list_contents.py", "archiving/query.py", "archiving/scrub.py",
+    "archiving/stats.py", "auditing/list_entries.py", "check.py", "conformance.py", "demo.py", "doctor.py", "echo.py",
+    "editing/list_profiles.py", "editing/new_key.py", "editing/try_profile.py", "find.py", "hosts.py",
+    "operating/list_jobs.py", "operating/show.py", "performing/list_steps.py", "performing/show.py",
+    "pulling/list_pulls.py", "pulling/show.py", "receive.py", "report.py", "rules/check.py", "rules/explain.py",
+    "rules/history.py", "rules/replay.py", "scale_signal.py", "sop_classes.py", "status.py", "trace.py",
+    "transfer_syntaxes.py", "up.py", "viewing/show.py", "worklist/list_items.py", "worklist/show.py",
+}  # fmt: skip
+
+
+def test_whatever_is_not_known_to_look_only_is_recorded() -> None:
+    """A command that is added and forgotten is found here."""
+    folder = ROOT / "dicomrelay" / "cli"
+    silent = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.py")
+        if path.name != "options.py"
+        and "relay_command(" in (text := path.read_text("utf-8"))
+        and not re.search(r"audited=|Audited\(|service=True", text)
+    }
+    assert silent == _LOOKS
+
+
+def test_what_is_put_in_copied_out_and_removed_is_told_by_study(rooms: Rooms, tmp_path: Path) -> None:
+    """Import, Export and DICOM Study Deleted of PS3.15; no path and no patient."""
+    home = rooms.settings.home
+    files = tmp_path / "CANARY^BIRD"
+    files.mkdir()
+    for number in range(3):
+        made = pydicom.dcmread(pydicom_file("CT_small.dcm"))
+        made.PatientName = "CANARY^BIRD"
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        made.save_as(files / f"{number}.dcm")
+        study = str(made.StudyInstanceUID)
+    assert run(home, "archive", "import", str(files)).exception is None
+    assert run(home, "archive", "import", str(files)).exception is None
+    out = str(tmp_path / "out.zip")
+    assert run(home, "archive", "export", "--study-uid", study, "--output", out).exception is None
+    gone = ("--study-uid", study, "--reason", "a trial", "--yes")
+    assert run(home, "archive", "remove", *gone).exception is None
+
+    found = [each for each in entries(home) if each.kind is not Kind.ACTION]
+    said = [(each.kind, each.other.id if each.other else "", each.facts["instances"]) for each in found]
+    assert said == [(Kind.IMPORTED, "folder", 3), (Kind.EXPORTED, "zip", 3), (Kind.DELETED, "", 3)]
+    assert {thing.id for each in found for thing in each.things} == {study}
+    trail = trail_of(rooms.settings)
+    assert b"CANARY" not in b"".join(trail.path(each).read_bytes() for each in trail.segments())
+
+
+def test_thousands_of_studies_are_entries_of_bounded_size(tmp_path: Path) -> None:
+    """A hundred in each, none lost."""
+    settings = Settings(home=tmp_path)
+    tally = StudyTally(Audit(settings), Kind.DELETED, "archive.retention", Party("retention"))
+    for number in range(250):
+        tally.add(f"1.2.{number}", 2)
+    tally.end({"reason": "old"})
+    tally.end()
+
+    found = entries(tmp_path)
+    assert [len(each.things) for each in found] == [100, 100, 50]
+    assert [each.facts["instances"] for each in found] == [200, 200, 100]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,10 +15,11 @@ from pydantic import ValidationError
 
 from dicomrelay import metrics
 from dicomrelay.errors import ConfigurationError, ServiceUnavailable
-from dicomrelay.metrics import catalogue, recorder
+from dicomrelay.metrics import catalogue, exposition, recorder
 from dicomrelay.runtime.health import Health, Started, room_for
 from dicomrelay.runtime.ports import free_ports
 from dicomrelay.settings import Settings
+from dicomrelay.web import endpoint
 from dicomrelay.web.endpoint import serving, token_of
 
 TOKEN = "0123456789abcdef-0123"
@@ -80,17 +83,36 @@ def test_it_is_ready_when_everything_is(settings: Settings) -> None:
     assert (second.status_code, second.text) == (200, "gateway: ok\nbroker: ok\n")
 
 
-def test_eight_are_answered_at_once_and_the_ninth_is_told_to_come_again(settings: Settings) -> None:
-    """Those who say nothing hold a place for five seconds, and no more than all places."""
+def test_who_holds_places_and_says_nothing_shuts_nobody_out(settings: Settings) -> None:
+    """The oldest is cut for the next; that the process lives is said all the while, or somebody would restart it."""
     address = ("127.0.0.1", settings.metrics.port)
     with serving(settings, Health({})), ExitStack() as silent:
-        for _ in range(8):
-            silent.enter_context(socket.create_connection(address))
-        statuses = set()
-        while 503 not in statuses:
-            statuses.add(get(settings, "/healthz").status_code)
+        first = silent.enter_context(socket.create_connection(address, timeout=20))
+        for _ in range(80):
+            silent.enter_context(socket.create_connection(address)).sendall(b"GET /healthz HTTP/1.1\r\nX:")
+        assert {get(settings, "/healthz").status_code for _ in range(5)} == {200}
+        assert first.recv(1) == b""
 
-    assert statuses <= {200, 503}
+
+def test_what_costs_is_answered_to_a_few_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is told to ask again; health is not asked to wait for it."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def slow(_figures: object) -> str:
+        busy.set()
+        go_on.wait(20)
+        return ""
+
+    monkeypatch.setattr(endpoint, "_AT_ONCE", 1)
+    monkeypatch.setattr(exposition, "render", slow)
+    field = f"Bearer {TOKEN}"
+    with serving(settings, Health({})), ThreadPoolExecutor(1) as other:
+        first = other.submit(get, settings, "/metrics", Authorization=field)
+        assert busy.wait(20)
+        assert get(settings, "/metrics", Authorization=field).status_code == 503
+        assert get(settings, "/healthz").status_code == 200
+        go_on.set()
+        assert first.result(20).status_code == 200
 
 
 def test_a_gateway_under_its_low_water_mark_is_not_ready(tmp_path: Path) -> None:
