@@ -401,7 +401,7 @@ def _serve_archive(
         schedule = opened.enter_context(contextlib.closing(Schedule(settings)))
         bounds = dataclasses.replace(bounds, order_bytes=schedule.body_bytes)
         host, port = listener.getsockname()[:2]
-        tls, proxies = settings.streamer.tls, [str(each) for each in settings.streamer.proxies]
+        tls, proxies = settings.streamer.tls, settings.streamer.proxies
         door = None if tls is None else http_door(tls, "streamer.tls")
         config = uvicorn.Config(
             create_app(

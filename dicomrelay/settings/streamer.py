@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from dicomrelay.settings.fields import AeTitle, Port, Section
 from dicomrelay.settings.tls import HttpTlsSettings
@@ -105,7 +106,7 @@ class StreamerSettings(Section):
         description="Processes that share the port: one uses one core. Limits on connections and rates are of each of them.",
     )
     tls: HttpTlsSettings | None = Field(None, description="TLS; the table's presence turns it on.")
-    proxies: list[IPvAnyNetwork] = Field(
+    proxies: list[str] = Field(
         [],
         max_length=64,
         description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Nobody else's "
@@ -151,6 +152,18 @@ class StreamerSettings(Section):
     )
 
     stow: StreamerStowSettings = Field(StreamerStowSettings(), description="Storing over the web, STOW-RS.")
+
+    @field_validator("proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for each in value:
+            try:
+                ipaddress.ip_network(each)
+            except ValueError:
+                raise ValueError(
+                    f"{each!r} is no address and no network, such as 10.0.0.9 or 10.0.0.0/24"
+                ) from None
+        return value
 
     @field_validator("cors_origins")
     @classmethod

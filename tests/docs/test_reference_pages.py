@@ -44,6 +44,7 @@ FORMS = {
     "performed_procedure_steps.others_may": '["get"]',
     "worklist.hidden": '["COMPLETED"]',
     "streamer.cors_origins": '["https://viewer.example"]',
+    "streamer.proxies": '["10.0.0.9"]',
 }
 # What a table that may be left out, or a key of one, cannot be without.
 TOGETHER = {
@@ -58,7 +59,10 @@ TOGETHER = {
     "gateway.tls": {"CERTIFICATE": "/srv/gateway.pem"},
     "gateway.identity": {"USERS": '[{"name": "BOB"}]'},
     "gateway.identity.token": {"KEY_FILE": "/srv/issuer.pem", "ISSUER": "HIS", "AUDIENCE": "US"},
+    "metrics.tls": {"CERTIFICATE": "/srv/us.pem"},
+    "monitor.tls": {"CERTIFICATE": "/srv/us.pem"},
     "streamer.access": {"USER": "OTHER", "PASSWORD": "OTHER"},
+    "streamer.tls": {"CERTIFICATE": "/srv/us.pem"},
 }
 
 
