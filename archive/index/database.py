@@ -50,6 +50,11 @@ def open_database(url: str) -> Database:
     return database
 
 
+def newest_revision() -> str | None:
+    """The revision of this version of dicomrelay."""
+    return ScriptDirectory.from_config(migrations()).get_current_head()
+
+
 def file_url(file: Path) -> str:
     """The URL of an index in a file, which is made when it is not there; where it cannot change, one that can only be read.
 

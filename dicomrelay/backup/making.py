@@ -6,15 +6,16 @@ import hashlib
 import os
 import shutil
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from dicomrelay import __version__
-from dicomrelay.backup import postgresql, sqlite_files
+from dicomrelay.backup import postgresql, sqlite_files, trail
 from dicomrelay.backup.named_files import MOST_BYTES, is_secret, named_files
-from dicomrelay.backup.secrecy import open_variables, redacted, secrets
+from dicomrelay.backup.secrecy import open_variables, redacted, secrets, written_secrets
 from dicomrelay.backup.values import (
     DUMP_FILE,
     ENVIRONMENT_FILE,
@@ -109,6 +110,8 @@ def make(
         making = _Making(partial)
         engine, ledger, index = _databases(settings, making)
         _settings(settings, making, config, environment, with_secrets=with_secrets)
+        for name, content in trail.packed(settings.home):
+            making.write(f"{trail.FOLDER}/{name}", Part.AUDIT, content)
         manifest = Manifest(
             format=FORMAT,
             version=__version__,
@@ -180,9 +183,14 @@ def _settings(
 ) -> None:
     secret = {} if with_secrets else secrets(settings)
     if config is not None:
-        text = redacted(config.read_text("utf-8"), secret.values(), str(config))
+        text = config.read_text("utf-8")
+        if not with_secrets:
+            # Also what a variable overrides: it is a secret of somebody still, or was one.
+            written = written_secrets(tomllib.loads(text))
+            text = redacted(text, [*secret.values(), *written.values()], str(config))
+            secret = {**written, **secret}
         making.write(f"{SETTINGS_FOLDER}/{CONFIG_NAME}", Part.SETTINGS, text.encode(), place=CONFIG_NAME)
-    kept, left = open_variables(environment, secret.values())
+    kept, left = open_variables(environment, None if with_secrets else secret.values())
     if kept:
         text = "".join(f"{name}={value}\n" for name, value in kept.items())
         making.write(ENVIRONMENT_FILE, Part.SETTINGS, text.encode())
@@ -217,7 +225,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _sync_folders(folder: Path) -> None:
-    for path in (folder / SETTINGS_FOLDER, folder):
+    for path in (folder / SETTINGS_FOLDER, folder / trail.FOLDER, folder):
         if path.is_dir():
             _sync(path)
 

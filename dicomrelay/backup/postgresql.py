@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,11 @@ def look(path: Path) -> None:
         [program, f"--file={os.devnull}", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
+        if "unsupported version" in done.stderr:
+            raise ConfigurationError(
+                f"{path}: was made by a newer pg_dump than the pg_restore that is installed here ({_words(done.stderr)}): "
+                "install PostgreSQL's client programs of that version or a newer one"
+            )
         raise BackupDamaged(f"{path}: {_words(done.stderr)}")
 
 
@@ -130,8 +136,8 @@ def put_back(url: str, path: Path, expected: Database, version_table: str) -> No
 
 
 def shown(url: str) -> str:
-    """A URL without its password."""
-    return _apart(url)[0]
+    """A URL without its passwords."""
+    return re.sub(r"(?<=[?&])sslpassword=[^&]*&?", "", _apart(url)[0]).rstrip("?&")
 
 
 def _apart(url: str) -> tuple[str, dict[str, str]]:
@@ -193,6 +199,11 @@ def _program(name: str) -> str:
 
 def _run(program: str, url: str, words: Sequence[str]) -> None:
     plain, variables = _apart(url)
+    if "sslpassword" in dict(parse_qsl(urlsplit(plain).query)):
+        raise ConfigurationError(
+            "database.url: sslpassword can only be given to PostgreSQL's programs on their command line, where everybody on this "
+            "machine reads it: use a key without one, readable for this user only"
+        )
     done = subprocess.run(
         [program, f"--dbname={plain}", "--no-password", *words],
         env={**os.environ, **variables},

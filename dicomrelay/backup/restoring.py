@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from dicomrelay.backup import postgresql, sqlite_files
 from dicomrelay.backup.making import LEDGER_VERSION
@@ -27,8 +25,6 @@ from dicomrelay.ledger.migrate import migrate, newest_revision
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 
-ELSEWHERE: Final = "restored"
-
 
 @dataclass
 class Done:
@@ -43,7 +39,7 @@ class Done:
     elsewhere : list of tuple of Path and str
         A file in `restored/`, and where it belongs.
     missing : list of str
-        What the backup does not have, of its `left_out`; and parts that could not be restored, with the reason.
+        Parts that could not be restored, with the reason. What the backup does not have is `left_out` of the manifest.
     migrated_from : str, optional
         The revision of the ledger in the backup, where this version's is newer.
     """
@@ -57,8 +53,13 @@ class Done:
     migrated_from: str | None = None
 
 
-def opened(folder: Path) -> Done:
+def opened(folder: Path, *, newest_index: str | None = None) -> Done:
     """A backup that was looked at, from which nothing is restored yet.
+
+    Parameters
+    ----------
+    newest_index : str, optional
+        The revision of the archive's index that this version of dicomrelay writes; without it that is not looked at.
 
     Raises
     ------
@@ -68,40 +69,31 @@ def opened(folder: Path) -> Done:
         It is not whole, not sound, or of a newer version.
     """
     manifest = verified(folder)
-    newest, revision = newest_revision(), manifest.ledger.revision
-    if revision is not None and newest is not None and revision > newest:
-        raise BackupDamaged(
-            f"{folder}: its ledger is of revision {revision}, made by dicomrelay {manifest.version}, and this version knows "
-            f"{newest}: restore it with that version"
-        )
-    return Done(manifest, missing=list(manifest.left_out))
+    if manifest.ledger.revision is None:
+        raise BackupDamaged(f"{folder}: its database is no ledger of dicomrelay: it has no revision")
+    index = manifest.index.revision if manifest.index is not None else None
+    for name, revision, newest in (
+        ("ledger", manifest.ledger.revision, newest_revision()),
+        ("index", index, newest_index),
+    ):
+        if revision is not None and newest is not None and revision > newest:
+            raise BackupDamaged(
+                f"{folder}: its {name} is of revision {revision}, made by dicomrelay {manifest.version}, and this version knows "
+                f"{newest}: restore it with that version"
+            )
+    return Done(manifest)
 
 
-def restore_settings(home_path: Path, folder: Path, done: Done, *, replace: Collection[Part] = ()) -> None:
-    """The files of the settings, each for itself: one that is there stays, so that a lost one can be had back.
+def refuse_while_up(settings: Settings) -> None:
+    """Make sure, before anything is changed, that `dicomrelay up` does not run at this home.
 
     Raises
     ------
-    BackupDamaged
-        The manifest names a place that is none of the settings.
-    ServiceUnavailable
-        A file cannot be written.
+    ServiceError
+        It does.
     """
-    aside = home_path / f"replaced-{time.strftime('%Y%m%d-%H%M%S')}"
-    try:
-        home_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        states = {
-            _put_settings(home_path, folder, entry, done, replace, aside)
-            for entry in done.manifest.of(Part.SETTINGS)
-        }
-    except OSError as error:
-        raise ServiceUnavailable(f"{home_path}: cannot be restored: {error.strerror}") from error
-    if True in states:
-        done.restored.append(Part.SETTINGS)
-    if False in states:
-        done.kept.append(Part.SETTINGS)
-    if aside.is_dir():
-        done.aside.append(aside)
+    if home.HomeLock(settings).is_held():
+        raise ServiceError(f"{settings.home}: `dicomrelay up` runs here: stop it, then say this again")
 
 
 def restore_databases(
@@ -131,18 +123,26 @@ def restore_databases(
         Something of the relay is at work.
     """
     manifest = done.manifest
-    if home.HomeLock(settings).is_held():
-        raise ServiceError(f"{settings.home}: `dicomrelay up` runs here: stop it, then say this again")
+    refuse_while_up(settings)
     home.prepare(settings)
-    if manifest.engine is Engine.POSTGRESQL:
-        _postgresql(settings, folder, done)
-    else:
-        _sqlite(settings, folder, done, replace)
-    if manifest.spool and not home.known_spool_name(settings):
-        home.write_spool_name(settings, manifest.spool)
-    if not keep_revision and Part.LEDGER in done.restored and manifest.ledger.revision != newest_revision():
-        migrate(home.ledger_url(settings))
-        done.migrated_from = manifest.ledger.revision
+    lock = home.HomeLock(settings)
+    lock.take()  # nor does it start meanwhile
+    try:
+        if manifest.engine is Engine.POSTGRESQL:
+            _postgresql(settings, folder, done)
+        else:
+            _sqlite(settings, folder, done, replace)
+        if manifest.spool and not home.known_spool_name(settings):
+            home.write_spool_name(settings, manifest.spool)
+        if (
+            not keep_revision
+            and Part.LEDGER in done.restored
+            and manifest.ledger.revision != newest_revision()
+        ):
+            migrate(home.ledger_url(settings))
+            done.migrated_from = manifest.ledger.revision
+    finally:
+        lock.release()
 
 
 def _postgresql(settings: Settings, folder: Path, done: Done) -> None:
@@ -183,11 +183,11 @@ def _database(target: Path, source: Path, part: Part, done: Done, replace: Colle
         return
     if target.exists():
         sqlite_files.refuse_when_open(target)
-    aside = target.parent / f"replaced-{time.strftime('%Y%m%d-%H%M%S')}"
+    aside = sqlite_files.aside_folder(target.parent)
     entry = next(each for each in done.manifest.files if each.name == source.name)
     try:
         with sqlite_files.beside(target) as fresh:
-            _copy(source, fresh, entry)
+            copied(source, fresh, entry)
             if sqlite_files.put_in_place(fresh, target, aside):
                 done.aside.append(aside)
     except OSError as error:
@@ -195,41 +195,8 @@ def _database(target: Path, source: Path, part: Part, done: Done, replace: Colle
     done.restored.append(part)
 
 
-def _put_settings(
-    home_path: Path, folder: Path, entry: Entry, done: Done, replace: Collection[Part], aside: Path
-) -> bool | None:
-    """Whether a file was restored; None when it is there, the same."""
-    target, source = _target(home_path, folder, entry, done), folder / entry.name
-    is_there = target.is_file()
-    if is_there and target.read_bytes() == source.read_bytes():
-        return None
-    if is_there and Part.SETTINGS not in replace:
-        return False
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with sqlite_files.beside(target) as fresh:
-        _copy(source, fresh, entry)
-        if is_there:
-            aside.mkdir(mode=0o700, exist_ok=True)
-            target.rename(aside / target.name)
-        fresh.rename(target)
-    return True
-
-
-def _target(home_path: Path, folder: Path, entry: Entry, done: Done) -> Path:
-    """Where a file of the settings goes: into the home, by a path that stays in it, whatever the manifest says."""
-    if not entry.place or Path(entry.place).is_absolute():
-        target = home_path / ELSEWHERE / Path(entry.name).name
-        done.elsewhere.append((target, entry.place or "the environment of the services"))
-    else:
-        target = home_path / entry.place
-    root, meant = home_path.resolve(), target.resolve()
-    is_ours = any(meant.is_relative_to(root / name) for name in home.FOLDERS)
-    if not meant.is_relative_to(root) or meant == root or is_ours:
-        raise BackupDamaged(f"{folder}: {entry.place!r} of the manifest is no place of a settings file")
-    return target
-
-
-def _copy(source: Path, target: Path, entry: Entry) -> None:
+def copied(source: Path, target: Path, entry: Entry) -> None:
+    """A file of the backup, under a name that is not there yet; durable, and as long as the manifest says."""
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as made, source.open("rb") as taken:
         shutil.copyfileobj(taken, made, 1 << 20)

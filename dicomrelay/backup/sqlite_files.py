@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -36,7 +38,7 @@ def copy(source: Path, target: Path) -> None:
             made.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
         raise ServiceUnavailable(f"{source}: cannot be copied to {target}: {error}") from error
-    _sync(target)
+    sync(target)
 
 
 def looked_at(path: Path, version_table: str, *, thorough: bool) -> Database:
@@ -106,19 +108,26 @@ def beside(target: Path) -> Iterator[Path]:
         fresh.unlink(missing_ok=True)
 
 
+def aside_folder(beside_it: Path) -> Path:
+    """A folder that is not there yet, for what is put aside: of two restores within a second each has its own."""
+    first = beside_it / f"replaced-{time.strftime('%Y%m%d-%H%M%S')}"
+    further = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    return first if not first.exists() else next(each for each in further if not each.exists())
+
+
 def put_in_place(fresh: Path, target: Path, aside: Path) -> bool:
     """Give a file its name, durably, and put aside what had it, with its logs; whether there was anything."""
     old = [
         each for each in (target, *(target.with_name(target.name + end) for end in _BESIDE)) if each.exists()
     ]
     if old:
-        aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside.mkdir(mode=0o700, parents=True)
         # The logs first: beside a new file they would be poison to it.
         for each in reversed(old):
             each.rename(aside / each.name)
-        _sync(aside)
+        sync(aside)
     fresh.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
     return bool(old)
 
 
@@ -135,7 +144,8 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
     return found
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, durable."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

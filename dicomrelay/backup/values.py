@@ -25,6 +25,7 @@ class Part(StrEnum):
     LEDGER = "ledger"
     INDEX = "index"
     SETTINGS = "settings"
+    AUDIT = "audit"
 
 
 class Engine(StrEnum):

@@ -17,7 +17,7 @@ from dicomrelay.settings.load import CONFIG_NAME
 _Result = TypeVar("_Result")
 # What is typed may be anything, a patient's id too: UIDs, our own ids and names of the settings are told.
 _OURS: Final = re.compile(r"[0-9]+(\.[0-9]+)+|[0-9a-f]{32}")
-_NAMED: Final = frozenset({"destination", "user", "token", "role", "priority"})
+_NAMED: Final = frozenset({"destination", "user", "token", "role", "priority", "part"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,30 @@ def _is_home(settings: Settings) -> bool:
     if all(settings.path(name).is_dir() for name in FOLDERS):
         return True
     return settings.path(CONFIG_NAME).is_file() or settings.path("audit", "lock").is_file()
+
+
+@contextlib.contextmanager
+def studies_told(
+    settings: Settings, kind: str, what: str, media: str = ""
+) -> Iterator[Callable[[str, int], None]]:
+    """What the block does to studies: to be called with the Study Instance UID and how many instances, as they are done.
+
+    Parameters
+    ----------
+    kind : str
+        "exported", "imported" or "deleted".
+    """
+    if not _is_home(settings):
+        yield lambda _study, _count: None
+        return
+    from dicomrelay.audit import Audit, Kind, this_account  # noqa: PLC0415 - not for every --help
+    from dicomrelay.audit.studies import StudyTally  # noqa: PLC0415
+
+    tally = StudyTally(Audit(settings), Kind(kind), what, this_account(), media)
+    try:
+        yield tally.add
+    finally:
+        tally.end()
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from dicomrelay.cli.audited import Audited
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.settings import Settings, load
+from dicomrelay.settings.load import config_path
 
 # What alembic brings with it is not for every --help.
 if TYPE_CHECKING:
@@ -45,14 +46,26 @@ _PARTS = ("ledger", "index", "settings")
 def command(
     invocation: Invocation, /, backup: Path, check: bool, replace: Sequence[str], keep_revision: bool
 ) -> int:
-    from dicomrelay.backup import Part, opened, restore_databases, restore_settings  # noqa: PLC0415 - as above
+    from archive.index.database import newest_revision  # noqa: PLC0415 - as above
+    from dicomrelay.backup import (  # noqa: PLC0415 - as above
+        Part,
+        opened,
+        refuse_while_up,
+        restore_databases,
+        restore_settings,
+        restore_trail,
+    )
 
     folder = backup.absolute()
-    done = opened(folder)
+    done = opened(folder, newest_index=newest_revision())
     code = ExitCode.OK
     if not check:
+        refuse_while_up(invocation.settings)
         parts = [Part(name) for name in replace]
-        restore_settings(invocation.settings.home, folder, done, replace=parts)
+        restore_trail(invocation.settings.home, folder, done)
+        # As it is found next time: what was just restored is not in force before that.
+        in_force = config_path(invocation.config, invocation.settings.home)
+        restore_settings(invocation.settings.home, folder, done, replace=parts, config=in_force)
         try:
             settings = _settings_now(invocation, done)
         except ConfigurationError as error:
@@ -111,6 +124,8 @@ def _tell(invocation: Invocation, folder: Path, done: Done, *, check: bool, keep
         invocation.say(f"aside     what was there is in {path}")
     for path, where in done.elsewhere:
         invocation.say(f"put away  {path}: belongs to {where}")
+    for words in manifest.left_out:
+        invocation.say(f"not in it {words}")
     for words in done.missing:
         invocation.say(f"missing   {words}")
     if check:

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from dicomrelay.backup import Part, make, opened, restore_databases
-from dicomrelay.backup.postgresql import shown
+from dicomrelay.backup.postgresql import look, put_back, shown
+from dicomrelay.backup.values import Database
 from dicomrelay.errors import BackupDamaged, ConfigurationError, ServiceError
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.schema import METADATA
@@ -90,3 +91,28 @@ def test_a_ledger_comes_back_from_a_dump_into_an_empty_database(
 def test_no_password_is_said_or_put_on_a_command_line(url: str, said: str) -> None:
     """It goes by PGPASSWORD."""
     assert shown(url) == said
+
+
+def test_what_libpq_takes_by_the_command_line_only_is_not_given_to_it(tmp_path: Path) -> None:
+    """There is no variable for the passphrase of a key (PostgreSQL, 34.15)."""
+    url = "postgresql://relay@db.example/relay?sslkey=/k&sslpassword=s3cret"
+
+    assert shown(url) == "postgresql://relay@db.example/relay?sslkey=/k"
+    with pytest.raises(ConfigurationError, match="sslpassword") as refused:
+        put_back(url, tmp_path / "database.pgdump", Database(revision=None, rows={}), "ledger_version")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_dump_of_a_newer_pg_dump_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the words of pg_restore: it is the program that is too old."""
+    program = tmp_path / "pg_restore"
+    program.write_text(
+        "#!/bin/sh\necho 'pg_restore: error: unsupported version (1.99) in file header' >&2\nexit 1\n"
+    )
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    with pytest.raises(ConfigurationError, match=r"newer pg_dump .*unsupported version"):
+        look(tmp_path / "database.pgdump")

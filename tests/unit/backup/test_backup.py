@@ -257,6 +257,70 @@ def test_a_newer_backup_is_refused(backup: Path) -> None:
         opened(backup)
 
 
+def test_an_index_of_a_newer_version_and_a_database_that_is_no_ledger_are_refused(backup: Path) -> None:
+    """Else the good index would be put aside for one that this version does not open."""
+    manifest = json.loads((backup / MANIFEST).read_text())
+
+    opened(backup, newest_index=manifest["index"]["revision"])
+    with pytest.raises(BackupDamaged, match="its index is of revision"):
+        opened(backup, newest_index="0000")
+    changed_database(backup, "ledger.sqlite", f"DELETE FROM {VERSION_TABLE}", revision=None)
+    with pytest.raises(BackupDamaged, match="is no ledger of dicomrelay"):
+        opened(backup)
+
+
+def changed_database(backup: Path, name: str, statement: str, *, revision: str | None) -> None:
+    """As by somebody who changes the manifest too."""
+    with closing(sqlite3.connect(backup / name)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    manifest = json.loads((backup / MANIFEST).read_text())
+    part = manifest[name.partition(".")[0]]
+    part["revision"], part["rows"][VERSION_TABLE] = revision, 0
+    for entry in manifest["files"]:
+        if entry["name"] == name:
+            entry["bytes"], entry["sha256"] = digest_of(backup / name)
+    (backup / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_files_of_one_name_are_put_aside_beside_each_other(backup: Path, tmp_path: Path) -> None:
+    """Two certificates that are both called ca.pem, and two restores within a second: nothing is lost."""
+    manifest, there = json.loads((backup / MANIFEST).read_text()), tmp_path / "home"
+    for each in ("one", "two"):
+        name = f"settings/{each}-ca.pem"
+        (backup / name).write_text(f"of the backup {each}")
+        size, digest = digest_of(backup / name)
+        entry = {"name": name, "part": "settings", "place": f"{each}/ca.pem", "bytes": size, "sha256": digest}
+        manifest["files"].append(entry)
+        (there / each).mkdir(parents=True)
+    (backup / MANIFEST).write_text(json.dumps(manifest))
+    for text in ("first", "second"):
+        for each in ("one", "two"):
+            (there / each / "ca.pem").write_text(f"{text} of {each}")
+        restore_settings(there, backup, opened(backup), replace=[Part.SETTINGS])
+
+    aside = sorted(path.read_text() for path in there.glob("replaced-*/**/ca.pem"))
+    assert aside == ["first of one", "first of two", "second of one", "second of two"]
+    assert (there / "two" / "ca.pem").read_text() == "of the backup two"
+
+
+def test_settings_outside_of_the_home_are_not_shadowed(backup: Path, tmp_path: Path) -> None:
+    """`./relay.toml` or --config: a relay.toml in the home would be read in their place from then on."""
+    config, home_path = tmp_path / "etc" / "relay.toml", tmp_path / "fresh"
+    config.parent.mkdir()
+    config.write_text("# newer\n")
+    done = opened(backup)
+
+    restore_settings(home_path, backup, done, config=config)
+
+    assert not (home_path / "relay.toml").exists()
+    assert done.elsewhere == [(home_path / "restored" / "relay.toml", str(config))]
+    config.write_bytes((backup / "settings" / "relay.toml").read_bytes())
+    again = opened(backup)
+    restore_settings(tmp_path / "other", backup, again, config=config)
+    assert (again.restored, again.kept, again.elsewhere) == ([], [], [])
+
+
 def test_a_folder_that_is_no_backup_or_was_not_finished_is_named(tmp_path: Path) -> None:
     """With what to do."""
     with pytest.raises(ConfigurationError, match="name a folder that `dicomrelay backup` made"):

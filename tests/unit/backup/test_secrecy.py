@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicomrelay.backup.named_files import Named, is_secret, named_files
-from dicomrelay.backup.secrecy import HEADER, is_open, open_variables, redacted, secrets
+from dicomrelay.backup.secrecy import HEADER, is_open, open_variables, redacted, secrets, written_secrets
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.settings import load
 
@@ -171,3 +171,53 @@ def test_files_of_the_settings_are_found_and_private_keys_are_secret(tmp_path: P
         for key in ("rules_file", "gateway.tls.certificate", "gateway.tls.key")
     ] == [False, False, True]
     assert is_secret(Named("gateway.tls.certificate", Path("x")), b"-----BEGIN PRIVATE KEY-----")
+
+
+def test_what_a_file_says_is_secret_also_where_a_variable_overrides_it() -> None:
+    """The settings in force know nothing of it; a webhook's address, which may hold a key, is one."""
+    text = (
+        '[monitor]\nuser = "anna"\npassword = "overridden-1"\n[broker]\nurl = "redis://b:6379/0"\n'
+        '[[alerts.webhooks]]\nname = "duty"\nurl = "https://hooks.example/T0/key-in-the-path"\nca = "ca.pem"\n'
+        '[[users]]\nname = "anna"\npassword_hash = "scrypt$1"\ntokens = [{ name = "t", hash = "sha256" }]\n'
+        "[archive]\nsecret_access_key = 'of-the-bucket'\n"
+    )
+
+    assert written_secrets(tomllib.loads(text)) == {
+        "monitor.password": "overridden-1",
+        "alerts.webhooks.0.url": "https://hooks.example/T0/key-in-the-path",
+        "archive.secret_access_key": "of-the-bucket",
+    }
+
+
+def test_a_webhooks_address_in_force_is_secret(tmp_path: Path) -> None:
+    """It is a plain text in the settings, and never shown."""
+    (tmp_path / "relay.toml").write_text(
+        '[[alerts.webhooks]]\nname = "duty"\nurl = "https://hooks.example/T0/key"\n'
+    )
+
+    assert secrets(load(home=tmp_path)) == {"alerts.webhooks.0.url": "https://hooks.example/T0/key"}
+
+
+def test_secrets_that_were_put_out_of_force_go_too() -> None:
+    """In a comment a key with its value, and the password of a URL, whatever it was; other words stay."""
+    text = (
+        '# token = "of-last-year"\n#url=\'redis://:old-pw@b/0\'\n# port = "104", password: ask anna\n'
+        '# see amqp://relay:old-pw-2@rabbit/ before\nx = 1 # url = "redis://b/0"\n'
+    )
+
+    found = redacted(text, [], "relay.toml").removeprefix(HEADER)
+
+    assert found == (
+        '# token = "(left out)"\n#url="(left out)"\n# port = "104", password: ask anna\n'
+        '# see amqp://relay:(left out)@rabbit/ before\nx = 1 # url = "redis://b/0"\n'
+    )
+
+
+def test_a_variable_by_the_name_of_a_secret_is_named_only() -> None:
+    """Also where something else has the last word."""
+    environment = {"DICOMRELAY_MONITOR__PASSWORD": "x", "DICOMRELAY_BROKER__URL": "redis://b/0"}
+
+    assert open_variables(environment, []) == (
+        {"DICOMRELAY_BROKER__URL": "redis://b/0"},
+        ["DICOMRELAY_MONITOR__PASSWORD"],
+    )
