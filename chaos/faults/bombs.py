@@ -10,7 +10,7 @@ from typing import Final
 from chaos.instances import encode_data_set
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 
-_DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _JPEG: Final = "1.2.840.10008.1.2.4.50"
 _MEGABYTE: Final = 1 << 20
 
@@ -28,7 +28,7 @@ def made_of_nothing() -> dict[str, tuple[str, str, bytes]]:
         + b"".join(packer.compress(bytes(_MEGABYTE)) for _ in range(1024))
         + packer.flush()
     )
-    found["deflated"] = (uid, _DEFLATED, packed + b"\0" * (len(packed) & 1))
+    found["deflated"] = (uid, DEFLATED, packed + b"\0" * (len(packed) & 1))
     uid, syntax, head = found["deep"]
     level = struct.pack("<HH2sHI", 0x4001, 0x1140, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
         "<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF

@@ -17,7 +17,7 @@ from typing import Final
 
 from chaos.campaign import Campaign, archived, campaign, spooled
 from chaos.faults import Fault, Outcome, Run
-from chaos.faults.bombs import made_of_nothing
+from chaos.faults.bombs import DEFLATED, made_of_nothing
 from chaos.faults.hostile_tools import MEGABYTE, answer, still_works
 from chaos.figures import Figure
 from chaos.fuzz_mutate import Mutator
@@ -28,9 +28,11 @@ from chaos.senders import Tally, send_study
 from dicomrelay.dicom.part10 import FileMeta, encode_file_meta
 from dicomrelay.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomrelay.errors import RelayError
-from dicomrelay.net.requestor import Association
+from dicomrelay.net.requestor import Association, StoreItem
 
 _BOUNDARY: Final = "hostile"
+# Of the reference: each is taken or refused within two seconds.
+_LONGEST_S: Final = 2.0
 _ECHO: Final = [("1.2.840.10008.1.1", ("1.2.840.10008.1.2",))]
 _EVIL: Final = (
     "../../../../tmp/hostile", "/tmp/hostile", "..", ".", "$(touch /tmp/hostile)", "`touch /tmp/hostile`",
@@ -62,18 +64,19 @@ def _memory(running: Campaign) -> int:
 
 
 def mutants(run: Run) -> Outcome:
-    """R23: changed data sets by C-STORE and by STOW; then everything that serves looks at what was taken."""
+    """R23: changed data sets by C-STORE, STOW and `send`; then everything that serves looks at what was taken."""
     chance = random.Random(run.seed)
     with campaign(run.folder, run.seed, senders=0, storescu=False) as running:
-        folder = run.folder / "mutants"
+        folder, by_command = run.folder / "mutants", run.folder / "by-command"
         folder.mkdir()
+        by_command.mkdir()
         samples = [
             encode_data_set(f"1.2.826.1.{number}", "1.2.826.2", chance.randbytes(2000))
             for number in range(20)
         ]
         mutator = Mutator(chance, samples)
         workers = {each.pid for each in processes_of(running.relay.home)}
-        tally, statuses = Tally(), Counter[int]()
+        tally, statuses, ways = Tally(), Counter[int](), Counter[int]()
         for number, made in enumerate(
             islice(make_instances(folder, run.seed, per_study=20, size=2_000), run.trials)
         ):
@@ -82,12 +85,18 @@ def mutants(run: Run) -> Outcome:
             data_set = mutator.mutate(whole[item.data_set_offset :])
             data_set += bytes(len(data_set) & 1)  # an odd one is refused by our own sender
             path.write_bytes(whole[: item.data_set_offset] + data_set)
-            if number % 2:
+            ways[number % 3] += 1
+            if number % 3 == 2:
+                # From the first byte on: the command is given files, and a gateway data sets.
+                whole = mutator.mutate(path.read_bytes()) if number % 2 else path.read_bytes()
+                (by_command / f"{number}.dcm").write_bytes(whole)
+            elif number % 3:
                 statuses[_store_web(running, path.read_bytes())] += 1
             else:
                 send_study(
                     running.relay.remote, [Instance(replace(item, data_set_bytes=len(data_set)), "")], tally
                 )
+        told, unsaid = _by_command(running, by_command)
         unanswered = statuses[0] + sum(count for status, count in statuses.items() if status >= 500)
         held = len(spooled(running.relay.home)[0])
         time.sleep(3)
@@ -100,9 +109,10 @@ def mutants(run: Run) -> Outcome:
         figures=(
             Figure(
                 "by C-STORE and neither stored, refused nor ended",
-                run.trials - run.trials // 2 - answered,
+                ways[0] - answered,
                 bar=0,
             ),
+            Figure("by `send` and neither submitted, passed over nor named as unusable", unsaid, bar=0),
             Figure("by STOW-RS and answered with a fault of ours", unanswered, bar=0),
             Figure("stored", len(tally.acknowledged) + statuses[200]),
             Figure("in the spool", held),
@@ -110,8 +120,26 @@ def mutants(run: Run) -> Outcome:
             Figure("processes that died", len(died), bar=0),
             Figure("ordinary instances that did not arrive afterwards", still, bar=0),
         ),
-        note=f"C-STORE {dict(tally.statuses)}, STOW-RS {dict(statuses)}",
+        note=f"C-STORE {dict(tally.statuses)}, STOW-RS {dict(statuses)}, `send` {told}",
     )
+
+
+def _by_command(running: Campaign, folder: Path) -> tuple[dict[str, int], int]:
+    """What `dicomrelay send` says of a folder, and of how many files it says nothing, or not in its words."""
+    count = sum(1 for _ in folder.iterdir())
+    ended = running.relay.command("send", str(folder), "--recursive", "--no-wait", "--json", timeout_s=300)
+    try:
+        account = json.loads(ended.stdout)
+        told = {
+            "submitted": int(account["instances"]["submitted"]),
+            "passed over": int(account["files"]["skipped"]),
+            "unusable": len(account["files"]["unusable"]),
+        }
+    except (ValueError, KeyError, TypeError):
+        return {"exit code": ended.returncode}, count
+    if "Traceback" in ended.stderr or ended.returncode not in {0, 1}:
+        return told, count
+    return told, abs(count - sum(told.values()))
 
 
 def _look_at_all(running: Campaign) -> int:
@@ -128,7 +156,7 @@ def _look_at_all(running: Campaign) -> int:
 
 
 def bombs(run: Run) -> Outcome:
-    """R24: small on the wire and endless inside, by STOW-RS, and looked at in every way; HTTP bodies that claim too much."""
+    """R24: small on the wire and endless inside, by STOW-RS and C-STORE, looked at in every way; bodies that claim too much."""
     slowest, faults, sent = 0.0, 0, 0
     with campaign(run.folder, run.seed, senders=0, storescu=False) as running:
         port = running.relay.settings.streamer.port
@@ -141,7 +169,10 @@ def bombs(run: Run) -> Outcome:
                 slowest = max(slowest, time.monotonic() - began)
                 run.say(f"{name}: {status} in {time.monotonic() - began:.1f} s, {_memory(running) >> 20} MB")
                 faults += status in {0, 500}
-                sent += 1
+                began = time.monotonic()
+                faults += not _store_dimse(running, run.folder / "bomb.dcm", syntax, data_set, uid)
+                slowest = max(slowest, time.monotonic() - began)
+                sent += 2
             claims = _claiming(port)
             packed = answer(
                 port,
@@ -160,13 +191,24 @@ def bombs(run: Run) -> Outcome:
     return Outcome(
         figures=(
             Figure("answers that are faults of ours, or none", faults, bar=0),
-            Figure("the slowest to be taken or refused", slowest, "s"),
+            Figure("the slowest to be taken or refused", slowest, "s", bar=_LONGEST_S),
             Figure("memory of a process beyond the most before", grown / MEGABYTE, "MB", bar=512),
             Figure("ordinary instances that did not arrive afterwards", still, bar=0),
         ),
         trials=sent,
         note="a gigabyte deflated, sequences 100,000 deep, 2**31 - 1 frames, a JPEG of 65,535 squared, 500,000 fragments",
     )
+
+
+def _store_dimse(running: Campaign, path: Path, syntax: str, data_set: bytes, before: str) -> bool:
+    """By C-STORE, under another UID of the same length: whether it was answered."""
+    uid = f"{before[:-1]}{(int(before[-1]) + 1) % 10}"
+    named = data_set if syntax == DEFLATED else data_set.replace(before.encode(), uid.encode())
+    path.write_bytes(named)
+    item = StoreItem(CT_IMAGE_STORAGE, before if syntax == DEFLATED else uid, syntax, path, 0, len(named))
+    tally = Tally()
+    send_study(running.relay.remote, [Instance(item, "")], tally)
+    return len(tally.acknowledged) + tally.refused == 1
 
 
 def _claiming(port: int) -> int:
@@ -241,7 +283,7 @@ def evil_strings(run: Run) -> Outcome:
 
 
 FAULTS: Final = (
-    Fault("R23", "mutated instances by C-STORE and STOW-RS", "instances", 1000, mutants),
-    Fault("R24", "bombs by STOW-RS, and bodies that claim too much", "rounds", 2, bombs),
+    Fault("R23", "mutated instances by C-STORE, STOW-RS and `send`", "instances", 1000, mutants),
+    Fault("R24", "bombs by STOW-RS and C-STORE, and bodies that claim too much", "rounds", 2, bombs),
     Fault("R25", "strings that climb and inject", "strings", 200, evil_strings),
 )

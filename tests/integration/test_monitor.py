@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from dicomrelay.ledger import DeliveryOutcome, DeliveryState, DestinationInfo, L
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.runtime import home
 from dicomrelay.settings import AccountSettings, MonitorSettings, Settings
+from monitor import beside
 from tests.support.ledger import PACS, arrival, claimed_transfer
 from tests.support.monitor import running_monitor
 
@@ -383,6 +386,37 @@ def test_where_nobody_is_asked_everybody_may_look_and_nobody_do(tmp_path: Path) 
         away = client.get("/studies")
         assert away.status_code == 503
         assert "The ledger does not answer" in away.text
+
+
+def test_what_is_no_instance_of_the_ledger_needs_attention_too(tmp_path: Path) -> None:
+    """As the status has it: nothing says that nothing needs attention while a damaged item lies in the spool."""
+    settings = Settings(home=tmp_path)
+    settings.path("db").mkdir()
+    migrate(home.ledger_url(settings))
+    ledger = Ledger.open(home.ledger_url(settings))
+    assert beside.lines(ledger, settings) == ()
+    settings.path("spool", "corrupt").mkdir(parents=True)
+    for name in ("a.dcm", "b.dcm"):
+        settings.path("spool", "corrupt", name).touch()
+    settings.archive_path.mkdir()
+    with closing(sqlite3.connect(settings.archive_path / "index.sqlite")) as index:
+        index.execute("CREATE TABLE archive_instances (damage TEXT)")
+        index.execute("INSERT INTO archive_instances VALUES (NULL), ('digest')")
+        index.commit()
+    full = settings.model_copy(
+        update={"gateway": settings.gateway.model_copy(update={"min_free_bytes": 1 << 60})}
+    )
+    assert [do for _, do in beside.lines(ledger, full)] == [
+        "dicomrelay status",
+        "dicomrelay doctor",
+        "dicomrelay archive check --damaged",
+    ]
+    with running_monitor(settings) as base:
+        page = httpx.get(f"{base}/attention", timeout=60).text
+    assert "No instance needs attention" in page
+    assert "2 damaged spool items put away in spool/corrupt" in page
+    assert "1 damaged archived file:" in page
+    ledger.dispose()
 
 
 def test_users_made_while_it_runs_may_what_they_may(tmp_path: Path) -> None:
