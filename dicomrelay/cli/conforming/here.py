@@ -7,7 +7,7 @@ from typing import Final
 from dicomrelay.cli.conforming.cells import switched, table
 from dicomrelay.dicom.transfer_syntaxes import transfer_syntax
 from dicomrelay.dimse.identifier_bounds import MAX_ELEMENTS
-from dicomrelay.settings import DestinationSettings, Settings
+from dicomrelay.settings import DestinationSettings, HttpTlsSettings, Settings
 from dicomrelay.settings.dicomweb import DestinationProtocol
 from scp_gateway.preferences import transfer_syntax_uids
 
@@ -120,14 +120,18 @@ def listeners(settings: Settings) -> str:
             "DICOMweb and viewer",
             streamer.host,
             str(streamer.port),
-            f"HTTP; who calls is asked: {switched(asks)}",
+            f"{_http(streamer.tls)}; who calls is asked: {switched(asks)}",
         ],
     ]
     if monitor.enabled:
-        rows.append(["Flower", monitor.host, str(monitor.port), "HTTP"])
+        rows.append(["Flower", monitor.host, str(monitor.port), _http(monitor.tls)])
     if metrics.enabled and metrics.port:
-        rows.append(["metrics and health", metrics.host, str(metrics.port), "HTTP"])
+        rows.append(["metrics and health", metrics.host, str(metrics.port), _http(metrics.tls)])
     return table(["listener", "address", "TCP port", "how"], rows)
+
+
+def _http(tls: HttpTlsSettings | None) -> str:
+    return "HTTP" if tls is None else f"HTTP, TLS {tls.minimum} or newer"
 
 
 def callers(settings: Settings) -> str:
