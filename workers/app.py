@@ -14,7 +14,7 @@ from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.log import get_logger
-from dicomrelay.metrics.catalogue import FORWARD_PLACES
+from dicomrelay.metrics.catalogue import FORWARD_PLACES, QUEUE_WORKERS
 from dicomrelay.net import tls
 from dicomrelay.routing.book import rule_set
 from dicomrelay.runtime import home
@@ -23,6 +23,7 @@ from dicomrelay.runtime.queue import Queue, WakeUps, build_celery, names_of
 from dicomrelay.settings import Settings
 from workers import tasks
 from workers.dead import end_leases_of_the_dead
+from workers.draining import drain_until
 from workers.forwarding import Forwarding
 from workers.rooms import Rooms
 from workers.watchdog import Activity, watch
@@ -134,6 +135,7 @@ def run(
     # SIGTERM as soft shutdown: finish within worker_soft_shutdown_timeout, or give the message back.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     from celery import signals  # noqa: PLC0415 - it reads the variable when it is imported
+    from celery.utils.nodenames import default_nodename, host_format  # noqa: PLC0415
     from celery.worker.consumer import Consumer  # noqa: PLC0415
 
     tls.check_destinations(settings)
@@ -150,29 +152,32 @@ def run(
 
     def on_ready(**_: Any) -> None:
         _log.info("taking work", queues=[queue.value for queue in queues], processes=processes)
+        for queue in queues:
+            metrics.level(QUEUE_WORKERS, 1, queue.value)
         if any(queue.value.startswith("forward") for queue in queues):
             metrics.level(FORWARD_PLACES, processes)
         _bound_the_shutdown(own.stop)
         watch(_activity, WakeUps(settings), queues)
+        if threads and home.is_shared(settings):
+            ends = threading.Event()  # with the process
+            threading.Thread(target=drain_until, args=(own.rooms, ends), name="drain", daemon=True).start()
         ready()
 
-    running: list[Any] = []
-    signals.worker_init.connect(lambda sender, **_: running.append(sender), weak=False)
     signals.worker_ready.connect(on_ready, weak=False)
     # Celery sets up logging of its own unless somebody listens here; ours is set up already.
     signals.setup_logging.connect(lambda **_: None, weak=False)
-    app.worker_main(
-        [
-            "worker",
-            f"--hostname={name}@%h",
-            f"--queues={','.join(names_of(settings).taken_by(queues))}",
-            f"--concurrency={processes}",
-            "--pool=threads" if threads else "--pool=prefork",
-            "--task-events",
-            "--without-mingle",
-        ]
+    # Without Celery's own command line, which imports a shell, Flower and every command there is: a fourth of a second.
+    worker = app.Worker(
+        hostname=host_format(default_nodename(f"{name}@%h")),
+        queues=list(names_of(settings).taken_by(queues)),
+        concurrency=processes,
+        pool_cls="threads" if threads else "prefork",
+        loglevel="WARNING",
+        task_events=True,
+        without_mingle=True,
     )
-    if running and running[0].exitcode:
+    worker.start()
+    if worker.exitcode:
         # Such as a broker that refuses the password, which Celery takes for the end. It has said why; Celery's own code is lost.
         raise ServiceUnavailable(
             "the worker ended by itself, the lines before say why; whoever keeps it alive starts it again"

@@ -20,6 +20,10 @@ LEASE_S: Final = 10.0
 _MARGIN_S: Final = 2.0
 _ASK_EVERY_S: Final = 2.0
 _LOOK_EVERY_S: Final = 0.25
+_COPIED: Final = (
+    "another scheduler runs under the name of this spool: two hosts with a copied home take each other's work and cannot do it. "
+    "Stop one, and start it with a home of its own; what its spool holds goes on when that disk is given the name back"
+)
 
 
 class Lead:
@@ -58,6 +62,21 @@ class Lead:
     def leads(self) -> bool:
         """Whether nobody else can lead now."""
         return self._clock() < self._until
+
+
+class OneOfThisName:
+    """Whether another scheduler runs under the name of our spool: a home, or a machine, that was copied. No I/O.
+
+    Each of two takes the row of that name in turn, and its fence rises each time.
+    """
+
+    def __init__(self) -> None:
+        self._fence: int | None = None
+
+    def is_another_there(self, fence: int | None) -> bool:
+        """Told the fence of each time that we took the row: whether somebody else had it since the time before."""
+        before, self._fence = self._fence, fence
+        return None not in (before, fence) and before != fence
 
 
 class Reign:
@@ -104,14 +123,16 @@ def lead(rooms: Rooms, reign: Reign, stop: threading.Event) -> Lead:
         reign.set(True)
         threading.Thread(target=_end, args=(reign, stop), name="reign", daemon=True).start()
         return alone
-    leases, owner = rooms.ledger.named_leases, rooms.owner
+    leases, owner, names = rooms.ledger.named_leases, rooms.owner, OneOfThisName()
     own = Lead(lambda: leases.take(SCHEDULER, owner=owner, lease_ms=round(1000 * LEASE_S), is_gone=is_gone))
 
     def ask() -> None:
         while True:
             own.ask()
             with suppress(RelayError):  # the sweeper, who asks the same database, says so
-                leases.take(of_spool(rooms.host), owner=owner, lease_ms=HEARD_MS, is_gone=_any)
+                fence = leases.take(of_spool(rooms.host), owner=owner, lease_ms=HEARD_MS, is_gone=_any)
+                if names.is_another_there(fence):
+                    _log.error(_COPIED, action="spool.name-twice", spool=rooms.host)
             if stop.wait(_ASK_EVERY_S):
                 break
         try:

@@ -16,8 +16,8 @@ from dicomrelay.log import get_logger
 from dicomrelay.net.query_retrieve import Counts, Get, Move
 from dicomrelay.net.retrieve_contexts import retrieve_contexts
 from dicomrelay.routing import Destination
-from dicomrelay.runtime.queue import Task
 from workers.contacts import Contacts
+from workers.draining import tell_of_arrivals
 from workers.lease import LeaseKeeper
 from workers.pull_ask import Asking
 from workers.pull_plan import Announced, Request, Retrieved, fetched, requests, whole_request
@@ -288,9 +288,9 @@ class Fetching:
     def _tell_of_the_end(self, association_id: str) -> None:
         """To the group worker, as the gateway does: there is something, and nothing more comes by that association."""
         try:
-            self.rooms.wake_ups.send(Task.GROUP, ids=[association_id])
+            tell_of_arrivals(self.rooms, association_id)
         except ServiceUnavailable as error:
-            _log.warning("not woken, the sweeper will", task=Task.GROUP.value, reason=str(error))
+            _log.warning("not told of what came, it is looked for", reason=str(error))
 
     def _settled(self, announced: Announced) -> set[str] | int:
         """What is here once all of it is, or nothing more comes."""

@@ -15,6 +15,7 @@ from dicomrelay.cli.checks.destinations import check_destinations
 from dicomrelay.cli.checks.edits import check_edits
 from dicomrelay.cli.checks.finding import Finding, Verdict, exit_code, failed, ok
 from dicomrelay.cli.checks.home import check_home
+from dicomrelay.cli.checks.hosts import check_hosts
 from dicomrelay.cli.checks.integrity import check_integrity
 from dicomrelay.cli.checks.ports import check_ports
 from dicomrelay.cli.checks.pulls import check_pulls_of
@@ -94,6 +95,7 @@ def examine(settings: Settings, timeout_s: float | None) -> Iterator[Finding]:
         "ports": lambda: check_ports(settings, is_up=is_up),
         "broker": lambda: check_broker(settings, is_up=is_up),
         "ledger": lambda: check_ledger(settings),
+        "hosts": lambda: check_hosts(settings),
         "archive": lambda: check_archive_storage(settings),
         "spool": lambda: check_spool(settings),
         "rules": lambda: check_rules(settings),

@@ -94,6 +94,20 @@ def archive_index(settings: Settings) -> Iterator[Work | None]:
         database.dispose()
 
 
+def _is_at_a_server(settings: Settings) -> bool:
+    """Whether the ledger is there without this home: any machine that has the settings may look at it."""
+    if not home.is_shared(settings):
+        return False
+    from dicomrelay.ledger.migrate import current_revision  # noqa: PLC0415 - late: Alembic, for this one case
+
+    database = Database(home.ledger_url(settings))
+    try:
+        with database.read() as work:
+            return current_revision(work.connection) is not None
+    finally:
+        database.dispose()
+
+
 @contextmanager
 def opened_ledger(settings: Settings) -> Iterator[Ledger]:
     """The ledger that is there; none is made.
@@ -105,7 +119,7 @@ def opened_ledger(settings: Settings) -> Iterator[Ledger]:
     ServiceUnavailable
         Something has, and the ledger is gone.
     """
-    if not has_run(settings):
+    if not has_run(settings) and not _is_at_a_server(settings):
         _refuse_when_lost(settings)
         raise ConfigurationError(
             f"{settings.home}: nothing has run here yet: start `dicomrelay up`, or name another home with --home"

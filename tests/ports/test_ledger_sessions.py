@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
-from dicomrelay.errors import ServiceUnavailable
+from dicomrelay.cli.ledgers import opened_ledger
+from dicomrelay.errors import ConfigurationError, ServiceUnavailable
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.engine import Database, Work
+from dicomrelay.settings import load
 from tests.support.ledger import MINUTE_MS
 
 
@@ -56,3 +59,14 @@ def test_who_was_stopped_in_a_transaction_has_lost_it_and_goes_on(shared_url: st
         database.transact(stop)
     assert database.transact(lambda work: work.connection.execute(text("SELECT 2")).scalar()) == 2
     database.dispose()
+
+
+def test_a_ledger_at_a_server_is_looked_at_from_anywhere(shared_url: str, tmp_path: Path) -> None:
+    """With the settings alone, in a home where nothing has run; one that was never migrated is no ledger yet."""
+    (tmp_path / "relay.toml").write_text(f'[database]\nurl = "{shared_url}"\n', "utf-8")
+    with opened_ledger(load(home=tmp_path)) as ledger:
+        assert ledger.hosts() == []
+    other = shared_url.replace(shared_url.partition("@/")[2].partition("?")[0], "template1")
+    (tmp_path / "relay.toml").write_text(f'[database]\nurl = "{other}"\n', "utf-8")
+    with pytest.raises(ConfigurationError, match="nothing has run"), opened_ledger(load(home=tmp_path)):
+        pass

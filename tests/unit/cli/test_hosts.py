@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dicomrelay.cli.checks.finding import Verdict
+from dicomrelay.cli.checks.hosts import of_hosts
+from dicomrelay.ledger.hosts import HostFound
 from tests.support.archive_command import ArchiveCommand
 from tests.support.rooms import rooms_at, spooled
 from workers.group import group_arrivals
@@ -37,3 +41,31 @@ def test_a_host_that_is_away_with_something_is_exit_code_1(
         there = command.run("hosts")
         assert there.code == 0
         assert f"{rooms.host}: runs, leads; 1 instances" in there.out
+
+
+_LEADS = HostFound("gateway-1-00000001", 1000, True, 0)
+
+
+@pytest.mark.parametrize(
+    ("found", "waiting", "verdicts", "words"),
+    [
+        ([_LEADS], 3, [Verdict.OK], "1 schedulers are heard of, gateway-1-00000001 leads"),
+        ([_LEADS], 0, [Verdict.OK], "leads"),
+        ([replace(_LEADS, spool="other-00000002")], 3, [Verdict.FAILED, Verdict.OK], "3 instances wait"),
+        ([replace(_LEADS, heard_ms_ago=40_000)], 3, [Verdict.FAILED, Verdict.WARNING], "no scheduler leads"),
+        (
+            [_LEADS, HostFound("lost-00000003", None, False, 7)],
+            0,
+            [Verdict.WARNING, Verdict.OK],
+            "lost-00000003 is not heard of, and 7",
+        ),
+        ([], 0, [Verdict.WARNING], "no scheduler leads"),
+    ],
+)
+def test_doctor_knows_a_spool_that_nobody_looks_after(
+    found: list[HostFound], waiting: int, verdicts: list[Verdict], words: str
+) -> None:
+    """What waits there waits for ever; and what only a lost host has."""
+    findings = list(of_hosts(found, _LEADS.spool, waiting))
+    assert [each.verdict for each in findings] == verdicts
+    assert any(words in each.words for each in findings)

@@ -8,7 +8,7 @@ from pathlib import Path
 from dicomrelay.errors import ServiceUnavailable
 from tests.support.house import wait_for
 from tests.support.rooms import as_if_shared, rooms_at
-from workers.leading import LEASE_S, Lead, Reign, lead
+from workers.leading import LEASE_S, Lead, OneOfThisName, Reign, lead
 
 
 class _Lease:
@@ -73,6 +73,15 @@ def test_who_is_told_that_another_leads_stops_at_once() -> None:
     lease.fence = None
     one.ask()
     assert not _leads(one)
+
+
+def test_a_copied_home_is_known_by_its_fence() -> None:
+    """Each of two takes the name in turn; a start over what a dead one left, or a cut, is no copy."""
+    names = OneOfThisName()
+    assert [names.is_another_there(fence) for fence in (4, 4, 4)] == [False] * 3
+    assert names.is_another_there(6)
+    assert not names.is_another_there(6)
+    assert names.is_another_there(8)
 
 
 def test_duties_begin_and_end_with_the_lead() -> None:
