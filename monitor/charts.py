@@ -13,10 +13,10 @@ from typing import Final
 from monitor.words import clock
 
 _SMALL: Final = (180.0, 36.0)
-_LARGE: Final = (720.0, 180.0)
-# Room of a large one for its words.
-_LEFT: Final = 76.0
-_BELOW: Final = 20.0
+_LARGE: Final = (720.0, 200.0)
+# Room of a large one for its words: on a narrow screen they are drawn twice as large, so those of the lines stand on them.
+_ABOVE: Final = 26.0
+_BELOW: Final = 30.0
 _TICKS: Final = 4
 
 
@@ -63,25 +63,23 @@ def small(curve: Curve) -> str:
 def large(curve: Curve) -> str:
     """With its largest value, its half and the times below."""
     width, height = _LARGE
-    wide, high = width - _LEFT, height - _BELOW
+    high = height - _BELOW
     top = _rounded(curve.peak)
-    marks = []
-    for part in (0.0, 0.5, 1.0) if top else (0.0,):
-        y = high - part * (high - 10)
-        label = curve.words(part * top) if part else "0"
-        marks.append(
-            f'<line class="chart-grid" x1="{_LEFT:g}" y1="{y:.1f}" x2="{width:g}" y2="{y:.1f}"/>'
-            f'<text class="chart-words" x="{_LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end">{escape(label)}</text>'
-        )
+    lines, labels = [], []
+    for part in (0.5, 1.0) if top else ():
+        y = high - part * (high - _ABOVE)
+        lines.append(f'<line class="chart-grid" x1="0" y1="{y:.1f}" x2="{width:g}" y2="{y:.1f}"/>')
+        labels.append(_words(0, y - 4, "start", curve.words(part * top)))
     for number in range(_TICKS + 1):
-        x = _LEFT + wide * number / _TICKS
         at = curve.begin_ms + curve.step_ms * len(curve.values) * number // _TICKS
-        anchor = "end" if number == _TICKS else "middle"
-        marks.append(
-            f'<text class="chart-words" x="{x:.1f}" y="{height - 4:g}" text-anchor="{anchor}">{clock(at)}</text>'
-        )
-    area = _area(curve, wide, high, left=_LEFT, top=top, above=10)
-    return _svg(curve, "chart-large", width, height, "".join(marks) + area)
+        anchor = {0: "start", _TICKS: "end"}.get(number, "middle")
+        labels.append(_words(width * number / _TICKS, height - 6, anchor, clock(at)))
+    area = _area(curve, width, high, top=top, above=_ABOVE)
+    return _svg(curve, "chart-large", width, height, "".join(lines) + area + "".join(labels))
+
+
+def _words(x: float, y: float, anchor: str, text: str) -> str:
+    return f'<text class="chart-words" x="{x:g}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _svg(curve: Curve, kind: str, width: float, height: float, inside: str) -> str:
@@ -92,20 +90,16 @@ def _svg(curve: Curve, kind: str, width: float, height: float, inside: str) -> s
     )
 
 
-def _area(
-    curve: Curve, width: float, height: float, *, left: float = 0, top: float = 0, above: float = 1
-) -> str:
+def _area(curve: Curve, width: float, height: float, *, top: float = 0, above: float = 1) -> str:
     """Steps, filled down to the line of 0."""
     largest = top or curve.peak
     step = width / max(1, len(curve.values))
-    line = [f"M{left:.1f} {height:.1f}"]
+    line = [f"M0 {height:.1f}"]
     for number, value in enumerate(curve.values):
         y = height - (value / largest * (height - above) if largest else 0)
-        line.append(f"V{y:.1f}H{left + (number + 1) * step:.1f}")
+        line.append(f"V{y:.1f}H{(number + 1) * step:.1f}")
     line.append(f"V{height:.1f}Z")
-    base = (
-        f'<line class="chart-base" x1="{left:g}" y1="{height:.1f}" x2="{left + width:g}" y2="{height:.1f}"/>'
-    )
+    base = f'<line class="chart-base" x1="0" y1="{height:.1f}" x2="{width:g}" y2="{height:.1f}"/>'
     return f'<path class="chart-area" d="{"".join(line)}"/>{base}'
 
 

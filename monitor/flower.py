@@ -53,7 +53,8 @@ def run(settings: Settings, *, ready: Callable[[], None]) -> None:
     ConfigurationError
         As `check`, the address cannot be had, or a file of the settings cannot be read.
     """
-    asks, monitor = check(settings), settings.monitor
+    check(settings)
+    monitor = settings.monitor
     for variable in [name for name in os.environ if name.startswith("FLOWER_")]:
         del os.environ[variable]
     from monitor.serving import built, listen  # noqa: PLC0415 - Flower and Celery take half a second
@@ -67,7 +68,7 @@ def run(settings: Settings, *, ready: Callable[[], None]) -> None:
             "passwords and pages can be read on the way: set [monitor.tls], or have a proxy with TLS in front",
             action="monitor.start",
         )
-    application = built(settings, build_celery(settings), read_only=not asks)
+    application = built(settings, build_celery(settings))
     try:
         listen(application, monitor.host, monitor.port, tls=tls)
     except OSError as error:

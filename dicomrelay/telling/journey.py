@@ -77,8 +77,8 @@ def line(told: Told) -> str:
     return shown(f"{time_of(told.first.at)}  {what}" + (f": {said}" if said else ""))
 
 
-def said_of(told: Told) -> tuple[str, str]:
-    """What and whereto, and how it went."""
+def said_of(told: Told, *, with_until: bool = True) -> tuple[str, str]:
+    """What and whereto, and how it went; until when, for who does not say that in another place."""
     step, instances = told.first, len(told.instances)
     parts = [
         f"{instances} instances" if instances > 1 else "",
@@ -87,7 +87,7 @@ def said_of(told: Told) -> tuple[str, str]:
         *_words(step.detail),
         *_rest(step),
         f"SHA-256 {step.detail['digest']}" if told.count == 1 and "digest" in step.detail else "",
-        f"until {time_of(told.last.at)}" if told.last.at != step.at else "",
+        f"until {time_of(told.last.at)}" if with_until and told.last.at != step.at else "",
     ]
     what = f"{step.kind.replace('_', ' ')} {step.destination}".strip()
     return shown(what), shown(", ".join(filter(None, parts)))

@@ -36,7 +36,9 @@ class StudiesPage(Page):
     tab = "studies"
 
     async def get(self) -> None:
-        wanted, state = self.given("q").strip(), self.given("state")
+        wanted = self.given("q").strip()
+        # A search is among all: a name that is whole is in one state, and its page says which.
+        state = "" if wanted else self.given("state")
         looks = self.house.looks
         if wanted:
             if not _WANTED.fullmatch(wanted):
@@ -79,6 +81,7 @@ class StudiesPage(Page):
             state=state,
             states=[(each, each.replace("_", " ")) for each in rows.STATES],
             older=older,
+            is_cut=len(jobs) == _A_PAGE,
         )
 
 
@@ -123,14 +126,16 @@ class SubjectPage(Page):
             replace(each, outside_of_windows=each.destination in outside) for each in found.deliveries
         ]
         study = found.study
+        at_ms = study.last_received_at_ms if study else found.job.at_ms
         self.show(
             "relay-study.html",
             subject=found.subject,
             kind=found.job.kind,
-            state=rows.state(found.job.state),
+            state=rows.standing(study) if study else rows.state(found.job.state),
             study=study,
             total=size(study.bytes) if study else "",
-            at=words.moment(study.last_received_at_ms if study else found.job.at_ms),
+            at=words.moment(at_ms),
+            stamp=words.stamp(at_ms),
             orders=rows.order_lines(found.job.orders, found.subject),
             destinations=list(map(rows.to_row, found.destinations)),
             names=found.job.destinations,

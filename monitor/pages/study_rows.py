@@ -24,6 +24,7 @@ _KINDS: Final = {
     "cancelled": "ok",
     "done": "ok",
     "arriving": "busy",
+    "under way": "busy",
 }
 _STANDS: Final = {
     "pending": "pending",
@@ -182,7 +183,7 @@ def timeline(steps: Sequence[Step]) -> list[TimeStep]:
     """What happened, alike steps told once, the oldest first."""
     found = []
     for told in merged(steps):
-        what, said = said_of(told)
+        what, said = said_of(told, with_until=False)
         until = words.moment(told.last.at) if told.last.at - told.first.at >= 1000 else ""
         found.append(
             TimeStep(

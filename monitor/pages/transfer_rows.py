@@ -36,7 +36,7 @@ class DestinationRow:
     instances: str
     bytes: str
     oldest: str
-    places: str
+    associations: str
     speed: str
     rate: str
     eta: str
@@ -45,6 +45,7 @@ class DestinationRow:
     is_held: bool
     last_delivered: str
     chart: str
+    peak: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class SourceRow:
     instances: str
     bytes: str
     chart: str
+    peak: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,14 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The figures at the top."""
+    """The figures at the top; an instance that waits for two destinations is two deliveries."""
 
     waiting: str
+    waiting_bytes: str
     sending: str
+    sending_rate: str
     receiving: str
+    receiving_rate: str
     troubled: int
 
 
@@ -133,6 +138,11 @@ def _curve(
     return charts.Curve(what, values, history.begin_ms, history.step_ms, in_words)
 
 
+def peak_words(curve: charts.Curve) -> str:
+    """How much the top of a small chart is; "" where nothing moved."""
+    return f"at most {curve.words(curve.peak)}" if curve.peak else ""
+
+
 def destination_rows(
     flows: Sequence[DestinationFlow], history: History, outside: Collection[str]
 ) -> list[DestinationRow]:
@@ -145,6 +155,7 @@ def destination_rows(
 def destination_row(flow: DestinationFlow, history: History, outside: Collection[str]) -> DestinationRow:
     """One of them."""
     name = shown(flow.name)
+    curve = bytes_curve(f"Sent to {name}", history, flow.name)
     return DestinationRow(
         name=name,
         address=shown(flow.address),
@@ -152,7 +163,7 @@ def destination_row(flow: DestinationFlow, history: History, outside: Collection
         instances=f"{flow.instances:,}",
         bytes=size(flow.bytes),
         oldest=words.age(flow.oldest_ms),
-        places=f"{flow.running} of {flow.limit}",
+        associations=f"{flow.running} of {words.count(flow.limit, 'association')}",
         speed=words.per_second(flow.bytes_per_s),
         rate=words.instances_per_second(flow.instances_per_s),
         eta=words.NONE if flow.eta_s is None or not flow.instances else words.span(flow.eta_s),
@@ -162,7 +173,8 @@ def destination_row(flow: DestinationFlow, history: History, outside: Collection
         last_delivered=words.NONE
         if flow.last_delivered_ms is None
         else f"{words.age(flow.last_delivered_ms)} ago",
-        chart=charts.small(bytes_curve(f"Sent to {name}", history, flow.name)),
+        chart=charts.small(curve),
+        peak=peak_words(curve),
     )
 
 
@@ -176,6 +188,7 @@ def source_rows(history: History, arriving: Mapping[str, Moved]) -> list[SourceR
     for name in sorted({*sums, *arriving}, key=lambda each: (-sums.get(each, Moved(0, 0)).bytes, each)):
         now, whole = arriving.get(name, Moved(0, 0)), sums.get(name, Moved(0, 0))
         told = source_name(name)
+        curve = bytes_curve(f"Received from {told}", history, name)
         rows.append(
             SourceRow(
                 name=told,
@@ -183,7 +196,8 @@ def source_rows(history: History, arriving: Mapping[str, Moved]) -> list[SourceR
                 rate=words.instances_per_second(now.instances * 1000 / NOW_MS),
                 instances=f"{whole.instances:,}",
                 bytes=size(whole.bytes),
-                chart=charts.small(bytes_curve(f"Received from {told}", history, name)),
+                chart=charts.small(curve),
+                peak=peak_words(curve),
             )
         )
     return rows
@@ -225,7 +239,12 @@ def totals(flows: Sequence[DestinationFlow], arriving: Mapping[str, Moved]) -> T
     """Of everything."""
     return Totals(
         waiting=f"{sum(each.instances for each in flows):,}",
+        waiting_bytes=size(sum(each.bytes for each in flows)),
         sending=words.per_second(sum(each.bytes_per_s for each in flows)),
+        sending_rate=words.instances_per_second(sum(each.instances_per_s for each in flows)),
         receiving=words.per_second(sum(each.bytes for each in arriving.values()) * 1000 / NOW_MS),
+        receiving_rate=words.instances_per_second(
+            sum(each.instances for each in arriving.values()) * 1000 / NOW_MS
+        ),
         troubled=sum(each.breaker != "closed" for each in flows),
     )

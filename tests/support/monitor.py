@@ -16,7 +16,7 @@ from tests.support.streamer import free_port
 
 
 @contextmanager
-def running_monitor(settings: Settings, *, read_only: bool = False) -> Iterator[str]:
+def running_monitor(settings: Settings) -> Iterator[str]:
     """Its address, while the block runs."""
     port, ready, tls = free_port(), threading.Event(), settings.monitor.tls
     loop = asyncio.new_event_loop()
@@ -27,7 +27,7 @@ def running_monitor(settings: Settings, *, read_only: bool = False) -> Iterator[
         # As `flower.run` does.
         logging.getLogger("tornado.access").disabled = True
         app = Celery("dicomrelay", broker="memory://", set_as_current=False)
-        application = built(settings, app, read_only=read_only)
+        application = built(settings, app)
         server = listen(application, "127.0.0.1", port, tls=tls and http_door(tls, "monitor.tls"))
         ready.set()
         try:

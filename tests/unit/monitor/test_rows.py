@@ -147,12 +147,44 @@ def test_alike_things_need_attention_together() -> None:
         65_000,
     )
     assert [(each.kind, each.instances, each.can_retry) for each in found] == [
-        ("conflict", 1, False),
-        ("refused", 3, True),
+        ("conflict", "1 instance", False),
+        ("refused", "3 instances", True),
     ]
     assert found[1].studies == (("1.2.1", 2), ("1.2.0", 1))
     assert found[1].since == "1 min"
     assert "DOE" not in str(found)
+    assert found[1].more == ""
+
+
+def test_of_a_kind_that_is_cut_it_is_said_that_there_may_be_more() -> None:
+    """Of the others not: each has a limit of its own. And the studies that are not named are to be found."""
+    many = [
+        Attention(AttentionKind.REFUSED, f"i{n}", "s", "1", f"1.{n % 30}", 0, "pacs", "t")
+        for n in range(1000)
+    ]
+    one = Attention(AttentionKind.UNROUTED, "i", "s", "1", "9", 0)
+    found = groups([*many, one], 0)
+    assert [each.instances for each in found] == ["1 instance", "1,000 instances or more"]
+    assert (found[1].more, found[1].more_at) == (
+        "and 10 more studies or more",
+        "/studies?state=needs_attention",
+    )
+
+
+def test_what_waits_for_two_destinations_is_two_deliveries() -> None:
+    """With bytes, and with instances a second beside bytes a second."""
+    flows = [replace(FLOW, instances=5, bytes=1000, bytes_per_s=10.0, instances_per_s=2.0)] * 2
+    found = rows.totals(flows, {"CT_1": Moved(50, 1000)})
+    assert (found.waiting, found.waiting_bytes) == ("10", "2.0 kB")
+    assert (found.sending, found.sending_rate) == ("20 B/s", "4.0/s")
+    assert (found.receiving, found.receiving_rate) == ("100 B/s", "5.0/s")
+
+
+def test_the_top_of_a_small_chart_is_said() -> None:
+    """It has no axes."""
+    history = History(0, 60_000, 2, {"pacs": (Moved(60, 6_000_000), Moved(1, 5))})
+    assert rows.destination_row(replace(FLOW, name="pacs"), history, ()).peak == "at most 100.0 kB/s"
+    assert rows.destination_row(replace(FLOW, name="else"), history, ()).peak == ""
 
 
 def test_a_study_stands_as_the_most_pressing_of_its_deliveries() -> None:
