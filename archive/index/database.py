@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
-
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from archive.index.schema import VERSION_TABLE
 from dicomrelay.errors import ArchiveError
 from dicomrelay.ledger.database_errors import ARCHIVE_INDEX
 from dicomrelay.ledger.engine import IMMUTABLE, Database, Work
+from dicomrelay.ledger.revisions import is_at, newest_of
+
+# Alembic is imported where something is to be migrated: whoever opens an index that is as it should be does without.
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _SCRIPTS: Final = Path(__file__).parents[1] / "migrations"
 
@@ -33,26 +33,24 @@ def open_database(url: str) -> Database:
         The index was made by a newer version of dicomrelay.
     """
     database = Database(url, whose=ARCHIVE_INDEX)
-    config = migrations()
     try:
         # Looked at first: who opens an index that is as it should be waits for no writer.
         with database.read() as work:
-            is_newest = _is_newest(work, config, database.shown_url)
+            is_newest = _is_newest(work, database.shown_url)
         if not is_newest:
             with database.write() as work:
                 work.exclusive("archive.migrate")
-                if not _is_newest(work, config, database.shown_url):
-                    config.attributes["connection"] = work.connection
-                    command.upgrade(config, "head")
+                if not _is_newest(work, database.shown_url):
+                    _upgrade(work)
     except BaseException:
         database.dispose()
         raise
     return database
 
 
-def newest_revision() -> str | None:
+def newest_revision() -> str:
     """The revision of this version of dicomrelay."""
-    return ScriptDirectory.from_config(migrations()).get_current_head()
+    return newest_of(_SCRIPTS / "versions")
 
 
 def file_url(file: Path) -> str:
@@ -85,6 +83,8 @@ def file_url(file: Path) -> str:
 
 def migrations() -> Config:
     """What Alembic is told; the connection goes into its `attributes`."""
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     # A % would begin an interpolation of the configuration parser.
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
@@ -92,14 +92,27 @@ def migrations() -> Config:
     return config
 
 
-def _is_newest(work: Work, config: Config, shown_url: str) -> bool:
+def _upgrade(work: Work) -> None:
+    from alembic import command  # noqa: PLC0415
+
+    config = migrations()
+    config.attributes["connection"] = work.connection
+    command.upgrade(config, "head")
+
+
+def _is_newest(work: Work, shown_url: str) -> bool:
     """Whether it is at the newest revision. Raises ArchiveError when it is at one that is not known here."""
+    if is_at(work.connection, newest_revision(), VERSION_TABLE):
+        return True
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     found = MigrationContext.configure(work.connection, opts={"version_table": VERSION_TABLE})
     revision = found.get_current_revision()
-    scripts = ScriptDirectory.from_config(config)
+    scripts = ScriptDirectory.from_config(migrations())
     if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
         raise ArchiveError(
             f"the archive's index {shown_url} was made by a newer version of dicomrelay: it is at revision {revision[:32]},"
             f" and this version knows up to {scripts.get_current_head()}; update dicomrelay"
         )
-    return revision == scripts.get_current_head()
+    return False

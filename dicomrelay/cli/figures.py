@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
@@ -40,12 +41,18 @@ def shown(
     if settings.metrics.enabled:
         metrics.begin(settings.path("run", "metrics"), service)
     traces.begin(settings.traces, service)
-    started = Started(notify_ready)
+    started = Started(_ready)
     try:
         with serving(settings, Health({service: started.check, **(checks or {})})):
             yield started
     finally:
         traces.end()
+
+
+def _ready() -> None:
+    # What is loaded by now stays: the collector looks at it no more, so that its pauses are short.
+    gc.freeze()
+    notify_ready()
 
 
 def broker_check(settings: Settings) -> Check:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dicomrelay.cli.figures import shown
+from dicomrelay.cli.importing import unwatched
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.runtime import home
@@ -30,11 +31,12 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
 @click.option("--host", help="Address to listen on.  [default: gateway.host]")
 @click.option("-p", "--port", type=int, help="Port to listen on.  [default: gateway.port]")
 def command(invocation: Invocation, /, **_options: object) -> None:
-    from dicomrelay.cli.moves import MoveLedger  # noqa: PLC0415 - a service is imported where it runs
-    from dicomrelay.cli.transactions import Transactions  # noqa: PLC0415
-    from scp_gateway import app  # noqa: PLC0415
-    from scp_gateway.reports import ReportPort  # noqa: PLC0415
-    from scp_gateway.retrieve import MovePort  # noqa: PLC0415
+    with unwatched():
+        from dicomrelay.cli.moves import MoveLedger  # noqa: PLC0415 - a service is imported where it runs
+        from dicomrelay.cli.transactions import Transactions  # noqa: PLC0415
+        from scp_gateway import app  # noqa: PLC0415
+        from scp_gateway.reports import ReportPort  # noqa: PLC0415
+        from scp_gateway.retrieve import MovePort  # noqa: PLC0415
 
     settings = invocation.settings
     home.prepare(settings)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from dicomrelay.cli.importing import unwatched
+
 
 class LazyGroup(click.Group):
     """Commands by name.
@@ -32,7 +34,8 @@ class LazyGroup(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in self._modules:
             return None
-        command: click.Command = importlib.import_module(self._modules[name][0]).command
+        with unwatched():
+            command: click.Command = importlib.import_module(self._modules[name][0]).command
         return command
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dicomrelay.cli.figures import shown
+from dicomrelay.cli.importing import unwatched
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.runtime import home
 
@@ -13,7 +14,8 @@ from dicomrelay.runtime import home
     examples="dicomrelay monitor",
 )
 def command(invocation: Invocation) -> None:
-    from monitor import flower  # noqa: PLC0415 - a service is imported where it runs
+    with unwatched():
+        from monitor import flower  # noqa: PLC0415 - a service is imported where it runs
 
     home.prepare(invocation.settings)
     with shown(invocation.settings, "monitor") as ready:

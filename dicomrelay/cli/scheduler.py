@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dicomrelay.cli.figures import broker_check, ledger_check, shown
+from dicomrelay.cli.importing import unwatched
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.runtime import home
@@ -14,7 +15,8 @@ from dicomrelay.runtime import home
     examples="dicomrelay scheduler --home /var/lib/dicomrelay",
 )
 def command(invocation: Invocation) -> None:
-    from workers import scheduler  # noqa: PLC0415 - a service is imported where it runs
+    with unwatched():
+        from workers import scheduler  # noqa: PLC0415 - a service is imported where it runs
 
     home.prepare(invocation.settings)
     settings = invocation.settings

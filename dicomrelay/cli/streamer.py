@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dicomrelay.cli.figures import shown
+from dicomrelay.cli.importing import unwatched
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.signals import stop_on_signals
 from dicomrelay.runtime import home
@@ -28,8 +29,9 @@ def _overrides(options: Mapping[str, Any]) -> Mapping[str, Any]:
 @click.option("--host", help="Address to listen on.  [default: streamer.host]")
 @click.option("-p", "--port", type=int, help="Port to listen on.  [default: streamer.port]")
 def command(invocation: Invocation, /, **_options: object) -> None:
-    from scp_gateway.web_intake import WebIntake  # noqa: PLC0415 - a service is imported where it runs
-    from streamer import app  # noqa: PLC0415
+    with unwatched():
+        from scp_gateway.web_intake import WebIntake  # noqa: PLC0415 - a service is imported where it runs
+        from streamer import app  # noqa: PLC0415
 
     settings = invocation.settings
     home.prepare(settings)

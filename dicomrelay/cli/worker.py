@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dicomrelay.cli.figures import broker_check, ledger_check, shown
+from dicomrelay.cli.importing import unwatched
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ConfigurationError
 from dicomrelay.runtime import home
@@ -37,7 +38,8 @@ from dicomrelay.settings.sections import WorkerSettings
     help="How far it stands back where there is too little CPU for all.",
 )
 def command(invocation: Invocation, queues: str | None, processes: int | None, name: str, nice: int) -> None:
-    from workers import app  # noqa: PLC0415 - a service is imported where it runs
+    with unwatched():
+        from workers import app  # noqa: PLC0415 - a service is imported where it runs
 
     settings = invocation.settings
     stand_back(nice)

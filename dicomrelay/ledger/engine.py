@@ -145,6 +145,11 @@ def _use_wal(connection: SqliteConnection) -> None:
             time.sleep(_WAL_RETRY_S)
 
 
+def reading(engine: Engine) -> Engine:
+    """The same engine, for transactions that only read: on SQLite they wait for no writer."""
+    return engine.execution_options(**{_READS: True})
+
+
 def _begin_sqlite(connection: Connection) -> None:
     reads = connection.get_execution_options().get(_READS, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
@@ -197,7 +202,7 @@ class Database:
 
     def __init__(self, url: str, *, guarded: bool = False, whose: Whose = LEDGER) -> None:
         self._engine = open_engine(url)
-        self._reader = self._engine.execution_options(**{_READS: True})
+        self._reader = reading(self._engine)
         self.shown_url = _shown(self._engine.url)
         self._whose = whose
         # SQLite has one writer. Who waits for it in SQLite polls, with pauses that grow; who waits here is next when it is free.

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, Engine
 
 from dicomrelay.errors import LedgerError, ServiceUnavailable
 from dicomrelay.ledger.database_errors import mapped_errors
-from dicomrelay.ledger.engine import Work, open_engine
+from dicomrelay.ledger.engine import Work, open_engine, reading
 from dicomrelay.ledger.file_guard import make_room
+from dicomrelay.ledger.revisions import is_at, newest_of
 from dicomrelay.log import get_logger
 
 # Alembic is imported where it is needed: a command that looks at a ledger does without, and is a tenth of a second faster.
@@ -41,6 +42,10 @@ def migrate(url: str) -> None:
     shown = engine.url.render_as_string(hide_password=True)
     _make_room(engine, shown)
     try:
+        # Looked at first: who finds it as it should be waits for no writer.
+        with mapped_errors(shown), reading(engine).connect() as connection:
+            if is_at(connection, newest_revision(), VERSION_TABLE):
+                return
         with mapped_errors(shown), engine.begin() as connection:
             Work(connection, 0).exclusive("migrate")
             before = current_revision(connection)
@@ -76,11 +81,9 @@ def current_revision(connection: Connection) -> str | None:
     ).get_current_revision()
 
 
-def newest_revision() -> str | None:
+def newest_revision() -> str:
     """The revision of this version of dicomrelay."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-    return ScriptDirectory.from_config(_config(None)).get_current_head()
+    return newest_of(_SCRIPTS / "versions")
 
 
 def _upgrade(connection: Connection, shown: str) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
+from archive.index import database as index_database
 from dicomrelay.errors import LedgerError, ServiceUnavailable
 from dicomrelay.ledger import Ledger
-from dicomrelay.ledger.engine import database_url
+from dicomrelay.ledger import migrate as ledger_migrate
+from dicomrelay.ledger.engine import database_url, open_engine
 from dicomrelay.ledger.migrate import VERSION_TABLE, _config, current_revision, migrate, newest_revision
+from dicomrelay.ledger.revisions import newest_of
 from dicomrelay.ledger.schema import METADATA
 from tests.support.ledger import arrival
 
@@ -139,3 +145,27 @@ def test_a_ledger_that_was_never_migrated_says_what_is_missing(empty_url: str) -
         ledger.register([arrival(1, sop_instance_uid="1.2.3.4.5.6.7.8.9")])
     assert "1.2.3.4.5.6.7.8.9" not in str(caught.value) + str(caught.value.__cause__)
     ledger.dispose()
+
+
+@pytest.mark.parametrize(
+    "folder", [ledger_migrate._SCRIPTS, index_database._SCRIPTS], ids=["ledger", "index"]
+)
+def test_the_newest_revision_by_its_files_name_is_alembics_head(folder: Path) -> None:
+    """Whether there is anything to migrate is asked without Alembic."""
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert scripts.get_heads() == [newest_of(folder / "versions")]
+    names = {script.revision: Path(script.path).name for script in scripts.walk_revisions()}
+    assert all(name.startswith(f"{revision}_") for revision, name in names.items())
+
+
+def test_who_finds_the_newest_schema_waits_for_no_writer(tmp_path: Path) -> None:
+    """Services start while others write."""
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    migrate(url)
+    engine = open_engine(url)
+    with engine.begin():  # BEGIN IMMEDIATE: another one would end in ServiceUnavailable
+        migrate(url)
+    engine.dispose()
