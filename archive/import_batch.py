@@ -58,6 +58,8 @@ class ImportedFile:
         It is skipped, and that is no matter of course: it was named itself.
     made_up_study : bool
         It is in the archive under a Study Instance UID that is made from its SOP Instance UID, since it has none itself.
+    study_instance_uid : str
+        Of what was read as DICOM; else "".
     """
 
     path: str
@@ -67,6 +69,7 @@ class ImportedFile:
     reason: str = ""
     fault: bool = False
     made_up_study: bool = False
+    study_instance_uid: str = ""
 
     @property
     def is_problem(self) -> bool:
@@ -127,7 +130,13 @@ def _imported(file: Found, request: StoreRequest, result: StoreResult) -> Import
     reason = result.reason.removeprefix(f"{file.path}: ").removeprefix(f"{file.path} ")
     made_up = request.study_instance_uid == derived_uid("study", request.sop_instance_uid)
     return ImportedFile(
-        file.path, _OUTCOMES[result.outcome], result.sop_instance_uid, size, reason, made_up_study=made_up
+        file.path,
+        _OUTCOMES[result.outcome],
+        result.sop_instance_uid,
+        size,
+        reason,
+        made_up_study=made_up,
+        study_instance_uid=request.study_instance_uid,
     )
 
 

@@ -30,6 +30,7 @@ def remove(
     reason: str,
     by: str,
     on_progress: Callable[[int, int], None] | None = None,
+    on_removed: Callable[[Sequence[StoredInstance]], None] | None = None,
 ) -> int:
     """Remove what is selected and return how many instances it were; durable when it returns.
 
@@ -41,6 +42,8 @@ def remove(
         Why, and who says so: kept with the tombstone, 1 to 1000 characters each. No patient data belongs there.
     on_progress : callable, optional
         Told how many instances and bytes are removed so far.
+    on_removed : callable, optional
+        Given those of each batch when they are gone.
 
     Raises
     ------
@@ -66,6 +69,8 @@ def remove(
         gone = _remove(batch, tools, reason=reason.strip(), by=by.strip())
         removed += len(gone)
         removed_bytes += sum(stored.file_bytes for stored in gone)
+        if on_removed is not None and gone:
+            on_removed(gone)
         if on_progress is not None:
             on_progress(removed, removed_bytes)
     return removed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from dicomrelay.audit import Audit, Entry, Kind, Outcome, Party, Thing
@@ -14,6 +14,7 @@ from dicomrelay.spool import SpoolRecord
 _Tally = dict[str, Counter[str]]
 # Of one association; what is more is counted under its first study, so that memory is bounded.
 _MOST_STUDIES: Final = 1000
+_MOST_KEYS: Final = 32
 # PS3.8 Table 9-21: result, and reasons of the service user.
 _PERMANENT: Final = 1
 _WHY: Final = {
@@ -69,8 +70,10 @@ class Witness:
         answers: int,
         status: int | None,
         level: str = "",
+        keys: Sequence[str] = (),
     ) -> None:
-        """A C-FIND has been answered; its identifier is not told, for what it looks for is a patient's."""
+        """A C-FIND has been answered; of its identifier the keys are told, for what they look for is a patient's."""
+        named = sorted({key for key in keys if key})[:_MOST_KEYS]
         is_well = status in {0x0000, 0xFE00}
         self._audit.note(
             Entry(
@@ -84,6 +87,7 @@ class Witness:
                     "association": association.id,
                     "answers": answers,
                     **({"level": level} if level else {}),
+                    **({"keys": " ".join(named)} if named else {}),
                 },
             )
         )

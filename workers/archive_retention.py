@@ -11,6 +11,8 @@ from archive import Archive, StoredInstance
 from archive.removal import remove
 from archive.retention import BY, Stays, run
 from archive.values import Selection
+from dicomrelay.audit import Kind, Party
+from dicomrelay.audit.studies import StudyTally
 from dicomrelay.errors import RelayError
 from dicomrelay.ledger import Ledger
 from dicomrelay.ledger.inventory import InstanceEntry
@@ -79,6 +81,7 @@ def retain(rooms: Rooms, stop: threading.Event) -> Counter[str]:
     """
     settings = rooms.settings.archive.retention
     gone: Counter[str] = Counter()
+    tally = StudyTally(rooms.audit, Kind.DELETED, "archive.retention", Party(BY))
     for candidate in run(
         rooms.archive, settings, LedgerDeliveries(rooms.ledger), remove=_remove, stop=stop.is_set
     ):
@@ -93,6 +96,9 @@ def retain(rooms: Rooms, stop: threading.Event) -> Counter[str]:
         gone["studies"] += 1
         gone["instances"] += candidate.instances
         gone["bytes"] += candidate.bytes
+        if not settings.dry_run:
+            tally.add(candidate.study_instance_uid, candidate.instances)
+            tally.end({"reason": candidate.reason})
         _log.info(
             "would go from the archive" if settings.dry_run else "gone from the archive",
             action="archive.retention",

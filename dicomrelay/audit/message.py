@@ -20,6 +20,9 @@ _EVENTS: Final[Mapping[Kind, _Code]] = {
     Kind.BEGIN: ("110102", "Begin Transferring DICOM Instances"),
     Kind.TRANSFERRED: ("110104", "DICOM Instances Transferred"),
     Kind.ACCESSED: ("110103", "DICOM Instances Accessed"),
+    Kind.EXPORTED: ("110106", "Export"),
+    Kind.IMPORTED: ("110107", "Import"),
+    Kind.DELETED: ("110105", "DICOM Study Deleted"),
     Kind.QUERY: ("110112", "Query"),
     Kind.LOGIN: ("110114", "User Authentication"),
     Kind.REFUSED: ("110113", "Security Alert"),
@@ -37,10 +40,20 @@ _APPLICATION: Final = "110150", "Application"
 _LAUNCHER: Final = "110151", "Application Launcher"
 _DESTINATION: Final = "110152", "Destination Role ID"
 _SOURCE: Final = "110153", "Source Role ID"
+_TO_MEDIA: Final = "110154", "Destination Media"
+_FROM_MEDIA: Final = "110155", "Source Media"
+_MEDIA_URI: Final = "110037", "URI"  # PS3.16 Context Group 405
 _STUDY: Final = "110180", "Study Instance UID"
 _SOP_CLASS: Final = "110181", "SOP Class UID"
 _NODE_ID: Final = "110182", "Node ID"
-_ACTIONS: Final[Mapping[Kind, str]] = {Kind.ACCESSED: "R", Kind.TRANSFERRED: "R", Kind.AUDIT_USED: "R"}
+_ACTIONS: Final[Mapping[Kind, str]] = {
+    Kind.ACCESSED: "R",
+    Kind.TRANSFERRED: "R",
+    Kind.AUDIT_USED: "R",
+    Kind.EXPORTED: "R",
+    Kind.IMPORTED: "C",
+    Kind.DELETED: "D",
+}
 _NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # ParticipantObjectTypeCode and -Role (PS3.15 Tables A.5.1.2.2).
 _SYSTEM: Final = "2"
@@ -128,6 +141,7 @@ class _Participant:
     is_requestor: bool
     address: str = ""
     ae_titles: str = ""
+    is_media: bool = False
 
     def put(self, message: Element) -> None:
         found = SubElement(
@@ -144,6 +158,8 @@ class _Participant:
             found.set("NetworkAccessPointTypeCode", "2" if is_number else "1")
         if self.role is not None:
             _code(found, "RoleIDCode", self.role)
+        if self.is_media:
+            _code(SubElement(found, "MediaIdentifier"), "MediaType", _MEDIA_URI)
 
 
 def _participants(entry: Entry, source: Source) -> Iterable[_Participant]:
@@ -154,6 +170,13 @@ def _participants(entry: Entry, source: Source) -> Iterable[_Participant]:
             Party(f"{source.process} {entry.what}", source.address, source.ae_title), _APPLICATION, asks=False
         )
         yield _of(entry.actor, _LAUNCHER, asks=True)
+        return
+    if entry.kind in (Kind.EXPORTED, Kind.IMPORTED):
+        out = entry.kind is Kind.EXPORTED
+        yield _of(entry.actor, _SOURCE if out else _DESTINATION, asks=True)
+        # The kind of the media alone: a path may be named after a patient.
+        kind = entry.other.id if entry.other is not None else "media"
+        yield _Participant(kind, _TO_MEDIA if out else _FROM_MEDIA, is_requestor=False, is_media=True)
         return
     if entry.kind in (Kind.BEGIN, Kind.TRANSFERRED, Kind.QUERY):
         sender = ours if entry.by_us else entry.actor

@@ -22,6 +22,9 @@ class Kind(StrEnum):
     BEGIN = "begin"
     TRANSFERRED = "transferred"
     ACCESSED = "accessed"
+    EXPORTED = "exported"
+    IMPORTED = "imported"
+    DELETED = "deleted"
     QUERY = "query"
     LOGIN = "login"
     REFUSED = "refused"
@@ -103,7 +106,7 @@ class Entry:
     actor : Party
         Who did it, or sent.
     other : Party, optional
-        Who received, or was asked.
+        Who received, or was asked; of what was exported or imported the kind of the media.
     by_us : bool
         Whether the actor is this system: it sends, or answers.
     words : str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -44,11 +44,14 @@ class Asked(Generic[_T]):
         The bytes of the answer for one match.
     leaves_out_keys : bool
         Some keys are neither matched nor answered: every answer says so (FF01).
+    keys : sequence of str
+        Keywords of what is matched by, for the audit: names, no value.
     """
 
     matches: Callable[[Callable[[], bool]], Generator[_T, None, None]]
     identifier: Callable[[_T], bytes]
     leaves_out_keys: bool
+    keys: Sequence[str] = ()
 
 
 Read: TypeAlias = Callable[[], "Asked[_T] | Refusal"]
@@ -62,6 +65,7 @@ class _Progress:
     answers: int = 0
     status: int | None = None
     why: str = ""
+    keys: Sequence[str] = ()
 
 
 class Answering(Generic[_T]):
@@ -147,6 +151,7 @@ class Answering(Generic[_T]):
                     answers=progress.answers,
                     status=progress.status,
                     level=about.get("query_level", ""),
+                    keys=progress.keys,
                 )
 
     def _answers(
@@ -157,6 +162,7 @@ class Answering(Generic[_T]):
             asked = read()
             if isinstance(asked, Refusal):
                 return asked
+            progress.keys = asked.keys
             return (yield from self._pending(operation, asked, progress))
         except RelayError as error:
             return self._trouble(error)

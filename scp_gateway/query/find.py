@@ -96,6 +96,7 @@ class FindService:
                 lambda is_stopped: self._matches(query, is_stopped),
                 lambda match: writer.identifier(*match),
                 query.leaves_out_keys,
+                [*query.matches, *(key.keyword for key in query.beside if key.value)],
             )
 
         return self._answering.serve(association, operation, read, about)

@@ -86,11 +86,12 @@ class WorklistService:
             found = _read(operation)
             if isinstance(found, Refusal):
                 return found
-            question, character_set = found
+            question, character_set, keys = found
             return Asked(
                 lambda is_stopped: self._matches(question, shows, is_stopped),
                 lambda answer: identifier(answer, character_set, operation.transfer_syntax_uid),
                 question.leaves_out_keys,
+                keys,
             )
 
         return self._answering.serve(association, operation, read, {})
@@ -123,7 +124,7 @@ def _trouble(error: RelayError) -> Refusal:
     return _NO_WORKLIST
 
 
-def _read(operation: RequestedOperation) -> tuple[Question, CharacterSet] | Refusal:
+def _read(operation: RequestedOperation) -> tuple[Question, CharacterSet, list[str]] | Refusal:
     if not operation.identifier:
         return _NO_IDENTIFIER
     try:
@@ -131,7 +132,8 @@ def _read(operation: RequestedOperation) -> tuple[Question, CharacterSet] | Refu
             operation.identifier, operation.transfer_syntax_uid, max_elements=MAX_ELEMENTS
         )
         named = text_of(keys["SpecificCharacterSet"]) if "SpecificCharacterSet" in keys else ""
-        return read_question(keys), CharacterSet.of(named.split("\\"))
+        given = [each.keyword for each in keys.iterall() if each.VR != "SQ" and each.value]
+        return read_question(keys), CharacterSet.of(named.split("\\")), given
     except TooManyElements as error:
         return Refusal(Status.CANNOT_UNDERSTAND, str(error))
     except MalformedDataSet:

@@ -60,6 +60,7 @@ def test_a_query_is_told_without_what_it_looks_for(scene: Scene) -> None:
     assert len(find(scene.remote, *keys, calling_ae_title="READER").answers) == 2
     (entry,) = entries(scene.gateway, Kind.QUERY, "find", 1)
     assert (entry.actor.id, entry.facts["answers"], entry.facts["level"]) == ("READER", 2, "STUDY")
+    assert entry.facts["keys"] == "PatientID PatientName"
     trail = trail_of(scene.gateway.settings)
     content = b"".join(trail.path(each).read_bytes() for each in trail.segments()).decode().lower()
     assert "m\u00fcller" not in content

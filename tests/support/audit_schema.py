@@ -77,6 +77,8 @@ RULES: dict[str, Rule] = {
         None,
     ),
     "RoleIDCode": (_CODE, (), None),
+    "MediaIdentifier": ({}, (("MediaType", ""),), None),
+    "MediaType": (_CODE, (), None),
     "AuditSourceIdentification": (
         {"AuditEnterpriseSiteID?": _TOKEN, "AuditSourceID": _TOKEN},
         (("AuditSourceTypeCode", "*"),),

@@ -7,21 +7,17 @@ Kinds are the enumerations; what a log line says is read from the calls that wri
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
 from dicomrelay.audit.values import Kind
 from dicomrelay.ledger.events import EventKind
 from dicomrelay.ledger.values_alerts import AlertKind, Severity, Told
+from tests.support.log_calls import LEVELS, Line, calls
 from tests.support.markdown import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "events.md"
-PACKAGES = ("dicomrelay", "scp_gateway", "workers", "archive", "streamer", "monitor")
-LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 
 INTRODUCTION = """\
 # Events
@@ -66,7 +62,10 @@ AUDIT = {
     Kind.STOP: "A service ended, in order or by an error.",
     Kind.BEGIN: "Instances begin to leave for a destination.",
     Kind.TRANSFERRED: "Instances came in, or went out.",
-    Kind.ACCESSED: "Somebody looked at instances, or changed or removed them.",
+    Kind.ACCESSED: "Somebody looked at instances.",
+    Kind.EXPORTED: "Instances were copied out of the archive.",
+    Kind.IMPORTED: "Files were put into the archive.",
+    Kind.DELETED: "Instances were removed from the archive: by a command, or by retention.",
     Kind.QUERY: "Somebody searched.",
     Kind.LOGIN: "Somebody showed who he is, rightly or not.",
     Kind.REFUSED: "Somebody was not let in, or not to what he wanted.",
@@ -81,49 +80,32 @@ ALERTS = {
 }
 
 
-@dataclass
-class Line:
-    """One `action` of the log, and what its lines may say."""
-
-    action: str
-    levels: set[str] = field(default_factory=set)
-    words: set[str] = field(default_factory=set)
-    fields: set[str] = field(default_factory=set)
-    rooms: set[str] = field(default_factory=set)
-
-
 @cache
 def log_lines() -> dict[str, Line]:
-    """Every action that a call in the code writes out as a literal."""
+    """Every action that the code writes, with all that its lines may say."""
     found: dict[str, Line] = {}
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            text = path.read_text("utf-8")
-            if "action=" in text:
-                for line in _lines(ast.parse(text), path):
-                    whole = found.setdefault(line.action, Line(line.action))
-                    whole.levels |= line.levels
-                    whole.words |= line.words
-                    whole.fields |= line.fields
-                    whole.rooms |= line.rooms
+    for line in calls()[0]:
+        if line.action:
+            _joined(found.setdefault(line.action, Line(line.action)), line)
     return dict(sorted(found.items()))
 
 
-def _lines(tree: ast.AST, path: Path) -> Iterator[Line]:
-    parts = path.relative_to(ROOT).parts
-    room = "/".join(parts[:2]) if parts[0] == "dicomrelay" else parts[0]
-    for node in ast.walk(tree):
-        if not (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS
-        ):
-            continue
-        given = {each.arg: each.value for each in node.keywords if each.arg}
-        said = given.pop("action", None)
-        if not (isinstance(said, ast.Constant) and isinstance(said.value, str)):
-            continue
-        first = node.args[0] if node.args else None
-        words = {first.value} if isinstance(first, ast.Constant) and isinstance(first.value, str) else set()
-        yield Line(said.value, {node.func.attr}, words, set(given) - {"exc_info"}, {room.removesuffix(".py")})
+@cache
+def other_lines() -> dict[str, Line]:
+    """Lines that have words and no action, by their words; not those of people who look for a fault (debug)."""
+    found: dict[str, Line] = {}
+    for line in calls()[0]:
+        if not line.action and line.levels != {"debug"}:
+            for words in line.words:
+                _joined(found.setdefault(words, Line("")), line)
+    return dict(sorted(found.items()))
+
+
+def _joined(whole: Line, line: Line) -> None:
+    whole.levels |= line.levels
+    whole.words |= line.words
+    whole.fields |= line.fields
+    whole.rooms |= line.rooms
 
 
 def render() -> str:
@@ -146,10 +128,17 @@ def render() -> str:
     )
     parts.append(_table(("kind", "what is wrong"), ((f"`{kind}`", ALERTS[kind]) for kind in AlertKind)))
     parts.append(
-        "\n## Log lines\n\nBy `action`. Every line has `timestamp`, `level`, `event` (the words) and its fields; not every line has all of them. Those of each association, task and request, whose action is put together when it is written, are on [the page of logs](../design/logs.md).\n\n"
+        "\n## Log lines\n\nBy `action`. Every line has `timestamp`, `level`, `event` (the words) and its fields; not every line has all of them. [The page of logs](../design/logs.md) says which of them are the one line of an association, a task or a request.\n\n"
     )
     parts.append(
         _table(("action", "level", "words", "fields", "written by"), map(_cells, log_lines().values()))
+    )
+    parts.append("\n### Without an action\n\nThese are known by their words.\n\n")
+    parts.append(
+        _table(
+            ("words", "level", "fields", "written by"),
+            ((words, *_cells(line)[1:2], *_cells(line)[3:]) for words, line in other_lines().items()),
+        )
     )
     return "".join(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from archive.exporting import export
 from dicomrelay.cli.archiving.filters import Asked, asked, filter_options
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.words import many, took
-from dicomrelay.cli.audited import Audited
+from dicomrelay.cli.audited import Audited, studies_told
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.outputs import refuse_own_folders
 from dicomrelay.cli.progress import Progress
@@ -81,8 +82,12 @@ def command(
     started = time.monotonic()
     with opened(invocation, folder) as archive:
         refuse_inside(archive, output)
-        with Progress("instances") as progress:
-            show = _Show(invocation, progress)
+        media = "zip" if as_zip else "file-set" if dicomdir else "folder"
+        with (
+            studies_told(invocation.settings, "exported", "archive.export", media) as told,
+            Progress("instances") as progress,
+        ):
+            show = _Show(invocation, progress, told)
             report = export(
                 archive,
                 what.selection(),
@@ -116,13 +121,16 @@ def _nothing(what: Asked) -> InstanceNotFound:
 class _Show:
     """Progress, and with --verbose a line an instance."""
 
-    def __init__(self, invocation: Invocation, progress: Progress) -> None:
+    def __init__(self, invocation: Invocation, progress: Progress, told: Callable[[str, int], None]) -> None:
+        self._told = told
         self._invocation = invocation
         self._progress = progress
 
     def tick(self, now: ExportProgress) -> None:
         if self._invocation.verbose:
             self._invocation.say(_line(now.instance))
+        if now.instance.outcome.is_there:
+            self._told(now.instance.study_instance_uid, 1)
         self._progress.show(now.done, total=now.total, data_bytes=now.done_bytes)
 
 

@@ -11,7 +11,7 @@ from archive.import_batch import FileOutcome, ImportedFile
 from archive.importing import ImportProgress, ImportReport, import_files
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.words import many, took
-from dicomrelay.cli.audited import Audited
+from dicomrelay.cli.audited import Audited, studies_told
 from dicomrelay.cli.options import GivenPath, Invocation, relay_command
 from dicomrelay.cli.progress import Progress
 from dicomrelay.cli.signals import cancel_on_signals
@@ -83,7 +83,11 @@ def _import(
     workers: int | None,
 ) -> None:
     stop = cancel_on_signals(say=FINISHING)
-    with opened(invocation, folder) as archive, Progress("imported") as progress:
+    with (
+        opened(invocation, folder) as archive,
+        studies_told(invocation.settings, "imported", "archive.import", "folder") as told,
+        Progress("imported") as progress,
+    ):
 
         def tick(now: ImportProgress) -> None:
             progress.show(
@@ -93,8 +97,11 @@ def _import(
                 note="" if now.is_counted else f"{now.found} found",
             )
 
-        def line(file: ImportedFile) -> None:
-            invocation.say(_line(file))
+        def each(file: ImportedFile) -> None:
+            if file.outcome in (FileOutcome.STORED, FileOutcome.REPLACED):
+                told(file.study_instance_uid, 1)
+            if invocation.verbose:
+                invocation.say(_line(file))
 
         import_files(
             archive,
@@ -102,7 +109,7 @@ def _import(
             recursive=recursive,
             workers=workers,
             on_progress=tick,
-            on_file=line if invocation.verbose else None,
+            on_file=each,
             should_stop=stop,
             report=report,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ import click
 
 from archive import Archive
 from archive.removal import remove
-from archive.values import Selection
+from archive.values import Selection, StoredInstance
 from dicomrelay.cli.archiving.columns import Column
 from dicomrelay.cli.archiving.conflicts_list import write_rows
 from dicomrelay.cli.archiving.dates import shown_time
@@ -22,7 +22,7 @@ from dicomrelay.cli.archiving.filters import asked, filter_options
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.relays import undelivered, warning_of
 from dicomrelay.cli.archiving.words import many
-from dicomrelay.cli.audited import Audited
+from dicomrelay.cli.audited import Audited, studies_told
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.progress import Progress
 from dicomrelay.errors import ConfigurationError, ExitCode, InstanceNotFound
@@ -89,7 +89,8 @@ def command(
             invocation.say(f"would remove {amount}")
             return _emit(invocation, found, count, removed=0, is_dry_run=True)
         _ask(amount, is_sure=yes)
-        removed = _remove(archive, selection, str(reason), count)
+        with studies_told(invocation.settings, "deleted", "archive.remove") as told:
+            removed = _remove(archive, selection, str(reason), count, told)
     invocation.say(f"{many(removed, 'instance')} removed")
     if removed < count:
         invocation.say(f"{count - removed} were changed meanwhile, and stay: run it again if they are to go")
@@ -131,7 +132,13 @@ def _ask(amount: str, *, is_sure: bool) -> None:
         raise click.Abort
 
 
-def _remove(archive: Archive, selection: Selection, reason: str, count: int) -> int:
+def _remove(
+    archive: Archive, selection: Selection, reason: str, count: int, told: Callable[[str, int], None]
+) -> int:
+    def tell(gone: Sequence[StoredInstance]) -> None:
+        for each in gone:
+            told(each.study_instance_uid, 1)
+
     with Progress("removed", count) as progress:
         return remove(
             archive,
@@ -139,6 +146,7 @@ def _remove(archive: Archive, selection: Selection, reason: str, count: int) -> 
             reason=reason,
             by=whoever_runs_it(),
             on_progress=lambda done, data_bytes: progress.show(done, data_bytes=data_bytes),
+            on_removed=tell,
         )
 
 

@@ -16,7 +16,7 @@ from archive.values import Selection
 from dicomrelay.cli.archiving.opening import archive_option, opened
 from dicomrelay.cli.archiving.relays import deliveries_of
 from dicomrelay.cli.archiving.words import many
-from dicomrelay.cli.audited import Audited
+from dicomrelay.cli.audited import Audited, studies_told
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.errors import ConfigurationError, ExitCode
 from dicomrelay.settings.storage import ArchiveRetentionRule, ArchiveRetentionSettings
@@ -73,7 +73,11 @@ def command(
 ) -> int:
     bounds = _bounds(invocation, days, modalities, max_bytes, undocumented=undocumented)
     account = _Account(says=not invocation.as_json, verbose=invocation.verbose)
-    with opened(invocation, folder) as archive, deliveries_of(invocation, folder) as deliveries:
+    with (
+        opened(invocation, folder) as archive,
+        deliveries_of(invocation, folder) as deliveries,
+        studies_told(invocation.settings, "deleted", "archive.retention") as told,
+    ):
         if not dry_run and not yes:
             _ask(archive, bounds, deliveries)
         work = (
@@ -83,6 +87,8 @@ def command(
         )
         for candidate in work:
             account.add(candidate)
+            if candidate.stays is None and not dry_run:
+                told(candidate.study_instance_uid, candidate.instances)
     if invocation.as_json:
         invocation.emit({"exit_code": 0, "dry_run": dry_run, **account.as_json()})
     gone = f"{account.gone['studies']} {'study' if account.gone['studies'] == 1 else 'studies'}"

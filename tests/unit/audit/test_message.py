@@ -54,6 +54,19 @@ ENTRIES = {
         facts={"keys": "00100010 0020000D", "answers": 3},
         at=AT,
     ),
+    "exported": Entry(
+        Kind.EXPORTED,
+        "archive.export",
+        Party("root"),
+        Party("zip"),
+        things=(STUDY,),
+        facts={"instances": 3},
+        at=AT,
+    ),
+    "imported": Entry(
+        Kind.IMPORTED, "archive.import", Party("root"), Party("folder"), things=(STUDY,), at=AT
+    ),
+    "deleted": Entry(Kind.DELETED, "archive.retention", Party("retention"), things=(STUDY,), at=AT),
     "login": Entry(Kind.LOGIN, "password", Party("eve", "::1"), outcome=Outcome.MINOR, words="wrong", at=AT),
     "association refused": Entry(
         Kind.REFUSED, "association", PEER, outcome=Outcome.SERIOUS, words="not known", at=AT
@@ -107,6 +120,9 @@ def test_all_kinds_are_among_them() -> None:
         ("sent", "110104", [], ["110153", "110152"]),
         ("accessed", "110103", [], []),
         ("query", "110112", [], ["110153", "110152"]),
+        ("exported", "110106", [], ["110153", "110154"]),
+        ("imported", "110107", [], ["110152", "110155"]),
+        ("deleted", "110105", [], []),
         ("login", "110114", ["110122"], []),
         ("association refused", "110113", ["110126"], []),
         ("action refused", "110113", ["110132"], []),
@@ -125,6 +141,18 @@ def test_events_types_and_roles_are_the_standard_s(
     assert found == [event]
     assert [each.attrib["csd-code"] for each in message.findall("EventIdentification/EventTypeCode")] == types
     assert [each.attrib["csd-code"] for each in message.findall("ActiveParticipant/RoleIDCode")] == roles
+
+
+def test_media_are_told_by_their_kind() -> None:
+    """A folder may be named after a patient (PS3.15 Sections A.5.3.4 and A.5.3.5: Destination Media, Source Media)."""
+    for name, kind, action in (("exported", "zip", "R"), ("imported", "folder", "C"), ("deleted", "", "D")):
+        message = parsed(ENTRIES[name])
+        media = message.findall("ActiveParticipant[MediaIdentifier]")
+        assert [each.attrib["UserID"] for each in media] == ([kind] if kind else [])
+        codes = [each.attrib["csd-code"] for each in message.iter("MediaType")]
+        assert codes == (["110037"] if kind else [])
+        (event,) = message.findall("EventIdentification")
+        assert event.attrib["EventActionCode"] == action
 
 
 def test_who_sends_and_who_receives() -> None:

@@ -46,6 +46,44 @@ def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
     assert [each.what for each in found.entries()] == ["find 0", "find 1"]
 
 
+@pytest.mark.parametrize("change", ["changed", "taken out", "put in", "exchanged", "segment"])
+def test_what_is_done_to_lines_that_were_written_is_seen(
+    tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one segment and over the end of one; what is torn, too old or removed for its age is none of it."""
+    monkeypatch.setattr(trail, "SEGMENT_BYTES", 2500)
+    found = Trail(tmp_path, today=lambda: DAY)
+    for number in range(30):
+        if number == 5:
+            with found.path(found.segments()[0]).open("ab") as file:
+                file.write(b'{"id": "torn')
+        found.write(entry(number) if number != 9 else Entry(Kind.QUERY, "y" * 9000, Party("CT")))
+    assert len(found.segments()) > 2
+    whole = found.check()
+    assert (whole.breaks, whole.lines, whole.unlinked) == ([], 31, 1)
+    assert found.check(whole.last).seen
+    assert not found.check("0" * 32).seen
+
+    first, second = (found.path(each) for each in found.segments()[:2])
+    lines = second.read_bytes().splitlines(keepends=True)
+    if change == "changed":
+        lines[1] = lines[1].replace(b"CT", b"XX")
+    elif change == "taken out":
+        del lines[1]
+    elif change == "put in":
+        lines.insert(1, lines[0])
+    elif change == "exchanged":
+        lines[0], lines[1] = lines[1], lines[0]
+    if change == "segment":
+        second.unlink()
+    else:
+        second.write_bytes(b"".join(lines))
+    assert found.check().breaks
+    if change == "segment":
+        first.unlink()
+        assert not found.check().breaks
+
+
 def test_threads_write_whole_lines(tmp_path: Path) -> None:
     """Four, each with a trail of its own: a hundred lines, none mixed."""
 
@@ -85,7 +123,7 @@ def test_processes_and_threads_write_whole_lines(tmp_path: Path) -> None:
 
 def test_a_day_and_so_many_bytes_are_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes back writes on where it was."""
-    monkeypatch.setattr(trail, "SEGMENT_BYTES", 300)
+    monkeypatch.setattr(trail, "SEGMENT_BYTES", 400)
     today = [DAY]
     found = Trail(tmp_path, today=lambda: today[0])
     for number in range(4):

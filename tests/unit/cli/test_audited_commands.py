@@ -191,7 +191,8 @@ _LOOKS = {
     "accounts/hash_password.py", "accounts/list_users.py", "alerting/list_alerts.py", "alerting/send_trial.py",
     "archiving/check.py", "archiving/conflicts_list.py", "archiving/conflicts_show.py", "archiving/diff.py",
     "archiving/export_index.py", "archiving/list_contents.py", "archiving/query.py", "archiving/scrub.py",
-    "archiving/stats.py", "auditing/list_entries.py", "check.py", "conformance.py", "demo.py", "doctor.py", "echo.py",
+    "archiving/stats.py", "auditing/list_entries.py", "auditing/check.py",
+    "check.py", "conformance.py", "demo.py", "doctor.py", "echo.py",
     "editing/list_profiles.py", "editing/new_key.py", "editing/try_profile.py", "find.py", "hosts.py",
     "operating/list_jobs.py", "operating/show.py", "performing/list_steps.py", "performing/show.py",
     "pulling/list_pulls.py", "pulling/show.py", "receive.py", "report.py", "rules/check.py", "rules/explain.py",
@@ -251,3 +252,24 @@ def test_thousands_of_studies_are_entries_of_bounded_size(tmp_path: Path) -> Non
     found = entries(tmp_path)
     assert [len(each.things) for each in found] == [100, 100, 50]
     assert [each.facts["instances"] for each in found] == [200, 200, 100]
+
+
+def test_a_trail_that_was_changed_is_told(rooms: Rooms) -> None:
+    """Exit code 4, and where; a digest that was noted shows an end that was cut off."""
+    home = rooms.settings.home
+    assert run(home, "destinations", "hold", "pacs").exception is None
+    noted = json.loads(run(home, "audit", "check", "--json").stdout)["last"]
+    assert run(home, "destinations", "release", "pacs").exception is None
+    whole = run(home, "audit", "check", "--noted", noted)
+    assert (whole.return_value, whole.stdout[:8]) == (0, "4 lines,")
+
+    (segment,) = home.joinpath("audit").glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([lines[0], lines[1].replace(b"success", b"begun"), *lines[2:]]))
+    changed = run(home, "audit", "check")
+    assert (changed.return_value, changed.stdout.partition(" ")[0]) == (4, f"{segment.name}:3:")
+    segment.write_bytes(lines[0])
+    cut = run(home, "audit", "check", "--noted", noted)
+    assert cut.return_value == 4
+    assert "cut off" in cut.stdout
+    assert isinstance(run(home, "audit", "check", "--noted", "x").exception, ConfigurationError)
