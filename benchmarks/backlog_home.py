@@ -25,6 +25,8 @@ _BUCKET = 10_000
 class BacklogHome:
     """A home to fill; `dispose` closes its ledger.
 
+    Each instance goes to every one of `destinations`; `database_url` is an empty database, "" for SQLite in the home.
+
     Attributes
     ----------
     depth : int
@@ -35,18 +37,25 @@ class BacklogHome:
 
     host = "bench"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, destinations: tuple[str, ...] = (DESTINATION,), database_url: str = ""
+    ) -> None:
         self.folder = folder
         self.depth = 0
+        self._destinations = destinations
         settings = load(home=folder)
         home.prepare(settings)
-        url = home.ledger_url(settings)
+        url = database_url or home.ledger_url(settings)
         migrate(url)
         self._layout = Layout(settings.path("spool"))
         self._layout.kept.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger.open(url)
-        info = DestinationInfo(DESTINATION, "AWAY", "127.0.0.1", 1, associations=_ASSOCIATIONS)
-        self.ledger.sync_destinations([info])
+        self.ledger.sync_destinations(
+            [
+                DestinationInfo(each, "AWAY", "127.0.0.1", 1, associations=_ASSOCIATIONS)
+                for each in destinations
+            ]
+        )
 
     def dispose(self) -> None:
         """Close the ledger."""
@@ -83,7 +92,7 @@ class BacklogHome:
             peer_address="127.0.0.1",
             association_id=f"{number // A_STUDY:012x}",
             received_at_ms=1_700_000_000_000 + number,
-            destinations=(DESTINATION,),
+            destinations=self._destinations,
         )
 
     def _put_into_spool(self, arrivals: list[Arrival]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data_sets import LOADS
-from benchmarks.simulator.site import Costs
+from benchmarks.simulator.site import Costs, Target
 
 _REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 # The machine on which all of it was measured.
@@ -49,7 +49,8 @@ def costs(figures: Figures) -> Costs:
     them.
 
     The whole way of an instance is what the two cores did for each that came out at the end of the pipeline. Of that the
-    gateway's part, registration and archiving were measured by themselves; all the rest is put down to forwarding.
+    gateway's part, registration and archiving were measured by themselves, the last two with small instances only; all the
+    rest is put down to forwarding.
     """
     backlog = "1,000 deep"
     register = 1 / figures.each_second(
@@ -75,7 +76,17 @@ def costs(figures: Figures) -> Costs:
         forward=_line(rest),
         ledger=register,
         claim=claim,
+        postgresql=figures.database["postgresql_beside_sqlite"],
+        between_s=_between_transfers(figures),
     )
+
+
+def _between_transfers(figures: Figures) -> float:
+    """What eight associations to a destination that is slow to answer lost to their transfers, which are small ones there."""
+    associations, answer_s = 8, 0.02
+    each_s = associations / figures.each_second("slow-destination", "small", f"{associations} associations")
+    slow = Target("slow", 1.0, associations, answer_s)
+    return (each_s - answer_s) * slow.transfer_instances
 
 
 def pixel_bytes(load: str) -> int:

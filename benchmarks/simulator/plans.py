@@ -31,6 +31,7 @@ HOSPITAL = Site(
 REGION = Site(
     "a region: 1,000 modalities, 50 destinations, 10⁹ a year, 2 gateway hosts and 4 worker hosts of 4 cores",
     1e9 / _A_YEAR, CT_BYTES, _targets(50, 0.05, 4), gateway_cores=8, worker_cores=16, spool_bytes=20e12,
+    postgresql=True,
 )  # fmt: skip
 _FIRST = REGION.targets[0]
 NIGHT = replace(

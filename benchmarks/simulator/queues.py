@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from benchmarks.simulator.site import DAY_S, Costs, Site, Target
 
@@ -120,12 +121,14 @@ class _House:
         self.intake, self.keep = Queue(), Queue()
         self.forward = {target.name: Queue() for target in site.targets}
         self.gateway, self.cores = Share(site.gateway_cores), Share(site.worker_cores)
-        self.ledger = Share(site.ledger_writers)
+        self.ledger = Share(site.ledger_writers * (costs.postgresql if site.postgresql else 1))
         size = site.instance_bytes
         self.receive_s, self.intake_s = costs.of(costs.receive, size), costs.of(costs.intake, size)
         self.keep_s, self.forward_s = costs.of(costs.keep, size), costs.of(costs.forward, size)
         self.fan_out = sum(target.share for target in site.targets)
         self.outcome = Outcome()
+        self._came: deque[tuple[float, float]] = deque()  # when, and how much: what may still be in the spool
+        self._since = 0.0
 
     def step(self, now_s: float, step_s: float) -> None:
         for share in (self.gateway, self.cores, self.ledger):
@@ -140,8 +143,14 @@ class _House:
             share.end(step_s)
 
     def spooled(self) -> float:
-        """Instances in the spool, at most: as if no two queues waited for the same one."""
-        return sum(queue.waiting for queue in (self.intake, self.keep, *self.forward.values()))
+        """Instances in the spool, at most: as if no two queues waited for the same one, but never more than came since the
+        oldest that anybody waits for."""
+        queues = (self.intake, self.keep, *self.forward.values())
+        waiting = [queue.oldest_s for queue in queues if queue.oldest_s is not None]
+        oldest_s = min(waiting, default=inf)
+        while self._came and self._came[0][0] < oldest_s:
+            self._since -= self._came.popleft()[1]
+        return min(sum(queue.waiting for queue in queues), self._since)
 
     def _receive(self, now_s: float, step_s: float) -> None:
         come = self.site.arrivals(now_s) * step_s
@@ -151,6 +160,8 @@ class _House:
         self.outcome.arrived += come
         self.outcome.refused += come - taken if come - taken > 1e-6 else 0.0
         self.intake.put(now_s, taken)
+        self._came.append((now_s, taken))
+        self._since += taken
 
     def _intake(self, now_s: float) -> None:
         of_the_ledger = self.costs.ledger * (1 + self.fan_out)
@@ -163,25 +174,24 @@ class _House:
                 self.forward[target.name].put(came_s, part * target.share)
 
     def _forward(self, now_s: float, step_s: float) -> None:
-        of_the_ledger = self.costs.ledger + self.costs.claim / self.site.transfer_instances
-        wanted = {
-            target.name: min(self.forward[target.name].waiting, self._rate(target, now_s) * step_s)
-            for target in self.site.targets
-        }
+        wanted = {target: self._wanted(target, now_s, step_s) for target in self.site.targets}
         total = sum(wanted.values())
         if not total:
             return
+        claims = sum(amount / target.transfer_instances for target, amount in wanted.items())
+        of_the_ledger = self.costs.ledger + self.costs.claim * claims / total
         # One that is slow costs the others nothing: what there is of cores and ledger is shared by what each could take.
         part = min(1.0, self.cores.room(self.forward_s) / total, self.ledger.room(of_the_ledger) / total)
-        for name, amount in wanted.items():
-            for _ in self.forward[name].take(now_s, amount * part):
+        for target, amount in wanted.items():
+            for _ in self.forward[target.name].take(now_s, amount * part):
                 pass
         self.outcome.delivered += total * part
         self.cores.spend(total * part * self.forward_s)
         self.ledger.spend(total * part * of_the_ledger)
 
-    def _rate(self, target: Target, now_s: float) -> float:
-        return target.rate(now_s, self.site.instance_bytes, self.forward_s)
+    def _wanted(self, target: Target, now_s: float, step_s: float) -> float:
+        rate = target.rate(now_s, self.site.instance_bytes, self.costs)
+        return min(self.forward[target.name].waiting, rate * step_s)
 
     def _keep(self, now_s: float) -> None:
         amount = min(self.keep.waiting, self.cores.room(self.keep_s), self.ledger.room(self.costs.ledger))

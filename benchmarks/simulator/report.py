@@ -16,6 +16,8 @@ _STAGES = (
     ("keep", "archive and frames"),
     ("forward", "forward, to each destination"),
 )
+# What was measured with small instances only.
+_WITHOUT_BYTES = frozenset({"intake", "keep"})
 
 
 def figures_of(figures: Figures) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def figures_of(figures: Figures) -> dict[str, Any]:
     found = costs(figures)
     return {
         "costs": {name: list(getattr(found, name)) for name, _ in _STAGES}
-        | {"ledger": found.ledger, "claim": found.claim},
+        | {"ledger": found.ledger, "claim": found.claim, "between": found.between_s},
         "sites": [
             {
                 "name": site.name,
@@ -58,7 +60,7 @@ def _lines(figures: Figures, made: dict[str, Any], memory: dict[str, float]) -> 
     yield from _of_a_core(figures, found)
     yield from _of_memory(figures, memory)
     yield from _of_bytes(figures, found)
-    yield from _of_sites(made)
+    yield from _of_sites(made, figures.database["postgresql_beside_sqlite"])
     yield from _of_limits(made)
 
 
@@ -68,6 +70,9 @@ def _of_a_core(figures: Figures, found: Costs) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, words in _STAGES:
         small, ct = (1000 * Costs.of(getattr(found, name), pixel_bytes(load)) for load in ("small", "ct"))
+        if name in _WITHOUT_BYTES:
+            yield f"| {words} | {small:.2f} | {1000 / small:,.0f} | {small:.2f} ¹ | | |"
+            continue
         speed = pixel_bytes("ct") / ct / 1000
         yield f"| {words} | {small:.2f} | {1000 / small:,.0f} | {ct:.2f} | {1000 / ct:,.0f} | {speed:,.0f} |"
     rates = [
@@ -106,7 +111,7 @@ _SERVICES = (
 
 
 def _of_bytes(figures: Figures, found: Costs) -> Iterator[str]:
-    ledger, index = figures.database["ledger_bytes_each"], figures.database["index_bytes_each"]
+    sqlite, shared = figures.database, figures.database["postgresql"]
     count = _TB / CT_BYTES
     stages = [Costs.of(getattr(found, name), CT_BYTES) for name, _ in _STAGES]
     yield from (
@@ -119,15 +124,35 @@ def _of_bytes(figures: Figures, found: Costs) -> Iterator[str]:
     yield from ("| | |", "|---|---|")
     yield f"| instances | {count / 1e6:.1f} million |"
     yield f"| hours of a core | {sum(stages) * count / 3600:.1f}; each further destination {stages[-1] * count / 3600:.1f} |"
-    yield f"| ledger, with one delivery each | {ledger * count / 1e9:.1f} GB ({ledger:,} bytes an instance) |"
-    yield f"| index of the archive | {index * count / 1e9:.1f} GB ({index:,} bytes an instance) |"
+    for words, name in _OF_A_DATABASE:
+        yield (
+            f"| {words} | "
+            + ", ".join(
+                f"{each[name] * count / 1e9:.1f} GB in {where} ({each[name]:,} bytes)"
+                for each, where in ((sqlite, "SQLite"), (shared, "PostgreSQL"))
+            )
+            + " |"
+        )
     yield "| disks | 1 TB into the spool; into the archive 1 TB more, or nothing where it is a link |"
-    yield "| network | 1 TB in, 1 TB out for each destination |"
-    yield f"| 10⁹ instances of any size | ledger {ledger:,} GB, index {index:,} GB, as SQLite has them |"
+    yield f"| a bucket | {count / 1e6:.1f} million PUTs |"
+    yield "| network | 1 TB in, 1 TB out for each destination; to a bucket 1 TB more, and back for what is sent from there |"
+    ledger = shared["ledger_bytes_each"] + (_OF_THE_REGION - 1) * shared["delivery_bytes_each"]
+    yield (
+        f"| 10⁹ instances of any size, in PostgreSQL | ledger {ledger:,.0f} GB with {_OF_THE_REGION:g} deliveries each, "
+        f"index {shared['index_bytes_each']:,} GB |"
+    )
 
 
-def _of_sites(made: dict[str, Any]) -> Iterator[str]:
-    yield from ("", "## Sites", "", *_SITES.splitlines(), "")
+_OF_THE_REGION = round(sum(each.share for each in REGION.targets), 1)
+_OF_A_DATABASE = (
+    ("ledger, an instance with its delivery", "ledger_bytes_each"),
+    ("each further delivery", "delivery_bytes_each"),
+    ("index of the archive", "index_bytes_each"),
+)
+
+
+def _of_sites(made: dict[str, Any], beside: float) -> Iterator[str]:
+    yield from ("", "## Sites", "", *_SITES.format(beside=beside).splitlines(), "")
     yield (
         "| site | busiest second: instances, deliveries | keeps up | refused | spool at most "
         "| gateways, workers, ledger: busiest minute | longest until archived | at the first destination | at the others |"
@@ -166,9 +191,10 @@ How many machines for how many modalities. The figures of the first half were me
 ([performance](performance.md)); those of the second half are computed from them by a
 [simulator](../design/scale.md#simulator), which says what holds and not how fast your disks are."""
 
-_CORE = """Under load, when batches are full. Senders and receivers ran on the same two cores and are counted in; what was not
-measured by itself is put down to forwarding. So a core of yours does this at least, if it is as quick and the disk is. Two
-cores took {small:,.0f} small instances a second all the way, and {ct:,.0f} slices.
+_CORE = """Under load, when batches are full. ¹ Measured with small instances only; what a large one takes more there is in the
+figure of forwarding. Senders and receivers ran on the same two cores and are counted in; what was not measured by itself is
+put down to forwarding. So a core of yours does this at least, if it is as quick and the disk is. Two cores took {small:,.0f}
+small instances a second all the way, and {ct:,.0f} slices.
 
 A destination that answers after 20 ms took {one:.0f} instances a second over one association, {eight:.0f} over eight:
 associations, and not workers, are what a slow destination wants."""
@@ -178,8 +204,9 @@ _MEMORY = """Of the services under `up`, after {count} instances; pages that pro
 
 _SITES = """A day as radiology has it: little at night, most from eight to six, a fifth of each hour at twice its mean. 525 kB an
 instance; destinations answer after 20 ms over 4 associations (the clinic 2) where nothing else is said. The ledger has one
-writer, as quick as SQLite's on the machine that was measured: no other was. An instance of the region goes to 2.5 of 50
-destinations. Times are to a minute: what takes less is under one."""
+writer: SQLite as it was measured, and for the region PostgreSQL, of which one process wrote {beside} times as much as of
+SQLite, turn by turn. An instance of the region goes to 2.5 of 50 destinations. Times are to a minute: what takes less is
+under one."""
 
 _LIMITS = """Each with all others plenty; borne is what is refused nowhere and leaves every queue within ten minutes.
 [Scale](../design/scale.md) says what to do then."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# worker.batch_instances, and the least that is worth an association of its own.
+BATCH, LEAST_TRANSFER = 200, 10
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 # Shares of a day's instances by hour: little at night, most from eight to six, as radiology works. They sum to 1.
@@ -25,6 +27,10 @@ class Costs:
         Of the one writer of the ledger: to register an instance, and each of its deliveries.
     claim : float
         Of that writer, for each transfer.
+    postgresql : float
+        How quick that writer is in PostgreSQL beside SQLite.
+    between_s : float
+        What an association waits for from one transfer to the next: the outcome recorded, a claim, a new association.
     """
 
     receive: tuple[float, float]
@@ -33,6 +39,8 @@ class Costs:
     forward: tuple[float, float]
     ledger: float
     claim: float
+    postgresql: float = 1.0
+    between_s: float = 0.0
 
     @staticmethod
     def of(cost: tuple[float, float], instance_bytes: float) -> float:
@@ -73,12 +81,20 @@ class Target:
     bytes_per_s: float = 125e6
     outages: tuple[Outage, ...] = ()
 
-    def rate(self, at_s: float, instance_bytes: float, own_s: float) -> float:
-        """Instances a second that it takes at most: by its associations and by its line."""
+    @property
+    def transfer_instances(self) -> float:
+        """Instances of a transfer while studies arrive: a batch shared out over the associations (docs/design/completion.md)."""
+        return max(LEAST_TRANSFER, BATCH / self.associations)
+
+    def rate(self, at_s: float, instance_bytes: float, costs: Costs) -> float:
+        """Instances a second that it takes at most: by its associations and by its line.
+
+        An association waits for the answer, for what the bytes take, and for its share of what lies between two transfers.
+        """
         if any(outage.holds(at_s) for outage in self.outages):
             return 0.0
-        by_answers = self.associations / (self.answer_s + own_s)
-        return min(by_answers, self.bytes_per_s / instance_bytes)
+        each_s = self.answer_s + costs.forward[1] * instance_bytes + costs.between_s / self.transfer_instances
+        return min(self.associations / each_s, self.bytes_per_s / instance_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +110,9 @@ class Site:
     gateway_cores, worker_cores : float
         Of all hosts of a kind together.
     ledger_writers : float
-        1: SQLite, or a PostgreSQL that is no quicker. Nothing else was measured.
+        1: one process after another. More at once was not measured.
+    postgresql : bool
+        Whether the ledger is in PostgreSQL, and not in SQLite.
     spool_bytes : float
         Room of all spools together.
     """
@@ -106,9 +124,9 @@ class Site:
     gateway_cores: float = 2
     worker_cores: float = 2
     ledger_writers: float = 1
+    postgresql: bool = False
     ledger_outages: tuple[Outage, ...] = ()
     spool_bytes: float = 1e12
-    transfer_instances: float = 100
     burst: float = 2.0
     days: int = 2
     profile: tuple[float, ...] = field(default=WORKING_DAY)

@@ -23,15 +23,19 @@ def figures() -> Figures:
     return Figures.read()
 
 
-@pytest.mark.parametrize(("associations", "within"), [(1, 0.05), (2, 0.1), (4, 0.15), (8, 0.35)])
-def test_it_says_what_was_measured_of_a_slow_destination(associations: int, within: float) -> None:
-    """None of its assumptions: they come of other questions. Eight associations were busy for six seconds only."""
-    target = Target("slow", 1.0, associations, answer_s=0.02)
-    found, size = costs(figures()), pixel_bytes("small")
-    name = f"{associations} association{'s' if associations > 1 else ''}"
-    measured = figures().each_second("slow-destination", "small", name)
+@pytest.mark.parametrize(("associations", "within"), [(1, 0.03), (2, 0.05), (4, 0.05), (8, 0.01)])
+def test_the_queues_say_what_was_measured_of_a_slow_destination(associations: int, within: float) -> None:
+    """What lies between two transfers comes of the eight; one, two and four are none of the assumptions."""
+    measured = figures().each_second(
+        "slow-destination", "small", f"{associations} association{'s' if associations > 1 else ''}"
+    )
+    site = Site(
+        "slow", 500 * DAY_S, pixel_bytes("small"), (Target("slow", 1.0, associations, answer_s=0.02),), 64, 64,
+        ledger_writers=64, spool_bytes=1e18, burst=1.0, days=1, profile=(1 / 24,) * 24,
+    )  # fmt: skip
+    found = simulated(site, costs(figures()), step_s=60)
 
-    assert target.rate(0, size, Costs.of(found.forward, size)) == pytest.approx(measured, rel=within)
+    assert found.delivered / DAY_S == pytest.approx(measured, rel=within)
 
 
 @pytest.mark.parametrize("load", ["small", "ct"])
@@ -75,7 +79,7 @@ def test_what_arrived_is_refused_or_somewhere(
     assert once.arrived == pytest.approx(a_day)
     assert once.archived <= accepted * (1 + 1e-6)
     assert once.delivered <= accepted * share * (1 + 1e-6)
-    assert once.spool_most_bytes <= spool * (1 + share) + 1e6
+    assert once.spool_most_bytes <= min(spool * (1 + share), accepted * 525e3) + 1e6
     assert all(0 <= each <= 1 + 1e-9 for each in once.busiest.values())
     if once.waiting == pytest.approx(0, abs=1e-3):
         assert once.archived == pytest.approx(accepted)
@@ -91,6 +95,15 @@ def test_one_that_is_away_costs_the_others_nothing() -> None:
     assert outcome.longest_s[first.name] >= 23 * HOUR_S
     assert all(outcome.longest_s[each.name] == 0 for each in others)
     assert outcome.waiting == pytest.approx(0, abs=1e-3)
+
+
+def test_an_instance_that_several_wait_for_is_in_the_spool_once() -> None:
+    """A house with no ledger for two hours has in its spool what came in them, whatever is to become of it."""
+    site = replace(HOSPITAL, ledger_outages=(Outage(9 * HOUR_S, 11 * HOUR_S),), days=1)
+    came = sum(site.arrivals(at_s) * 60 for at_s in range(9 * HOUR_S, 11 * HOUR_S, 60)) * site.instance_bytes
+    found = simulated(site, costs(figures()), step_s=60).spool_most_bytes
+
+    assert came <= found < 1.1 * came
 
 
 def test_the_oldest_goes_first() -> None:
