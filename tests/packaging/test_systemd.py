@@ -145,6 +145,15 @@ def test_a_unit_is_started_when_it_is_ready_and_killed_only_after_its_own_bound(
 
 
 @pytest.mark.parametrize("name", UNITS)
+def test_nobody_who_may_migrate_a_database_is_killed_for_being_slow(name: str) -> None:
+    """A migration of a large ledger takes minutes, is undone when it is killed, and would never come to its end."""
+    service = sections(name)["Service"]
+    has_a_database = command(name)[0] not in {"gateway", "audit"}
+
+    assert (service["TimeoutStartSec"] == ["infinity"]) == has_a_database
+
+
+@pytest.mark.parametrize("name", UNITS)
 def test_passwords_are_credentials(name: str) -> None:
     """Each that is loaded is named by a setting, and no value stands in a unit."""
     service = sections(name)["Service"]
