@@ -73,7 +73,7 @@ def _delivered(house: House, count: int) -> None:
 def _relay(tmp_path: Path) -> Iterator[tuple[House, Storescp]]:
     with (
         storescp("PACS", tmp_path / "pacs") as pacs,
-        a_home(pacs.toml("pacs", "retry_initial_s = 0.5")) as house,
+        a_home(pacs.toml("pacs", "retry_initial_s = 0.5"), whole=True) as house,
     ):
         house.start()
         yield house, pacs

@@ -55,7 +55,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, lis
     with (
         storescp("ONE", folder / "one") as one,
         storescp("TWO", folder / "two") as two,
-        a_home(one.toml("one") + two.toml("two")) as house,
+        a_home(one.toml("one") + two.toml("two"), whole=True) as house,
     ):
         house.start()
         yield house, [one, two]

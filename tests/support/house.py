@@ -147,15 +147,20 @@ class House:
 
 
 @contextmanager
-def a_home(toml: str = "", *, quiet_seconds: float = 1.0) -> Iterator[House]:
-    """A home on free ports, nothing running; whatever runs at the end is stopped."""
+def a_home(toml: str = "", *, quiet_seconds: float = 1.0, whole: bool = False) -> Iterator[House]:
+    """A home on free ports, nothing running; whatever runs at the end is stopped.
+
+    Without Flower and with one process that forwards, unless it is to be `whole`: each of the two is seconds of CPU.
+    """
     gateway, streamer, monitor = free_ports(3)
+    no_flower, one_forward = ("", "") if whole else ("enabled = false\n", "forward_processes = 1\n")
     with tempfile.TemporaryDirectory(prefix="relay-") as folder:
         home = Path(folder)
         config = home / "relay.toml"
         config.write_text(
             f"[gateway]\nport = {gateway}\nmin_free_bytes = 0\n[study]\nquiet_seconds = {quiet_seconds}\n"
-            f"[streamer]\nport = {streamer}\n[monitor]\nport = {monitor}\n[worker]\nsweep_seconds = 0.5\n{toml}",
+            f"[streamer]\nport = {streamer}\n[monitor]\nport = {monitor}\n{no_flower}"
+            f"[worker]\nsweep_seconds = 0.5\n{one_forward}{toml}",
             "utf-8",
         )
         house = House(home, config, load(config=config, home=home))

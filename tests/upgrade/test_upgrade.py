@@ -98,7 +98,7 @@ def test_up_and_back_again_with_work_in_flight(
     with storescp("PACS", tmp_path / "received") as pacs:
         pacs.stop()
         with a_home(
-            pacs.toml("pacs", "retry_initial_s = 1\nprobe_initial_s = 1\nprobe_max_s = 2\n")
+            pacs.toml("pacs", "retry_initial_s = 1\nprobe_initial_s = 1\nprobe_max_s = 2\n"), whole=True
         ) as house:
             with version(release):
                 house.start(timeout_s=START_S)
