@@ -13,11 +13,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from dicomrelay.audit.chain import KEY, Checker, link_of
 from dicomrelay.audit.values import Entry, as_json, from_json
 from dicomrelay.errors import AuditError
 from dicomrelay.log import get_logger
 
 SEGMENT_BYTES: Final = 16 << 20
+_TAIL_BYTES: Final = 2048
 _NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.(\d{1,6}))?\.jsonl")
 _log = get_logger("dicomrelay.audit")
 
@@ -91,13 +93,15 @@ class Trail:
         AuditError
             It cannot be written.
         """
-        line = json.dumps(as_json(entry), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        found = as_json(entry)
         descriptor = -1
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked():
                 descriptor, is_new = self._opened()
-                _append(descriptor, line)
+                found[KEY] = self._last_link(descriptor)
+                line = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+                _append(descriptor, line.encode() + b"\n")
                 if is_new:
                     self._prune()
             if durable:
@@ -166,6 +170,23 @@ class Trail:
                     if entry is not None and (since is None or entry.at >= since):
                         yield entry
 
+    def check(self, wanted: str = "") -> Checker:
+        """Whether each line follows the one before it, and one of them has the digest that is wanted.
+
+        Raises
+        ------
+        AuditError
+            It cannot be read.
+        """
+        checker = Checker(wanted)
+        for segment in self.segments():
+            offset = number = 0
+            while lines := self.lines(segment, offset):
+                for line, offset in lines:  # noqa: B007 - the last one is where the next begin
+                    number += 1
+                    checker.look(segment.name, number, line)
+        return checker
+
     def path(self, segment: Segment) -> Path:
         """Where a segment is."""
         return self._folder / segment.name
@@ -195,6 +216,20 @@ class Trail:
                 return descriptor, is_new
             os.close(descriptor)
             self._current = Segment(self._current.day, self._current.number + 1)
+
+    def _last_link(self, descriptor: int) -> str:
+        """What the next line says of the one before it, in this segment or the one before; "" for the first of all."""
+        line = _last_line(descriptor)
+        if not line:
+            before = max((each for each in self.segments() if each < self._current), default=None)
+            if before is None:
+                return ""
+            other = os.open(self._folder / before.name, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                line = _last_line(other)
+            finally:
+                os.close(other)
+        return link_of(line if line.endswith(b"\n") else line + b"\n") if line else ""
 
     def _prune(self) -> None:
         """Remove what is too old, and the oldest of what is too much; never the one that is written to."""
@@ -233,6 +268,19 @@ def _append(descriptor: int, line: bytes) -> None:
         line = b"\n" + line  # somebody's write was torn
     if os.write(descriptor, line) < len(line):
         raise OSError("no space left")
+
+
+def _last_line(descriptor: int) -> bytes:
+    """With its end, where it has one; empty of an empty file."""
+    end, size = os.lseek(descriptor, 0, os.SEEK_END), _TAIL_BYTES
+    while end:
+        begin = max(0, end - size)
+        tail = os.pread(descriptor, end - begin, begin)
+        at = tail.rfind(b"\n", 0, len(tail) - 1)
+        if at >= 0 or not begin:
+            return tail[at + 1 :]
+        size *= 8
+    return b""
 
 
 def _size(path: Path) -> int:

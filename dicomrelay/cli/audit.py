@@ -12,6 +12,7 @@ command = LazyGroup(
     "audit",
     modules={
         "list": (f"{_HERE}.list_entries", "The newest entries: who did what, and what went where."),
+        "check": (f"{_HERE}.check", "Whether the trail is as it was written."),
         "ship": (f"{_HERE}.ship", "Send the trail to the audit repository, as `up` does."),
     },
     help="The audit of this home: what people did, who was not let in, which studies came and went. No "

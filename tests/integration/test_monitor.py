@@ -306,9 +306,9 @@ def test_what_an_admin_does_by_flower_is_recorded_before_it_is_done(base: str, s
         ("admin", "flower.task-revoke", "begun", ["0123-abcd"], "flower"),
         ("admin", "flower.task-revoke", "success", ["0123-abcd"], "flower"),
         ("admin", "flower.worker-pool-grow", "begun", ["celery@nowhere"], "flower"),
-        ("admin", "flower.worker-pool-grow", "minor failure", ["celery@nowhere"], "flower"),
+        ("admin", "flower.worker-pool-grow", "minor_failure", ["celery@nowhere"], "flower"),
         ("admin", "flower.task-timout", "begun", ["unknown"], "flower"),
-        ("admin", "flower.task-timout", "minor failure", ["unknown"], "flower"),
+        ("admin", "flower.task-timout", "minor_failure", ["unknown"], "flower"),
     ]
     assert _CANARY not in str(told)
 
