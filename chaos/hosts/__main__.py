@@ -1,6 +1,6 @@
-"""The proof on several hosts: `python -m chaos.hosts [--only NAME,…] [--broker redis|rabbitmq] [--write]`. Wants root.
+"""The proof on several hosts: `python -m chaos.hosts [--only NAME,…] [--broker redis|rabbitmq] [--write [--anew]]`. Wants root.
 
-Exit code 1 when something was lost or a bar was missed, 3 when there can be no hosts here.
+Exit code 1 when something was lost or a bar was missed, 3 when there can be no hosts here or they did not come up.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def main() -> int:
     parser.add_argument("--only", default=",".join([*names, _THROUGHPUT]), help="with commas")
     parser.add_argument("--broker", choices=sorted(BROKERS), default="redis")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", action="store_true", help="put it into docs/reference/hosts.md")
+    parser.add_argument("--write", action="store_true", help="add it to docs/reference/hosts.md")
+    parser.add_argument("--anew", action="store_true", help="with --write: in place of the trials before")
     asked = parser.parse_args()
     wanted = asked.only.split(",")
     if unknown := set(wanted) - {*names, _THROUGHPUT}:
@@ -48,15 +49,22 @@ def main() -> int:
         print(f"chaos.hosts: {why}", file=sys.stderr)
         return 3
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that hosts are taken down
-    rows = _trials([trial for trial in TRIALS if trial.name in wanted], asked)
-    if _THROUGHPUT in wanted:
-        rows.append(_throughput(asked.broker))
+    try:
+        rows = _trials([trial for trial in TRIALS if trial.name in wanted], asked)
+        if _THROUGHPUT in wanted:
+            rows.append(_throughput(asked.broker))
+            if asked.write:
+                report.add(rows[-1], anew=True)
+    except TimeoutError as error:
+        print(f"chaos.hosts: {error}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:  # a server that does not start here says nothing of the relay
+        print(f"chaos.hosts: not measured: {error}", file=sys.stderr)
+        return 3
     for row in rows:
         print(
             f"{row.verdict.value}: {row.title} ({row.unit}): {row.account}; {'; '.join(map(str, row.figures))}"
         )
-    if asked.write:
-        report.write(report.read() | {f"{row.fault} {row.unit}": row for row in rows})
     return 0 if all(row.verdict is Verdict.KEPT for row in rows) else 1
 
 
@@ -74,7 +82,7 @@ def _trials(trials: Sequence[Trial], asked: argparse.Namespace) -> list[Row]:
         for number, trial in enumerate(trials):
             rows.append(_run(trial, running, Path(folder), asked.seed + number, asked.broker))
             if asked.write:
-                report.write(report.read() | {f"{trial.name} {asked.broker}": rows[-1]})
+                report.add(rows[-1], anew=asked.anew)
         return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +25,12 @@ Two gateway hosts, two worker hosts, broker, PostgreSQL, S3 (moto) and two desti
 address, a process table and a disk of its own ([how](../design/hosts.md#proof)); broker and database speak TLS only and want a
 password. Senders go on through everything. *lost* is what was acknowledged and is nowhere; *undelivered* what a destination does
 not have at the end and nobody lists. All hosts share two cores with whatever else runs there, so seconds are the most that it
-took, and no speed. There is no netem in this kernel: *slow* is a token bucket for bytes, and the latency of the last table is
-the destination's, which waits {ANSWER_S:g} s before each answer.
+took, and no speed. There is no netem in this kernel: *slow* is a token bucket (tc-tbf) for bytes. It delays what waits behind
+other bytes, by up to 300 ms, and is no round trip time; the latency of the last table is the destination's, which waits
+{ANSWER_S:g} s before each answer.
+
+`make hosts` or `make hosts BROKER=rabbitmq` does each once and adds it to the page (`ONLY=leader-cut,slow-link`: some of them).
+A row is all its trials: counts are sums, and each figure is the worst of them.
 """
 _THROUGHPUT: Final = f"""
 ## Two worker hosts against one
@@ -53,6 +57,31 @@ def write(rows: Mapping[str, Row]) -> None:
     PAGE.write_text(render(read()), "utf-8")
 
 
+def add(row: Row, *, anew: bool = False) -> None:
+    """Add a trial to what is there of its kind, or put it in its place."""
+    rows, key = read(), f"{row.fault} {row.unit}"
+    before = rows.get(key)
+    write(rows | {key: row if anew or before is None else merged(before, row)})
+
+
+def merged(before: Row, row: Row) -> Row:
+    """Both as one: counts are sums, figures the worst, bars those of today; what was measured otherwise then is left out."""
+    then = {figure.name: figure.value for figure in before.figures}
+    if before.account is None or row.account is None or then.keys() != {each.name for each in row.figures}:
+        return row
+    figures = tuple(
+        replace(each, value=(min if each.at_least else max)(each.value, then[each.name]))
+        for each in row.figures
+    )
+    return replace(
+        row,
+        trials=before.trials + row.trials,
+        account=before.account + row.account,
+        figures=figures,
+        seconds=round(before.seconds + row.seconds, 1),
+    )
+
+
 def render(rows: Mapping[str, Row]) -> str:
     """The page."""
     return "\n".join(_lines(rows)) + "\n"
@@ -61,27 +90,35 @@ def render(rows: Mapping[str, Row]) -> str:
 def _lines(rows: Mapping[str, Row]) -> Iterator[str]:
     faults = [row for row in rows.values() if row.fault != "throughput"]
     yield _INTRODUCTION
-    yield "| what is done | broker | acknowledged | lost | undelivered | corrupt | duplicates | measured | |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield (
+        "| what is done | broker | trials | acknowledged | lost | undelivered | corrupt | duplicates | measured | last | |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for row in faults:
         account = row.account or Account()
         counts = f"{account.acknowledged} | {account.lost} | {account.undelivered} | {account.corrupt} | {account.duplicates}"
         figures = "; ".join(map(str, row.figures))
-        yield f"| {row.title} | {row.unit} | {counts} | {figures} | {_verdict(row)} |"
+        yield (
+            f"| {row.title} | {row.unit} | {row.trials} | {counts} | {figures} | {_last(row)} | {_verdict(row)} |"
+        )
     whole = sum((row.account for row in rows.values() if row.account), Account())
     yield ""
     yield (
-        f"In all: {whole.acknowledged} acknowledged, {whole.lost} lost, {whole.undelivered} undelivered, "
-        f"{whole.corrupt} corrupt."
+        f"In all: {sum(row.trials for row in rows.values())} trials, {whole.acknowledged} acknowledged, {whole.lost} lost, "
+        f"{whole.undelivered} undelivered, {whole.corrupt} corrupt."
     )
     measured = [row for row in rows.values() if row.fault == "throughput"]
     if measured:
         yield _THROUGHPUT
-        yield "| broker | measured | lost | |"
-        yield "|---|---|---|---|"
+        yield "| broker | measured | lost | last | |"
+        yield "|---|---|---|---|---|"
     for row in measured:
         lost = row.account.lost if row.account else 0
-        yield f"| {row.unit} | {'; '.join(map(str, row.figures))} | {lost} | {_verdict(row)} |"
+        yield f"| {row.unit} | {'; '.join(map(str, row.figures))} | {lost} | {_last(row)} | {_verdict(row)} |"
+
+
+def _last(row: Row) -> str:
+    return f"{row.date}, {row.revision}"
 
 
 def _verdict(row: Row) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +26,8 @@ _STOPS_BAR_S: Final = 31.0
 _FORWARD_BAR_S: Final = 16.0
 # The lease of the leader, the time between two questions, and the time to look.
 _LEADS_BAR_S: Final = 14.0
+# Its look, and what a loaded machine adds.
+_NOTICES_BAR_S: Final = 2.0
 _SLOW_KBIT: Final = 4000
 
 
@@ -86,6 +90,7 @@ def _leader_cut(fleet: Fleet, say: Say) -> tuple[Figure, ...]:
     leader = names[_leader(fleet.workers[0])]
     other = next(member for member in fleet.gateways if member is not leader)
     lines = other.host.log("scheduler").count('"leads"')
+    no_more = leader.host.log("scheduler").count("leads no more")
     leader.host.cut()
     began = time.monotonic()
     fleet.wait_for(
@@ -94,12 +99,46 @@ def _leader_cut(fleet: Fleet, say: Say) -> tuple[Figure, ...]:
     took = time.monotonic() - began
     say(f"{other.host.name} leads {took:.1f} s after {leader.host.name} was cut off")
     time.sleep(max(0.0, _AWAY_S - took))
-    both = "leads no more" in leader.host.log("scheduler")
+    both = leader.host.log("scheduler").count("leads no more") > no_more
     leader.host.mend()
     return (
         Figure("another one leads, after the cut", took, "s", bar=_LEADS_BAR_S),
         Figure("the old one has said that it leads no more", both, bar=1, at_least=True),
         _caught_up(fleet, say, time.monotonic(), "the wire was mended"),
+    )
+
+
+def _leader_stopped(fleet: Fleet, say: Say) -> tuple[Figure, ...]:
+    """SIGSTOP beyond its lease, SIGCONT: for a moment two may think that they lead, and the one that slept has to notice."""
+    names = {member.host.name: member for member in fleet.gateways}
+    leader = names[_leader(fleet.workers[0])]
+    other = next(member for member in fleet.gateways if member is not leader)
+    lines, pid = other.host.log("scheduler").count('"leads"'), leader.host.pid("scheduler")
+    no_more = leader.host.log("scheduler").count("leads no more")
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        fleet.wait_for(
+            lambda: other.host.log("scheduler").count('"leads"') > lines,
+            within_s=60,
+            what="another one leads",
+        )
+        took = time.monotonic() - began
+        time.sleep(max(0.0, _AWAY_S - took))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    woken_s = fleet.wait_for(
+        lambda: leader.host.log("scheduler").count("leads no more") > no_more,
+        within_s=30,
+        what="the one that slept leads no more",
+    )
+    say(
+        f"{other.host.name} leads after {took:.1f} s; the one that slept noticed {woken_s:.1f} s after it woke"
+    )
+    return (
+        Figure("another one leads, after the stop", took, "s", bar=_LEADS_BAR_S),
+        Figure("the old one says that it leads no more, after it woke", woken_s, "s", bar=_NOTICES_BAR_S),
+        _caught_up(fleet, say, time.monotonic(), "it woke"),
     )
 
 
@@ -120,8 +159,10 @@ def _cut(of: Callable[[Fleet], Host], *, accepts: bool = False) -> Callable[[Fle
     return run
 
 
-def _server_lost(of: Callable[[Fleet], Server]) -> Callable[[Fleet, Say], tuple[Figure, ...]]:
-    """A server's host is lost, and comes back with its disk; gateways take instances meanwhile."""
+def _server_lost(
+    of: Callable[[Fleet], Server], *, emptied: bool = False
+) -> Callable[[Fleet, Say], tuple[Figure, ...]]:
+    """A server's host is lost, and comes back with its disk, or an empty one; gateways take instances meanwhile."""
 
     def run(fleet: Fleet, say: Say) -> tuple[Figure, ...]:
         server, before = of(fleet), len(fleet.acknowledged())
@@ -131,6 +172,8 @@ def _server_lost(of: Callable[[Fleet], Server]) -> Callable[[Fleet, Say], tuple[
         meanwhile = len(fleet.acknowledged()) - before
         say(f"{meanwhile} acknowledged meanwhile")
         server.host.start()
+        if emptied:
+            server.forget()
         server.start()
         return (
             Figure("acknowledged while it was away", meanwhile, bar=1, at_least=True),
@@ -178,7 +221,17 @@ TRIALS: Final = (
     Trial("worker-cut", "a worker host is cut off for 15 s", _cut(lambda fleet: fleet.workers[0].host)),
     Trial("gateway-lost", "a gateway host is lost, and comes back with its disk after 15 s", _gateway_lost),
     Trial("leader-cut", "the gateway host that leads is cut off for 15 s or more", _leader_cut),
+    Trial(
+        "leader-stopped",
+        "the scheduler that leads stands still for 15 s or more, and goes on",
+        _leader_stopped,
+    ),
     Trial("broker-lost", "the broker's host is lost for 15 s", _server_lost(lambda fleet: fleet.broker)),
+    Trial(
+        "broker-emptied",
+        "the broker's host is lost for 15 s, and comes back with nothing: no message, no queue",
+        _server_lost(lambda fleet: fleet.broker, emptied=True),
+    ),
     Trial(
         "broker-cut", "the broker is cut off for 15 s", _cut(lambda fleet: fleet.broker.host, accepts=True)
     ),

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from chaos.figures import Figure, Row
 from chaos.hosts import report
 from chaos.hosts.host import Host, Network, missing_hosts
+from chaos.oracle import Account
 from tests.support.house import wait_for
 
 
@@ -98,6 +100,25 @@ def test_the_page_is_what_was_measured() -> None:
     assert report.render(rows) == report.PAGE.read_text("utf-8")
     assert rows
     assert not [row.fault for row in rows.values() if row.account is None or not row.account.is_clean]
+
+
+def test_a_row_of_the_page_is_all_its_trials() -> None:
+    """Sums, and the worst of each figure, by the bar of today; what had other figures once is begun anew."""
+
+    def row(acknowledged: int, slowest_s: float, least: float, bar: float = 120) -> Row:
+        figures = (
+            Figure("caught up", slowest_s, "s", bar=bar),
+            Figure("taken", least, bar=1, at_least=True),
+        )
+        account = Account(offered=acknowledged, acknowledged=acknowledged)
+        return Row("x", "x", 1, "redis", 1, account, figures, seconds=1.0, date="2026-11-22")
+
+    both = report.merged(row(10, 50, 3, bar=90), row(20, 40, 2))
+    assert both.account is not None
+    assert (both.trials, both.account.acknowledged, both.seconds) == (2, 30, 2.0)
+    assert [(each.value, each.bar) for each in both.figures] == [(50, 120), (2, 1)]
+    fresh = Row("x", "x", 1, "redis", 1, Account(), (Figure("other", 1),))
+    assert report.merged(both, fresh) == fresh
 
 
 @pytest.mark.long

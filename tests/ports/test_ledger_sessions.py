@@ -48,11 +48,11 @@ def test_a_server_that_became_a_standby_is_away_and_asked_no_more(shared_url: st
 
 def test_who_was_stopped_in_a_transaction_has_lost_it_and_goes_on(shared_url: str) -> None:
     """As a process that got SIGSTOP: the server has ended its session, and nothing of it is written."""
-    mark = "&" if "?" in shared_url else "?"
-    database = Database(f"{shared_url}{mark}options=-c%20idle_in_transaction_session_timeout%3D50")
+    database = Database(shared_url)
 
     def stop(work: Work) -> object:
-        time.sleep(0.2)
+        work.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 50"))
+        time.sleep(0.3)
         return work.connection.execute(text("SELECT 1")).scalar()
 
     with pytest.raises(ServiceUnavailable, match="idle-in-transaction"):
