@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from dicomrelay import __version__, metrics
-from dicomrelay.errors import ConfigurationError, RelayError, ServiceUnavailable
+from dicomrelay.audit.backlog import backlog_of
+from dicomrelay.errors import AuditError, ConfigurationError, RelayError, ServiceUnavailable
 from dicomrelay.ledger.figures import Figures
 from dicomrelay.ledger.flow_summary import DestinationFlow
 from dicomrelay.log import get_logger
 from dicomrelay.metrics import catalogue, levels
 from dicomrelay.net.certificates import read_certificates
-from dicomrelay.settings import HttpTlsSettings, Settings
+from dicomrelay.settings import Settings
+from dicomrelay.spool.layout import begun_ms
 from workers.rooms import Rooms
 
 _log = get_logger("dicomrelay.metrics")
@@ -43,6 +45,7 @@ _DESTINATIONS = (
 _OF_THE_LEDGER = (
     *_DESTINATIONS,
     catalogue.STAGE_WAITING,
+    catalogue.QUEUE_OLDEST,
     catalogue.ATTENTION_ROWS,
     catalogue.LEDGER_SECONDS,
     catalogue.LEDGER_ASKED,
@@ -94,6 +97,8 @@ def show_ledger(rooms: Rooms) -> Figures:
     show_destinations(found.destinations)
     levels(catalogue.STAGE_WAITING, {(name,): count for name, count in found.stages.items()})
     levels(catalogue.ATTENTION_ROWS, {(kind,): found.attention.get(kind, 0) for kind in catalogue.ATTENTION})
+    ages = {(each.queue,): (each.oldest_ms or 0) / 1000 for each in rooms.ledger.rates.waiting()}
+    levels(catalogue.QUEUE_OLDEST, ages)
     metrics.level(catalogue.LEDGER_SECONDS, time.monotonic() - began)
     metrics.level(catalogue.LEDGER_ASKED, time.time())
     return found
@@ -138,13 +143,14 @@ def _open_seconds(each: DestinationFlow) -> float:
 
 def _show_queues(rooms: Rooms) -> None:
     try:
-        depths = rooms.wake_ups.depths()
+        depths = {queue.value: depth for queue, depth in rooms.wake_ups.depths().items()}
+        depths[catalogue.HERE] = rooms.wake_ups.depth_here()
     except ServiceUnavailable:
         metrics.level(catalogue.BROKER_UP, 0)
         levels(catalogue.QUEUE_MESSAGES, {})
         return
     metrics.level(catalogue.BROKER_UP, 1)
-    levels(catalogue.QUEUE_MESSAGES, {(queue.value,): float(depth) for queue, depth in depths.items()})
+    levels(catalogue.QUEUE_MESSAGES, {(name,): float(depth) for name, depth in depths.items()})
 
 
 def show_host(rooms: Rooms) -> None:
@@ -167,11 +173,13 @@ def show_host(rooms: Rooms) -> None:
         },
     )
     metrics.level(catalogue.SPOOL_BYTES, usage.bytes)
+    metrics.level(catalogue.SPOOL_OLDEST, _oldest_new_s(settings.path("spool", "new")) if usage.new else 0)
     metrics.level(catalogue.LOW_WATER, settings.gateway.min_free_bytes)
     disks = {name: status for name, path in disks_of(settings).items() if (status := _status(path))}
     levels(catalogue.DISK_FREE, {(name,): s.f_bavail * s.f_frsize for name, s in disks.items()})
     levels(catalogue.DISK_TOTAL, {(name,): s.f_blocks * s.f_frsize for name, s in disks.items()})
     _show_queues(rooms)
+    _show_audit(settings)
     levels(catalogue.CERTIFICATE_ENDS, {(of,): ends for of, ends in certificate_ends(settings).items()})
 
 
@@ -191,19 +199,46 @@ def _status(path: Path) -> os.statvfs_result | None:
 
 def certificate_ends(settings: Settings) -> dict[str, float]:
     """When certificates of the settings expire, in seconds since 1970, by whose they are; of files that can be read."""
-    tables = {"gateway": settings.gateway.tls, **{each.name: each.tls for each in settings.destinations}}
-    http = {
-        "streamer": settings.streamer.tls,
-        "monitor": settings.monitor.tls,
-        "metrics": settings.metrics.tls,
-    }
     found = {}
-    for name, table in (*tables.items(), *http.items()):
-        files: dict[str, Path | None] = {} if table is None else {name: table.certificate}
-        if table is not None and not isinstance(table, HttpTlsSettings):
-            files[f"{name} ca"] = table.ca
-        for of, path in files.items():
+    for name, table in _tls_tables(settings):
+        for of, path in (
+            (name, getattr(table, "certificate", None)),
+            (f"{name} ca", getattr(table, "ca", None)),
+        ):
             if path is not None:
                 with suppress(ConfigurationError):
                     found[of] = min(each.ends.timestamp() for each in read_certificates(path))
     return found
+
+
+def _tls_tables(settings: Settings) -> Iterator[tuple[str, object]]:
+    """Every table of the settings that names certificates, by whose they are."""
+    yield "gateway", settings.gateway.tls
+    yield "streamer", settings.streamer.tls
+    yield "monitor", settings.monitor.tls
+    yield "metrics", settings.metrics.tls
+    yield "broker", settings.broker.tls
+    yield "database", settings.database.tls
+    if settings.audit.syslog is not None:
+        yield "audit", settings.audit.syslog.tls
+    for receiver in settings.performed_procedure_steps.destinations:
+        yield f"mpps {receiver.name}", receiver.tls
+    for destination in settings.destinations:
+        yield destination.name, destination.tls
+
+
+def _show_audit(settings: Settings) -> None:
+    if not settings.audit.enabled or settings.audit.syslog is None:
+        return
+    with suppress(AuditError):
+        backlog = backlog_of(settings)
+        metrics.level(catalogue.AUDIT_UNSENT_BYTES, backlog.bytes)
+        metrics.level(catalogue.AUDIT_UNSENT_SECONDS, backlog.oldest_s)
+
+
+def _oldest_new_s(new: Path) -> float:
+    """Age of the oldest item that is whole, by its name."""
+    with suppress(FileNotFoundError):
+        began = min((ms for name in os.listdir(new) if (ms := begun_ms(name)) > 0), default=0)
+        return max(0.0, time.time() - began / 1000) if began else 0.0
+    return 0.0

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from dicomrelay import metrics
 from dicomrelay.audit.shipped import Shipped
 from dicomrelay.audit.trail import Keeping, Segment, Trail
 from dicomrelay.audit.values import Entry, Kind, Outcome, Party, Thing, cut
 from dicomrelay.errors import AuditError
 from dicomrelay.log import get_logger
+from dicomrelay.metrics.catalogue import AUDIT_LOST
 from dicomrelay.settings import Settings
 
 FOLDER: Final = "audit"
@@ -61,6 +63,7 @@ class Audit:
         try:
             self._trail.write(entry)
         except AuditError as error:
+            metrics.add(AUDIT_LOST)
             if self._clock() - self._said_at >= _SAY_AGAIN_S:
                 self._said_at = self._clock()
                 _log.error("what happens is not recorded", action="audit.not-written", reason=str(error))
@@ -117,6 +120,7 @@ class Audit:
         try:
             self._trail.write(ended, durable=True)
         except AuditError as error:
+            metrics.add(AUDIT_LOST)
             _log.error(
                 "an action was done, and its outcome is not recorded",
                 action="audit.not-written",

@@ -28,6 +28,8 @@ QUEUES: Final = (
     "frames",
     "maintenance",
 )
+# Beside them, of the host that shows it: what only its own forward workers can read.
+HERE: Final = "forward.here"
 TASKS: Final = ("group", "forward", "archive", "frames", "release", "verify", "reports", "pull")
 ATTENTION: Final = (
     "conflict",
@@ -321,10 +323,25 @@ REFUSED_NOW: Final = _gauge(
 QUEUE_MESSAGES: Final = _gauge(
     "dicomrelay_queue_messages",
     "Messages that wait in a queue of the broker. Where several hosts share one, group, archive and maintenance are each host's "
-    "own; the others are the same to all of them.",
+    "own, as is forward.here, what only its own forward workers can read; the others are the same to all of them.",
     "queue",
     by=_HOST,
     merge=Merge.MAX,
+    queue=(*QUEUES, HERE),
+)
+QUEUE_OLDEST: Final = _gauge(
+    "dicomrelay_queue_oldest_work_seconds",
+    "For how long the oldest work of a queue has been there, by the ledger and whatever became of the messages; 0 when there is "
+    "none.",
+    "queue",
+    by=_LEDGER,
+    queue=tuple(name for name in QUEUES if name != "maintenance"),
+)
+QUEUE_WORKERS: Final = _gauge(
+    "dicomrelay_queue_workers_up",
+    "Workers that live and take from a queue.",
+    "queue",
+    by="workers",
     queue=QUEUES,
 )
 STAGE_WAITING: Final = _gauge(
@@ -365,6 +382,12 @@ SPOOL_BYTES: Final = _gauge(
     "dicomrelay_spool_bytes",
     "Bytes of the spool's items; of more than 1,000 files estimated from as many.",
     by=_HOST,
+)
+SPOOL_OLDEST: Final = _gauge(
+    "dicomrelay_spool_oldest_new_seconds",
+    "Age of the oldest item of the spool that no worker has registered; 0 when there is none.",
+    by=_HOST,
+    merge=Merge.MAX,
 )
 DISK_FREE: Final = _gauge(
     "dicomrelay_disk_free_bytes",
@@ -440,6 +463,24 @@ ALERT_MESSAGES: Final = _counter(
     "outcome",
     by="scheduler",
     outcome=("told", "failed", "given-up"),
+)
+
+AUDIT_UNSENT_BYTES: Final = _gauge(
+    "dicomrelay_audit_unsent_bytes",
+    "Bytes of the audit trail that the repository of [audit.syslog] has not heard; not shown without one.",
+    by=_HOST,
+    merge=Merge.MAX,
+)
+AUDIT_UNSENT_SECONDS: Final = _gauge(
+    "dicomrelay_audit_unsent_seconds",
+    "Age of the oldest entry that it has not heard; 0 when it has heard all.",
+    by=_HOST,
+    merge=Merge.MAX,
+)
+AUDIT_LOST: Final = _counter(
+    "dicomrelay_audit_lost_entries_total",
+    "Entries that could not be written to the audit trail.",
+    by=_ALL_SERVICES,
 )
 
 SPANS: Final = _counter(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +22,14 @@ RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 SCRAPE = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dicomrelay.json"
 SAMPLES = {name: family for family in catalogue.FAMILIES.values() for name in family.sample_names}
-# Prometheus gives these to every series.
+# Prometheus gives these to every series, and this series to every target.
 OF_THE_TARGET = {"job", "instance"}
+UP = Family("up", Kind.GAUGE, "1 while it is scraped.")
+SAMPLES["up"] = UP
+CASES = ROOT / "tests" / "docs" / "alert_cases.yml"
 FUNCTIONS = {
     "sum", "max", "min", "count", "rate", "increase", "time", "absent", "histogram_quantile", "predict_linear", "vector",
+    "max_over_time",
 }  # fmt: skip
 SERVICES = {"gateway", "worker-intake", "worker-keep", "worker-forward-1", "scheduler", "streamer", "monitor"}
 
@@ -103,6 +110,35 @@ def test_what_is_no_expression_is_found(text: str) -> None:
     """Brackets and matchers."""
     with pytest.raises(ValueError, match=r"."):
         promql.read(text)
+
+
+def test_rules_fire_when_they_should_and_not_else(tmp_path: Path) -> None:
+    """Prometheus' own judge of rules, over figures of a relay that is well and of one that is not."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not here (Debian: prometheus)")
+    shutil.copy(RULES, tmp_path / RULES.name)
+    shutil.copy(CASES, tmp_path / CASES.name)
+
+    said = subprocess.run(
+        [promtool, "test", "rules", CASES.name],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_every_rule_has_a_case_in_which_it_fires() -> None:
+    """A rule that never fires looks like a house where all is well."""
+    cases = yaml.safe_load(CASES.read_text("utf-8"))["tests"]
+    said = [
+        sample["labels"]
+        for case in cases
+        for each in case["promql_expr_test"]
+        for sample in each["exp_samples"]
+    ]
+
+    assert set(re.findall(r'alertname="(\w+)"', " ".join(said))) == {rule["alert"] for rule in rules()}
 
 
 def test_templates_of_rules_name_labels_that_the_expression_leaves() -> None:

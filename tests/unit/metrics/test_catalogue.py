@@ -56,6 +56,7 @@ def test_no_label_can_be_of_a_patient_or_without_bound() -> None:
 def test_closed_lists_are_those_of_the_code() -> None:
     """A value that the code gives and the catalogue does not know would be missing from page and rules."""
     assert set(catalogue.QUEUES) == {queue.value for queue in Queue}
+    assert catalogue.HERE not in catalogue.QUEUES
     assert set(catalogue.TASKS) == {task.value.removeprefix("dicomrelay.") for task in Task}
     assert set(catalogue.STAGES) == {stage.value for stage in Stage}
     assert set(catalogue.BREAKERS) == {state.value for state in BreakerState}

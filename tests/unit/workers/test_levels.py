@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from dicomrelay import metrics
+from dicomrelay.audit import Audit, Entry, Kind, Party, trail_of
+from dicomrelay.audit.backlog import Backlog, backlog_of
+from dicomrelay.audit.shipped import Place, Shipped
 from dicomrelay.ledger.breaker import BreakerPolicy
 from dicomrelay.ledger.values import DeliveryState
 from dicomrelay.metrics import catalogue, recorder
 from dicomrelay.metrics.families import Family
 from dicomrelay.metrics.gathering import gather
 from dicomrelay.runtime.queue import Queue
+from dicomrelay.settings import Settings
+from tests.support.certificates import Authority
 from tests.support.ledger import outcomes
 from tests.support.rooms import NotedWakeUps, rooms_at, spooled
 from workers.complete import make_complete
 from workers.group import group_arrivals
-from workers.levels import hide_ledger, show_host, show_ledger
+from workers.levels import certificate_ends, hide_ledger, show_host, show_ledger
 from workers.outcomes import OutcomeWriter
 from workers.rooms import Rooms
 
@@ -118,6 +125,67 @@ def test_what_is_answered_is_counted_as_it_is(house: tuple[Rooms, NotedWakeUps])
     assert shown(rooms, catalogue.GROUPED)[("new",)] == 3
 
 
+def test_work_is_as_old_as_it_is_whatever_became_of_its_messages(
+    house: tuple[Rooms, NotedWakeUps], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By queue; and in the spool what no worker has registered."""
+    rooms, _ = house
+    spooled(rooms, "1.2.3.1")
+    now = time.time()
+    with monkeypatch.context() as later:
+        later.setattr("workers.levels.time.time", lambda: now + 900)
+        show_host(rooms)
+    assert 890 <= shown(rooms, catalogue.SPOOL_OLDEST)[()] < 1000
+
+    group_arrivals(rooms)
+    show_host(rooms)
+    show_ledger(rooms)
+
+    assert shown(rooms, catalogue.SPOOL_OLDEST) == {(): 0}
+    ages = shown(rooms, catalogue.QUEUE_OLDEST)
+    assert set(ages) == {(name,) for name in catalogue.QUEUE_OLDEST.values["queue"]}
+    assert ages[("forward.normal",)] == 0
+
+
+def test_the_trail_that_the_repository_has_not_heard_is_shown(tmp_path: Path) -> None:
+    """Bytes and age; nothing of it where there is no repository."""
+    settings = Settings(home=tmp_path, audit={"syslog": {"host": "audit.example"}})
+    assert backlog_of(settings) == Backlog()
+    Audit(settings).note(Entry(Kind.QUERY, "find", Party("CT"), at=datetime.now(UTC) - timedelta(minutes=20)))
+    Audit(settings).note(Entry(Kind.QUERY, "find", Party("CT")))
+    found = backlog_of(settings)
+    trail = trail_of(settings)
+    (segment,) = trail.segments()
+    assert found.bytes == trail.path(segment).stat().st_size
+    assert 1200 <= found.oldest_s < 1300
+    (_, first), (_, last) = trail.lines(segment)
+    Shipped(settings.path("audit")).write(Place(segment, first))
+    assert backlog_of(settings).bytes == last - first
+    assert backlog_of(settings).oldest_s < 100
+    Shipped(settings.path("audit")).write(Place(segment, last))
+    assert backlog_of(settings) == Backlog()
+
+
+def test_every_certificate_of_the_settings_is_watched(tmp_path: Path) -> None:
+    """Also those towards the broker, the database, the audit repository and the receivers of steps."""
+    pair = Authority(tmp_path).issue("relay", days=3)
+    tls = {"certificate": str(pair.certificate), "key": str(pair.key)}
+    step = {"name": "ris", "ae_title": "RIS", "host": "ris.example", "port": 104, "tls": tls}
+    settings = Settings(
+        home=tmp_path,
+        audit={"syslog": {"host": "audit.example", "tls": tls}},
+        broker={"url": "rediss://broker.example", "tls": tls},
+        database={"url": "postgresql://db.example/relay", "tls": tls},
+        performed_procedure_steps={"destinations": [step]},
+        streamer={"tls": tls},
+    )
+
+    ends = certificate_ends(settings)
+
+    assert set(ends) == {"audit", "broker", "database", "mpps ris", "streamer"}
+    assert all(time.time() < each < time.time() + 4 * 86_400 for each in ends.values())
+
+
 def test_the_host_shows_its_spool_its_disks_its_queues_and_its_certificates(
     house: tuple[Rooms, NotedWakeUps],
 ) -> None:
@@ -130,6 +198,7 @@ def test_the_host_shows_its_spool_its_disks_its_queues_and_its_certificates(
 
     assert shown(rooms, catalogue.SPOOL_ITEMS)[("new",)] == 1
     assert shown(rooms, catalogue.QUEUE_MESSAGES)[("group",)] == 7
+    assert shown(rooms, catalogue.QUEUE_MESSAGES)[(catalogue.HERE,)] == 0
     assert shown(rooms, catalogue.BROKER_UP) == {(): 1}
     assert set(shown(rooms, catalogue.DISK_FREE)) == {("spool",), ("home",), ("archive",)}
     queue.broken = True
