@@ -39,6 +39,7 @@ from chaos.faults import (
     partition,
     power,
     system_calls,
+    upgrade,
 )
 from chaos.figures import Row, Verdict
 from dicomrelay.errors import ExitCode
@@ -58,6 +59,7 @@ _FAMILIES: Final = (
     partition,
     power,
     system_calls,
+    upgrade,
 )
 FAULTS: Final[tuple[Fault, ...]] = tuple(
     sorted(

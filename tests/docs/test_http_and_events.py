@@ -17,7 +17,7 @@ from monitor import metrics_pages
 from streamer import app, frames, worklist
 from streamer.stow import road as stow
 from streamer.streams import http as streams
-from tests.support import events_page, http_page
+from tests.support import events_page, http_page, log_calls
 from tests.support.http_page import EVERYWHERE, FLOWER, STREAMER
 from tests.support.markdown import ROOT
 
@@ -122,3 +122,16 @@ def test_every_kind_is_told() -> None:
     assert set(events_page.AUDIT) == set(Kind)
     assert set(events_page.ALERTS) == set(AlertKind)
     assert len(events_page.log_lines()) > 50
+
+
+def test_every_line_of_the_log_is_on_the_page() -> None:
+    """Also those whose action is chosen when they are written, and those that have none."""
+    assert log_calls.calls()[1] == ()
+    assert {
+        "spool.bound-reached", "spool.bound-left", "task.failed", "request.answered", "query.abandoned", "worklist.answered",
+        "commitment.refused", "gateway.process-died", "audit.login", "mpps.forwarded", "worklist.removed",
+    } <= set(events_page.log_lines())  # fmt: skip
+    assert "destination is back" in events_page.other_lines()
+    assert "archived" in events_page.other_lines()
+    files = {path for path, _ in log_calls.ELSEWHERE}
+    assert all((ROOT / path).is_file() for path in files)
