@@ -15,8 +15,8 @@ from dicomrelay.ledger.values_alerts import Alert, AlertMessage
 
 
 @relay_command(
-    about="Alerts that last, newest first, and messages that have not reached their channel. Exit code 1 while an alert lasts, or "
-    "a message is still to be told.",
+    about="Alerts that last, newest first, and messages that have not reached their channel. Exit code 1 while an alert "
+    "lasts, or a message is still to be told.",
     examples="dicomrelay alerts list\ndicomrelay alerts list --all --json",
 )
 @click.option("--all", "ended", is_flag=True, help="Those that are over too, for alerts.keep_days.")
