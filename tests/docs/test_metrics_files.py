@@ -122,7 +122,7 @@ def test_rules_fire_when_they_should_and_not_else(tmp_path: Path) -> None:
 
     said = subprocess.run(
         [promtool, "test", "rules", CASES.name],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
     assert said.returncode == 0, said.stdout + said.stderr
