@@ -31,10 +31,12 @@ def name(page: Path) -> str:
 
 
 def console_lines(page: Path) -> Iterator[str]:
-    """Commands of the console blocks, without prompt."""
+    """Commands of the console blocks, without prompt, and of the blocks for a shell."""
     for block in blocks(page):
         if block.language == "console":
             yield from (line[2:] for line in block.text.splitlines() if line.startswith("$ "))
+        if block.language == "sh":
+            yield from block.text.splitlines()
 
 
 def command_lines(page: Path, program: str) -> Iterator[list[str]]:
@@ -43,7 +45,8 @@ def command_lines(page: Path, program: str) -> Iterator[list[str]]:
     for line in [*console_lines(page), *spans]:
         if line.startswith(f"{program} "):
             words = shlex.split(line, comments=True)[1:]
-            yield words[: words.index(">")] if ">" in words else words
+            ends = [words.index(each) for each in (">", "<", "|", "&&") if each in words]
+            yield words[: min(ends)] if ends else words
 
 
 def relative_links(page: Path) -> Iterator[tuple[Path, str]]:
@@ -61,6 +64,9 @@ def test_the_pages_are_found() -> None:
     assert len(RELAY_TOML) >= 4
     assert ["up"] in list(command_lines(ROOT / "README.md", "dicomrelay"))
     assert list(relative_links(ROOT / "README.md"))
+    assert ["passwd", "anna"] in [
+        words[1:] for words in command_lines(ROOT / "docs" / "howto" / "users-and-roles.md", "dicomrelay")
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
