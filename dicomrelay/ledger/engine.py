@@ -183,6 +183,14 @@ class Work:
         if self.connection.dialect.name == "postgresql":
             self._advise("pg_advisory_xact_lock_shared", name)
 
+    def end_when_idle(self, idle_ms: int) -> None:
+        """Let PostgreSQL end this transaction when nothing comes from us for so long; a file has nobody who could be cut off."""
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(
+                text("SELECT set_config('idle_in_transaction_session_timeout', :ms, true)"),
+                {"ms": str(idle_ms)},
+            )
+
     def _advise(self, function: str, name: str) -> None:
         key = crc32(f"dicomrelay.ledger.{name}".encode())
         self.connection.execute(text(f"SELECT {function}(:key)"), {"key": key})

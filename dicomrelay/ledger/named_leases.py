@@ -14,6 +14,8 @@ from dicomrelay.ledger.schema import named_leases
 SCHEDULER: Final = "scheduler"
 # A scheduler that said nothing for so long does not run, or cannot reach the ledger.
 HEARD_MS: Final = 30_000
+# Who is cut off, or stands still, in the midst of its question keeps the row no longer than this from who asks next.
+_IDLE_MS: Final = 5_000
 _SPOOL: Final = "spool/"
 _COLUMNS: Final = named_leases.c
 
@@ -80,6 +82,7 @@ class NamedLeases:
         """
 
         def take(work: Work) -> int | None:
+            work.end_when_idle(_IDLE_MS)
             free = {"name": name, "owner": "", "fence": 0, "due_at": 0, "taken_at": work.now}
             work.insert_missing(named_leases, [free])
             row = work.connection.execute(

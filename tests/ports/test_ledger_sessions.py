@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from dicomrelay.cli.ledgers import opened_ledger
 from dicomrelay.errors import ConfigurationError, ServiceUnavailable
-from dicomrelay.ledger import Ledger
+from dicomrelay.ledger import Ledger, named_leases
 from dicomrelay.ledger.engine import Database, Work
 from dicomrelay.settings import load
 from tests.support.ledger import MINUTE_MS
@@ -59,6 +59,26 @@ def test_who_was_stopped_in_a_transaction_has_lost_it_and_goes_on(shared_url: st
         database.transact(stop)
     assert database.transact(lambda work: work.connection.execute(text("SELECT 2")).scalar()) == 2
     database.dispose()
+
+
+def test_who_stands_still_while_it_asks_who_leads_keeps_nobody_waiting(
+    shared_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its question has locked the row; the session is over long before that of any other transaction."""
+    assert named_leases._IDLE_MS == 5000
+    monkeypatch.setattr(named_leases, "_IDLE_MS", 50)
+    ledger = Ledger.open(shared_url)
+    ledger.named_leases.take("x", owner="a", lease_ms=MINUTE_MS)
+
+    def stand_still(_owner: str) -> bool:
+        time.sleep(0.3)
+        return False
+
+    with pytest.raises(ServiceUnavailable, match="idle-in-transaction"):
+        ledger.named_leases.take("x", owner="b", lease_ms=MINUTE_MS, is_gone=stand_still)
+    monkeypatch.undo()
+    assert ledger.named_leases.take("x", owner="a", lease_ms=MINUTE_MS) == 1
+    ledger.dispose()
 
 
 def test_a_ledger_at_a_server_is_looked_at_from_anywhere(shared_url: str, tmp_path: Path) -> None:
