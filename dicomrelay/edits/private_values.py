@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pydicom.datadict import private_dictionary_VR
-
 from dicomrelay.dicom.uids import is_tolerable_uid
 from dicomrelay.edits.text import stripped
 from dicomrelay.edits.tree import Item, Leaf
@@ -29,6 +27,8 @@ def private_kind(leaf: Leaf, item: Item) -> bytes:
     """
     if leaf.kind != b"UN":
         return leaf.kind
+    from pydicom.datadict import private_dictionary_VR  # noqa: PLC0415 - see dicomrelay.edits.text
+
     group, number = leaf.tag >> 16, leaf.tag & 0xFFFF
     creator = stripped(item.leaf(group << 16 | number >> 8).decode("latin-1"))
     try:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
-from pydicom.config import RAISE
-from pydicom.valuerep import validate_value
-
 from dicomrelay.dicom.elements import tag_name
 from dicomrelay.edits.text import Letters, stripped
 from dicomrelay.edits.tree import Item, Leaf, Node, Place, Sequence, is_private, known_vr
@@ -98,6 +95,9 @@ class Steps:
 
 def _refuse_unfit(tag: int, vr: bytes, text: str) -> None:
     """A value that its VR does not allow would make the instance one that peers refuse."""
+    from pydicom.config import RAISE  # noqa: PLC0415 - see dicomrelay.edits.text
+    from pydicom.valuerep import validate_value  # noqa: PLC0415
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -1,13 +1,14 @@
-"""Text of elements, in and out of the character set of its data set (PS3.5 Section 6.1, PS3.3 Section C.12.1.1.2)."""
+"""Text of elements, in and out of the character set of its data set (PS3.5 Section 6.1, PS3.3 Section C.12.1.1.2).
+
+pydicom is imported where other letters than ASCII are met, here and in the modules beside this one: most commands know of edits
+and make none, and pydicom with numpy takes longer to be imported than they run.
+"""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
 from typing import Final
-
-from pydicom.charset import convert_encodings, decode_bytes, encode_string
-from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from dicomrelay.dicom.elements import tag_name
 from dicomrelay.edits.tree import CHARACTER_SET_VRS, Item, Leaf
@@ -42,6 +43,9 @@ class Letters:
             return leaf.value.decode("ascii")
         if leaf.kind not in CHARACTER_SET_VRS:
             return leaf.value.decode("latin-1")
+        from pydicom.charset import decode_bytes  # noqa: PLC0415
+        from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS  # noqa: PLC0415
+
         delimiters = PN_DELIMS if leaf.kind == b"PN" else TEXT_VR_DELIMS
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values, which are nobody's business
@@ -57,6 +61,8 @@ class Letters:
         """
         if text.isascii():
             return Leaf(tag, vr, padded(vr, text.encode("ascii")))
+        from pydicom.charset import encode_string  # noqa: PLC0415
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             leaf = Leaf(tag, vr, padded(vr, encode_string(text, self._encodings())))
@@ -68,6 +74,8 @@ class Letters:
         return leaf
 
     def _encodings(self) -> list[str]:
+        from pydicom.charset import convert_encodings  # noqa: PLC0415
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

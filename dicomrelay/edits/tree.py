@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from pydicom.datadict import dictionary_VR
-
 from dicomrelay.dicom.elements import tag_name
 
 PIXEL_GROUP: Final = 0x7FE0
@@ -28,6 +26,8 @@ def known_vr(tag: int) -> bytes:
         return b"UL"
     if (tag >> 16) & 1:
         return b"LO" if 0x10 <= tag & 0xFFFF <= 0xFF else b""
+    from pydicom.datadict import dictionary_VR  # noqa: PLC0415 - see dicomrelay.edits.text
+
     try:
         return dictionary_VR(tag)[:2].encode("ascii")
     except KeyError:

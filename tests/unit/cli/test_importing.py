@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 
 import pytest
 
@@ -26,3 +28,14 @@ def test_a_collector_that_was_off_stays_off() -> None:
         with unwatched():
             assert not gc.isenabled()
         assert not gc.isenabled()
+
+
+def test_commands_that_decode_nothing_load_neither_pydicom_nor_numpy() -> None:
+    """They take longer to be imported than such a command runs."""
+    modules = ("status", "send", "trace", "destinations", "operating.list_jobs", "operating.show")
+    code = (
+        f"import sys, {', '.join(f'dicomrelay.cli.{name}' for name in modules)};"
+        "print([name for name in ('pydicom', 'numpy', 'alembic') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
