@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import Connection, String, column, inspect, select, table
 
 
 def newest_of(versions: Path) -> str:
@@ -16,5 +16,5 @@ def is_at(connection: Connection, revision: str, version_table: str) -> bool:
     """Whether the database is at that revision, and no other."""
     if not inspect(connection).has_table(version_table):
         return False
-    asked = select(column("version_num")).select_from(table(version_table))
-    return connection.execute(asked).scalars().all() == [revision]
+    versions = table(version_table, column("version_num", String))
+    return connection.execute(select(versions.c.version_num)).scalars().all() == [revision]

@@ -52,7 +52,7 @@ def check_ledger_database(url: str, *, read_data: bool) -> Iterator[Finding]:
         engine.dispose()
     if found is None:
         yield Finding(Invariant.LEDGER_DATABASE, "ledger", "the ledger is empty: it has no tables")
-    elif newest is not None and found < newest:
+    elif found < newest:
         words = f"is of revision {found}, and this version wants {newest}: it is migrated at the next start"
         yield Finding(Invariant.LEDGER_DATABASE, "ledger", words, Severity.NOTE)
     elif found != newest:
