@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dicomrelay.errors import ConfigurationError
+from dicomrelay.ownership import give_to_owner_of
 from dicomrelay.settings.users import AccountSettings, check_names
 
 _LARGEST: Final = 16 << 20
@@ -87,7 +88,10 @@ def changing(path: Path) -> Iterator[dict[str, AccountSettings]]:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(
+            path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        give_to_owner_of(path.parent, lock)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written (users_file): {error.strerror}") from None
     try:
@@ -107,9 +111,7 @@ def _write(path: Path, users: dict[str, AccountSettings]) -> None:
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            if os.geteuid() == 0:  # the services run as the owner of the home
-                owner = path.parent.stat()
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            give_to_owner_of(path.parent, file.fileno())
             file.write(f"{content}\n")
             file.flush()
             os.fsync(file.fileno())

@@ -17,6 +17,7 @@ from dicomrelay.audit.chain import KEY, Checker, link_of
 from dicomrelay.audit.values import Entry, as_json, from_json
 from dicomrelay.errors import AuditError
 from dicomrelay.log import get_logger
+from dicomrelay.ownership import give_to_owner_of
 
 SEGMENT_BYTES: Final = 16 << 20
 _TAIL_BYTES: Final = 2048
@@ -96,7 +97,9 @@ class Trail:
         found = as_json(entry)
         descriptor = -1
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._folder.is_dir():
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                give_to_owner_of(self._folder.parent, self._folder)
             with self._locked():
                 descriptor, is_new = self._opened()
                 found[KEY] = self._last_link(descriptor)
@@ -196,6 +199,7 @@ class Trail:
         # Opened each time: what a fork inherits is one lock for both.
         descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            give_to_owner_of(self._folder, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
@@ -212,6 +216,7 @@ class Trail:
             path = self._folder / self._current.name
             is_new = not path.exists()
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            give_to_owner_of(self._folder, descriptor)
             if os.fstat(descriptor).st_size < SEGMENT_BYTES:
                 return descriptor, is_new
             os.close(descriptor)

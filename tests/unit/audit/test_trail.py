@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -82,6 +83,16 @@ def test_what_is_done_to_lines_that_were_written_is_seen(
     if change == "segment":
         first.unlink()
         assert not found.check().breaks
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_writes_into_the_home_of_another_user_is_that_users(tmp_path: Path) -> None:
+    """A command under sudo would else shut the services out of the trail, which then do nothing that has to be recorded."""
+    os.chown(tmp_path, 65_534, 65_534)
+    found = Trail(tmp_path / "audit")
+    found.write(entry(), durable=True)
+    owners = {path.stat().st_uid for path in (tmp_path / "audit", *(tmp_path / "audit").iterdir())}
+    assert owners == {65_534}
 
 
 def test_threads_write_whole_lines(tmp_path: Path) -> None:
