@@ -89,7 +89,7 @@ class Tracer:
         body = otlp(batch, service=self._to.service, host=socket.gethostname(), version=__version__)
         try:
             post(self._to.settings, body)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             metrics.add(SPANS, "dropped", by=len(batch))
             if not self._is_away:  # once, not every five seconds
                 _log.warning("the collector of traces does not take them", reason=type(error).__name__)
@@ -104,14 +104,16 @@ def post(settings: TraceSettings, body: bytes) -> None:
 
     Raises
     ------
-    OSError, http.client.HTTPException
-        It was not taken.
+    OSError, http.client.HTTPException, ValueError
+        It was not taken, or cannot be sent with these settings.
     """
     url = urlsplit(settings.endpoint or "")
     host = url.hostname or ""
     headers = {"Content-Type": "application/json", "User-Agent": f"dicomrelay/{__version__}"}
-    if settings.token is not None:
-        headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
+    token = _token(settings)
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    path = (url.path or "/v1/traces") + (f"?{url.query}" if url.query else "")
     connection = (
         http.client.HTTPSConnection(
             host,
@@ -123,13 +125,23 @@ def post(settings: TraceSettings, body: bytes) -> None:
         else http.client.HTTPConnection(host, url.port, timeout=settings.timeout_s)
     )
     try:
-        connection.request("POST", url.path or "/v1/traces", body, headers)
+        connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         answer.read(_MOST_ANSWER_BYTES)
     finally:
         connection.close()
     if not 200 <= answer.status < 300:
         raise http.client.HTTPException(f"answered {answer.status}")
+
+
+def _token(settings: TraceSettings) -> str:
+    """Read for each batch: a token that is renewed is taken without a start."""
+    if settings.token is not None:
+        return settings.token.get_secret_value()
+    if settings.token_file is None:
+        return ""
+    lines = settings.token_file.expanduser().read_text("ascii").splitlines()
+    return lines[0].strip() if lines else ""
 
 
 _OWN: list[Tracer] = []

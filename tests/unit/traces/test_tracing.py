@@ -75,6 +75,35 @@ def test_a_step_reaches_the_collector(collector: tuple[int, list[Any]], figures:
     assert gather(figures).of(SPANS) == {("sent",): [1], ("dropped",): [0]}
 
 
+def test_a_token_of_a_file_may_be_renewed_and_one_that_is_none_ends_nothing(
+    collector: tuple[int, list[Any]], figures: Path
+) -> None:
+    """The thread goes on: what it cannot show costs the spans of that time."""
+    port, got = collector
+    file = figures / "token"
+    to = TraceSettings(endpoint=f"http://127.0.0.1:{port}/v1?of=relay", ratio=1, token_file=file)
+    for text in ("first\n", "pässwort\n", "second\n"):
+        file.write_text(text, "utf-8")
+        traces.begin(to, "gateway")
+        traces.span(ITEM, "receive", 0.25, {})
+        traces.end()
+
+    assert [(path, shown) for path, shown, _ in got] == [
+        ("/v1?of=relay", "Bearer first"),
+        ("/v1?of=relay", "Bearer second"),
+    ]
+    assert gather(figures).of(SPANS) == {("sent",): [2], ("dropped",): [1]}
+
+
+@pytest.mark.parametrize(
+    "more", [{"token": "a", "token_file": "b"}, {"token": "a\nb"}, {"token": ""}, {"token": "ä"}]
+)
+def test_a_token_that_is_none_is_refused(more: dict[str, str]) -> None:
+    """At the start, and not in a thread."""
+    with pytest.raises(ValidationError):
+        settings(1, **more)
+
+
 def test_what_is_not_of_the_part_is_not_taken(collector: tuple[int, list[Any]]) -> None:
     """Nor anything without an endpoint."""
     for each in (settings(collector[0], ratio=0), TraceSettings(ratio=1)):
