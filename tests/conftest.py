@@ -13,7 +13,10 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from archive.index import database as index_database
+from dicomrelay.ledger import migrate as ledger_migrate
 from dicomrelay.spool import Spool
+from tests.support.schemas import made_once
 
 # pynetdicom, a peer in many tests, waits with select(), which ends at 1023.
 _MOST_NEW_DESCRIPTORS = 64
@@ -25,6 +28,17 @@ sys.dont_write_bytecode = False
 # A busy machine is no fault of what is tested.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+_UPGRADES = [(module, made_once(module._upgrade)) for module in (index_database, ledger_migrate)]
+
+
+@pytest.fixture(autouse=True)
+def _schemas_are_made_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But where the migrations are what is tested."""
+    if "migrations" not in request.path.name:
+        for module, upgrade in _UPGRADES:
+            monkeypatch.setattr(module, "_upgrade", upgrade)
 
 
 @pytest.fixture(autouse=True)
