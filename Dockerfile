@@ -21,7 +21,8 @@ RUN groupadd --system --gid 10001 relay \
  && useradd --system --uid 10001 --gid relay --home-dir /var/lib/dicomrelay --shell /usr/sbin/nologin relay \
  && cd /var/lib \
  && install -d -o relay -g relay -m 0700 dicomrelay dicomrelay/spool dicomrelay/archive dicomrelay/audit dicomrelay/db \
-    dicomrelay/redis dicomrelay/logs dicomrelay/run dicomrelay/audit dicomrelay/users
+    dicomrelay/redis dicomrelay/logs dicomrelay/run dicomrelay/users dicomrelay/renditions dicomrelay/streamer \
+    dicomrelay/viewers
 COPY --from=build /opt/dicomrelay /opt/dicomrelay
 ENV PATH=/opt/dicomrelay/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -9,7 +9,7 @@ from pathlib import Path
 from dicomrelay.cli.options import Invocation, relay_command
 from dicomrelay.cli.services import services
 from dicomrelay.cli.signals import stop_on_signals
-from dicomrelay.errors import ExitCode, LedgerError, PortInUse, ServiceUnavailable
+from dicomrelay.errors import ConfigurationError, ExitCode, LedgerError, PortInUse, ServiceUnavailable
 from dicomrelay.ledger.migrate import migrate
 from dicomrelay.ledger.settling import settle
 from dicomrelay.metrics.gathering import forget
@@ -52,11 +52,12 @@ def run(
     Raises
     ------
     ConfigurationError
-        A certificate, a key or an authority of TLS cannot be used.
+        A certificate, a key or an authority of TLS cannot be used, or Flower would be open to everybody.
     ServiceError
         It runs here already, a port is taken, or a service did not start; the message says which.
     """
     home.prepare(settings)
+    _check_flower(settings)
     tls.check(settings)
     rule_set(settings)
     reception.check(settings)
@@ -126,6 +127,13 @@ def _broker_answers(settings: Settings, say: Callable[[str], None]) -> bool:
     finally:
         wake_ups.close()
     return True
+
+
+def _check_flower(settings: Settings) -> None:
+    """Say that Flower would be open to everybody before anything is started."""
+    why = settings.flower_stays_shut()
+    if settings.monitor.enabled and why:
+        raise ConfigurationError(why)
 
 
 def _check_ports(settings: Settings) -> None:

@@ -98,7 +98,6 @@ class Settings(BaseSettings):
         if twice:
             raise ValueError(f"destinations: the name {min(twice)!r} stands twice")
         self._ports_differ()
-        self._monitor_is_safe()
         self._edits_agree()
         self._pulls_agree(names)
         self._peers_can_show()
@@ -179,14 +178,16 @@ class Settings(BaseSettings):
                     f"{', '.join(destinations) or 'none'}; else write AET@host:port"
                 )
 
-    def _monitor_is_safe(self) -> None:
+    def flower_stays_shut(self) -> str:
+        """Why Flower may not listen where it should; "" when it may. No fault of settings: the first user is made with them."""
         monitor = self.monitor
         asks = monitor.user is not None or bool(self.users) or self.users_path.exists()
-        if not asks and not sections.is_loopback(monitor.host):
-            raise ValueError(
-                f"monitor.host {monitor.host} is not loopback: make a user first (`dicomrelay users add`), or set user and "
-                "password in [monitor]: Flower shows where all studies go"
-            )
+        if asks or sections.is_loopback(monitor.host):
+            return ""
+        return (
+            f"monitor.host {monitor.host} is not loopback: make a user first (`dicomrelay users add`), or set user and "
+            "password in [monitor]: Flower shows where all studies go"
+        )
 
     def _ports_differ(self) -> None:
         taken: dict[int, str] = {}

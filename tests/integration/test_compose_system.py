@@ -70,6 +70,7 @@ class Machine:
             "DICOMRELAY_METRICS__PORT": self.health_ports[name],
             "DICOMRELAY_METRICS__TOKEN_FILE": self.secret("metrics_token"),
             "DICOMRELAY_MONITOR__HOST": "127.0.0.1",
+            "DICOMRELAY_STREAMER__ACCESS__TOKENS_FILE": self.secret("streamer_token"),
             "DICOMRELAY_USERS_FILE": str(self.home / "users.json"),
         }
         destination = {
@@ -147,9 +148,9 @@ class Machine:
         assert done.returncode == 0, done.stderr
 
     def add_user(self) -> None:
-        """Somebody whom streamer and Flower ask for, made as the how-to says."""
+        """Somebody whom streamer and Flower ask for, made as the how-to says: where Flower would not start without."""
         command = [BIN / "dicomrelay", "users", "add", "anna", "--role", "operator"]
-        variables = {**self.variables("streamer"), "DICOMRELAY_MONITOR__HOST": "127.0.0.1"}
+        variables = {**self.variables("monitor"), "DICOMRELAY_MONITOR__HOST": "0.0.0.0"}
         done = subprocess.run(
             command, cwd=self.folder, env=variables, input=PASSWORD, capture_output=True, text=True, timeout=60, check=False
         )  # fmt: skip

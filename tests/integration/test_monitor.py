@@ -439,8 +439,8 @@ def test_it_does_not_start_open_on_another_address(tmp_path: Path, ours: dict[st
     """A user, of the settings or of the file, and it may."""
     from monitor import flower  # noqa: PLC0415
 
-    with pytest.raises(ValueError, match="not loopback"):
-        Settings(home=tmp_path, monitor=MonitorSettings(host="0.0.0.0"))
+    with pytest.raises(ConfigurationError, match="not loopback"):
+        flower.check(Settings(home=tmp_path, monitor=MonitorSettings(host="0.0.0.0")))
     if ours:
         there = MonitorSettings.model_validate({"host": "0.0.0.0", **ours})
         assert flower.check(Settings(home=tmp_path, monitor=there))

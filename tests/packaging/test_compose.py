@@ -1,6 +1,7 @@
 """docker-compose.yml: valid by the Compose specification, and true of our commands and settings.
 
-Nothing here starts a container: that needs Docker, which the tests do not ask for. What is checked is everything that
+Nothing here starts a container: that needs Docker, which the tests do not ask for (docs/howto/docker-compose.md says what was
+tried with one). What is checked is everything that
 can be known without it: the schema, that each command and option exists, that the settings of each service load with
 exactly its environment and configuration file, and that what is published, mounted and waited for fits together.
 """
@@ -147,7 +148,7 @@ def test_each_service_is_given_the_secrets_that_its_settings_name_and_no_others(
         assert set(service["secrets"]) == named, name
 
     assert SERVICES["gateway"]["secrets"] == ["metrics_token", "broker_password"]
-    assert SERVICES["streamer"]["secrets"] == ["metrics_token", "database_password"]
+    assert SERVICES["streamer"]["secrets"] == ["metrics_token", "database_password", "streamer_token"]
 
 
 def test_no_secret_is_in_an_environment_or_on_a_command_line() -> None:
@@ -232,8 +233,20 @@ def test_ports_are_published_on_loopback_only() -> None:
     """Nobody but this machine reaches the system before somebody decides so."""
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
 
-    assert len(published) == 8
+    assert len(published) == 7
     assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_what_asks_for_no_password_is_published_nowhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Prometheus is on the inner network; the streamer asks before there is any user."""
+    assert "ports" not in SERVICES["prometheus"]
+    assert SERVICES["prometheus"]["networks"] == ["inside"]
+    access = load_settings("streamer", monkeypatch, tmp_path).streamer.access
+
+    assert access is not None
+    assert str(access.tokens_file) == "/run/secrets/streamer_token"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "172.17.0.1", "172.31.255.1", "192.168.16.1"])
@@ -339,8 +352,17 @@ def test_the_trail_and_the_users_outlive_a_container() -> None:
         file = Path(SERVICES[name]["environment"]["DICOMRELAY_USERS_FILE"])
         assert f"users:{file.parent}" in SERVICES[name]["volumes"]
     # A volume takes its owner from the image.
-    image = (ROOT / "Dockerfile").read_text("utf-8")
-    assert "dicomrelay/audit dicomrelay/users" in image
+    image = (ROOT / "Dockerfile").read_text("utf-8").split("install -d")[1].split("COPY")[0].split()
+    for name in OURS:
+        for volume in SERVICES[name]["volumes"]:
+            folder = volume.split(":")[1].removeprefix("/var/lib/")
+            assert folder == "dicomrelay" or folder in image, (name, folder)
+
+
+def test_what_is_rendered_by_rule_is_where_the_streamer_looks() -> None:
+    """The root cannot be written, so what is kept beside the archive has a volume of its own."""
+    for name in ("intake", "streamer"):
+        assert "renditions:/var/lib/dicomrelay/renditions" in SERVICES[name]["volumes"]
 
 
 def test_broker_and_database_are_not_reached_from_outside() -> None:

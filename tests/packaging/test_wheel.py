@@ -155,6 +155,7 @@ def test_the_sdist_holds_no_data_and_no_environment(sdist: Path) -> None:
         top = {name.split("/")[1] for name in archive.getnames() if "/" in name}
 
     assert top <= PACKAGES | {
+        "deploy",
         "README.md",
         "LICENSE",
         "CHANGELOG.md",

@@ -102,7 +102,6 @@ def test_there_is_no_shell_and_no_code_of_text() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"monitor": {"host": "0.0.0.0"}}, "make a user first"),
         ({"metrics": {"host": "0.0.0.0", "port": 9100}}, "token"),
         ({"peers": [{"ae_title": "X", "tls": True}]}, "the gateway speaks none"),
         ({"broker": {"url": "redis://h/0", "tls": {}}}, "rediss"),

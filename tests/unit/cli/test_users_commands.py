@@ -52,6 +52,19 @@ def test_a_user_is_made_changed_and_taken_out(tmp_path: Path) -> None:
     assert comes_in(tmp_path, "anna", "another long password") is None
 
 
+def test_the_first_user_is_made_where_flower_waits_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container: Flower's address is open, nobody is known yet, and `up` says who has to be made."""
+    monkeypatch.setenv("DICOMRELAY_MONITOR__HOST", "0.0.0.0")
+    up = CliRunner().invoke(cli, ["up", "--home", str(tmp_path)], standalone_mode=False)
+    assert isinstance(up.exception, ConfigurationError)
+    assert "dicomrelay users add" in str(up.exception)
+
+    assert run(tmp_path, "add", "anna", "--role", "operator", typed=f"{PASSWORD}\n").exception is None
+    assert not Settings(home=tmp_path).flower_stays_shut()
+
+
 def test_a_token_is_shown_once_and_ends_with_its_removal(tmp_path: Path) -> None:
     """What is kept does not let in."""
     run(tmp_path, "add", "ci", "--role", "operator", "--no-password")

@@ -124,7 +124,6 @@ def test_a_list_of_tables_may_come_from_the_environment_as_json(monkeypatch: pyt
         ('[[destinations]]\nname = "Big"\nae_title = "A"\nhost = "h"\n', ("destinations.0.name",)),
         ('[[destinations]]\nname = "a"\nae_title = "A"\nhost = "a..b"\n', ("destinations.0.host", "a..b")),
         ('[[peers]]\nhost = "10.0.0.0/40"\n', ("peers.0.host", "10.0.0.0/24")),
-        ('[monitor]\nhost = "0.0.0.0"\n', ("monitor", "not loopback", "password")),
         ('[monitor]\nuser = "a"\n', ("monitor", "go together")),
         ("[gateway]\nport = 8080\n", ("gateway.port and streamer.port", "8080")),
         ('[database]\nurl = "postgresql://u:s3cret@h:port/x"\n', ("database.url", "port")),
