@@ -213,15 +213,15 @@ class WakeUps:
 
 
 def _depth(connection: Any, name: str) -> int:
-    from amqp.exceptions import NotFound  # noqa: PLC0415
     from kombu.exceptions import ChannelError  # noqa: PLC0415
+    from kombu.transport.pyamqp import amqp  # noqa: PLC0415
 
     # On Redis an empty queue does not exist; on RabbitMQ one that nobody has declared, and then the channel is closed.
     is_amqp = connection.transport.driver_type == "amqp"
     channel = connection.channel() if is_amqp else connection.default_channel
     try:
         return int(channel.queue_declare(queue=name, passive=True).message_count)
-    except (ChannelError, NotFound):
+    except (ChannelError, amqp.exceptions.NotFound):
         return 0
     finally:
         if is_amqp:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ssl
 
 import pytest
-from amqp.exceptions import AccessRefused, NotAllowed, PreconditionFailed
 from kombu.exceptions import OperationalError
+from kombu.transport.pyamqp import amqp
 from redis.exceptions import AuthenticationError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from dicomrelay.errors import ServiceUnavailable
 from dicomrelay.runtime.broker_errors import broker_errors
 
+_AMQP = amqp.exceptions
 _EXPIRED = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired (_ssl.c:1006)"
 
 
@@ -25,12 +26,17 @@ _EXPIRED = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certific
         ),
         (AuthenticationError("Authentication required."), "refuses: Authentication required"),
         (
-            AccessRefused("ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.", (0, 0)),
+            _AMQP.AccessRefused(
+                "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.", (0, 0)
+            ),
             "refuses: .*Login was refused",
         ),
-        (NotAllowed("NOT_ALLOWED - vhost other not found", (10, 40)), "refuses: .*vhost other not found"),
         (
-            PreconditionFailed("PRECONDITION_FAILED - inequivalent arg 'x-queue-type'", (50, 10)),
+            _AMQP.NotAllowed("NOT_ALLOWED - vhost other not found", (10, 40)),
+            "refuses: .*vhost other not found",
+        ),
+        (
+            _AMQP.PreconditionFailed("PRECONDITION_FAILED - inequivalent arg 'x-queue-type'", (50, 10)),
             "refuses: .*x-queue-type",
         ),
         (OperationalError(f"Error 1 connecting to 10.0.0.3:6379. {_EXPIRED}."), "certificate has expired$"),
