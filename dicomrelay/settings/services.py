@@ -77,6 +77,11 @@ class BrokerSettings(_ServiceSettings):
         text = value.get_secret_value()
         if text != EMBEDDED and not text.startswith(_BROKERS):
             raise ValueError(f'say "{EMBEDDED}", or a URL that begins with {", ".join(_BROKERS)}')
+        if ";" in text:
+            # Kombu takes a list: only the first would be checked, and a worker tells Flower all of them as they are.
+            raise ValueError(
+                "one server, not a list: give several one name (DNS or a proxy), and write a ; of a password as %3B"
+            )
         _require_port(text)
         for name, _ in parse_qsl(urlsplit(text).query, keep_blank_values=True):
             if _ABOUT_TLS.search(name):

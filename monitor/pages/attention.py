@@ -28,6 +28,17 @@ _RETRIED: Final = frozenset(
         AttentionKind.UNVERIFIED,
     }
 )
+_ADVICE: Final = {
+    **TRIED,
+    AttentionKind.CONFLICT: "Nothing was lost. Ask the sender which of the two is right; it can be sent under a UID of its own.",
+    AttentionKind.REFUSED: "See at the destination why, then retry.",
+    AttentionKind.GAVE_UP: "See at the destination why, then retry.",
+    AttentionKind.BLOCKED: "Mend what the reason says; it is tried again by itself, and at once by retry.",
+    AttentionKind.ARCHIVE: "See whether the archive's disk or bucket is well, then retry.",
+    AttentionKind.FRAMES: "It is archived all the same. Retry prepares them again.",
+    AttentionKind.UNROUTED: "Add a destination or a rule, then replay the study.",
+    AttentionKind.UNVERIFIED: "Look for it at the destination; retry asks again.",
+}
 # Their transfers are in that state.
 _STATED: Final = frozenset({AttentionKind.REFUSED, AttentionKind.GAVE_UP})
 
@@ -79,7 +90,7 @@ def _group(
     kind: AttentionKind, destination: str, why: str, rows: Sequence[Attention], now_ms: int, *, is_cut: bool
 ) -> Group:
     studies = _counted(each.study_instance_uid for each in rows)
-    advice = next((each.advice for each in rows if each.advice), TRIED.get(kind, ""))
+    advice = next((each.advice for each in rows if each.advice), _ADVICE[kind])
     return Group(
         key=f"{kind.value} {destination} {why}",
         kind=kind.value.replace("_", " "),

@@ -165,7 +165,7 @@ def transfer_line(row: TransferRow) -> TransferLine:
     """One of a study or a job."""
     due = ""
     if row.state is TransferState.WAITING and row.due_in_ms is not None:
-        due = f"tried again in {words.age(row.due_in_ms)}"
+        due = f"tried again in {words.age(row.due_in_ms)}" if row.due_in_ms >= 1000 else "due"
     reason = "; ".join(filter(None, (words.ours(row.reason), shown(row.advice))))
     return TransferLine(
         id=row.id,

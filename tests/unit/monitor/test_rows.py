@@ -171,6 +171,16 @@ def test_of_a_kind_that_is_cut_it_is_said_that_there_may_be_more() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", AttentionKind)
+def test_of_each_kind_it_is_said_what_to_do(kind: AttentionKind) -> None:
+    """By the ledger, where it knows better."""
+    row = Attention(kind, "i", "s", "1", "9", 0)
+    (plain,) = groups([row], 0)
+    assert plain.advice.endswith(".")
+    (known,) = groups([replace(row, advice="Let the peer take CT.")], 0)
+    assert known.advice == "Let the peer take CT."
+
+
 def test_what_waits_for_two_destinations_is_two_deliveries() -> None:
     """With bytes, and with instances a second beside bytes a second."""
     flows = [replace(FLOW, instances=5, bytes=1000, bytes_per_s=10.0, instances_per_s=2.0)] * 2

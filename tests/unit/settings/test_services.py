@@ -39,6 +39,7 @@ def test_a_broker_is_redis_or_rabbitmq(tmp_path: Path, scheme: str) -> None:
         ('[broker]\nurl = "rediss://h/0?x=1&SSL_check_hostname=false"\ntls = {}\n', "words about TLS"),
         ('[broker]\nurl = "amqps://u:canary@h//?ssl=0"\n', "words about TLS"),
         ('[broker]\nurl = "amqps://h//?cert_reqs=0"\n', "words about TLS"),
+        ('[broker]\nurl = "amqps://u:canary@h//;amqp://u:canary@i//"\n', "one server"),
         ('[broker]\npassword_file = "x"\n', "there is none"),
         ('[database]\npassword_file = "x"\n', "there is none"),
         ("[database]\ntls = {}\n", "there is none"),
