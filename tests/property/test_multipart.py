@@ -95,9 +95,9 @@ def test_a_boundary_may_be_cut_anywhere() -> None:
 )
 def test_a_head_is_read_in_no_time(field: bytes) -> None:
     """Blanks in it do not cost their square."""
-    began = time.perf_counter()
+    began = time.process_time()
     parts, _ = parsed((b"\r\n--b0-x\r\n" + field + b"\r\n\r\n") * 8 + b"\r\n--b0-x--", [])
-    assert time.perf_counter() - began < 0.3
+    assert time.process_time() - began < 0.3
     assert [[*fields] for fields, _ in parts] == [["a"]] * 8
 
 

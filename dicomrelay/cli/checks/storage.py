@@ -79,7 +79,7 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
     newest = newest_revision()
     if found == newest:
         yield ok(about, f"answers, revision {found}")
-    elif found is None or (newest is not None and found < newest):
+    elif found is None or found < newest:
         yield warning(
             about,
             f"revision {found or 'none'}, this version has {newest}",

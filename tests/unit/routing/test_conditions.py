@@ -144,11 +144,11 @@ def test_what_cannot_be_asked_is_an_error_of_the_rules(
 def test_no_pattern_and_no_value_take_long() -> None:
     """What makes other engines try all ways: a second is a thousand times what it takes."""
     facts = Facts(attributes={NAME: ("a" * 1000 + "b",)})
-    began = time.perf_counter()
+    began = time.process_time()
     for regex in ("(a+)+$", "(a|aa)+$", "^(a|a?)+$", "(.*)(.*)(.*)(.*)(.*)[^a]c$"):
         assert not holds({"attributes": {"PatientName": {"regex": regex}}}, facts)
     assert not holds({"attributes": {"PatientName": "*a*a*a*a*a*a*a*c"}}, facts)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_what_was_not_stored_is_unknown_unless_the_rest_settles_it() -> None:

@@ -99,10 +99,10 @@ def test_what_is_not_wanted_is_not_taken() -> None:
 @pytest.mark.parametrize("value", [" " * 4096, "a" * 4096, "a;" * 2048, ";" * 4096, '"' * 4095, "a/" * 2048])
 def test_a_header_takes_the_time_of_its_length(value: str) -> None:
     """As often as it stands in a request: 60 KiB of it hold up nobody."""
-    began = time.perf_counter()
+    began = time.process_time()
     with suppress(HttpError):
         ranges_of([value] * 15)
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
 
 
 @pytest.mark.parametrize(

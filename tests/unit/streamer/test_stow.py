@@ -72,10 +72,10 @@ def test_other_forms_are_refused(texts: list[str], status: int) -> None:
 )
 def test_a_form_is_read_in_no_time(text: str) -> None:
     """Whatever stands between parameters: the event loop waits for it."""
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(HttpError):
         form_of([text])
-    assert time.perf_counter() - began < 0.3
+    assert time.process_time() - began < 0.3
 
 
 def test_a_parameter_may_be_empty() -> None:
