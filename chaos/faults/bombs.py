@@ -44,7 +44,7 @@ def made_of_nothing() -> dict[str, tuple[str, str, bytes]]:
         + bytes(64)
         + b"\xff\xd9"
     )
-    found["jpeg"] = (uid, _JPEG, _encapsulated([picture], uid))
+    found["jpeg"] = (uid, _JPEG, _encapsulated([picture + bytes(len(picture) & 1)], uid))
     uid, _, head = found["fragments"]
     found["fragments"] = (uid, _JPEG, _encapsulated([b""] * 500_000, uid))
     return found
