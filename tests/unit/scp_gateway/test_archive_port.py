@@ -24,7 +24,9 @@ def test_a_gateway_that_is_asked_nothing_loads_no_database(tmp_path: Path) -> No
         "import sys; from scp_gateway import app; from dicomrelay.settings import Settings; from pathlib import Path;"
         "settings = Settings(home=Path(sys.argv[1]));"
         "schedule = app.LazyWorklist(settings), app.LazyPerformed(settings);"
-        "app._operations(settings, app.open_archive(settings), app._NO_LEDGER, *schedule, desk=lambda: None);"
+        "from dicomrelay.audit import Audit; from scp_gateway.audited import Witness;"
+        "witness = Witness(Audit(settings));"
+        "app._operations(settings, app.open_archive(settings), app._NO_LEDGER, *schedule, witness, desk=lambda: None);"
         "print([name for name in ('sqlalchemy', 'alembic', 'archive') if name in sys.modules])"
     )
     done = subprocess.run(
