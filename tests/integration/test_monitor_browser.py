@@ -51,6 +51,13 @@ _CONTRAST = """
       return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), each.outerHTML.slice(0, 100)]; })
     .filter(([ratio]) => ratio < 4.5).map(String);
 """
+# What one would have to scroll sideways for; and tables that are none for who hears them.
+_CUT = """
+  return [...document.querySelectorAll('.relay-page .table-responsive, .relay-page .relay-chart')]
+    .filter(each => each.scrollWidth > each.clientWidth).map(each => each.outerHTML.slice(0, 120))
+    .concat([...document.querySelectorAll('.relay-page table, .relay-page tr, .relay-page td, .relay-page th')]
+      .filter(each => !each.getAttribute('role')).map(each => each.outerHTML.slice(0, 120)));
+"""
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +132,7 @@ def test_a_button_is_pressed_by_keyboard_and_what_came_of_it_has_the_focus(
     browser.wait("document.querySelector('tr[data-key=pacs] button').innerText.startsWith('Release')")
     browser.run("document.querySelector('tr[data-key=pacs] button').focus()")
     browser.press(_ENTER)
-    browser.wait("document.getElementById('said')?.innerText.includes('released')")
+    browser.wait("document.getElementById('said')?.innerText.includes('pacs is released')")
     assert ledger.operations.stopped() == ()
     assert browser.messages() == []
 
@@ -173,6 +180,25 @@ def test_pages_can_be_read_by_who_sees_little_or_nothing(
     browser.press(_TAB)
     assert browser.run("return document.activeElement.className") == "skip-link"
     assert browser.messages() == []
+
+
+def test_on_a_narrow_screen_everything_is_there(browser: Browser) -> None:
+    """No page is wider than a telephone; each figure stands beside what it is, and a table is still one."""
+    browser.command(
+        "Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False
+    )
+    try:
+        for page in (f"/studies/{_STUDY}", "/transfers/pacs", "/transfers"):
+            _path(browser, page)
+            assert browser.run("return document.documentElement.scrollWidth") == 400, page
+            assert browser.run(_CUT) == [], page
+        labels = browser.run(
+            """return [...document.querySelectorAll('#destinations [data-key=pacs] td')]
+              .map(each => getComputedStyle(each, '::before').content)"""
+        )
+        assert labels[:3] == ['"State"', '"Waiting"', '"Oldest"']
+    finally:
+        browser.command("Emulation.clearDeviceMetricsOverride")
 
 
 @pytest.mark.long
