@@ -41,7 +41,7 @@ class Shipped:
         return None if segment is None or offset < 0 else Place(segment, offset)
 
     def write(self, place: Place) -> None:
-        """Move on to there; durable.
+        """Move on to there. A power cut may take it back to the place before: that is sent again.
 
         Raises
         ------
