@@ -59,6 +59,10 @@ _TASK_QUEUE: Final = {
 }
 
 
+# Of RabbitMQ and of kombu's Redis alike: nobody has declared such a queue.
+_NOT_FOUND: Final = "404"
+
+
 def names_of(settings: Settings) -> QueueNames:
     """What the queues are called here.
 
@@ -214,14 +218,15 @@ class WakeUps:
 
 def _depth(connection: Any, name: str) -> int:
     from kombu.exceptions import ChannelError  # noqa: PLC0415
-    from kombu.transport.pyamqp import amqp  # noqa: PLC0415
 
     # On Redis an empty queue does not exist; on RabbitMQ one that nobody has declared, and then the channel is closed.
     is_amqp = connection.transport.driver_type == "amqp"
     channel = connection.channel() if is_amqp else connection.default_channel
     try:
         return int(channel.queue_declare(queue=name, passive=True).message_count)
-    except (ChannelError, amqp.exceptions.NotFound):
+    except ChannelError as error:
+        if str(error.reply_code) != _NOT_FOUND:
+            raise
         return 0
     finally:
         if is_amqp:
