@@ -51,8 +51,12 @@ def page(figures: Figures, made: dict[str, Any], memory: dict[str, float]) -> st
 
 
 def _lines(figures: Figures, made: dict[str, Any], memory: dict[str, float]) -> Iterator[str]:
+    costs_of = {name: (float(made["costs"][name][0]), float(made["costs"][name][1])) for name, _ in _STAGES}
     found = Costs(
-        **{name: (made["costs"][name][0], made["costs"][name][1]) for name, _ in _STAGES},
+        receive=costs_of["receive"],
+        intake=costs_of["intake"],
+        keep=costs_of["keep"],
+        forward=costs_of["forward"],
         ledger=made["costs"]["ledger"],
         claim=made["costs"]["claim"],
     )
