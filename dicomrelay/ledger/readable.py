@@ -27,8 +27,9 @@ def readable_at(host: str) -> tuple[ColumnElement[bool], ...]:
     """Of a transfer: nothing that is left of it is in another host's spool alone. No condition for the host ""."""
     if not host:
         return ()
-    elsewhere = select(instances.c.id).where(*_LEFT, instances.c.host != host)
-    return (~elsewhere.correlate(transfers).exists(),)
+    elsewhere = select(instances.c.id).where(*_LEFT, instances.c.host != host).correlate(transfers).limit(1)
+    # Not NOT EXISTS: of it PostgreSQL makes a join, and reads all instances where it holds those of other hosts for few.
+    return (elsewhere.scalar_subquery().is_(None),)
 
 
 def anywhere(work: Work, study_instance_uids: Sequence[str], *, limit: int) -> list[DueTransfer]:
