@@ -5,6 +5,9 @@ VENV ?= .venv
 PYTEST_FLAGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 
+# Each of our processes would compile hundreds of modules anew at its start, where the environment forbids to keep them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo test test-long check lock bench fuzz kill-test chaos hosts docs sizing sbom audit viewer ohif clean
 
