@@ -1,7 +1,8 @@
 """deploy/systemd: units that systemd understands, true of our commands and settings, with as few rights as they can bear.
 
-systemd itself is not started here (docs/howto/systemd.md says what was tried). `systemd-analyze` reads the units as it would; memory that is never both written and run is
-asked of the kernel, which is the one thing of hardening.conf that could stop a library.
+systemd itself is not started here (docs/howto/systemd.md says what was tried). `systemd-analyze` reads the units as it would;
+memory that is never both written and run is asked of the kernel, which is the one thing of hardening.conf that could stop a
+library.
 """
 
 from __future__ import annotations
