@@ -56,7 +56,9 @@ def columns(url: str) -> tuple[object, ...]:
 def test_a_source_has_a_quiet_time_of_its_own(ledger: Ledger, ledger_url: str) -> None:
     """Shorter than that of all, or longer."""
     minute_ms = 60_000  # a busy machine may take seconds between two lines
-    ledger.register([arrival(1, quiet_ms=minute_ms), arrival(2, study_instance_uid="1.2.2", quiet_ms=2 * HOUR_MS)])
+    ledger.register(
+        [arrival(1, quiet_ms=minute_ms), arrival(2, study_instance_uid="1.2.2", quiet_ms=2 * HOUR_MS)]
+    )
     assert complete(ledger, NEVER) == 0
     let_pass(ledger_url, minute_ms)
     assert complete(ledger, NEVER) == 1
