@@ -107,9 +107,13 @@ class Machine:
         command = ["sh", "-c", *test] if how == "CMD-SHELL" else test
         for part, port in (("gateway", "11112"), ("streamer", "8080"), ("monitor", "5555")):
             command = [word.replace("$$", "$").replace(port, self.ports[part]) for word in command]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.variables(name), capture_output=True, timeout=30, check=False
-        )
+        variables = self.variables(name)
+        try:
+            done = subprocess.run(
+                command, cwd=self.folder, env=variables, capture_output=True, timeout=30, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False  # as Docker takes it
         return done.returncode == 0
 
     def store(self, file: Path) -> None:
