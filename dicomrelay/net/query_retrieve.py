@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from pydicom.dataset import Dataset
 
@@ -53,13 +54,19 @@ class Find(Operation):
         AssociationError
             The association died; what was yielded before is as true as ever.
         """
-        given = 0
+        given, is_dropped = 0, False
         for event in self.events():
             if isinstance(event, Finished):
                 self.conclude(event)
-            elif isinstance(event, Pending) and self._stopped is None:
+                # A peer that was done before our C-CANCEL reached it ends with Success: what it gave we did not take.
+                if is_dropped and self.conclusion is not None:
+                    self.conclusion = replace(self.conclusion, stopped=self._stopped)
+            elif isinstance(event, Pending) and self._stopped is not None:
+                is_dropped = True
+            elif isinstance(event, Pending):
                 self.ignores_keys |= event.response.status == PENDING_UNSUPPORTED_KEYS
                 if self._limit is not None and given >= self._limit:
+                    is_dropped = True
                     self.cancel(Stop.LIMIT)
                     continue
                 given += 1

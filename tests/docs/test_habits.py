@@ -106,6 +106,7 @@ def machine(tmp_path: Path) -> FreshMachine:
         "ip",
         "mkfs.ext4",
         "redis-server",
+        "promtool",
         "systemd-analyze",
         "wrk",
         "nginx",
@@ -119,9 +120,16 @@ def machine(tmp_path: Path) -> FreshMachine:
     return made
 
 
-def test_ci_runs_the_tests_and_the_audit_and_nothing_else_where_all_is_there(machine: FreshMachine) -> None:
-    """Nothing is installed, CI is set, and the two commands run."""
-    assert machine.run() == (0, ["make test PYTHON=python3 CI=true", "make audit PYTHON=python3 CI=true"])
+def test_ci_runs_tests_site_and_audit_and_nothing_else_where_all_is_there(machine: FreshMachine) -> None:
+    """Nothing is installed, CI is set, and the three commands run."""
+    assert machine.run() == (
+        0,
+        [
+            "make test PYTHON=python3 CI=true",
+            "make docs PYTHON=python3 CI=true",
+            "make audit PYTHON=python3 CI=true",
+        ],
+    )
 
 
 def test_ci_fails_when_the_tests_fail(machine: FreshMachine) -> None:
@@ -144,6 +152,7 @@ def test_ci_installs_what_is_missing_first(machine: FreshMachine) -> None:
         "apt-get update -qq",
         "apt-get install -y -qq --no-install-recommends dcmtk",
         "make test PYTHON=python3",
+        "make docs PYTHON=python3",
         "make audit PYTHON=python3",
     ]
 

@@ -126,9 +126,13 @@ class Machine:
         """What the health check of the file says, asked on our ports."""
         _, *test = SERVICES[name]["healthcheck"]["test"]
         command = [word.replace("9464", self.health_ports[name]) for word in test]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.variables(name), capture_output=True, timeout=30, check=False
-        )
+        variables = self.variables(name)
+        try:
+            done = subprocess.run(
+                command, cwd=self.folder, env=variables, capture_output=True, timeout=30, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False  # as Docker takes it
         return done.returncode == 0
 
     def store(self, file: Path) -> None:

@@ -49,8 +49,7 @@ def test_a_source_at_its_bound_is_refused_and_the_others_are_not(tmp_path: Path)
         statuses = send(gateway, "GREEDY", instances, until=5, most=100)
         assert statuses == [0] * 20 + [0xA700] * 5, "20 of 104,096 bytes are more than two million"
         assert send(gateway, "OTHER", instances, until=1, most=30) == [0] * 30
-        shown = _shown(tmp_path / "home" / "run" / "spool.json", refused="GREEDY")
-        assert {row["ae_title"]: row["items"] for row in shown["sources"]} == {"GREEDY": 20, "*": 30}
+        _shown(tmp_path / "home" / "run" / "spool.json", refused="GREEDY", items={"GREEDY": 20, "*": 30})
 
         spool = gateway.spool
         ours = [r.id for r in spool.records() if r.provenance.calling_ae_title == "GREEDY"]
@@ -59,16 +58,17 @@ def test_a_source_at_its_bound_is_refused_and_the_others_are_not(tmp_path: Path)
         spool.close()
 
 
-def _shown(path: Path, *, refused: str) -> dict[str, list[dict[str, object]]]:
-    """What the gateway shows, once it shows who is refused."""
-    deadline = time.monotonic() + 10
+def _shown(path: Path, *, refused: str, items: dict[str, int]) -> None:
+    """The gateway shows who is refused, and what is there of each."""
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if path.exists():
-            shown: dict[str, list[dict[str, object]]] = json.loads(path.read_text("utf-8"))
-            if [row["ae_title"] for row in shown["sources"] if row["refused"]] == [refused]:
-                return shown
+            sources = json.loads(path.read_text("utf-8"))["sources"]
+            is_told = [row["ae_title"] for row in sources if row["refused"]] == [refused]
+            if is_told and {row["ae_title"]: row["items"] for row in sources} == items:
+                return
         time.sleep(0.1)
-    raise AssertionError(f"{path} does not show that {refused} is refused")
+    raise AssertionError(f"{path} does not show that {refused} is refused, and {items}")
 
 
 def test_the_spool_as_a_whole_has_a_bound(tmp_path: Path) -> None:

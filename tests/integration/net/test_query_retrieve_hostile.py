@@ -168,6 +168,25 @@ def test_as_many_answers_as_the_limit_are_no_more_than_it() -> None:
     assert (find.conclusion.status, find.conclusion.stopped) == (0, None)
 
 
+def test_a_peer_that_was_done_before_the_cancel_had_more_than_the_limit_all_the_same() -> None:
+    """It ends with Success; what was thrown away is not held for all there is."""
+
+    def script(sock: socket.socket) -> None:
+        peer = Peer(sock)
+        peer.hear()
+        peer.answer(1)
+        peer.answer(2)
+        peer.hear()
+        peer.say(CFindResponse(peer.message_id, 0))
+        peer.end()
+
+    with _association(script) as association:
+        find = Find(association, STUDY_ROOT, _identifier(), limit=1)
+        assert len(list(find)) == 1
+    assert find.conclusion is not None
+    assert (find.conclusion.status, find.conclusion.stopped) == (0, Stop.LIMIT)
+
+
 def test_answers_that_never_end_end_after_the_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that does not hear C-CANCEL is aborted, and every answer up to the limit is there."""
     monkeypatch.setattr(operation, "_CANCEL_S", 0.5)

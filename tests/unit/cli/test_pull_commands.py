@@ -205,7 +205,8 @@ def test_a_partial_pull_tells_what_is_missing_and_what_to_do(rooms: Rooms) -> No
     shown = run(rooms, "show", pull_id[:30])
     assert shown.return_value == ExitCode.SOME_FAILED
     for words in (
-        f"{pull_id}  asked for, from old, 0 s ago: partial",
+        f"{pull_id}  asked for, from old, ",
+        " s ago: partial\n",
         "asked for by PatientID",
         "1 of 2 studies done, 1 given up",
         "4 of 7 instances here, 3 missing",
