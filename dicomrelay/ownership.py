@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 
@@ -12,7 +14,7 @@ def give_to_owner_of(folder: Path, made: int | Path) -> None:
     Raises
     ------
     OSError
-        It cannot be given.
+        It cannot be given, or the file has another name too: it may be somebody else's.
     """
     if os.geteuid() != 0:
         return
@@ -21,6 +23,8 @@ def give_to_owner_of(folder: Path, made: int | Path) -> None:
     if (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid):
         return
     if isinstance(made, int):
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise PermissionError(errno.EPERM, "a file of another user is linked there")
         os.fchown(made, owner.st_uid, owner.st_gid)
     else:
         os.lchown(made, owner.st_uid, owner.st_gid)

@@ -21,6 +21,8 @@ from dicomrelay.ownership import give_to_owner_of
 
 SEGMENT_BYTES: Final = 16 << 20
 _TAIL_BYTES: Final = 2048
+# No link: root gives what it opens here to the owner of the home, who may have put one there that leads elsewhere.
+_OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.(\d{1,6}))?\.jsonl")
 _log = get_logger("dicomrelay.audit")
 
@@ -152,11 +154,9 @@ class Trail:
                 f"{self._folder / segment.name}: the audit trail cannot be read: {error.strerror}"
             ) from None
         found = []
-        for line in content.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break
-            offset += len(line)
-            found.append((line, offset))
+        for line in content.split(b"\n")[:-1]:  # a carriage return that somebody put in ends no line
+            offset += len(line) + 1
+            found.append((line + b"\n", offset))
         return found
 
     def entries(self, since: datetime | None = None) -> Iterator[Entry]:
@@ -182,13 +182,29 @@ class Trail:
             It cannot be read.
         """
         checker = Checker(wanted)
-        for segment in self.segments():
+        segments = self.segments()
+        for segment in segments:
             offset = number = 0
             while lines := self.lines(segment, offset):
                 for line, offset in lines:  # noqa: B007 - the last one is where the next begin
                     number += 1
                     checker.look(segment.name, number, line)
+            # Of the last one it may be under way; of another it was torn, and the next segment names it as if it had its end.
+            if segment != segments[-1] and (torn := self._rest(segment, offset)):
+                checker.look(segment.name, number + 1, torn + b"\n")
         return checker
+
+    def _rest(self, segment: Segment, offset: int) -> bytes:
+        try:
+            with (self._folder / segment.name).open("rb") as file:
+                file.seek(offset)
+                return file.read(SEGMENT_BYTES)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise AuditError(
+                f"{self._folder / segment.name}: the audit trail cannot be read: {error.strerror}"
+            ) from None
 
     def path(self, segment: Segment) -> Path:
         """Where a segment is."""
@@ -197,7 +213,7 @@ class Trail:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         # Opened each time: what a fork inherits is one lock for both.
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._folder / "lock", _OPEN | os.O_CREAT, 0o600)
         try:
             give_to_owner_of(self._folder, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -215,7 +231,7 @@ class Trail:
         while True:
             path = self._folder / self._current.name
             is_new = not path.exists()
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, _OPEN | os.O_APPEND | os.O_CREAT, 0o600)
             give_to_owner_of(self._folder, descriptor)
             if os.fstat(descriptor).st_size < SEGMENT_BYTES:
                 return descriptor, is_new
@@ -225,11 +241,9 @@ class Trail:
     def _last_link(self, descriptor: int) -> str:
         """What the next line says of the one before it, in this segment or the one before; "" for the first of all."""
         line = _last_line(descriptor)
-        if not line:
-            before = max((each for each in self.segments() if each < self._current), default=None)
-            if before is None:
-                return ""
-            other = os.open(self._folder / before.name, os.O_RDONLY | os.O_CLOEXEC)
+        before = [] if line else [each for each in self.segments() if each < self._current]
+        while not line and before:  # one that a full disk left empty says nothing
+            other = os.open(self._folder / before.pop().name, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 line = _last_line(other)
             finally:

@@ -95,6 +95,55 @@ def test_what_root_writes_into_the_home_of_another_user_is_that_users(tmp_path: 
     assert owners == {65_534}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("made", ["symbolic", "hard"])
+@pytest.mark.parametrize("name", ["lock", f"{DAY}.jsonl"])
+def test_root_gives_away_nothing_that_is_linked_into_a_home(tmp_path: Path, name: str, made: str) -> None:
+    """Whoever owns the home could else have any file of the machine."""
+    home, theirs = tmp_path / "home", tmp_path / "shadow"
+    (home / "audit").mkdir(parents=True)
+    theirs.write_bytes(b"root's\n")
+    for path in (home, home / "audit"):
+        os.chown(path, 65_534, 65_534)
+    link = home / "audit" / name
+    if made == "symbolic":
+        link.symlink_to(theirs)
+    else:
+        link.hardlink_to(theirs)
+    with pytest.raises(AuditError, match="cannot be written"):
+        Trail(home / "audit", today=lambda: DAY).write(entry(), durable=True)
+    assert (theirs.stat().st_uid, theirs.read_bytes()) == (0, b"root's\n")
+
+
+def test_a_carriage_return_hides_nothing_that_comes_behind_it(tmp_path: Path) -> None:
+    """Neither from the check, nor from who reads."""
+    found = Trail(tmp_path, today=lambda: DAY)
+    for number in range(9):
+        found.write(entry(number))
+    path = found.path(Segment(DAY))
+    lines = path.read_bytes().split(b"\n")
+    lines[3] = lines[3].replace(b",", b",\r", 1)
+    lines[6] = lines[6].replace(b"CT", b"XX")
+    path.write_bytes(b"\n".join(lines))
+    assert [each.what for each in found.entries()] == [f"find {number}" for number in range(9)]
+    checked = found.check()
+    assert (checked.lines, [each.line for each in checked.breaks]) == (9, [5, 8])
+
+
+@pytest.mark.parametrize("left", [b'{"id": "torn', b""])
+def test_what_a_full_disk_leaves_at_the_end_of_a_day_is_no_change(tmp_path: Path, left: bytes) -> None:
+    """A line without its end, or a file without a line: the next day's segment follows all the same."""
+    days = [DAY]
+    found = Trail(tmp_path, today=lambda: days[0])
+    found.write(entry(0))
+    days[0] = DAY + timedelta(days=1)
+    found.path(Segment(days[0])).write_bytes(left)
+    days[0] = DAY + timedelta(days=2)
+    found.write(entry(1))
+    checked = found.check()
+    assert (checked.breaks, checked.lines, checked.unlinked) == ([], 2 + bool(left), int(bool(left)))
+
+
 def test_threads_write_whole_lines(tmp_path: Path) -> None:
     """Four, each with a trail of its own: a hundred lines, none mixed."""
 
