@@ -13,6 +13,12 @@ from typing import Final
 
 KEY: Final = "before"
 _DIGITS: Final = 32
+_WITHIN: Final = "does not follow the one before it: lines were changed, taken out or put in between"
+# What a restore leaves that joined two trails; and what else takes a file away, or puts one in.
+_SEAM: Final = (
+    "does not follow the segment before it: segments were changed, taken out or put in between, as by a restore that joined two "
+    "trails"
+)
 
 
 def link_of(line: bytes) -> str:
@@ -62,8 +68,7 @@ class Checker:
             # Torn, or of a version that did not link: the line behind it says whether it is what was there.
             self.unlinked += 1
         elif self.last and said != self.last:
-            words = "does not follow the one before it: lines were changed, taken out or put in between"
-            self.breaks.append(Break(segment, number, words))
+            self.breaks.append(Break(segment, number, _SEAM if number == 1 else _WITHIN))
         self.last = link_of(line)
         self.seen = self.seen or (bool(self.wanted) and self.last == self.wanted)
 

@@ -22,6 +22,7 @@ from dicomrelay.backup.values import (
 from dicomrelay.backup.verifying import verified
 from dicomrelay.errors import BackupDamaged, ConfigurationError, ServiceError, ServiceUnavailable
 from dicomrelay.ledger.migrate import migrate, newest_revision
+from dicomrelay.ownership import give_to_owner_of
 from dicomrelay.runtime import home
 from dicomrelay.settings import Settings
 
@@ -199,6 +200,7 @@ def copied(source: Path, target: Path, entry: Entry) -> None:
     """A file of the backup, under a name that is not there yet; durable, and as long as the manifest says."""
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as made, source.open("rb") as taken:
+        give_to_owner_of(target.parent, fd)
         shutil.copyfileobj(taken, made, 1 << 20)
         made.flush()
         os.fsync(made.fileno())

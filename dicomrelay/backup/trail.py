@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from dicomrelay.errors import BackupDamaged
+from dicomrelay.ownership import give_to_owner_of
 
 FOLDER: Final = "audit"
 _CURSOR: Final = "shipped.json"
@@ -70,7 +71,9 @@ def restore(home_path: Path, files: Mapping[str, bytes]) -> bool:
         if name != _CURSOR
     }
     folder = home_path / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        give_to_owner_of(home_path, folder)
     with _locked(folder):
         written = [name for name in sorted(contents, key=_order) if _joined(folder, name, contents[name])]
         place = _place(files.get(_CURSOR, b""))
@@ -143,8 +146,9 @@ def _place(text: bytes) -> tuple[Order, int] | None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """As who writes to the trail."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        give_to_owner_of(folder, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -156,6 +160,7 @@ def _write(folder: Path, name: str, content: bytes) -> None:
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        give_to_owner_of(folder, descriptor)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -153,6 +154,21 @@ def test_what_is_there_stays_or_is_put_aside(backup: Path, settings: Settings) -
     assert count(ledger, "series") == 1
     (aside,) = settings.path("db").glob("replaced-*/ledger.sqlite")
     assert count(aside, "series") == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_puts_back_in_the_home_of_another_user_is_that_users(
+    backup: Path, settings: Settings
+) -> None:
+    """The services could else not open the ledger that was restored for them."""
+    for path in (settings.home, *settings.home.rglob("*")):
+        os.chown(path, 65_534, 65_534)
+    (settings.home / "relay.toml").unlink()
+
+    assert set(restored(settings, backup, Part.LEDGER)) == {Part.LEDGER, Part.SETTINGS}
+
+    for path in (settings.path("db", "ledger.sqlite"), settings.home / "relay.toml"):
+        assert path.stat().st_uid == 65_534
 
 
 def test_nothing_is_restored_under_a_process_that_has_it_open(backup: Path, settings: Settings) -> None:

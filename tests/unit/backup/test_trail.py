@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from dicomrelay.audit import Entry, Kind, Party
+from dicomrelay.audit.trail import Trail
 from dicomrelay.backup import trail
 from dicomrelay.errors import BackupDamaged
 
@@ -68,6 +71,36 @@ def test_a_home_keeps_its_place_and_what_came_since(tmp_path: Path) -> None:
     assert trail.restore(tmp_path / "a", files)
 
     assert texts(folder) == {BEFORE: "1\n2\n", TODAY: "3\n4\n", "shipped.json": "{}"}
+
+
+def test_what_a_restore_joined_is_told_as_that(tmp_path: Path) -> None:
+    """`audit check` sees two trails, each with its lines as they were written, and says what makes such a seam."""
+    before, after = tmp_path / "a", tmp_path / "b"
+    for home, entries in ((before, 5), (after, 1)):
+        for _ in range(entries):
+            Trail(home / "audit").write(Entry(Kind.QUERY, "find", Party("zoe")))
+    trail.restore(after, backup_of(before))
+    Trail(after / "audit").write(Entry(Kind.QUERY, "find", Party("zoe")))
+
+    found = Trail(after / "audit").check()
+
+    assert (found.lines, found.unlinked) == (7, 0)
+    assert [(each.line, "restore" in each.words) for each in found.breaks] == [(1, True)]
+    assert not Trail(before / "audit").check().breaks
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_restores_into_the_home_of_another_user_is_that_users(tmp_path: Path) -> None:
+    """Its services could else write to no trail, and would do nothing that has to be recorded."""
+    a_trail(tmp_path / "a", **{TODAY: "1\n", "shipped.json": json.dumps({"segment": TODAY, "offset": 2})})
+    home = tmp_path / "b"
+    home.mkdir()
+    os.chown(home, 65_534, 65_534)
+
+    assert trail.restore(home, backup_of(tmp_path / "a"))
+
+    made = {path.name: path.stat().st_uid for path in (home / "audit", *(home / "audit").iterdir())}
+    assert made == dict.fromkeys(("audit", "lock", TODAY, "shipped.json"), 65_534)
 
 
 @pytest.mark.parametrize(
