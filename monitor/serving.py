@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler
@@ -28,6 +29,8 @@ _MAX_TASKS: Final = 5000
 _PURGE_S: Final = 60
 _MOST_BODY: Final = 1 << 20
 _IDLE_S: Final = 120
+# Below what a process may have open: where that is reached tornado asks again at once, with a line in the log each time.
+_MOST_OPEN: Final = 512
 
 
 def built(settings: Settings, app: Celery) -> Flower:
@@ -100,14 +103,25 @@ def listen(
         "idle_connection_timeout": _IDLE_S,
     }
     # tornado's classes are made by a method of their base: what stands beside their arguments is set behind it.
-    server = HTTPServer(application, **bounds) if tls is None else _TlsServer(application, **bounds)
+    server = _Server(application, **bounds) if tls is None else _TlsServer(application, **bounds)
     if isinstance(server, _TlsServer):
         server.source = tls
     server.add_sockets(bind_sockets(port, address=host))
     return server
 
 
-class _TlsServer(HTTPServer):
+class _Server(HTTPServer):
+    """With so many connections at once, those that shake hands among them; one more is closed."""
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """What tornado calls with each connection, before its handshake."""
+        if len(self._connections) >= _MOST_OPEN:
+            stream.close()
+            return
+        super().handle_stream(stream, address)
+
+
+class _TlsServer(_Server):
     """With the certificate as it is when a connection comes. A handshake has the time that header fields have."""
 
     source: Callable[[], ssl.SSLContext] | None = None
