@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import psycopg
@@ -14,6 +13,7 @@ from dicomrelay.errors import ConfigurationError, ServiceUnavailable
 from dicomrelay.ledger import Ledger, named_leases
 from dicomrelay.ledger.engine import Database, Work
 from dicomrelay.settings import load
+from tests.support.house import wait_for
 from tests.support.ledger import MINUTE_MS
 
 
@@ -30,6 +30,17 @@ def _set(url: str, words: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
         connection.execute(f'ALTER DATABASE "{name}" {words}'.encode())
+
+
+def _until_cut_off(url: str) -> None:
+    """Nobody stands still in the midst of a transaction any more."""
+    of_them = "FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+    with psycopg.connect(url, autocommit=True) as connection:
+        wait_for(
+            lambda: connection.execute(f"SELECT 1 {of_them}".encode()).fetchone() is None,
+            timeout_s=30,
+            what="the session is ended",
+        )
 
 
 def test_a_server_that_became_a_standby_is_away_and_asked_no_more(shared_url: str) -> None:
@@ -52,7 +63,7 @@ def test_who_was_stopped_in_a_transaction_has_lost_it_and_goes_on(shared_url: st
 
     def stop(work: Work) -> object:
         work.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 50"))
-        time.sleep(0.3)
+        _until_cut_off(shared_url)
         return work.connection.execute(text("SELECT 1")).scalar()
 
     with pytest.raises(ServiceUnavailable, match="idle-in-transaction"):
@@ -71,7 +82,7 @@ def test_who_stands_still_while_it_asks_who_leads_keeps_nobody_waiting(
     ledger.named_leases.take("x", owner="a", lease_ms=MINUTE_MS)
 
     def stand_still(_owner: str) -> bool:
-        time.sleep(0.3)
+        _until_cut_off(shared_url)
         return False
 
     with pytest.raises(ServiceUnavailable, match="idle-in-transaction"):
