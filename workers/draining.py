@@ -76,7 +76,7 @@ def drain_until(rooms: Callable[[], Rooms], stop: threading.Event, *, every_s: f
                 alone = False
                 continue
             drained = drain(own)
-        except RelayError as error:
+        except (RelayError, OSError) as error:  # a disk that fails once ends nothing: nobody else drains it
             if type(error).__name__ != troubled:
                 _log.warning("cannot drain the spool of this host, trying again", reason=str(error))
             troubled = type(error).__name__

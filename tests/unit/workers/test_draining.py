@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 
@@ -69,5 +70,29 @@ def test_it_looks_every_few_seconds(tmp_path: Path, scheduler: bool) -> None:
             wait_for(
                 lambda: bool(rooms.ledger.inventory.kept(["1.2.3.4"])), timeout_s=10, what="it is registered"
             )
+        stop.set()
+        thread.join(10)
+
+
+def test_a_disk_that_fails_for_a_moment_ends_no_draining(tmp_path: Path) -> None:
+    """What the spool holds is drained once it can be read again."""
+    with rooms_at(tmp_path / "home") as (alone, _):
+        rooms, stop, looked = as_if_shared(alone), threading.Event(), threading.Semaphore(0)
+        works = threading.Event()
+        spooled(rooms, "1.2.3.4")
+
+        def own() -> object:
+            looked.release()
+            if not works.is_set():
+                raise OSError(errno.EIO, "Input/output error")
+            return rooms
+
+        thread = threading.Thread(target=drain_until, args=(own, stop), kwargs={"every_s": 0.01}, daemon=True)
+        thread.start()
+        assert all(looked.acquire(timeout=10) for _ in range(3))
+        works.set()
+        wait_for(
+            lambda: bool(rooms.ledger.inventory.kept(["1.2.3.4"])), timeout_s=10, what="it is registered"
+        )
         stop.set()
         thread.join(10)
