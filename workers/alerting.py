@@ -122,7 +122,7 @@ class Alerting:
     def _tell_one(self, name: str, channel: Channel) -> None:
         try:
             for _ in range(_MOST_AT_ONCE):
-                messages = self._rooms.ledger.alerts.due_together(name, channel.most)
+                messages = self._rooms.ledger.alerts.due(name, channel.most)
                 if len(messages) <= _FEW:  # few are told one by one, many in one mail
                     messages = messages[:1]
                 if not messages or not self._told(messages, channel):

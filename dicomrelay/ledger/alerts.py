@@ -75,12 +75,7 @@ class Alerts:
         with self._database.read() as work:
             return _messages(work, alert_messages.c.state != _SENT)
 
-    def due(self, channel: str) -> AlertMessage | None:
-        """The first message that a channel has not been told, when its time has come."""
-        found = self.due_together(channel, 1)
-        return found[0] if found else None
-
-    def due_together(self, channel: str, most: int) -> list[AlertMessage]:
+    def due(self, channel: str, most: int = 1) -> list[AlertMessage]:
         """The first so many messages that a channel has not been told, in their order, when the first one's time has come."""
         with self._database.read() as work:
             mine = alert_messages.c.channel == channel, alert_messages.c.state == _DUE

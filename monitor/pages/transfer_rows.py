@@ -13,9 +13,6 @@ from dicomrelay.ledger.work_waiting import WorkWaiting
 from dicomrelay.text import shown, size
 from monitor import charts, words
 
-# Queues whose work stands in no table of the ledger.
-_UNSEEN: Final = "maintenance"
-
 
 @dataclass(frozen=True, slots=True)
 class State:
