@@ -16,8 +16,8 @@ from dicomrelay.settings.load import config_path
 
 
 @relay_command(
-    about="Back up ledger, archive's index and settings into a new folder, while the relay works. Images are not copied: they "
-    "are files in spool and archive. Secrets are left out, and listed, unless --secrets is given.",
+    about="Back up ledger, archive's index, settings and audit trail into a new folder, while the relay works. Images are not "
+    "copied: they are files in spool and archive. Secrets are left out, and listed, unless --secrets is given.",
     examples="dicomrelay backup --output /srv/backups\ndicomrelay backup --output /srv/backups --json\n"
     "dicomrelay backup --output /media/safe --secrets",
     audited=Audited("backup", {"with_secrets": "choice"}),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from dicomrelay.cli.checks.certificates import check_certificates
+from dicomrelay.cli.checks.certificates import check_certificates, expiry
 from dicomrelay.cli.checks.finding import Finding, Verdict, exit_code, failed, ok, warning
 from dicomrelay.cli.checks.home import check_home
 from dicomrelay.cli.checks.ports import check_ports
@@ -188,3 +189,13 @@ def test_time_is_what_the_caller_says(tmp_path: Path) -> None:
     settings = _settings(tmp_path, gateway={"tls": authority.acceptor(authority.issue("gate", days=60))})
     soon = datetime.now(UTC) + timedelta(days=45)
     assert Verdict.WARNING in [each.verdict for each in check_certificates(settings, soon)][:1]
+
+
+def test_what_cron_looks_for_on_the_page_is_what_is_said_of_a_certificate() -> None:
+    """A warning leaves the exit code 0, so the page tells cron to look for words."""
+    page = (Path(__file__).parents[3] / "docs/howto/tls.md").read_text()
+    found = re.search(r"dicomrelay doctor \| grep -A 1 -E '([^']+)'", page)
+    assert found is not None
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    said = {days: expiry("tls", "CN=relay", now + timedelta(days=days), now).words for days in (-1, 29, 90)}
+    assert [bool(re.search(found[1], words)) for words in said.values()] == [True, True, False]

@@ -23,6 +23,7 @@ def test_a_host_that_is_away_with_something_is_exit_code_1(
         spooled(rooms, "1.2.3.4")
         group_arrivals(rooms)
         command = ArchiveCommand(rooms.settings.home, monkeypatch, capsys)
+        monkeypatch.setattr("dicomrelay.cli.hosts.is_shared", lambda _: True)
         leases, name = rooms.ledger.named_leases, f"spool/{rooms.host}"
 
         leases.take(name, owner="a", lease_ms=1)
@@ -41,6 +42,25 @@ def test_a_host_that_is_away_with_something_is_exit_code_1(
         there = command.run("hosts")
         assert there.code == 0
         assert f"{rooms.host}: runs, leads; 1 instances" in there.out
+
+
+def test_one_machine_alone_is_not_told_of_schedulers_that_do_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the ledger is a file nobody takes a lease: that says nothing of whether it runs."""
+    with rooms_at(tmp_path / "home") as (rooms, _):
+        command = ArchiveCommand(rooms.settings.home, monkeypatch, capsys)
+        assert command.run("hosts").lines == [
+            "this host alone: the ledger is a file of its home; `dicomrelay status` says how it is"
+        ]
+        spooled(rooms, "1.2.3.4")
+        group_arrivals(rooms)
+
+        told = command.run("hosts")
+        assert told.code == 0
+        assert told.lines[1:] == [f"{rooms.host}: 1 instances are in its spool and not in the archive yet"]
+        as_json = command.run("hosts", "--json")
+        assert (as_json.code, as_json.json["alone"]) == (0, True)
 
 
 _LEADS = HostFound("gateway-1-00000001", 1000, True, 0)
