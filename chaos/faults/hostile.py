@@ -38,7 +38,10 @@ def dawdlers(run: Run) -> Outcome:
         before = usage_of(gateway)
         open_ones = []
         for number in range(run.trials):
-            sock = socket.create_connection(("127.0.0.1", ports[number % 2]), timeout=10)
+            # From another address than the modality's: places are by address.
+            sock = socket.create_connection(
+                ("127.0.0.1", ports[number % 2]), timeout=10, source_address=("127.0.0.2", 0)
+            )
             with suppress(OSError):
                 sock.sendall(starts[number % len(starts)])
             open_ones.append(sock)

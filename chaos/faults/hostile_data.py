@@ -213,7 +213,8 @@ def _store_dimse(running: Campaign, path: Path, syntax: str, data_set: bytes, be
 
 def _claiming(port: int) -> int:
     """What a body of 4 GB that never comes is answered."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+    # The streamer itself waits for a minute.
+    with socket.create_connection(("127.0.0.1", port), timeout=90) as sock:
         sock.sendall(
             b"POST /studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom+json\r\n"
             b"Content-Length: 4294967296\r\n\r\n"
