@@ -113,6 +113,8 @@ def test_what_root_restores_into_the_home_of_another_user_is_that_users(tmp_path
         ("2026-11-22.jsonl.gz", gzip.compress(b"x" * 100)[:-9]),
         ("2026-11-22.jsonl.gz", gzip.compress(bytes((64 << 20) + 1), 1)),
     ],
+    # A packed file has its time in it: workers of pytest would not agree on the names of the tests.
+    ids=["path", "lock", "unpacked", "not-packed", "cut", "too-large"],
 )
 def test_a_file_that_is_no_segment_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     """Before anything is written, and before it fills the memory."""
