@@ -25,6 +25,7 @@ from dicomrelay.settings import AccountSettings, MonitorSettings, Settings
 from monitor import beside
 from tests.support.ledger import PACS, arrival, claimed_transfer
 from tests.support.monitor import running_monitor
+from tests.support.processes import until
 
 STUDY = "1.2.1"
 OURS = ("/transfers", "/transfers/pacs", "/studies", f"/studies/{STUDY}", "/attention", "/studies?state=held")
@@ -288,6 +289,11 @@ def test_the_operations_of_flower_are_for_admins(base: str) -> None:
 
 def test_what_an_admin_does_by_flower_is_recorded_before_it_is_done(base: str, settings: Settings) -> None:
     """Who, what, to which task or worker, and what came of it; what is said in the body is not."""
+
+    def told() -> list[Any]:
+        return [each for each in trail_of(settings).entries() if each.what.startswith("flower.")]
+
+    before = len(told())
     fields = {"Authorization": f"Bearer {_token('admin')}"}
     done = httpx.post(
         f"{base}/api/task/revoke/0123-abcd", headers=fields, data={"signal": _CANARY}, timeout=30
@@ -298,10 +304,11 @@ def test_what_an_admin_does_by_flower_is_recorded_before_it_is_done(base: str, s
     odd = httpx.post(f"{base}/api/task/timeout/x%0Ay%1B[31m", headers=fields, timeout=30)
     assert (done.status_code, failed.status_code) == (200, 404)
     assert odd.status_code >= 400
-    told = [each for each in trail_of(settings).entries() if each.what.startswith("flower.")]
+    # What came of it is written when the answer is gone.
+    until(lambda: len(told()) == before + 6, seconds=30, what="all is recorded")
     assert [
         (each.actor.id, each.what, each.outcome.word, [thing.id for thing in each.things], each.facts["by"])
-        for each in told[-6:]
+        for each in told()[before:]
     ] == [
         ("admin", "flower.task-revoke", "begun", ["0123-abcd"], "flower"),
         ("admin", "flower.task-revoke", "success", ["0123-abcd"], "flower"),
@@ -310,7 +317,7 @@ def test_what_an_admin_does_by_flower_is_recorded_before_it_is_done(base: str, s
         ("admin", "flower.task-timout", "begun", ["unknown"], "flower"),
         ("admin", "flower.task-timout", "minor_failure", ["unknown"], "flower"),
     ]
-    assert _CANARY not in str(told)
+    assert _CANARY not in str(told())
 
 
 def test_what_cannot_be_recorded_is_not_done_by_flower(
